@@ -1,0 +1,28 @@
+# The two commands of the README. Each sets up .venv by itself, once, and again only when the pins change.
+#   make reproduce [SCALE=smoke|laptop|paper] [CORES=N] [DEVICE=auto|cpu|cuda]
+#   make test
+CORES ?= all
+SCALE ?= laptop
+DEVICE ?= auto
+PYTHON ?= python3
+
+BIN := .venv/bin
+INSTALLED := .venv/installed
+
+.PHONY: reproduce test setup
+
+reproduce: $(INSTALLED)
+	$(BIN)/snakemake --cores $(CORES) --config scale=$(SCALE) device=$(DEVICE)
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+setup: $(INSTALLED)
+
+# The stamp is written last, so that an interrupted installation is taken up again.
+$(INSTALLED): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed, and $(PYTHON) is not: name another one with make PYTHON=/path/to/python3."; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt --editable .
+	@touch $@
