@@ -1,0 +1,38 @@
+"""The errors that are the user's to mend: each is one sentence naming the file, the key and what is allowed."""
+
+import functools
+import sys
+from collections.abc import Callable
+
+
+class WeightDecayError(Exception):
+    """Base of them all: shown as one sentence, never as a traceback."""
+
+
+class ConfigError(WeightDecayError, ValueError):
+    """A configuration, a scale or an experiment that cannot be what was meant."""
+
+
+class ResultError(WeightDecayError, ValueError):
+    """A result that is missing, damaged, made with other settings, or cannot be written."""
+
+
+class DeviceError(WeightDecayError, RuntimeError):
+    """A device that this machine does not have."""
+
+
+def reports_user_errors(main: Callable) -> Callable:
+    """Makes a command print a `WeightDecayError` as one sentence on stderr and exit with status 2."""
+
+    @functools.wraps(main)
+    def reporting(*args, **kwargs):
+        try:
+            return main(*args, **kwargs)
+        except WeightDecayError as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(2)
+        except KeyboardInterrupt:
+            print("interrupted; what is finished is kept, and the same command goes on from there", file=sys.stderr)
+            sys.exit(130)
+
+    return reporting

@@ -1,0 +1,265 @@
+"""From an experiment's config.yaml to its table of runs, and from the table to shards.
+
+One row of the table, a `Run`, is one network to train. Nothing here needs torch: the pipeline imports it to plan.
+"""
+
+import difflib
+import hashlib
+import itertools
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from weightdecay.errors import ConfigError
+
+ScaleName = Literal["smoke", "laptop", "paper"]
+SCALES: tuple[str, ...] = get_args(ScaleName)
+
+Count = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
+Rate = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+Name = Annotated[str, Field(min_length=1)]
+
+# What may differ between the replicas of one stacked batch: everything that changes neither shapes nor the program.
+PER_REPLICA = (
+    *("sweep", "seed", "learning_rate", "momentum", "weight_decay", "decay"),
+    *("beta1", "beta2", "eps", "batch_norm_eps", "label_noise"),
+)
+
+
+class Strict(BaseModel):
+    """No unknown key, no silent conversion, no NaN, no change after it was checked."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Run(Strict):
+    """One network to train: every setting that decides its result. The fields become the columns of runs.parquet."""
+
+    experiment: Name
+    sweep: Name  # the sweep that asked for it; not a setting, so not part of the id
+    seed: Natural
+
+    dataset: Name
+    train_size: Count
+    label_noise: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+    network: Name
+    width: Count
+    blocks: Natural
+    batch_norm_eps: Positive | None  # None: no BatchNorm
+
+    loss: Name
+    optimizer: Literal["sgd", "adam"]
+    learning_rate: Positive
+    momentum: Rate = 0.0
+    beta1: Rate = 0.9
+    beta2: Rate = 0.999
+    eps: Positive = 1e-8
+    decay: Literal["none", "l2", "decoupled"]
+    weight_decay: Annotated[float, Field(ge=0)]
+    decay_exclude: Literal["nothing", "bias_and_norm"] = "nothing"
+    schedule: Literal["constant", "step", "cosine"] = "constant"
+
+    batch_size: Count
+    shuffle: bool
+    steps: Count
+    hold_norm: Literal["never", "start", "saturation"] = "never"  # project back to a constant L2 norm, from when on
+
+    log_every: Count
+    log_dense_every: Count
+    log_dense_until: Natural = 0  # steps
+
+    @property
+    def id(self) -> str:
+        """12 hex digits: the same settings have the same id in every sweep, scale and experiment folder."""
+        return hashlib.sha256(_canonical(self.model_dump(exclude={"sweep"})).encode()).hexdigest()[:12]
+
+    def stack_key(self) -> tuple:
+        """Runs with equal keys have the same shapes and the same program and can be trained as one batch."""
+        return (*self.model_dump(exclude=set(PER_REPLICA)).values(), self.batch_norm_eps is None)
+
+    def cost(self) -> float:
+        """Time to train it, in arbitrary units: a fit by eye to measured steps of width 4 to 512 (±40 %)."""
+        return self.steps * (self.batch_size + 64) * (self.blocks + 1) * (self.width + 32) ** 2
+
+
+class Criterion(Strict):
+    """One claim of a source and how it is judged, fixed before the runs that judge it."""
+
+    source: Name
+    statement: Name
+    criterion: Name
+    thresholds: dict[str, float] = {}
+
+
+Block = dict[str, Any]  # a field of Run -> its value, or the list of its values
+
+
+class Scale(Strict):
+    """How much of an experiment is run: a product of lists for each block of each sweep, over all seeds."""
+
+    seeds: Count
+    shards: Count
+    sweeps: Annotated[dict[Name, Annotated[list[Block], Field(min_length=1)]], Field(min_length=1)]
+
+
+class Scales(Strict):
+    smoke: Scale
+    laptop: Scale
+    paper: Scale
+
+
+class Config(Strict):
+    """An experiment: what it asks, what it trains at each scale, and how its claims are judged."""
+
+    experiment: Name
+    title: Name
+    sources: Annotated[list[Name], Field(min_length=1)]
+    defaults: Block
+    scales: Scales
+    criteria: dict[Name, Criterion]
+    figures: list[Name]  # names of paper/figures/<experiment>-<name>.{pdf,png}
+    tables: list[Name] = []  # names of paper/tables/<experiment>-<name>.tex
+
+
+def load_config(path: str | Path) -> Config:
+    """The checked configuration; every row of every scale is checked too, not only the scale in use."""
+    path = Path(path)
+    try:
+        config = Config.model_validate(yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
+    except yaml.MarkedYAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {error.problem} in line {error.problem_mark.line + 1}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}.") from error
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {_sentence(error.errors()[0])}.") from error
+    if config.experiment != path.resolve().parent.name:
+        raise ConfigError(
+            f"{path}: experiment is {config.experiment!r}, but must be the name of its folder, "
+            f"{path.resolve().parent.name!r}."
+        )
+    try:
+        for scale in SCALES:
+            table(config, scale)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    return config
+
+
+def table(config: Config, scale: str) -> list[Run]:
+    """Every run of a scale, once, in the order of the file; of equal settings in two sweeps the first is kept."""
+    if scale not in SCALES:
+        raise ConfigError(f"scale is {scale!r}, but must be one of {', '.join(SCALES)}{_closest(scale, SCALES)}.")
+    settings: Scale = getattr(config.scales, scale)
+    runs: dict[str, Run] = {}
+    for sweep, blocks in settings.sweeps.items():
+        for index, block in enumerate(blocks):
+            for run in _expand(config, scale, sweep, index, block):
+                runs.setdefault(run.id, run)
+    return list(runs.values())
+
+
+def shards(runs: list[Run], count: int) -> list[list[Run]]:
+    """The table cut into `count` parts of about equal cost (fewer if there are fewer runs), none of them empty.
+
+    Runs that can share a batch stand next to each other and the line is cut at equal costs: at most `count` - 1
+    such groups are divided, and no part exceeds the mean by more than one run. The number of cores plays no part.
+    """
+    if count < 1:
+        raise ConfigError(f"the number of shards is {count}, but must be at least 1.")
+    groups: dict[tuple, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(run.stack_key(), []).append(run)
+    line = list(itertools.chain.from_iterable(groups.values()))
+    count = min(count, len(line))
+    total = sum(run.cost() for run in line)
+    parts: list[list[Run]] = [[] for _ in range(count)]
+    done, index = 0.0, -1
+    for position, run in enumerate(line):
+        middle = (done + run.cost() / 2) / total
+        earliest = max(index, 0, count - (len(line) - position))  # leaves a run for each part still to come
+        index = min(max(int(middle * count), earliest), index + 1)
+        parts[index].append(run)
+        done += run.cost()
+    return parts
+
+
+def table_text(runs: list[Run]) -> str:
+    """The table as JSON lines: canonical, so equal tables are equal texts, whatever the order of the file."""
+    return "".join(f"{line}\n" for line in sorted(_canonical(run.model_dump()) for run in runs))
+
+
+def config_hash(runs: list[Run]) -> str:
+    """SHA-256 of `table_text`: stored in every result and checked when it is read."""
+    return hashlib.sha256(table_text(runs).encode()).hexdigest()
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def _expand(config: Config, scale: str, sweep: str, index: int, block: Block) -> list[Run]:
+    where = f"scales.{scale}.sweeps.{sweep}[{index}]"
+    for place, keys in (("defaults", config.defaults), (where, block)):
+        for key, value in keys.items():
+            if key not in Run.model_fields or key in ("experiment", "sweep"):
+                raise ConfigError(f"{place}.{key} is not a setting of a run{_closest(key, Run.model_fields)}.")
+            if value == []:
+                raise ConfigError(f"{place}.{key} is an empty list, but must hold at least one value.")
+    fixed = {"experiment": config.experiment, "sweep": sweep}
+    lists = {"seed": list(range(getattr(config.scales, scale).seeds)), **config.defaults, **block}
+    choices = [value if isinstance(value, list) else [value] for value in lists.values()]
+    runs = []
+    for values in itertools.product(*choices):
+        try:
+            run = Run(**fixed, **dict(zip(lists, values, strict=True)))
+        except ValidationError as error:
+            raise ConfigError(f"{where}: {_sentence(error.errors()[0])}.") from error
+        if run.decay == "none" and run.weight_decay != 0:
+            raise ConfigError(f"{where}: weight_decay is {run.weight_decay}, but must be 0 where decay is none.")
+        runs.append(run)
+    return runs
+
+
+def _sentence(error: Any) -> str:
+    """One of pydantic's errors in our words: the key, its value and what is allowed."""
+    *parents, key = error["loc"] or ("the file",)
+    place = ".".join(str(part) for part in (*parents, key))
+    if error["type"] == "extra_forbidden":
+        model = {0: Config, 1: Scales, 2: Criterion if parents[:1] == ["criteria"] else Scale}[len(parents)]
+        return f"{place} is not a known key{_closest(str(key), model.model_fields)}"
+    if error["type"] == "missing":
+        return f"{place} is missing"
+    rule = error["msg"].replace("Input should", "must").replace("should", "must")
+    return f"{place} is {error['input']!r}, but {rule[0].lower()}{rule[1:]}"
+
+
+def _closest(word: str, known: Any) -> str:
+    matches = difflib.get_close_matches(str(word), list(known), n=1)
+    return f" (did you mean {matches[0]}?)" if matches else f" (known are {', '.join(known)})"
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which 1e-3 is a number, as in YAML 1.2 (PyYAML reads text), and a key given twice is an error."""
+
+    def construct_mapping(self, node, deep=False):
+        keys = [key.value for key, _ in node.value]
+        for key, _ in node.value:
+            if keys.count(key.value) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} is given twice", key.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+.0123456789"),
+)
