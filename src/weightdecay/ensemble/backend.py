@@ -1,0 +1,88 @@
+"""Where and with what arithmetic an ensemble trains: device, threads, and the CPU's float32 matmul library."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+
+from weightdecay.errors import DeviceError
+
+Matmul = Literal["mkl", "onednn"]
+MAX_ERROR = 1e-6  # relative, against float64: what float32 arithmetic gives; bfloat16 would be near 1e-2
+MIN_GAIN = 1.25  # below that the two libraries tie, and a noisy clock must not decide which one a run gets
+
+
+def resolve_device(device: str) -> torch.device:
+    """`auto`, `cpu` or `cuda` to a device. Raises DeviceError when CUDA is asked for and there is none."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise DeviceError("device=cuda was asked for, but torch finds no CUDA GPU here: use device=auto or device=cpu")
+    if device not in ("auto", "cpu", "cuda"):
+        raise DeviceError(f"device={device} is unknown: choose auto, cpu or cuda")
+    return torch.device("cuda" if device == "cuda" or (device == "auto" and torch.cuda.is_available()) else "cpu")
+
+
+@contextmanager
+def arithmetic(device: torch.device, matmul: Matmul):
+    """One thread, denormals flushed, IEEE float32 everywhere, and the chosen CPU matmul, for the duration.
+
+    One thread a process: two processes of one thread give several times the steps of one process of two.
+    """
+    threads, precision = torch.get_num_threads(), torch.backends.mkldnn.matmul.fp32_precision
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    torch.backends.cuda.matmul.allow_tf32 = False
+    _use(matmul)
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        torch.set_flush_denormal(False)
+        torch.set_num_threads(threads)
+        torch.backends.mkldnn.matmul.fp32_precision = precision
+
+
+def choose_matmul() -> Matmul:
+    """The faster of torch's two CPU libraries for float32 products, at this machine's start-up.
+
+    MKL does not use the full vector width of some AMD CPUs, where oneDNN is twice as fast. Asking torch for bfloat16
+    is what routes float32 products to oneDNN; on CPUs with matrix units that may truly round to bfloat16, so oneDNN is
+    taken only when its error against float64 is float32's. Costs about 10 ms.
+    """
+    if not torch.backends.mkldnn.is_available():
+        return "mkl"
+    before = torch.backends.mkldnn.matmul.fp32_precision
+    generator = torch.Generator().manual_seed(0)
+    x, w = (torch.randn(2, 256, 256, generator=generator) for _ in range(2))
+    exact = x.double() @ w.double()
+    try:
+        _use("onednn")
+        error = ((x @ w).double() - exact).norm() / exact.norm()
+        if error > MAX_ERROR:
+            return "mkl"
+        onednn = _fastest(lambda: torch.bmm(x, w))
+        _use("mkl")
+        return "onednn" if _fastest(lambda: torch.bmm(x, w)) > MIN_GAIN * onednn else "mkl"
+    finally:
+        torch.backends.mkldnn.matmul.fp32_precision = before
+
+
+def _use(matmul: Matmul) -> None:
+    torch.backends.mkldnn.matmul.fp32_precision = "bf16" if matmul == "onednn" else "none"
+
+
+def _fastest(call: Callable[[], object], repeats: int = 7) -> float:
+    """Seconds of the fastest of `repeats` calls, one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    torch.set_num_threads(threads)
+    return min(times)

@@ -1,0 +1,98 @@
+"""Networks as trees of layers, and `Stack`: R of them with all parameters in one `[R, P]` buffer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from weightdecay.ensemble.layers import BatchNorm, Layer, Linear, ReLU, Residual, Sequential
+
+ALIGNMENT = 16  # floats: every tensor starts on a 64-byte line, so a matmul never sees a replica-dependent alignment
+
+
+def residual_mlp(inputs: int, outputs: int, width: int, blocks: int, batch_norm_eps: Tensor | None) -> Layer:
+    """Linear, then `blocks` of ReLU(x + BN(Linear(ReLU(BN(Linear(x)))))), then Linear: logits `[R, B, outputs]`.
+
+    The binary-addition network of S1's code has inputs 64, outputs 32, width 256, blocks 2: 290,080 parameters.
+    `batch_norm_eps`: `[R]`, or None for the network without BatchNorm.
+    """
+
+    def block() -> list[Layer]:
+        norm = [] if batch_norm_eps is None else [BatchNorm(width, batch_norm_eps)]
+        also_norm = [] if batch_norm_eps is None else [BatchNorm(width, batch_norm_eps)]
+        body = Sequential(Linear(width, width), *norm, ReLU(), Linear(width, width), *also_norm)
+        return [Residual(body), ReLU()]
+
+    hidden = [layer for _ in range(blocks) for layer in block()]
+    return Sequential(Linear(inputs, width), *hidden, Linear(width, outputs))
+
+
+def leaves(layer: Layer) -> Iterator[Layer]:
+    """The layers that hold parameters, in forward order."""
+    if layer.shapes:
+        yield layer
+    for child in layer.children:
+        yield from leaves(child)
+
+
+class Stack:
+    """R networks of one shape: `parameters` and `gradients` are `[R, P]`, tensors laid out one after another.
+
+    The weight matrices (and kernels) come first, `decayed` floats of each row; biases and normalisation parameters
+    follow, so that either the whole row or its beginning is subject to decay. P is padded with zeros.
+    """
+
+    def __init__(self, network: Layer, generators: Sequence[torch.Generator], dtype: torch.dtype, device: torch.device):
+        """`generators`: one a replica; draws on the CPU, so that every device starts from the same numbers."""
+        self.network, self.leaves = network, list(leaves(network))
+        self.layout: list[tuple[Layer, str, int]] = []  # (layer, name, offset in the row)
+        end = 0
+        for matrices in (True, False):
+            for layer in self.leaves:
+                for name, shape in layer.shapes.items():
+                    if (len(shape) > 1) == matrices:
+                        self.layout.append((layer, name, end))
+                        end += -(-_size(shape) // ALIGNMENT) * ALIGNMENT
+            if matrices:
+                self.decayed = end
+        replicas = len(generators)
+        self.parameters = torch.zeros(replicas, end, dtype=dtype, device=device)
+        self.gradients = torch.zeros_like(self.parameters)
+        views = {layer: ({}, {}) for layer in self.leaves}
+        for layer, name, offset in self.layout:
+            for flat, named in zip((self.parameters, self.gradients), views[layer], strict=True):
+                shape = layer.shapes[name]
+                named[name] = flat[:, offset : offset + _size(shape)].view(replicas, *shape)
+        for replica, generator in enumerate(generators):
+            for layer in self.leaves:
+                for name, value in layer.initialise(generator).items():
+                    views[layer][0][name][replica] = value.to(dtype)
+        for layer, (parameters, gradients) in views.items():
+            layer.bind(parameters, gradients)
+        self.tensors = [views[layer][0][name] for layer, name, _ in self.layout]
+
+    @property
+    def parameter_count(self) -> int:
+        """Parameters of one network, padding not counted."""
+        return sum(tensor[0].numel() for tensor in self.tensors)
+
+    def norms(self) -> tuple[Tensor, Tensor]:
+        """`weight_norm` √Σw² over all parameters, and `weight_norm_sum`, the sum of the tensors' L2 norms; `[R]`."""
+        square, total = 0.0, 0.0
+        for tensor in self.tensors:
+            norm = torch.linalg.vector_norm(tensor.flatten(1), dim=1)
+            square, total = square + norm.square(), total + norm
+        return square.sqrt(), total
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything a checkpoint needs, by name."""
+        named = {"parameters": self.parameters}
+        for index, layer in enumerate(self.leaves):
+            named |= {f"{index}.{name}": buffer for name, buffer in layer.buffers().items()}
+        return named
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    return torch.Size(shape).numel()

@@ -1,0 +1,301 @@
+"""Trains a table of runs. Runs of equal `stack_key` are stacked; a protocol says what data, network and loss they have.
+
+Every run's result is a function of its own row: initialisation and data order come from the run's own generators, no
+operation reduces across replicas, and the number of replicas in a stack depends on their shape alone.
+"""
+
+from __future__ import annotations
+
+import platform
+import resource
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from weightdecay.datasets import Splits
+from weightdecay.ensemble import backend
+from weightdecay.ensemble.checkpoint import Checkpoint
+from weightdecay.ensemble.layers import Layer
+from weightdecay.ensemble.losses import Loss
+from weightdecay.ensemble.networks import Stack
+from weightdecay.ensemble.optimizers import OPTIMIZERS
+from weightdecay.ensemble.progress import Progress
+from weightdecay.ensemble.schedules import log_steps, multiplier
+from weightdecay.grid import Run, config_hash
+
+SATURATED = 0.999  # epoch-mean training accuracy from which `hold_norm: saturation` holds: S1's "100 %" at step 3665
+EVALUATION_ROWS = 512
+CACHE_FLOATS = 49_152  # activations of one layer that stay in a core's cache: sets the replicas stacked on a CPU
+NARROW = 64  # below that width oneDNN gains nothing, and at a few columns its result depends on the stack
+CHECKPOINT_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a row of the table becomes a training problem."""
+
+    splits: Callable[[Run], Splits]  # the run's data, a function of its seed
+    network: Callable[[Sequence[Run]], Layer]  # one network for a stack of runs, per-replica constants as `[R]`
+    loss: Loss
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """`runs`: one row a run, settings, last metrics, `diverged_at`. `history`: tidy `run, step, metric, value`."""
+
+    runs: pd.DataFrame
+    history: pd.DataFrame
+    metadata: dict[str, Any]
+
+
+class Ensemble:
+    """R runs of one `stack_key` in training. All state is in tensors, so that it can be saved and restored exactly."""
+
+    def __init__(self, runs: Sequence[Run], protocol: Protocol, dtype: torch.dtype, device: torch.device):
+        self.runs, self.loss, self.device = runs, protocol.loss, device
+        self.run = runs[0]  # for what all runs of a stack have in common
+        self.stack = Stack(protocol.network(runs), [_generator(run.seed, 0) for run in runs], dtype, device)
+        self.optimizer = OPTIMIZERS[self.run.optimizer](self.stack, runs)
+        splits = [protocol.splits(run) for run in runs]
+        stacked = {
+            name: tuple(torch.stack([split[name][part] for split in splits]).to(device, dtype) for part in (0, 1))
+            for name in splits[0]
+        }
+        inputs, targets = stacked["train"]
+        self.examples = inputs.shape[1]
+        if self.run.batch_size > self.examples:
+            raise ValueError(f"batch_size {self.run.batch_size} exceeds the {self.examples} training examples")
+        self.epoch_steps = self.examples // self.run.batch_size  # the last, incomplete batch is dropped
+        self.train_rows = inputs.flatten(0, 1), targets.flatten(0, 1)
+        self.evaluation = {
+            name: [tuple(part.contiguous() for part in rows) for rows in zip(*(_rows(t) for t in pair), strict=True)]
+            for name, pair in stacked.items()
+        }
+        self.log_steps = log_steps(self.run)
+        self.step = 0
+        zeros = torch.zeros(len(runs), dtype=dtype, device=device)
+        self.state = {
+            "loss_sum": zeros.clone(),  # over the steps of the current epoch
+            "correct_sum": zeros.clone(),
+            "finite_steps": zeros.long(),  # steps whose loss was finite: one less than the step of divergence
+            "held_norm": torch.full_like(zeros, torch.nan),
+        }
+        if self.run.hold_norm == "start":
+            self.state["held_norm"] = self.stack.norms()[0]
+
+    def advance(self) -> None:
+        """One training step of every replica."""
+        epoch, within = divmod(self.step, self.epoch_steps)
+        if within == 0:
+            self._begin_epoch(epoch)
+        rows, shape = self.order[within], (len(self.runs), self.run.batch_size, -1)
+        inputs, targets = (part.index_select(0, rows).view(shape) for part in self.train_rows)
+        outputs = self.stack.network.forward(inputs, training=True)
+        loss, correct, gradient = self.loss(outputs, targets)
+        self.stack.network.backward(gradient, input_gradient=False)
+        self.optimizer.step(multiplier(self.run, self.step))
+        self.step += 1
+        state = self.state
+        state["loss_sum"] += loss
+        state["correct_sum"] += correct.sum(1)
+        state["finite_steps"] += loss.isfinite() & (state["finite_steps"] == self.step - 1)
+        if self.run.hold_norm != "never":
+            self._hold_norm()
+
+    def measure(self, full: bool) -> dict[str, Tensor]:
+        """Metrics now, each `[R]`; NaN for a run that has diverged. Not `full`: the training split is left out."""
+        metrics = {}
+        for name, batches in self.evaluation.items():
+            if full or name != "train":
+                metrics[f"{name}_loss"], metrics[f"{name}_accuracy"] = self._evaluate(batches)
+        if self.step > 0:
+            steps = (self.step - 1) % self.epoch_steps + 1
+            metrics["train_loss_batch"] = self.state["loss_sum"] / steps
+            metrics["train_accuracy_batch"] = self.state["correct_sum"] / (steps * self.run.batch_size)
+        metrics["weight_norm"], metrics["weight_norm_sum"] = self.stack.norms()
+        diverged = self.state["finite_steps"] < self.step
+        return {name: values.masked_fill(diverged, torch.nan) for name, values in metrics.items()}
+
+    def diverged_at(self) -> list[int | None]:
+        """Per run the step, counted from 1, whose loss was first not finite."""
+        return [None if steps == self.step else steps + 1 for steps in self.state["finite_steps"].tolist()]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor that training changes, by name."""
+        named = {f"stack.{name}": tensor for name, tensor in self.stack.state().items()}
+        named |= {f"optimizer.{name}": tensor for name, tensor in self.optimizer.slots.items()}
+        return named | self.state
+
+    def restore(self, step: int, tensors: dict[str, Tensor]) -> None:
+        """Go on exactly where `tensors()` were taken, after `step` steps."""
+        self.step = self.optimizer.steps = step
+        for name, tensor in self.tensors().items():
+            tensor.copy_(tensors[name])
+        epoch, within = divmod(step, self.epoch_steps)
+        if within:
+            self._order_epoch(epoch)
+
+    def _begin_epoch(self, epoch: int) -> None:
+        self._order_epoch(epoch)
+        self.state["loss_sum"].zero_()
+        self.state["correct_sum"].zero_()
+
+    def _order_epoch(self, epoch: int) -> None:
+        """`order`: `[epoch_steps, R·B]` row numbers; a function of seed and epoch alone, so nothing need be saved."""
+        if not self.run.shuffle and hasattr(self, "order"):
+            return
+        count = self.epoch_steps * self.run.batch_size
+        orders = []
+        for replica, run in enumerate(self.runs):
+            if run.shuffle:
+                order = torch.randperm(self.examples, generator=_generator(run.seed, 1 + epoch))[:count]
+            else:
+                order = torch.arange(count)
+            orders.append(order.view(self.epoch_steps, -1) + replica * self.examples)
+        self.order = torch.cat(orders, dim=1).to(self.device)
+
+    def _hold_norm(self) -> None:
+        held = self.state["held_norm"]
+        norm = torch.linalg.vector_norm(self.stack.parameters, dim=1)
+        if self.run.hold_norm == "saturation" and self.step % self.epoch_steps == 0:
+            accuracy = self.state["correct_sum"] / (self.epoch_steps * self.run.batch_size)
+            held.copy_(torch.where(held.isnan() & (accuracy >= SATURATED), norm, held))
+        self.stack.parameters.mul_(torch.where(held.isnan(), 1.0, held / norm)[:, None])
+
+    def _evaluate(self, batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+        loss_sum, correct_sum, count = 0.0, 0.0, 0
+        for inputs, targets in batches:
+            loss, correct, _ = self.loss(self.stack.network.forward(inputs, training=False), targets)
+            loss_sum = loss_sum + loss * inputs.shape[1]
+            correct_sum = correct_sum + correct.sum(1)
+            count += inputs.shape[1]
+        return loss_sum / count, correct_sum / count
+
+
+def train(
+    runs: Sequence[Run],
+    protocol: Protocol,
+    device: str = "auto",
+    checkpoint: Path | None = None,
+    dtype: torch.dtype = torch.float32,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+) -> TrainingResult:
+    """Train every run of a table and measure it by its logging schedule.
+
+    `checkpoint`: a file to resume from and to save to every `checkpoint_seconds`; an interrupted training that is
+    resumed gives bit for bit what an undisturbed one gives. Raises DeviceError when `device` is not there.
+    """
+    where, began = backend.resolve_device(device), time.monotonic()
+    store = Checkpoint(checkpoint, f"{config_hash(list(runs))} {where.type} {dtype} {torch.__version__}")
+    state = store.load() or {"matmul": backend.choose_matmul(), "stacks": [], "current": None, "seconds": 0.0}
+    stacks = stacks_of(runs, where)
+    total = sum(run.steps for run in runs)
+    finished = sum(run.steps for stack in stacks[: len(state["stacks"])] for run in stack)
+    progress = Progress(f"{runs[0].experiment} ({len(runs)} runs)", total, finished)
+
+    def save(current: dict[str, Any] | None) -> None:
+        state["current"] = current
+        store.save(state | {"seconds": state["seconds"] + time.monotonic() - began})
+
+    for stack in stacks[len(state["stacks"]) :]:
+        matmul = state["matmul"] if stack[0].width >= NARROW else "mkl"
+        with backend.arithmetic(where, matmul):
+            ensemble = Ensemble(stack, protocol, dtype, where)
+            history = _train_stack(ensemble, state["current"], save, checkpoint_seconds, progress)
+        state["stacks"].append({"history": history, "diverged_at": ensemble.diverged_at()})
+        save(None)
+    progress.close()
+    metadata = {
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+        "device": torch.cuda.get_device_name() if where.type == "cuda" else platform.processor() or platform.machine(),
+        "matmul": state["matmul"] if where.type == "cpu" else "cublas",
+        "precision": str(dtype).removeprefix("torch."),
+        "wall_seconds": round(state["seconds"] + time.monotonic() - began, 2),
+        "peak_memory_mib": _peak_memory(where),
+    }
+    return _tables(stacks, state["stacks"], metadata)
+
+
+def stacks_of(runs: Sequence[Run], device: torch.device) -> list[list[Run]]:
+    """The table cut into stacks. On a CPU as many replicas as keep a layer's activations in a core's cache."""
+    stacks = []
+    for _, group in groupby(sorted(runs, key=lambda run: str(run.stack_key())), key=Run.stack_key):
+        members = list(group)
+        limit = max(1, min(64, CACHE_FLOATS // (members[0].batch_size * members[0].width)))
+        count = 1 if device.type == "cuda" else -(-len(members) // limit)
+        ends = [index * len(members) // count for index in range(count + 1)]
+        stacks += [members[start:end] for start, end in pairwise(ends)]
+    return stacks
+
+
+def _train_stack(
+    ensemble: Ensemble,
+    resumed: dict[str, Any] | None,
+    save: Callable[[dict[str, Any]], None],
+    checkpoint_seconds: float,
+    progress: Progress,
+) -> list[dict[str, Any]]:
+    """Train a stack to its end; returns its history as `[{"step": s, metric: [R values]}]`."""
+    history: list[dict[str, Any]] = []
+
+    def record() -> None:
+        if ensemble.step in ensemble.log_steps:
+            metrics = ensemble.measure(full=ensemble.log_steps[ensemble.step])
+            values = torch.stack(list(metrics.values())).tolist()  # one copy from the device
+            history.append({"step": ensemble.step, **dict(zip(metrics, values, strict=True))})
+
+    if resumed is None:
+        record()
+    else:
+        ensemble.restore(resumed["step"], resumed["tensors"])
+        history = resumed["history"]
+        progress.advance(ensemble.step * len(ensemble.runs))
+    saved = time.monotonic()
+    while ensemble.step < ensemble.run.steps:
+        ensemble.advance()
+        record()
+        progress.advance(len(ensemble.runs))
+        if time.monotonic() - saved > checkpoint_seconds:
+            save({"step": ensemble.step, "tensors": ensemble.tensors(), "history": history})
+            saved = time.monotonic()
+    return history
+
+
+def _tables(stacks: list[list[Run]], done: list[dict[str, Any]], metadata: dict[str, Any]) -> TrainingResult:
+    rows, parts = [], []
+    for stack, result in zip(stacks, done, strict=True):
+        ids, last = [run.id for run in stack], {}
+        for entry in result["history"]:
+            metrics = {name: values for name, values in entry.items() if name != "step"}
+            last |= metrics
+            for name, values in metrics.items():
+                parts.append(pd.DataFrame({"run": ids, "step": entry["step"], "metric": name, "value": values}))
+        for replica, (run, diverged_at) in enumerate(zip(stack, result["diverged_at"], strict=True)):
+            final = {name: values[replica] for name, values in last.items()}
+            rows.append({"run": run.id, **run.model_dump(), **final, "diverged_at": diverged_at})
+    runs = pd.DataFrame(rows).astype({"diverged_at": "Int64"})
+    return TrainingResult(runs, pd.concat(parts, ignore_index=True), metadata)
+
+
+def _rows(tensor: Tensor) -> tuple[Tensor, ...]:
+    return tensor.split(EVALUATION_ROWS, dim=1)
+
+
+def _generator(seed: int, stream: int) -> torch.Generator:
+    """A run's own generators on the CPU: stream 0 for its initialisation, 1 + epoch for the order of its data."""
+    return torch.Generator().manual_seed((seed << 32) + stream)
+
+
+def _peak_memory(device: torch.device) -> float:
+    """MiB: of the GPU's allocator, or the process's resident set."""
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated() / 2**20, 1)
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10, 1)

@@ -1,0 +1,113 @@
+"""Hand-written backward passes against numerical derivatives in float64, forward ones against PyTorch's layers.
+
+Against autograd they are held by test_reference.py, over 100 steps.
+"""
+
+import pytest
+import torch
+
+from tests.ensemble.runs import make
+from weightdecay.ensemble.layers import BatchNorm, Layer, Linear, ReLU, Residual, Sequential
+from weightdecay.ensemble.losses import sigmoid_squared_error
+from weightdecay.ensemble.networks import Stack, residual_mlp
+
+REPLICAS, BATCH, FEATURES = 3, 7, 5
+EPS = torch.tensor([1e-5, 1e-2, 0.3])
+LAYERS = {
+    "linear": lambda: Linear(FEATURES, 4),
+    "batch norm": lambda: BatchNorm(FEATURES, EPS),
+    "relu": lambda: Sequential(Linear(FEATURES, 4), ReLU()),
+    "residual": lambda: Residual(Sequential(Linear(FEATURES, 6), ReLU(), Linear(6, FEATURES))),
+    "the whole network": lambda: residual_mlp(FEATURES, 4, 6, 2, EPS),
+    "the whole network without batch norm": lambda: residual_mlp(FEATURES, 4, 6, 2, None),
+}
+
+
+def stack_of(layer: Layer) -> Stack:
+    """Float64 replicas with parameters that are nowhere special."""
+    generators = [torch.Generator().manual_seed(seed) for seed in range(REPLICAS)]
+    stack = Stack(layer, generators, torch.float64, torch.device("cpu"))
+    stack.parameters.add_(0.1 * torch.randn(stack.parameters.shape, dtype=torch.float64))
+    return stack
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_backward_equals_the_numerical_derivative(name):
+    torch.manual_seed(0)
+    layer = LAYERS[name]()
+    stack = stack_of(layer)
+    x = torch.randn(REPLICAS, BATCH, FEATURES, dtype=torch.float64)
+    weights = torch.randn_like(layer.forward(x.clone(), True))
+
+    def scalar(parameters: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
+        """Σ weights · output."""
+        kept = stack.parameters.clone()
+        stack.parameters.copy_(parameters)
+        value = (weights * layer.forward(inputs.clone(), True)).sum()
+        stack.parameters.copy_(kept)
+        return value
+
+    layer.forward(x.clone(), True)
+    input_gradient = layer.backward(weights.clone())
+    step = 1e-6
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(5):  # directional derivatives, central differences
+        direction = torch.randn(stack.parameters.shape, generator=generator, dtype=torch.float64)
+        up, down = (scalar(stack.parameters + sign * step * direction, x) for sign in (1, -1))
+        numerical = (up - down) / (2 * step)
+        assert (stack.gradients * direction).sum().item() == pytest.approx(numerical.item(), rel=1e-6, abs=1e-7)
+        direction = torch.randn(x.shape, generator=generator, dtype=torch.float64)
+        up, down = (scalar(stack.parameters, x + sign * step * direction) for sign in (1, -1))
+        numerical = (up - down) / (2 * step)
+        assert (input_gradient * direction).sum().item() == pytest.approx(numerical.item(), rel=1e-6, abs=1e-7)
+
+
+def test_batch_norm_equals_torch_in_both_modes():
+    layer = BatchNorm(FEATURES, EPS)
+    stack = stack_of(layer)
+    theirs = [torch.nn.BatchNorm1d(FEATURES, eps=eps.item(), dtype=torch.float64) for eps in EPS]
+    for replica, module in enumerate(theirs):
+        module.weight.data, module.bias.data = layer.weight[replica, 0].clone(), layer.bias[replica, 0].clone()
+    for _ in range(4):
+        x = 3 + 2 * torch.randn(REPLICAS, BATCH, FEATURES, dtype=torch.float64)
+        expected = torch.stack([module(part) for module, part in zip(theirs, x, strict=True)])
+        torch.testing.assert_close(layer.forward(x.clone(), True), expected)
+    x = torch.randn(REPLICAS, BATCH, FEATURES, dtype=torch.float64)
+    expected = torch.stack([module.eval()(part) for module, part in zip(theirs, x, strict=True)])
+    torch.testing.assert_close(layer.forward(x.clone(), False), expected)
+    assert stack.parameter_count == 2 * FEATURES
+
+
+def test_sigmoid_squared_error_and_its_gradient_equal_torch():
+    torch.manual_seed(0)
+    logits = torch.randn(REPLICAS, BATCH, 4, dtype=torch.float64, requires_grad=True)
+    targets = torch.randint(0, 2, logits.shape).double()
+    targets[:, 0] = (logits[:, 0] > 0).double()  # some examples are right
+    expected = (logits.sigmoid() - targets).square().mean((1, 2))
+    expected.sum().backward()
+    loss, correct, gradient = sigmoid_squared_error(logits.detach(), targets)
+    torch.testing.assert_close(loss, expected.detach())
+    torch.testing.assert_close(gradient, logits.grad)
+    assert torch.equal(correct, ((logits > 0) == (targets > 0.5)).all(2)) and correct.any() and not correct.all()
+
+
+def test_the_network_of_s1_has_its_parameters_and_norm():
+    """290,080 parameters [code]; Σ of the tensors' norms 117.1 at initialisation [calc], over seeds."""
+    generators = [torch.Generator().manual_seed(seed) for seed in range(5)]
+    stack = Stack(residual_mlp(64, 32, 256, 2, torch.full((5,), 1e-2)), generators, torch.float32, torch.device("cpu"))
+    assert stack.parameter_count == 290_080
+    norm, norm_sum = stack.norms()
+    assert ((norm_sum - 117.1).abs() < 0.5).all()
+    torch.testing.assert_close(norm, stack.parameters.square().sum(1).sqrt())
+    assert (stack.parameters[:, : stack.decayed].count_nonzero(1) == 64 * 256 + 4 * 256 * 256 + 256 * 32).all()
+
+
+def test_initialisation_is_a_function_of_the_seed_and_is_torch_s():
+    generators = [torch.Generator().manual_seed(seed) for seed in (0, 1)]
+    one, other = (Stack(Linear(64, 256), [generator], torch.float32, torch.device("cpu")) for generator in generators)
+    assert not torch.equal(one.parameters, other.parameters)
+    theirs = torch.nn.Linear(64, 256)
+    for ours, torch_s in zip(one.tensors, (theirs.weight, theirs.bias), strict=True):
+        assert ours.abs().max().item() == pytest.approx(torch_s.abs().max().item(), rel=0.05)
+        assert ours.std().item() == pytest.approx(torch_s.std().item(), rel=0.1)
+    assert make(seed=0).id != make(seed=1).id

@@ -1,0 +1,181 @@
+"""What a run's result may depend on: its own row, and nothing else."""
+
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+import torch
+
+from tests.ensemble.runs import PROTOCOL, make
+from weightdecay.ensemble import backend, training
+from weightdecay.ensemble.training import Protocol, train
+
+
+def grid_of_sixty() -> list:
+    """Every per-replica setting, four shapes, two optimisers; short."""
+    runs = []
+    for index in range(60):
+        generator = random.Random(index)
+        runs.append(
+            make(
+                seed=generator.randrange(100),
+                width=generator.choice([8, 24, 40, 64]),
+                optimizer=generator.choice(["sgd", "adam"]),
+                learning_rate=generator.choice([1e-3, 1e-2]),
+                decay=generator.choice(["l2", "decoupled"]),
+                weight_decay=generator.choice([0.0, 0.1, 1.0]),
+                eps=generator.choice([1e-3, 1e-8]),
+                batch_norm_eps=generator.choice([1e-2, 1e-5]),
+                label_noise=generator.choice([0.0, 0.1]),
+                hold_norm=generator.choice(["never", "start"]),
+                shuffle=True,
+                train_size=150,
+                steps=7,
+                log_every=5,
+            )
+        )
+    return list({run.id: run for run in runs}.values())
+
+
+def by_run(result) -> tuple[pd.DataFrame, pd.DataFrame]:
+    runs = result.runs.sort_values("run", ignore_index=True)
+    return runs, result.history.sort_values(["run", "step", "metric"], ignore_index=True)
+
+
+@pytest.mark.parametrize("matmul", ["mkl", "onednn"])
+def test_solo_equals_batched_bitwise(matmul, monkeypatch):
+    """A shuffled grid in one piece, in three shards, and each run alone: equal to the last bit."""
+    monkeypatch.setattr(backend, "choose_matmul", lambda: matmul)
+    grid = grid_of_sixty()
+    random.Random(1).shuffle(grid)
+    whole = by_run(train(grid, PROTOCOL, "cpu"))
+    alone = [train([run], PROTOCOL, "cpu") for run in grid]
+    shards = [train(grid[start::3], PROTOCOL, "cpu") for start in range(3)]
+    for parts in (alone, shards):
+        for index, table in enumerate(("runs", "history")):
+            pieces = pd.concat([getattr(part, table) for part in parts])
+            keys = ["run"] if table == "runs" else ["run", "step", "metric"]
+            pieces = pieces.sort_values(keys, ignore_index=True)
+            pd.testing.assert_frame_equal(pieces, whole[index], check_exact=True, check_like=True)
+
+
+def test_full_width_solo_equals_batched_bitwise():
+    """The network of the experiment itself."""
+    runs = [make(width=256, seed=seed, weight_decay=decay, steps=6) for seed in (0, 1) for decay in (0.0, 0.1, 1.0)]
+    together = by_run(train(runs, PROTOCOL, "cpu"))[1]
+    alone = pd.concat([train([run], PROTOCOL, "cpu").history for run in runs])
+    pd.testing.assert_frame_equal(
+        alone.sort_values(["run", "step", "metric"], ignore_index=True), together, check_exact=True
+    )
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from tests.ensemble.runs import PROTOCOL
+from tests.ensemble.test_training import interrupted_runs
+from weightdecay.ensemble.training import train
+result = train(interrupted_runs(), PROTOCOL, "cpu", checkpoint=Path(sys.argv[1]), checkpoint_seconds=0.05)
+result.history.to_pickle(sys.argv[2])
+result.runs.to_pickle(sys.argv[3])
+"""
+
+
+def interrupted_runs() -> list:
+    return [
+        make(seed=seed, width=width, steps=2500, shuffle=shuffle, hold_norm=hold)
+        for seed in (0, 1)
+        for width, shuffle, hold in ((32, True, "never"), (48, False, "start"))
+    ]
+
+
+def test_killed_at_random_moments_and_resumed_is_bitwise_undisturbed(tmp_path):
+    """SIGKILL, three times, each some moments after the process has saved, then to the end."""
+    paths = [str(tmp_path / name) for name in ("checkpoint.pt", "history", "runs")]
+    command, checkpoint = [sys.executable, "-c", KILLED, *paths], tmp_path / "checkpoint.pt"
+    generator = random.Random(0)
+    for _ in range(3):
+        before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else None
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": "."})
+        while process.poll() is None and not (checkpoint.exists() and checkpoint.stat().st_mtime_ns != before):
+            time.sleep(0.01)
+        time.sleep(generator.uniform(0.0, 0.3))
+        assert process.poll() is None, "finished before it could be killed: make interrupted_runs() longer"
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    subprocess.run(command, check=True, stderr=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": "."})
+    undisturbed = train(interrupted_runs(), PROTOCOL, "cpu")
+    pd.testing.assert_frame_equal(pd.read_pickle(paths[1]), undisturbed.history, check_exact=True)
+    pd.testing.assert_frame_equal(pd.read_pickle(paths[2]), undisturbed.runs, check_exact=True)
+
+
+@pytest.mark.parametrize("damage", [b"", b"not a checkpoint"])
+def test_a_damaged_or_foreign_checkpoint_is_ignored(tmp_path, damage):
+    path = tmp_path / "checkpoint.pt"
+    runs = [make(steps=20)]
+    path.write_bytes(damage)
+    first = train(runs, PROTOCOL, "cpu", checkpoint=path)
+    other = train([make(steps=20, seed=5)], PROTOCOL, "cpu", checkpoint=path)  # the file is now another table's
+    assert not other.history["value"].equals(first.history["value"])
+    pd.testing.assert_frame_equal(first.history, train(runs, PROTOCOL, "cpu").history, check_exact=True)
+
+
+def test_a_diverging_run_is_marked_and_disturbs_no_other():
+    calm, wild = make(seed=1, optimizer="sgd", decay="l2"), make(optimizer="sgd", decay="l2", learning_rate=1e30)
+    alone = train([calm], PROTOCOL, "cpu")
+    both = train([wild, calm], PROTOCOL, "cpu")
+    history = both.history[both.history["run"] == calm.id].reset_index(drop=True)
+    pd.testing.assert_frame_equal(history, alone.history, check_exact=True)
+    marks = both.runs.set_index("run")["diverged_at"]
+    assert pd.isna(marks[calm.id]) and 1 < marks[wild.id] < 20
+    after = both.history.query("run == @wild.id and step >= @marks[@wild.id]")
+    assert len(after) and after["value"].isna().all()
+
+
+def test_held_norm_stays_and_is_held_from_saturation_on():
+    held = train([make(hold_norm="start")], PROTOCOL, "cpu").history.query("metric == 'weight_norm'")["value"]
+    assert held.max() - held.min() < 1e-4 * held.max()
+    saturating = make(train_size=64, width=128, steps=600, weight_decay=0.5, hold_norm="saturation")
+    saturating = saturating.model_copy(update={"log_dense_until": 600})
+    history = train([saturating], PROTOCOL, "cpu").history.pivot(index="step", columns="metric", values="value")
+    saturated = history.index[history["train_accuracy_batch"] >= training.SATURATED][0]
+    after = history.loc[saturated:, "weight_norm"]
+    assert saturated < 500 and after.max() - after.min() < 1e-4 * after.max()
+    assert history.loc[:saturated, "weight_norm"].std() > 1e-2
+
+
+def test_logging_keeps_the_schedule_and_the_metrics_are_consistent():
+    history = train([make()], PROTOCOL, "cpu").history
+    steps = {metric: sorted(rows["step"]) for metric, rows in history.groupby("metric")}
+    assert steps["test_accuracy"] == [0, 10, 20, 30, 50, 100]
+    assert steps["train_accuracy"] == [0, 50, 100]
+    assert steps["train_loss_batch"] == [10, 20, 30, 50, 100]
+    wide = history.pivot(index="step", columns="metric", values="value")
+    assert ((wide["train_accuracy"].dropna() >= 0) & (wide["train_accuracy"].dropna() <= 1)).all()
+    assert (wide["weight_norm"] < wide["weight_norm_sum"]).all()
+    assert math.isclose(wide.loc[0, "train_loss"], 0.25, abs_tol=0.05)  # untrained sigmoid outputs are near 1/2
+
+
+def test_a_batch_larger_than_the_data_is_refused():
+    with pytest.raises(ValueError, match="batch_size 64 exceeds the 10 training examples"):
+        train([make(train_size=10)], PROTOCOL, "cpu")
+
+
+def test_the_protocol_sees_the_row():
+    """Data and network are functions of the row: label noise reaches the training split only."""
+    seen = []
+
+    def recording(run):
+        seen.append((run.seed, run.label_noise))
+        return PROTOCOL.splits(run)
+
+    protocol = Protocol(recording, PROTOCOL.network, PROTOCOL.loss)
+    train([make(seed=3, steps=1), make(seed=4, steps=1, label_noise=0.5)], protocol, "cpu")
+    assert seen == [(3, 0.0), (4, 0.5)]
+    assert torch.get_num_threads() >= 1
