@@ -4,7 +4,8 @@ Activations are `[R, B, features]`, parameters `[R, ...]`. The backward passes a
 autograd's bookkeeping, which at batch 64 costs as much as the arithmetic, and writes gradients straight into the
 flat buffer the optimiser reads. The tests hold all of them to autograd in float64.
 
-Tensors are handed over, not shared: BatchNorm and ReLU overwrite what they are given, the others leave it alone.
+Tensors are handed over, not shared: BatchNorm and ReLU overwrite what they are given, the others leave it alone. A
+network begins with one of the others, as its input is the data.
 
 One replica's numbers must not depend on which replicas share the batch. That rules out any reduction across
 replicas, and leaves only operations whose order of summation within a replica is fixed by its own shape.
@@ -83,45 +84,80 @@ class BatchNorm(Layer):
     def __init__(self, features: int, eps: Tensor, momentum: float = 0.1):
         """`eps`: `[R]`, added to the variance."""
         self.shapes = {"weight": (features,), "bias": (features,)}
-        self.eps, self.momentum = eps.view(-1, 1, 1), momentum
+        self.eps, self.momentum = eps, momentum
 
     def initialise(self, generator: torch.Generator) -> dict[str, Tensor]:
         return {"weight": torch.ones(self.shapes["weight"]), "bias": torch.zeros(self.shapes["bias"])}
 
     def bind(self, parameters: dict[str, Tensor], gradients: dict[str, Tensor]) -> None:
-        self.weight, self.bias = parameters["weight"].unsqueeze(1), parameters["bias"].unsqueeze(1)
-        self.weight_gradient, self.bias_gradient = gradients["weight"].unsqueeze(1), gradients["bias"].unsqueeze(1)
+        self.weight, self.bias = parameters["weight"], parameters["bias"]
+        self.weight_gradient, self.bias_gradient = gradients["weight"], gradients["bias"]
         self.eps = self.eps.to(self.weight)
         self.running_mean = torch.zeros_like(self.weight, memory_format=torch.contiguous_format)
         self.running_variance = torch.ones_like(self.running_mean)
+        self.inverse_std = torch.empty_like(self.running_mean)
+        if self.weight.device.type == "cpu":
+            from weightdecay.ensemble import kernels  # Numba: half a second, and of no use to a GPU
+
+            self.kernels = kernels
+            self.forward_arrays = [
+                tensor.numpy()
+                for tensor in (
+                    self.running_mean,
+                    self.running_variance,
+                    self.inverse_std,
+                    self.weight,
+                    self.bias,
+                    self.eps,
+                )
+            ]
+            self.gradient_arrays = [tensor.numpy() for tensor in (self.weight_gradient, self.bias_gradient)]
 
     def buffers(self) -> dict[str, Tensor]:
         return {"running_mean": self.running_mean, "running_variance": self.running_variance}
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
         if not training:
-            scale = self.weight * (self.running_variance + self.eps).rsqrt()
-            return torch.addcmul(self.bias - self.running_mean * scale, x, scale)
+            scale = self.weight * (self.running_variance + self.eps[:, None]).rsqrt()
+            shift = self.bias - self.running_mean * scale
+            return torch.addcmul(shift[:, None], x, scale[:, None])
+        self.centred = x
+        if x.device.type != "cpu":
+            return self._forward(x)
+        y = torch.empty_like(x)
+        mean, variance, inverse_std, weight, bias, eps = self.forward_arrays
+        self.kernels.batch_norm_forward(
+            x.numpy(), weight, bias, eps, self.momentum, mean, variance, inverse_std, y.numpy()
+        )
+        return y
+
+    def backward(self, gradient: Tensor, input_gradient: bool = True) -> Tensor:
+        if gradient.device.type != "cpu":
+            return self._backward(gradient)
+        _, _, inverse_std, weight, _, _ = self.forward_arrays
+        self.kernels.batch_norm_backward(
+            gradient.numpy(), self.centred.numpy(), weight, inverse_std, *self.gradient_arrays
+        )
+        return self.centred
+
+    def _forward(self, x: Tensor) -> Tensor:
+        """What the kernel does, as torch operations: `x` becomes x − mean, and is kept as `centred`."""
         batch = x.shape[1]
-        mean = x.sum(1, keepdim=True).div_(batch)
-        self.centred = x.sub_(mean)
-        variance = self.centred.square().sum(1, keepdim=True).div_(batch)
-        self.inverse_std = (variance + self.eps).rsqrt()
-        self.scale = self.weight * self.inverse_std
+        mean = x.mean(1)
+        variance = x.sub_(mean[:, None]).square().mean(1)
+        torch.rsqrt(variance + self.eps[:, None], out=self.inverse_std)
         self.running_mean.lerp_(mean, self.momentum)
         self.running_variance.lerp_(variance * (batch / (batch - 1)), self.momentum)
-        return torch.addcmul(self.bias, self.centred, self.scale)
+        return torch.addcmul(self.bias[:, None], x, (self.weight * self.inverse_std)[:, None])
 
-    def backward(self, gradient: Tensor, input_gradient: bool = True) -> Tensor | None:
-        torch.sum(gradient, 1, keepdim=True, out=self.bias_gradient)
-        torch.sum(gradient * self.centred, 1, keepdim=True, out=self.weight_gradient)
-        self.weight_gradient.mul_(self.inverse_std)
-        if not input_gradient:
-            return None
-        # dx = γ/σ · (dy − mean(dy) − x̂ · mean(dy·x̂)), with x̂ = centred/σ never formed
-        scale = self.scale / -gradient.shape[1]
-        result = torch.addcmul(scale * self.bias_gradient, gradient, self.scale)
-        return result.addcmul_(self.centred, scale.mul_(self.inverse_std).mul_(self.weight_gradient))
+    def _backward(self, gradient: Tensor) -> Tensor:
+        """dx = γ/σ · (dy − mean(dy) − x̂ · mean(dy·x̂)), with x̂ = centred/σ never formed."""
+        self.bias_gradient.copy_(gradient.sum(1))
+        self.weight_gradient.copy_((gradient * self.centred).sum(1) * self.inverse_std)
+        scale = self.weight * self.inverse_std
+        share = scale / -gradient.shape[1]
+        result = torch.addcmul((share * self.bias_gradient)[:, None], gradient, scale[:, None])
+        return result.addcmul_(self.centred, (share * self.inverse_std * self.weight_gradient)[:, None])
 
 
 class ReLU(Layer):

@@ -37,6 +37,7 @@ class Optimizer:
     def step(self, multiplier: float) -> None:
         """One update from `stack.gradients`, with every learning rate scaled by the schedule's `multiplier`."""
         self.steps += 1
+        self.step_tensor = torch.tensor(float(self.steps))  # the form in which torch's kernel takes it
         if self.stack.parameters.device.type == "cpu":
             for run, weight_decay, views in self.pieces:
                 self._fused(run, run.learning_rate * multiplier, weight_decay, *views)
@@ -108,7 +109,7 @@ class Adam(Optimizer):
             first_moment,
             second_moment,
             [],
-            [torch.tensor(float(self.steps))],
+            [self.step_tensor],
             lr=learning_rate,
             beta1=run.beta1,
             beta2=run.beta2,

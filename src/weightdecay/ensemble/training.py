@@ -95,10 +95,9 @@ class Ensemble:
         epoch, within = divmod(self.step, self.epoch_steps)
         if within == 0:
             self._begin_epoch(epoch)
-        rows, shape = self.order[within], (len(self.runs), self.run.batch_size, -1)
-        inputs, targets = (part.index_select(0, rows).view(shape) for part in self.train_rows)
-        outputs = self.stack.network.forward(inputs, training=True)
-        loss, correct, gradient = self.loss(outputs, targets)
+        inputs, targets = self.batches
+        outputs = self.stack.network.forward(inputs[within], training=True)
+        loss, correct, gradient = self.loss(outputs, targets[within])
         self.stack.network.backward(gradient, input_gradient=False)
         self.optimizer.step(multiplier(self.run, self.step))
         self.step += 1
@@ -140,16 +139,19 @@ class Ensemble:
             tensor.copy_(tensors[name])
         epoch, within = divmod(step, self.epoch_steps)
         if within:
-            self._order_epoch(epoch)
+            self._gather_epoch(epoch)
 
     def _begin_epoch(self, epoch: int) -> None:
-        self._order_epoch(epoch)
+        self._gather_epoch(epoch)
         self.state["loss_sum"].zero_()
         self.state["correct_sum"].zero_()
 
-    def _order_epoch(self, epoch: int) -> None:
-        """`order`: `[epoch_steps, R·B]` row numbers; a function of seed and epoch alone, so nothing need be saved."""
-        if not self.run.shuffle and hasattr(self, "order"):
+    def _gather_epoch(self, epoch: int) -> None:
+        """`batches`: inputs and targets of every step of the epoch, `[R, B, ...]` each.
+
+        Their order is a function of seed and epoch alone, so that a checkpoint need not hold it.
+        """
+        if not self.run.shuffle and hasattr(self, "batches"):
             return
         count = self.epoch_steps * self.run.batch_size
         orders = []
@@ -159,7 +161,9 @@ class Ensemble:
             else:
                 order = torch.arange(count)
             orders.append(order.view(self.epoch_steps, -1) + replica * self.examples)
-        self.order = torch.cat(orders, dim=1).to(self.device)
+        rows = torch.cat(orders, dim=1).flatten().to(self.device)
+        shape = (self.epoch_steps, len(self.runs), self.run.batch_size)
+        self.batches = [part[rows].view(*shape, *part.shape[1:]).unbind() for part in self.train_rows]
 
     def _hold_norm(self) -> None:
         held = self.state["held_norm"]

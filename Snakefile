@@ -1,0 +1,189 @@
+# The whole pipeline: train -> merge -> claims -> ledger, figures -> paper.
+#   snakemake --cores N --config scale=smoke|laptop|paper device=auto|cpu|cuda
+# Each experiments/<name>/ with a config.yaml is one experiment; to add a finding, add a folder, nothing here.
+import os
+import sys
+
+sys.path.insert(0, os.path.abspath("src"))  # the package of this checkout, installed or not
+
+from weightdecay import errors, pipeline
+
+local = workflow.nodes is None  # else jobs are sent to a cluster
+
+try:
+    plan = pipeline.Plan(config, local)
+except errors.WeightDecayError as error:
+    sys.exit(f"error: {error}")
+
+pipeline.use_this_checkout()
+RESULTS = plan.results
+
+if local:
+    # One GPU, one training at a time, unless --resources gpu=N says otherwise. A cluster has its own bookkeeping.
+    workflow.global_resources.setdefault("gpu", 1)
+
+
+wildcard_constraints:
+    experiment="|".join(plan.experiments),
+
+
+localrules:
+    all,
+
+
+rule all:
+    input:
+        expand(f"{RESULTS}/{{experiment}}/{{table}}.parquet", experiment=plan.experiments, table=["runs", "history"]),
+        f"{RESULTS}/claims.json",
+        [[*plan.figures(name), *plan.tables(name)] for name in plan.experiments],
+        "paper/main.pdf" if plan.engine else [],
+
+
+onsuccess:
+    if not plan.engine:
+        print("Everything but paper/main.pdf is built: install latexmk with TeX Live, or tectonic, and run again.")
+
+
+# One job a shard. Its inputs are what the result depends on: the table of runs and the code it executes. The
+# configuration is `ancient`, as a new criterion or title judges again but trains nothing.
+rule train:
+    input:
+        table=f"{RESULTS}/{{experiment}}/table.jsonl",
+        config=ancient("experiments/{experiment}/config.yaml"),
+        code=lambda wildcards: pipeline.code(f"experiments/{wildcards.experiment}/train.py"),
+    output:
+        f"{RESULTS}/{{experiment}}/shards/{{shard,\\d+}}of{{shards,\\d+}}.parquet",
+    log:
+        f"{RESULTS}/{{experiment}}/logs/train-{{shard}}of{{shards}}.log",
+    conda:
+        "environment.yml"
+    threads: 1
+    resources:
+        gpu=int(plan.device == "cuda"),
+        mem_mb=1536,
+    params:
+        scale=plan.scale,
+        device=plan.device,
+    message:
+        "Train {wildcards.experiment}, shard {wildcards.shard} of {wildcards.shards} (progress: {log})"
+    shell:
+        "OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 python experiments/{wildcards.experiment}/train.py --scale {params.scale}"
+        " --device {params.device} --shard {wildcards.shard}/{wildcards.shards} --output {output} > {log} 2>&1"
+
+
+rule merge:
+    input:
+        table=f"{RESULTS}/{{experiment}}/table.jsonl",
+        config=ancient("experiments/{experiment}/config.yaml"),
+        shards=lambda wildcards: [
+            f"{RESULTS}/{wildcards.experiment}/shards/{shard}.parquet" for shard in plan.shards[wildcards.experiment]
+        ],
+    output:
+        runs=f"{RESULTS}/{{experiment}}/runs.parquet",
+        history=f"{RESULTS}/{{experiment}}/history.parquet",
+    log:
+        f"{RESULTS}/{{experiment}}/logs/merge.log",
+    conda:
+        "environment.yml"
+    params:
+        scale=plan.scale,
+    message:
+        "Join the shards of {wildcards.experiment}"
+    shell:
+        "python -m weightdecay merge {wildcards.experiment} --scale {params.scale} --shards {input.shards} > {log} 2>&1"
+
+
+rule claims:
+    input:
+        runs=f"{RESULTS}/{{experiment}}/runs.parquet",
+        history=f"{RESULTS}/{{experiment}}/history.parquet",
+        config="experiments/{experiment}/config.yaml",
+        code=lambda wildcards: pipeline.code(f"experiments/{wildcards.experiment}/claims.py"),
+    output:
+        f"{RESULTS}/{{experiment}}/claims.json",
+    log:
+        f"{RESULTS}/{{experiment}}/logs/claims.log",
+    conda:
+        "environment.yml"
+    params:
+        scale=plan.scale,
+    message:
+        "Judge the claims of {wildcards.experiment}"
+    shell:
+        "python experiments/{wildcards.experiment}/claims.py --scale {params.scale}"
+        " --results $(dirname {input.runs}) --output {output} > {log} 2>&1"
+
+
+# Joins the judgments: the ledger, its LaTeX table, and every number of the paper as a macro.
+rule ledger:
+    input:
+        claims=expand(f"{RESULTS}/{{experiment}}/claims.json", experiment=plan.experiments),
+        runs=expand(f"{RESULTS}/{{experiment}}/runs.parquet", experiment=plan.experiments),
+        scale="paper/scale.txt",
+        code=pipeline.code("src/weightdecay/analysis/tables.py"),
+    output:
+        f"{RESULTS}/claims.json",
+        "paper/tables/claims.tex",
+        "paper/numbers.tex",
+    log:
+        f"{RESULTS}/logs/ledger.log",
+    conda:
+        "environment.yml"
+    params:
+        scale=plan.scale,
+    message:
+        "Join the judgments of all claims"
+    shell:
+        "python -m weightdecay claims --scale {params.scale} > {log} 2>&1"
+
+
+for name in plan.experiments:
+
+    rule:
+        name:
+            f"figures_{name}"
+        input:
+            runs=f"{RESULTS}/{name}/runs.parquet",
+            history=f"{RESULTS}/{name}/history.parquet",
+            claims=f"{RESULTS}/{name}/claims.json",
+            scale="paper/scale.txt",
+            code=pipeline.code(f"experiments/{name}/figures.py"),
+        output:
+            *plan.figures(name),
+            *plan.tables(name),
+        log:
+            f"{RESULTS}/{name}/logs/figures.log",
+        conda:
+            "environment.yml"
+        params:
+            experiment=name,
+            scale=plan.scale,
+        message:
+            "Draw {params.experiment}"
+        shell:
+            "python experiments/{params.experiment}/figures.py --scale {params.scale}"
+            " --results $(dirname {input.runs}) --claims {input.claims}"
+            " --figures paper/figures --tables paper/tables > {log} 2>&1"
+
+
+rule paper:
+    input:
+        text=plan.paper_text(),
+        numbers=["paper/numbers.tex", "paper/tables/claims.tex"],
+        figures=[[*plan.figures(name), *plan.tables(name)] for name in plan.experiments],
+        scale="paper/scale.txt",
+    output:
+        "paper/main.pdf",
+    log:
+        f"{RESULTS}/logs/paper.log",
+    conda:
+        "environment.yml"
+    params:
+        typeset={
+            "latexmk": "latexmk -pdf -interaction=nonstopmode -halt-on-error -file-line-error -outdir=build",
+            "tectonic": "tectonic --outdir build",
+        }.get(plan.engine),
+    message:
+        "Typeset {output}"
+    shell:
+        "(mkdir -p paper/build && cd paper && {params.typeset} main.tex && mv build/main.pdf main.pdf) > {log} 2>&1"

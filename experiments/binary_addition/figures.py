@@ -1,0 +1,318 @@
+"""Figures and tables of binary addition, drawn from the runs, measures and intervals that claims.py judges."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import yaml
+from claims import EXPERIMENT, LAST_STEPS, MEASURED, TRAIN, every_rate, held_runs, lambda_sweep, noisy_sweeps
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from weightdecay.analysis import style
+from weightdecay.analysis.claims import NOT_RUN
+from weightdecay.analysis.measures import Histories, delays, final_table, longest, select
+from weightdecay.analysis.plots import curves, missing, points, thousands, zero_and_logarithm
+from weightdecay.analysis.statistics import ACCURACY, geometric_interval, mean_interval, power_law
+from weightdecay.analysis.style import COLUMN, KINDS, MUTED, PAGE, SPLITS, Inputs, weight_decay_colour
+from weightdecay.analysis.tables import booktabs, interval, number, write
+
+PUBLISHED = yaml.safe_load(Path(__file__).with_name("published.yaml").read_text(encoding="utf-8"))
+FINAL = {"train": TRAIN, "test": "test_accuracy"}  # what S1 plots
+MAIN = "decimal digits (main)"
+LONGEST_CURVE = 40_000  # S1's training curve ends near 30,000 steps; what matters at λ = .1 happens before
+
+
+def accuracy_vs_lambda(inputs: Inputs) -> None:
+    """S1's main figure: final train and test accuracy against λ, with S1's own points."""
+    histories, sweep = Histories(inputs.results.history), lambda_sweep(inputs.results.runs)
+    figure, axes = plt.subplots(figsize=(COLUMN, 2.6))
+    evaluated = final_table(histories, sweep, "train_accuracy", LAST_STEPS).mean()
+    axes.plot(evaluated, color=SPLITS["train"], linestyle=":", linewidth=0.9, label="train, evaluated")
+    for split, metric in FINAL.items():
+        points(axes, final_table(histories, sweep, metric, LAST_STEPS), SPLITS[split], split)
+        published = pd.DataFrame(PUBLISHED["accuracy_vs_lambda"]).dropna(subset=split)
+        axes.plot(
+            published["weight_decay"],
+            published[split],
+            linestyle="",
+            marker="s" if split == "train" else "o",
+            markersize=4.5,
+            markerfacecolor="none",
+            markeredgecolor=KINDS["published"],
+            markeredgewidth=0.7,
+            label=f"S1, {split}" + (f" (read off figure, ±{PUBLISHED['reading_error']:g})" if split == "test" else ""),
+        )
+    accuracy_axes(axes, pd.concat([sweep, pd.DataFrame(PUBLISHED["accuracy_vs_lambda"])]))
+    drawn = dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
+    order = sorted(drawn, key=lambda label: ("test" in label, "S1" in label, label))  # one column a split
+    axes.legend([drawn[label] for label in order], order, loc="lower center", bbox_to_anchor=(0.45, 1.0), ncols=2)
+    style.save(figure, inputs.figures, f"{EXPERIMENT}-accuracy_vs_lambda", inputs.scale)
+
+
+def training_curves(inputs: Inputs) -> None:
+    """S1's training curves at λ = .1 beside the control that S1 lacks: accuracy, loss and norm on one step axis."""
+    histories, sweep = Histories(inputs.results.history), lambda_sweep(inputs.results.runs)
+    figure, axes = plt.subplots(3, 2, figsize=(PAGE, 4.6), sharex=True, sharey="row")
+    rows = [
+        ("accuracy", {"train": "train_accuracy_batch", "test": "test_accuracy"}),
+        ("loss", {"train": "train_loss_batch", "test": "test_loss"}),
+        ("weight norm\n(sum over tensors)", {None: "weight_norm_sum"}),
+    ]
+    for column, (id, λ) in enumerate(
+        {"A5": inputs.config.criteria["A5"].thresholds["weight_decay"], "A6": 0.0}.items()
+    ):
+        fitted = inputs.config.criteria[id].thresholds["fitted"]
+        runs = select(sweep, weight_decay=λ)
+        axes[0, column].set_title(f"λ = {λ:g}, n = {len(runs)}" + ("" if λ else " (control)"))
+        for (name, metrics), panel in zip(rows, axes[:, column], strict=True):
+            for split, metric in metrics.items():
+                colour = SPLITS[split] if split else weight_decay_colour(λ)
+                curves(panel, histories, runs, metric, colour, label=split)
+            if column == 0:
+                panel.set_ylabel(name)
+            if len(runs):
+                steps = [histories.first_step(run, "train_accuracy_batch", fitted) for run in runs["run"]]
+                mark_fitted(panel, steps, f"fitted (train ≥ {fitted:g})" if panel is axes[0, column] else None)
+    axes[0, 0].set_ylim(-0.03, 1.05)
+    axes[1, 0].set_yscale("log")
+    axes[2, 0].set_ylim(bottom=0)
+    axes[0, 0].legend(loc="lower right", bbox_to_anchor=(1, 0.05))
+    axes[0, 1].legend(loc="center right")
+    axes[0, 0].set_xlim(0, min(LONGEST_CURVE, axes[0, 0].get_xlim()[1]))
+    thousands(axes[0, 0])
+    for panel in axes[-1]:
+        panel.set_xlabel("step (thousands)")
+    figure.align_ylabels(axes[:, 0])
+    style.save(figure, inputs.figures, f"{EXPERIMENT}-training_curves", inputs.scale)
+
+
+def delay(inputs: Inputs) -> None:
+    """A10: the delay between fitting and generalising against the timescale 1/(ηλ)."""
+    claim = inputs.claims["A10"]
+    t = inputs.config.criteria["A10"].thresholds
+    table = delays(Histories(inputs.results.history), every_rate(inputs.results.runs), t["fitted"], t["generalised"])
+    table = table[table["weight_decay"] > 0].dropna(subset="delay")
+    table["timescale"] = 1 / (table["learning_rate"] * table["weight_decay"])
+    table["judged"] = table["weight_decay"].between(
+        t["weight_decay_low"] * (1 - 1e-9), t["weight_decay_high"] * (1 + 1e-9)
+    )
+    table = table[table["judged"] | table["reached"]]
+    reached = table[table["reached"]]
+    figure, axes = plt.subplots(figsize=(COLUMN, 2.9))
+    axes.set(xlabel="timescale 1/(ηλ) (steps)", ylabel="delay (steps)")
+    if reached.empty:
+        missing(axes, "no run of this scale generalises")
+        return style.save(figure, inputs.figures, f"{EXPERIMENT}-delay", inputs.scale)
+    axes.set(xscale="log", yscale="log")
+    markers = dict(zip(sorted(table["learning_rate"].unique()), "ovs^D", strict=False))
+    for (η, λ), runs in reached.groupby(["learning_rate", "weight_decay"]):
+        colour, mean = weight_decay_colour(λ), geometric_interval(runs["delay"])
+        axes.plot(runs["timescale"], runs["delay"], linestyle="", marker=".", markersize=3, color=colour, alpha=0.5)
+        error = None if np.isnan(mean.low) else [[mean.value - mean.low], [mean.high - mean.value]]
+        axes.errorbar(
+            1 / (η * λ),
+            mean.value,
+            error,
+            color=colour,
+            marker=markers[η],
+            markersize=5,
+            elinewidth=1,
+            markerfacecolor=colour if runs["judged"].all() else "white",
+        )
+    for λ, runs in table[~table["reached"]].groupby("weight_decay"):
+        axes.plot(
+            runs["timescale"],
+            runs["delay"],
+            linestyle="",
+            marker="$\\uparrow$",
+            markersize=7,
+            color=weight_decay_colour(λ),
+        )
+    delay_lines(axes, table[table["judged"]], claim.parts[2].measured)
+    exponents = "\n".join(
+        f"{symbol}$^{{{p.measured:.2f}}}$  [{p.low:.2f}, {p.high:.2f}]".replace("-", "−")
+        for symbol, p in zip("ηλ", claim.parts, strict=False)
+        if np.isfinite(p.measured)
+    )
+    axes.text(
+        0.03,
+        0.97,
+        f"delay ∝\n{exponents}" if exponents else "too few delays to fit both exponents",
+        transform=axes.transAxes,
+        va="top",
+        fontsize=7,
+    )
+    shapes = [
+        Line2D([], [], color=MUTED, linestyle="", marker=marker, label=f"η = {η:g}") for η, marker in markers.items()
+    ]
+    colours = [
+        Line2D([], [], color=weight_decay_colour(λ), linestyle="", marker="s", label=f"λ = {λ:g}")
+        for λ in sorted(table["weight_decay"].unique())
+    ]
+    lines = axes.get_legend_handles_labels()[0]
+    if not table["reached"].all():
+        colours.append(Line2D([], [], color=MUTED, linestyle="", marker="$\\uparrow$", label="not within\nthe run"))
+    axes.legend(handles=lines + shapes + colours, loc="upper left", bbox_to_anchor=(1.0, 1.0), labelspacing=0.3)
+    style.save(figure, inputs.figures, f"{EXPERIMENT}-delay", inputs.scale)
+
+
+def label_noise(inputs: Inputs) -> None:
+    """A8, A9: accuracy along λ with clean and with noisy labels, and where interpolation ends."""
+    runs, histories = inputs.results.runs, Histories(inputs.results.history)
+    sweeps = {0.0: lambda_sweep(runs), **noisy_sweeps(runs)}
+    figure, axes = plt.subplots(1, 3, figsize=(PAGE, 2.4), sharey=True)
+    metrics = {"train": TRAIN, "validation": "validation_accuracy", "test": "test_accuracy"}
+    for panel, (split, metric) in zip(axes, metrics.items(), strict=True):
+        for noise, sweep in sweeps.items():
+            colour = KINDS["noisy" if noise else "clean"]
+            points(
+                panel,
+                final_table(histories, sweep, metric, LAST_STEPS),
+                colour,
+                f"label noise {noise:g}" if noise else "clean labels",
+            )
+            train = final_table(histories, sweep, TRAIN, LAST_STEPS).mean()
+            least = inputs.config.criteria["A9" if noise else "A8"].thresholds["interpolated"]
+            if (train >= least).any():
+                panel.axvline(train.index[train >= least][-1], color=colour, linestyle=":", linewidth=1)
+        accuracy_axes(panel, sweeps[0.0])
+        panel.set(
+            ylabel="final accuracy" if split == "train" else "",
+            title={
+                "train": "train (on the labels trained on)",
+                "validation": "validation (clean)",
+                "test": "test: unseen length (clean)",
+            }[split],
+        )
+    handles = axes[0].get_legend_handles_labels()[0]
+    handles.append(Line2D([], [], color=MUTED, linestyle=":", linewidth=1, label="largest λ that interpolates"))
+    if len(sweeps) == 1:
+        handles.append(Line2D([], [], linestyle="", label=f"label noise: {NOT_RUN}"))
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
+    style.save(figure, inputs.figures, f"{EXPERIMENT}-label_noise", inputs.scale)
+
+
+def constant_norm(inputs: Inputs) -> None:
+    """A7: test accuracy where the norm is free to fall and where it is held from saturation on."""
+    runs, histories = inputs.results.runs, Histories(inputs.results.history)
+    λ = inputs.config.criteria["A7"].thresholds["weight_decay"]
+    kinds = {"free": select(lambda_sweep(runs), weight_decay=λ), "held": held_runs(runs, λ)}
+    figure, axes = plt.subplots(2, 1, figsize=(COLUMN, 3.2), sharex=True)
+    for panel, metric in zip(axes, ("test_accuracy", "weight_norm"), strict=True):
+        for kind, chosen in kinds.items():
+            label = {"free": f"λ = {λ:g}, norm free", "held": f"λ = {λ:g}, norm held from saturation on"}[kind]
+            curves(panel, histories, chosen, metric, KINDS[kind], label=f"{label}, n = {len(chosen)}")
+    axes[0].set(ylim=(-0.03, 1.05), ylabel="test accuracy")
+    axes[1].set(ylim=(0, None), ylabel="weight norm (L2)", xlabel="step (thousands)")
+    end = max(min((group["steps"].max() for group in kinds.values() if len(group)), default=1), 1)
+    axes[0].set_xlim(0, end)
+    thousands(axes[0])
+    if kinds["held"].empty:
+        missing(axes[1], f"held norm: {NOT_RUN}")
+    axes[0].legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0))
+    style.save(figure, inputs.figures, f"{EXPERIMENT}-constant_norm", inputs.scale)
+
+
+def published_table(inputs: Inputs) -> None:
+    """Ours against S1's: final accuracies by λ, then what S1 read off its training curve."""
+    histories, sweep = Histories(inputs.results.history), lambda_sweep(inputs.results.runs)
+    final = {split: final_table(histories, sweep, metric, LAST_STEPS) for split, metric in FINAL.items()}
+    published = {row["weight_decay"]: row for row in PUBLISHED["accuracy_vs_lambda"]}
+    rows = []
+    for λ in sorted({*final["test"].columns, *published}):
+        ours = [
+            interval(mean_interval(table[λ].dropna(), ACCURACY)) if λ in table else "not run"
+            for table in final.values()
+        ]
+        theirs = [f"{published[λ][split]:g}" if split in published.get(λ, {}) else "--" for split in final]
+        runs = select(sweep, weight_decay=λ)
+        steps = number(runs["steps"].max()) if len(runs) else "--"
+        rows.append([f"{λ:g}", steps, str(len(runs)), ours[0], theirs[0], ours[1], theirs[1]])
+    header = [r"$\lambda$", "steps", "$n$", "train, ours", "S1", "test, ours", "S1"]
+    text = booktabs("@{}rrrrrrr@{}", header, rows)
+    curve = PUBLISHED["training_curves"]
+    claim = {part.name: part for part in inputs.claims["A4"].parts}
+    best = select(sweep, weight_decay=inputs.config.criteria["A4"].thresholds["weight_decay"])
+    tests = [histories.curve(run, "test_accuracy") for run in best["run"]]
+    fits = [histories.first_step(run, TRAIN, inputs.config.criteria["A4"].thresholds["fitted"]) for run in best["run"]]
+    facts = [["first step with train accuracy $\\geq .999$", interval(claim["Fitted"]), number(curve["fitted"])]]
+    for name, values, key in (
+        ("test accuracy at that step", [at_step(*pair) for pair in zip(tests, fits, strict=True)], "test_when_fitted"),
+        ("test accuracy at step 30{,}000", [at_step(test, 30_000) for test in tests], "test_at_30000"),
+    ):
+        reached = [value for value in values if not np.isnan(value)]
+        ours = f"{interval(mean_interval(reached, ACCURACY))} ($n={len(reached)}$)" if reached else "not reached"
+        facts.append([name, ours, f"{curve[key]:g}"])
+    text += "\n\\par\\medskip\n" + booktabs("@{}lrr@{}", [r"Training curve, $\lambda = 0.1$", "ours", "S1"], facts)
+    write(inputs.tables / f"{EXPERIMENT}-published.tex", text)
+
+
+def variants_table(inputs: Inputs) -> None:
+    """The main experiment at a few λ beside what else was trained: noise, held norm, digits read as bits."""
+    runs, histories = inputs.results.runs, Histories(inputs.results.history)
+    groups = {
+        MAIN: lambda_sweep(runs),
+        **{f"label noise {noise:g}": group for noise, group in noisy_sweeps(runs).items()},
+        "norm held from saturation on": held_runs(runs, inputs.config.criteria["A7"].thresholds["weight_decay"]),
+        "digits read as bits": longest(select(runs, dataset=f"{EXPERIMENT}_bits", hold_norm="never")),
+    }
+    elsewhere = set(pd.concat(list(groups.values())[-2:])["weight_decay"])  # the whole sweep is in the other table
+    groups[MAIN] = groups[MAIN][groups[MAIN]["weight_decay"].isin(elsewhere)]
+    rows = []
+    for name, group in groups.items():
+        for λ, chosen in group.groupby("weight_decay"):
+            cells = [accuracy_cell(histories, chosen, metric) for metric in MEASURED]
+            rows.append([name, f"{λ:g}", number(chosen["steps"].max()), str(len(chosen)), *cells])
+            name = ""  # said once a group
+        if group.empty:
+            rows.append([name, "--", "--", "0", *["not run"] * len(MEASURED)])
+    header = ["Variant", r"$\lambda$", "steps", "$n$", "train", "evaluated", "test", "validation"]
+    write(inputs.tables / f"{EXPERIMENT}-variants.tex", booktabs("@{}lrrrrrrr@{}", header, rows))
+
+
+def mark_fitted(axes: Axes, steps: list[float], label: str | None) -> None:
+    """A dotted line where the runs fit the training set (geometric mean of those that do)."""
+    reached = [step for step in steps if not np.isnan(step)]
+    if reached:
+        axes.axvline(geometric_interval(reached).value, color=MUTED, linestyle=":", linewidth=1, label=label)
+
+
+def accuracy_axes(axes: Axes, sweep: pd.DataFrame) -> None:
+    positive = sweep.loc[sweep["weight_decay"] > 0, "weight_decay"]
+    axes.set(ylim=(-0.03, 1.05), xlabel="weight decay λ", ylabel="final accuracy")
+    if len(positive):
+        zero_and_logarithm(axes, positive.min(), positive.max())
+
+
+def delay_lines(axes: Axes, table: pd.DataFrame, timescales: float) -> None:
+    """The fitted law in 1/(ηλ) alone, as one line can show no more, and the reference delay ∝ 1/(ηλ)."""
+    span = np.geomspace(table["timescale"].min(), table["timescale"].max(), 2)
+    fits = [power_law({"τ": rows["timescale"]}, rows["delay"], rows["reached"]) for _, rows in table.groupby("seed")]
+    fits = [fit for fit in fits if np.isfinite(fit["τ"])]
+    if fits:
+        exponent, constant = (
+            np.mean([fit["τ"] for fit in fits]),
+            np.exp(np.mean([np.log(fit["constant"]) for fit in fits])),
+        )
+        axes.plot(span, constant * span**exponent, color="black", linewidth=0.9, label=f"fit, slope {exponent:.2f}")
+    if np.isfinite(timescales):
+        axes.plot(span, timescales * span, color=MUTED, linestyle="--", linewidth=0.9, label=f"{timescales:.2f}/(ηλ)")
+
+
+def at_step(curve: pd.Series, step: float) -> float:
+    """A curve at a step, between the logged ones; NaN after its end."""
+    return float(np.interp(step, curve.index, curve, right=np.nan)) if len(curve) else np.nan
+
+
+def accuracy_cell(histories: Histories, runs: pd.DataFrame, metric: str) -> str:
+    values = pd.Series([histories.final_accuracy(run, metric, LAST_STEPS) for _, run in runs.iterrows()]).dropna()
+    return interval(mean_interval(values, ACCURACY)) if len(values) else "--"
+
+
+if __name__ == "__main__":
+    style.main(
+        [accuracy_vs_lambda, training_curves, delay, label_noise, constant_norm, published_table, variants_table],
+        Path(__file__).with_name("config.yaml"),
+    )

@@ -1,0 +1,136 @@
+"""weightdecay: train, join and judge without Snakemake. Run from the folder that holds experiments/.
+
+A whole experiment is `weightdecay train NAME`, then `weightdecay claims NAME`. To use several machines that share a
+folder, give each some of the shards (`weightdecay train NAME --shard 2/4`), then `weightdecay merge NAME`.
+The pipeline (`snakemake --cores all`) does the same, on all cores, and builds figures, tables and the paper as well.
+"""
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from weightdecay import __version__, grid, results
+from weightdecay.errors import ConfigError, reports_user_errors
+from weightdecay.experiment import add_training_arguments
+
+EXPERIMENTS = Path("experiments")
+
+
+def train(arguments: argparse.Namespace) -> None:
+    """Trains an experiment shard by shard and joins the shards. What is finished is kept: run it again to go on."""
+    config = _config(arguments.experiment)
+    shards = _shards(config, arguments.scale)
+    if arguments.shard and arguments.shard not in shards:
+        raise ConfigError(f"shard is {arguments.shard!r}, but must be one of {', '.join(shards)}.")
+    for shard in [arguments.shard] if arguments.shard else shards:
+        _run_program(
+            config, "train.py", scale=arguments.scale, device=arguments.device, shard=shard, output=shards[shard]
+        )
+    if not arguments.shard:
+        _merge(config, arguments.scale, shards.values())
+
+
+def merge(arguments: argparse.Namespace) -> None:
+    """Joins the shards of an experiment into runs.parquet and history.parquet, if every run is there once."""
+    config = _config(arguments.experiment)
+    _merge(config, arguments.scale, arguments.shards or _shards(config, arguments.scale).values())
+
+
+def claims(arguments: argparse.Namespace) -> None:
+    """Judges the claims of the named experiments, then joins all judgments into the ledger and prints it."""
+    from weightdecay.analysis import tables  # the analysis wing: nothing that trains needs it
+
+    for name in arguments.experiments:
+        config = _config(name)
+        folder = _folder(config, arguments.scale)
+        _run_program(config, "claims.py", scale=arguments.scale, results=folder, output=folder / "claims.json")
+    tables.ledger(Path("results") / arguments.scale, Path("paper"))
+
+
+def bench(arguments: argparse.Namespace) -> None:
+    """Times the trainer beside a sequential torch.optim.AdamW loop on one core, on the binary-addition network."""
+    from weightdecay import bench  # torch: seconds, and the other commands do without
+
+    print(bench.bench(arguments.replicas, arguments.steps, arguments.repeats))
+
+
+def main() -> None:
+    """The console script `weightdecay` and `python -m weightdecay`."""
+    parser = argparse.ArgumentParser(
+        prog="weightdecay", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"weightdecay {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(function) -> argparse.ArgumentParser:
+        """A new command is a function of the parsed arguments; its docstring is its help."""
+        added = commands.add_parser(function.__name__, help=function.__doc__, description=function.__doc__)
+        added.set_defaults(function=function)
+        return added
+
+    added = command(train)
+    added.add_argument("experiment", metavar="NAME", help="a folder of experiments/")
+    added.add_argument("--shard", metavar="k/K", help="train only this part of the table, and do not join")
+    add_training_arguments(added)
+
+    added = command(merge)
+    added.add_argument("experiment", metavar="NAME", help="a folder of experiments/")
+    added.add_argument("--shards", nargs="+", type=Path, metavar="FILE", help="default: those that `train` makes")
+    added.add_argument("--scale", default="laptop", metavar="|".join(grid.SCALES), help="default: laptop")
+
+    added = command(claims)
+    added.add_argument("experiments", nargs="*", metavar="NAME", help="to judge anew; default: keep the judgments")
+    added.add_argument("--scale", default="laptop", metavar="|".join(grid.SCALES), help="default: laptop")
+
+    added = command(bench)
+    added.add_argument("--replicas", type=int, metavar="R", help="networks stacked (default: as many as in training)")
+    added.add_argument("--steps", type=int, default=60, metavar="N", help="steps a turn (default: 60)")
+    added.add_argument("--repeats", type=int, default=9, metavar="N", help="turns, whose median counts (default: 9)")
+
+    _dispatch(parser.parse_args())
+
+
+@reports_user_errors
+def _dispatch(arguments: argparse.Namespace) -> None:
+    arguments.function(arguments)
+
+
+def _config(name: str) -> grid.Config:
+    known = sorted(path.parent.name for path in EXPERIMENTS.glob("*/config.yaml"))
+    if name not in known:
+        raise ConfigError(
+            f"there is no experiments/{name}/config.yaml here: known experiments are {', '.join(known) or 'none'}."
+        )
+    return grid.load_config(EXPERIMENTS / name / "config.yaml")
+
+
+def _folder(config: grid.Config, scale: str) -> Path:
+    return Path("results") / scale / config.experiment
+
+
+def _shards(config: grid.Config, scale: str) -> dict[str, Path]:
+    """k/K of every shard of the experiment, and its file."""
+    count = len(grid.shards(grid.table(config, scale), getattr(config.scales, scale).shards))
+    folder = _folder(config, scale) / "shards"
+    return {f"{number}/{count}": folder / f"{number}of{count}.parquet" for number in range(1, count + 1)}
+
+
+def _merge(config: grid.Config, scale: str, shards: Iterable[Path]) -> None:
+    folder = _folder(config, scale)
+    results.merge(shards, folder / "runs.parquet", folder / "history.parquet", grid.table(config, scale))
+
+
+def _run_program(config: grid.Config, program: str, **options: str | Path) -> None:
+    """Runs a program of the experiment; it says itself what is wrong when it fails, and its status becomes ours."""
+    command = [sys.executable, str(EXPERIMENTS / config.experiment / program)]
+    for name, value in options.items():
+        command += [f"--{name}", str(value)]
+    status = subprocess.run(command, check=False).returncode
+    if status:
+        sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+"""Claims and their verdicts.
+
+A claim has one or more parts, each an estimate with its 95 % interval, held against a criterion that was written into
+the experiment's config before the runs:
+
+    the whole interval satisfies it     reproduced
+    the whole interval violates it      refuted
+    it straddles, or fewer than 3 seeds undecided
+
+A claim of several parts asserts all of them. Parts on both sides make it mixed; failing ones beside undecided ones
+make it refuted, since it can no longer hold; undecided ones keep it from being reproduced.
+"""
+
+import argparse
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from weightdecay import grid, results
+from weightdecay.analysis.statistics import Estimate
+from weightdecay.errors import ResultError, reports_user_errors
+
+Verdict = Literal["reproduced", "refuted", "mixed", "undecided"]
+LEAST_SEEDS = 3
+NOT_RUN = "not run at this scale"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One measured quantity of a claim. `name`: letters only, for the macro; `verdict` None: reported, not judged."""
+
+    name: str
+    quantity: str
+    measured: float
+    low: float
+    high: float
+    n: int
+    verdict: Verdict | None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One row of the ledger. `measured, low, high, n` are those of the first part, the one the claim is named for."""
+
+    id: str
+    source: str
+    experiment: str
+    statement: str
+    criterion: str
+    measured: float
+    low: float
+    high: float
+    n: int
+    verdict: Verdict
+    parts: tuple[Part, ...]
+    note: str = ""
+
+
+def judge_interval(estimate: Estimate, least: float = -math.inf, most: float = math.inf) -> Verdict:
+    """The verdict on "least <= quantity <= most"."""
+    if estimate.n < LEAST_SEEDS or math.isnan(estimate.low) or math.isnan(estimate.high):
+        return "undecided"
+    if least <= estimate.low and estimate.high <= most:
+        return "reproduced"
+    if estimate.high < least or estimate.low > most:
+        return "refuted"
+    return "undecided"
+
+
+def combine(verdicts: Iterable[Verdict]) -> Verdict:
+    """The verdict on a claim that asserts all of its parts."""
+    seen = set(verdicts)
+    if "mixed" in seen or {"reproduced", "refuted"} <= seen:
+        return "mixed"
+    if "refuted" in seen:
+        return "refuted"
+    return "reproduced" if seen == {"reproduced"} else "undecided"
+
+
+def judged(name: str, quantity: str, estimate: Estimate, least: float = -math.inf, most: float = math.inf) -> Part:
+    """A part that is held against "least <= quantity <= most"."""
+    return Part(name, quantity, *estimate, verdict=judge_interval(estimate, least, most))
+
+
+def reported(name: str, quantity: str, estimate: Estimate) -> Part:
+    """A part that is reported beside the judged ones."""
+    return Part(name, quantity, *estimate, verdict=None)
+
+
+def claim(id: str, experiment: str, criteria: Mapping[str, Any], parts: Sequence[Part], note: str = "") -> Claim:
+    """The claim `id`, with its words from the config's criteria and its verdict from its parts."""
+    words, lead = criteria[id], parts[0]
+    verdict = combine(part.verdict for part in parts if part.verdict is not None)
+    return Claim(
+        id,
+        words.source,
+        experiment,
+        words.statement,
+        words.criterion,
+        lead.measured,
+        lead.low,
+        lead.high,
+        lead.n,
+        verdict,
+        tuple(parts),
+        note,
+    )
+
+
+def counts(runs: int, kinds: Mapping[str, int]) -> str:
+    """For a claim's note: how many runs there were, and how many of a kind that is no plain measurement."""
+    if runs == 0:
+        return NOT_RUN
+    return "; ".join(f"{int(number)} of {runs} runs {kind}" for kind, number in kinds.items() if number)
+
+
+def write(path: Path, claims: Sequence[Claim]) -> None:
+    """claims.json: a list of claims. JSON has no NaN and no infinity: an unknown end is null, an open one "inf"."""
+    text = json.dumps([_encode(asdict(item)) for item in claims], indent=1, ensure_ascii=False, allow_nan=False)
+    with results.atomic_path(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def read(path: Path) -> list[Claim]:
+    """The claims of one claims.json; ResultError where it is missing or is no such file."""
+    try:
+        rows = json.loads(Path(path).read_text(encoding="utf-8"))
+        if not isinstance(rows, list):
+            raise TypeError
+        return [
+            Claim(**_decode(row) | {"parts": tuple(Part(**_decode(part)) for part in row["parts"])}) for row in rows
+        ]
+    except FileNotFoundError:
+        raise ResultError(f"{path} is missing: make it with snakemake or with weightdecay claims.") from None
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ResultError(f"{path} is damaged or not a list of claims: delete it and make it again.") from error
+
+
+@reports_user_errors
+def main(judge: Callable[[Any, Mapping[str, Any]], list[Claim]], config_path: Path) -> None:
+    """The command line of experiments/<e>/claims.py: judges results of one scale, writes claims.json."""
+    parser = argparse.ArgumentParser(description=f"Judge the claims of {config_path.parent.name} by its results.")
+    parser.add_argument("--scale", required=True, help="the scale of the results: smoke, laptop or paper")
+    parser.add_argument("--results", required=True, type=Path, help="folder with runs.parquet and history.parquet")
+    parser.add_argument("--output", required=True, type=Path, help="claims.json to write")
+    arguments = parser.parse_args()
+    config = grid.load_config(config_path)
+    expected = grid.config_hash(grid.table(config, arguments.scale))
+    write(arguments.output, judge(results.load(arguments.results, expected), config.criteria))
+
+
+FIELDS = ("measured", "low", "high")
+
+
+def _encode(row: dict[str, Any]) -> dict[str, Any]:
+    for field in FIELDS:
+        row[field] = None if math.isnan(row[field]) else str(row[field]) if math.isinf(row[field]) else row[field]
+    if "parts" in row:
+        row["parts"] = [_encode(part) for part in row["parts"]]
+    return row
+
+
+def _decode(row: dict[str, Any]) -> dict[str, Any]:
+    return row | {field: math.nan if row[field] is None else float(row[field]) for field in FIELDS}

@@ -1,0 +1,132 @@
+"""What is read off a run's history: curves, final values, times of events; and tables of them by λ and seed.
+
+Everything the claims and the figures say of a run goes through here, so that a figure shows what a claim judges.
+"""
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from weightdecay.analysis.statistics import CONFIDENCE, UNBOUNDED, leave_one_out
+
+
+class Histories:
+    """The tidy history `run, step, metric, value`, by run and metric."""
+
+    def __init__(self, history: pd.DataFrame):
+        self._values = {
+            key: group.to_numpy()
+            for key, group in history.dropna(subset="value")
+            .sort_values("step")
+            .groupby(["run", "metric"])[["step", "value"]]
+        }
+
+    def curve(self, run: str, metric: str) -> pd.Series:
+        """Logged values by step; empty where none was logged. A diverged run's curve ends where it diverged."""
+        steps_values = self._values.get((run, metric), np.empty((0, 2)))
+        return pd.Series(steps_values[:, 1], index=pd.Index(steps_values[:, 0], name="step"), name=metric)
+
+    def first_step(self, run: str, metric: str, threshold: float) -> float:
+        """First logged step with `metric >= threshold`, late by at most a logging interval; NaN where it never came."""
+        curve = self.curve(run, metric)
+        reached = curve.index[curve >= threshold]
+        return float(reached[0]) if len(reached) else np.nan
+
+    def final_accuracy(self, run: pd.Series, metric: str, window: int, until: float = np.inf) -> float:
+        """Mean accuracy over the last `window` steps (at most the last fifth) of a row of `runs`, up to step `until`.
+
+        0 for a run that diverged before: it classifies nothing. NaN where the metric was never logged.
+        """
+        if run["diverged_at"] <= until:  # False for NaN
+            return 0.0
+        curve = self.curve(run["run"], metric).loc[:until]
+        if curve.empty:
+            return np.nan
+        end = curve.index[-1]
+        return float(curve.loc[end - min(window, end / 5) :].mean())
+
+
+def select(runs: pd.DataFrame, **settings: object) -> pd.DataFrame:
+    """The runs with these settings; floats are compared to 1e-9, as they went through YAML and parquet."""
+    chosen = pd.Series(True, index=runs.index)
+    for column, value in settings.items():
+        same = np.isclose(runs[column], value, rtol=1e-9) if isinstance(value, float) else runs[column] == value
+        chosen &= same
+    return runs[chosen]
+
+
+def longest(runs: pd.DataFrame, by: tuple[str, ...] = ("weight_decay", "seed")) -> pd.DataFrame:
+    """One run for each combination of `by`: the longest, where the same setting was trained for several lengths."""
+    return runs.sort_values("steps").drop_duplicates(list(by), keep="last").sort_values(list(by))
+
+
+def final_table(histories: Histories, runs: pd.DataFrame, metric: str, window: int) -> pd.DataFrame:
+    """Final accuracies `[seeds, λ]`; NaN where that seed was not run at that λ."""
+    values = [histories.final_accuracy(run, metric, window) for _, run in runs.iterrows()]
+    keys = pd.MultiIndex.from_frame(runs[["seed", "weight_decay"]])
+    return pd.Series(values, index=keys, dtype=float).unstack("weight_decay")
+
+
+def band(
+    curves: dict[int, pd.Series], bounds: tuple[float, float] = UNBOUNDED, logarithmic: bool = False
+) -> pd.DataFrame:
+    """Curves by seed on the steps they share: columns `mean, low, high` (95 % over seeds, t), indexed by step.
+
+    Clipped to `bounds`; `logarithmic`: geometric mean, for what is drawn on a logarithmic axis. `low` and `high` are
+    NaN with one seed. The pointwise version of `statistics.mean_interval` and `geometric_interval`.
+    """
+    table = pd.concat(curves, axis=1).dropna()
+    if logarithmic:
+        table = np.log(table.clip(lower=np.finfo(float).tiny))
+    n = table.shape[1]
+    half = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * table.std(axis=1) / np.sqrt(n) if n > 1 else np.nan
+    mean = table.mean(axis=1)
+    result = pd.DataFrame({"mean": mean, "low": mean - half, "high": mean + half})
+    return (np.exp(result) if logarithmic else result).clip(*bounds)
+
+
+def delays(histories: Histories, runs: pd.DataFrame, fitted: float, generalised: float) -> pd.DataFrame:
+    """Steps from fitting to generalising: `runs` with columns `delay, reached, note` added.
+
+    From the first logged step with train-mode train accuracy >= `fitted` to that with test accuracy >= `generalised`.
+
+    Where generalising never came, `reached` is False and `delay` lasts to the end of the run (right-censored). Where it
+    came first, the delay is one logging interval, the least that could be seen. NaN, with the reason in `note`, for
+    a run that never fitted or diverged.
+    """
+    table = runs.reset_index(drop=True)
+    fit = np.array([histories.first_step(run, "train_accuracy_batch", fitted) for run in table["run"]])
+    general = np.array([histories.first_step(run, "test_accuracy", generalised) for run in table["run"]])
+    reached = ~np.isnan(general)
+    interval = np.array(
+        [np.diff(histories.curve(run, "test_accuracy").index).min(initial=np.inf) for run in table["run"]]
+    )
+    delay = np.where(reached, np.maximum(general - fit, interval), table["steps"] - fit)
+    diverged = table["diverged_at"].notna().to_numpy() & ~reached
+    delay[diverged] = np.nan
+    note = np.select([diverged, np.isnan(fit), ~reached], ["diverged", "never fitted", "censored"], "")
+    return table.assign(delay=delay, reached=reached, note=note)
+
+
+def dip(curves: pd.DataFrame, interpolated: float) -> pd.Series:
+    """Depth of the dip at the interpolation threshold, one per seed; from final accuracies `[seeds, (split, λ)]`.
+
+    Splits "train" and "test". The threshold λ* is the largest λ with train accuracy >= `interpolated`; the trough is
+    the lower of λ* and the next λ; the dip is the lower of the best on either side, less the trough. All these λ are
+    chosen on the other seeds, or noise alone would make dips. Negative: no second ascent at all.
+    NaN where no λ interpolates or the grid ends at the trough.
+    """
+
+    def of_seed(others: pd.Series, own: pd.Series) -> float:
+        train, test = others["train"], others["test"]
+        if not (train >= interpolated).any():
+            return np.nan
+        threshold = train.index.get_loc(train.index[train >= interpolated][-1])
+        trough = test.iloc[threshold : threshold + 2].idxmin()
+        left, right = test[test.index < trough], test[test.index > trough]
+        if left.empty or right.empty:
+            return np.nan
+        side = min(left.idxmax(), right.idxmax(), key=lambda best: test[best])
+        return own["test"][side] - own["test"][trough]
+
+    return leave_one_out(curves, of_seed)

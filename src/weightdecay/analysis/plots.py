@@ -1,0 +1,70 @@
+"""What the figures of several experiments draw alike: accuracies against λ, curves with their band over seeds."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from weightdecay.analysis.claims import NOT_RUN
+from weightdecay.analysis.measures import Histories, band
+from weightdecay.analysis.statistics import ACCURACY, UNBOUNDED, mean_interval
+from weightdecay.analysis.style import MUTED
+
+
+def points(axes: Axes, table: pd.DataFrame, colour: str, label: str) -> None:
+    """Means over seeds with 95 % intervals against λ, and every seed faintly; from `[seeds, λ]`."""
+    if table.isna().all(axis=None):
+        return
+    found = pd.DataFrame(
+        {λ: mean_interval(values.dropna(), ACCURACY)._asdict() for λ, values in table.items()}
+    ).T.astype(float)
+    for _, values in table.iterrows():
+        axes.plot(table.columns, values, linestyle="", marker=".", markersize=2.5, color=colour, alpha=0.35)
+    error = [(found["value"] - found["low"]).fillna(0), (found["high"] - found["value"]).fillna(0)]
+    axes.errorbar(
+        found.index, found["value"], error, color=colour, marker="o", elinewidth=0.9, capsize=1.5, label=label
+    )
+
+
+def curves(
+    axes: Axes, histories: Histories, runs: pd.DataFrame, metric: str, colour: object, label: str | None
+) -> None:
+    """One metric of several seeds against the step: mean, band, and every seed faintly; says where there is none."""
+    seeds: Mapping[int, pd.Series] = {row["seed"]: histories.curve(row["run"], metric) for _, row in runs.iterrows()}
+    seeds = {seed: curve for seed, curve in seeds.items() if len(curve)}
+    if seeds:
+        bounds = ACCURACY if "accuracy" in metric else UNBOUNDED
+        interval_line(axes, band(seeds, bounds, logarithmic="loss" in metric), seeds, colour, label=label)
+    elif runs.empty:
+        axes.text(0.5, 0.5, NOT_RUN, transform=axes.transAxes, ha="center", va="center", color=MUTED)
+
+
+def interval_line(axes: Axes, band: pd.DataFrame, seeds: Mapping[int, pd.Series], colour: Any, **line: Any) -> None:
+    """A mean curve with its 95 % band over seeds (`measures.band`), and the single seeds faintly behind it."""
+    for curve in seeds.values():
+        axes.plot(curve.index, curve, color=colour, alpha=0.25, linewidth=0.4)
+    axes.fill_between(band.index, band["low"], band["high"], color=colour, alpha=0.2, linewidth=0)
+    axes.plot(band.index, band["mean"], color=colour, **line)
+
+
+def missing(axes: Axes, what: str) -> None:
+    """Says in an empty panel what is not there, rather than leaving the reader to guess."""
+    axes.text(0.5, 0.5, what, transform=axes.transAxes, ha="center", va="center", color=MUTED, fontsize=8, wrap=True)
+    axes.set(xticks=[], yticks=[])
+
+
+def zero_and_logarithm(axes: Axes, smallest: float, largest: float) -> None:
+    """A logarithmic λ axis with λ = 0 at its left end (symlog, linear only below the smallest λ > 0)."""
+    linear = 10 ** np.floor(np.log10(smallest))
+    axes.set_xscale("symlog", linthresh=linear, linscale=0.5)
+    decades = 10.0 ** np.arange(np.log10(linear), np.floor(np.log10(largest)) + 1)
+    axes.set_xticks([0, *decades], ["0", *(f"{decade:g}" for decade in decades)])
+    minor = np.outer(decades, np.arange(2, 10)).ravel()
+    axes.set_xticks(minor[minor <= 1.3 * largest], minor=True)
+    axes.set_xlim(-0.25 * linear, 1.35 * largest)
+
+
+def thousands(axes: Axes) -> None:
+    axes.xaxis.set_major_formatter(lambda step, _: f"{step / 1000:g}")

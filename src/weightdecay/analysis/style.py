@@ -1,0 +1,125 @@
+"""The one style of all figures: sizes of a LaTeX column, λ always on the same colours, the scale stamped on.
+
+Sizes are those at which the paper prints (no scaling there), so 7 pt here is 7 pt on paper.
+"""
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib as mpl
+
+mpl.use("Agg")  # no display on a cluster
+import matplotlib.pyplot as plt
+import seaborn as sns
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+
+from weightdecay import grid
+from weightdecay.analysis.claims import Claim, read
+from weightdecay.errors import reports_user_errors
+from weightdecay.results import Results, atomic_path, load
+
+COLUMN = 3.4  # inches
+PAGE = 7.0
+MUTED = "0.45"
+
+# Okabe & Ito's colours, told apart by all common kinds of colour blindness
+SPLITS = {"train": "#0072B2", "validation": "#009E73", "test": "#D55E00"}
+KINDS = {"free": "#D55E00", "held": "#56B4E9", "clean": "#0072B2", "noisy": "#CC79A7", "published": "black"}
+
+LAMBDA_NORM = LogNorm(1e-3, 4.0, clip=True)  # the λ of all experiments; what lies outside takes the end's colour
+LAMBDA_COLOURS = sns.color_palette("viridis_r", as_cmap=True)
+
+
+def weight_decay_colour(weight_decay: float) -> tuple[float, ...] | str:
+    """The colour of a λ, the same in every figure: from yellow (.001) to dark violet (4); grey for λ = 0."""
+    if weight_decay == 0:
+        return "0.55"
+    return LAMBDA_COLOURS(0.08 + 0.92 * float(LAMBDA_NORM(weight_decay)))  # the palest yellow cannot be seen on white
+
+
+def apply() -> None:
+    """Sets the style for every figure made from now on."""
+    sns.set_theme(context="paper", style="ticks", palette="colorblind")
+    small, text = 7, 8
+    plt.rcParams.update(
+        {
+            "font.size": text,
+            "axes.titlesize": text,
+            "axes.labelsize": text,
+            "xtick.labelsize": small,
+            "ytick.labelsize": small,
+            "legend.fontsize": small,
+            "legend.title_fontsize": small,
+            "legend.frameon": False,
+            "legend.handlelength": 1.6,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.linewidth": 0.6,
+            "axes.titlelocation": "left",
+            "xtick.major.width": 0.6,
+            "ytick.major.width": 0.6,
+            "xtick.minor.width": 0.4,
+            "ytick.minor.width": 0.4,
+            "xtick.major.size": 3,
+            "ytick.major.size": 3,
+            "xtick.minor.size": 1.5,
+            "ytick.minor.size": 1.5,
+            "lines.linewidth": 1.2,
+            "lines.markersize": 3.5,
+            "savefig.dpi": 200,
+            "figure.constrained_layout.use": True,
+            "pdf.fonttype": 42,
+            "mathtext.fontset": "dejavusans",
+            "axes.formatter.use_mathtext": True,
+        }
+    )
+
+
+def save(figure: Figure, folder: Path, stem: str, scale: str) -> None:
+    """<folder>/<stem>.pdf and .png, stamped unless the scale is the paper's; the same figure gives the same bytes."""
+    if scale != "paper":
+        figure.get_layout_engine().set(rect=(0, 0.035, 1, 0.965))
+        figure.text(
+            0.995, 0.004, f"{scale} scale, not the paper's", ha="right", va="bottom", fontsize=7, color="#AA3377"
+        )
+    metadata = {
+        "pdf": {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": None},
+        "png": {"Software": None},
+    }
+    for kind, about in metadata.items():
+        with atomic_path(folder / f"{stem}.{kind}") as temporary:
+            figure.savefig(temporary, format=kind, metadata=about)
+    plt.close(figure)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a figure program is given: results, claims by id, the scale, and the folders to write to."""
+
+    scale: str
+    results: Results
+    config: grid.Config
+    claims: dict[str, Claim]
+    figures: Path
+    tables: Path
+
+
+@reports_user_errors
+def main(programs: Sequence[Callable[[Inputs], None]], config_path: Path) -> None:
+    """The command line of experiments/<e>/figures.py: runs each of the functions that draw or tabulate."""
+    parser = argparse.ArgumentParser(description=f"Draw the figures and write the tables of {config_path.parent.name}.")
+    parser.add_argument("--scale", required=True, help="the scale of the results: smoke, laptop or paper")
+    parser.add_argument("--results", required=True, type=Path, help="folder with runs.parquet and history.parquet")
+    parser.add_argument("--claims", required=True, type=Path, help="claims.json of the experiment")
+    parser.add_argument("--figures", required=True, type=Path, help="folder for figures")
+    parser.add_argument("--tables", required=True, type=Path, help="folder for tables")
+    arguments = parser.parse_args()
+    config = grid.load_config(config_path)
+    results = load(arguments.results, grid.config_hash(grid.table(config, arguments.scale)))
+    claims = {claim.id: claim for claim in read(arguments.claims)}
+    apply()
+    for program in programs:
+        program(Inputs(arguments.scale, results, config, claims, arguments.figures, arguments.tables))

@@ -1,0 +1,82 @@
+"""The training program of an experiment: experiments/<name>/train.py says what to train and ends in `main(PROTOCOL)`.
+
+The protocol says how a row of the table is trained; this file makes of it a program that trains one shard of the table.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from weightdecay import grid, results
+from weightdecay.errors import ConfigError, reports_user_errors
+from weightdecay.sources import sources
+
+if TYPE_CHECKING:
+    from weightdecay.ensemble.training import Protocol
+
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def add_training_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the training programs and `weightdecay train` have in common."""
+    parser.add_argument(
+        "--scale", default="laptop", metavar="|".join(grid.SCALES), help="how much to train (default: laptop)"
+    )
+    parser.add_argument(
+        "--device", default="auto", choices=DEVICES, help="where to train (default: auto, the GPU if there is one)"
+    )
+
+
+def shard_of(text: str, runs: list[grid.Run]) -> list[grid.Run]:
+    """The part of the table named by, say, "2/4": the second of four."""
+    try:
+        number, count = (int(part) for part in text.split("/"))
+        parts = grid.shards(runs, count)
+        return parts[range(1, len(parts) + 1).index(number)]
+    except ValueError as error:
+        raise ConfigError(
+            f"shard is {text!r}, but must be k/K with 1 <= k <= K <= {len(runs)}, the number of runs."
+        ) from error
+
+
+def is_finished(path: Path, runs: list[grid.Run]) -> bool:
+    """Whether the shard is there, whole and made with these settings."""
+    try:
+        results.read_table(path, {"config_hash": grid.config_hash(runs)})
+    except results.ResultError:
+        return False
+    return True
+
+
+@reports_user_errors
+def main(protocol: "Protocol") -> None:
+    """Trains the shard named on the command line; settings come from config.yaml beside the program that runs."""
+    program = Path(sys.modules["__main__"].__file__)
+    parser = argparse.ArgumentParser(
+        description=sys.modules["__main__"].__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_training_arguments(parser)
+    parser.add_argument("--shard", default="1/1", metavar="k/K", help="which part of the table (default: all of it)")
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE.parquet", help="where the shard is written")
+    arguments = parser.parse_args()
+
+    config = grid.load_config(program.with_name("config.yaml"))
+    runs = shard_of(arguments.shard, grid.table(config, arguments.scale))
+    if is_finished(arguments.output, runs):
+        print(f"{arguments.output} is finished already.")
+        return
+    # Interrupted training is taken up from here. Beside the results, but no output that Snakemake would remove.
+    checkpoint = arguments.output.parents[1] / "checkpoints" / f"{arguments.output.stem}.pt"
+    for folder in (arguments.output.parent, checkpoint.parent):
+        results.check_writable(folder)
+    if checkpoint.exists() and checkpoint.stat().st_mtime < max(path.stat().st_mtime for path in sources(program)):
+        checkpoint.unlink()  # half of a result must not come from an older program
+
+    from weightdecay.ensemble.training import train  # torch: seconds, and not needed to refuse bad input
+
+    trained = train(runs, protocol, device=arguments.device, checkpoint=checkpoint)
+    about = {"experiment": config.experiment, "scale": arguments.scale, "config_hash": grid.config_hash(runs)}
+    metadata = {**results.provenance(), **trained.metadata, **about}
+    results.write_shard(arguments.output, trained.runs, trained.history, metadata)
+    checkpoint.unlink(missing_ok=True)

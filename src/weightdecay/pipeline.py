@@ -1,0 +1,104 @@
+"""What the Snakefile needs to know before any job starts: options, experiments, shards, the device, the TeX engine.
+
+Bad input is refused here. Two small files are written, each only when its content changes, so that their times say
+what Snakemake's own memory (.snakemake/) may have lost: results/<scale>/<experiment>/table.jsonl, the table of runs,
+which is all of the configuration that training depends on; and paper/scale.txt, the scale that the paper is built at.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from functools import cached_property
+from pathlib import Path
+
+from weightdecay import grid, sources
+from weightdecay.errors import ConfigError, DeviceError
+from weightdecay.experiment import DEVICES
+from weightdecay.results import atomic_path, check_writable
+
+OPTIONS = {"scale": "laptop", "device": "auto"}  # --config scale=... device=..., and what they are without
+
+
+class Plan:
+    """The pipeline at one scale on one device. Raises a WeightDecayError for whatever cannot work."""
+
+    def __init__(self, config: dict, local: bool = True):
+        for key in config:
+            if key not in OPTIONS:
+                raise ConfigError(f"--config {key} is not an option: {' and '.join(OPTIONS)} are.")
+        options = {**OPTIONS, **config}
+        self.scale = options["scale"]
+        if self.scale not in grid.SCALES:
+            raise ConfigError(f"--config scale={self.scale} is unknown: choose from {', '.join(grid.SCALES)}.")
+        self.results = f"results/{self.scale}"
+        self.experiments = {
+            path.parent.name: grid.load_config(path) for path in sorted(Path("experiments").glob("*/config.yaml"))
+        }
+        if not self.experiments:
+            raise ConfigError("there is no experiments/<name>/config.yaml here: run from the folder of the Snakefile.")
+        self.device = _resolve(options["device"], local)
+        self.shards = {}
+        for name, experiment in self.experiments.items():
+            runs = grid.table(experiment, self.scale)
+            # A GPU holds the whole table at once; CPU cores share it.
+            count = 1 if self.device == "cuda" else min(getattr(experiment.scales, self.scale).shards, len(runs))
+            self.shards[name] = [f"{number}of{count}" for number in range(1, count + 1)]
+            _write_if_changed(f"{self.results}/{name}/table.jsonl", grid.table_text(runs))
+        for folder in ("paper/figures", "paper/tables"):
+            check_writable(folder)
+        _write_if_changed("paper/scale.txt", f"{self.scale}\n")
+
+    def figures(self, name: str) -> list[str]:
+        """Every figure of an experiment, as PDF for the paper and as PNG for the README."""
+        stems = self.experiments[name].figures
+        return [f"paper/figures/{name}-{stem}.{kind}" for stem in stems for kind in ("pdf", "png")]
+
+    def tables(self, name: str) -> list[str]:
+        """Every LaTeX table of an experiment."""
+        return [f"paper/tables/{name}-{stem}.tex" for stem in self.experiments[name].tables]
+
+    def paper_text(self) -> list[str]:
+        """What people write of the paper."""
+        written = [path for pattern in ("*.tex", "*.bib", "sections/*.tex") for path in Path("paper").glob(pattern)]
+        return sorted(str(path) for path in written if path.name != "numbers.tex")
+
+    @cached_property
+    def engine(self) -> str | None:
+        """What typesets the paper here: latexmk with pdflatex, tectonic, or nothing."""
+        if shutil.which("latexmk") and shutil.which("pdflatex"):
+            return "latexmk"
+        return shutil.which("tectonic") and "tectonic"
+
+
+def code(program: str) -> list[str]:
+    """The files that running `program` executes, as inputs of the rule that runs it."""
+    return [os.path.relpath(path) for path in sources.sources(program)]
+
+
+def use_this_checkout() -> None:
+    """Lets jobs find this interpreter and this checkout's package, whether or not an environment is activated."""
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    os.environ["PYTHONPATH"] = str(sources.PACKAGE.parent)
+
+
+def _resolve(device: str, local: bool) -> str:
+    """`auto`, `cpu` or `cuda` to `cpu` or `cuda`. Torch, which takes seconds to load, is asked only if need be."""
+    if device not in DEVICES:
+        raise ConfigError(f"--config device={device} is unknown: choose from {', '.join(DEVICES)}.")
+    if device == "cpu" or (device == "auto" and not shutil.which("nvidia-smi")):
+        return "cpu"
+    if not local and device == "cuda":
+        return "cuda"  # jobs run elsewhere, and the trainer checks there
+    asks = [sys.executable, "-c", "import sys, torch; sys.exit(not torch.cuda.is_available())"]
+    if subprocess.run(asks, capture_output=True, check=False).returncode == 0:
+        return "cuda"
+    if device == "cuda":
+        raise DeviceError("--config device=cuda asks for a GPU, but torch finds none here: choose auto or cpu.")
+    return "cpu"
+
+
+def _write_if_changed(path: str, text: str) -> None:
+    if not Path(path).is_file() or Path(path).read_text(encoding="utf-8") != text:
+        with atomic_path(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")

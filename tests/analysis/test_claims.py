@@ -1,0 +1,134 @@
+"""Verdicts: the logic table, the ten claims on results whose truth is known, and claims.json."""
+
+import itertools
+import json
+import math
+
+import pytest
+
+from weightdecay.analysis.claims import combine, judge_interval, read, write
+from weightdecay.analysis.statistics import UNKNOWN, Estimate
+from weightdecay.errors import ResultError
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "n", "verdict"),
+    [
+        (0.91, 0.95, 3, "reproduced"),
+        (0.90, 0.95, 3, "reproduced"),  # an end on the threshold satisfies it
+        (0.85, 0.95, 3, "undecided"),
+        (0.80, 0.89, 3, "refuted"),
+        (0.91, 0.95, 2, "undecided"),  # too few seeds, whatever they say
+        (math.nan, math.nan, 3, "undecided"),
+        (0.95, math.inf, 3, "reproduced"),  # a lower bound is enough for "at least"
+    ],
+)
+def test_verdict_of_at_least_90_percent(low, high, n, verdict):
+    assert judge_interval(Estimate(0.9, low, high, n), least=0.9) == verdict
+
+
+def test_verdict_of_a_range_is_two_sided():
+    assert judge_interval(Estimate(-1, -1.1, -0.9, 5), -1.25, -0.75) == "reproduced"
+    assert judge_interval(Estimate(-1, -1.5, -0.9, 5), -1.25, -0.75) == "undecided"
+    assert judge_interval(Estimate(-2, -2.1, -1.9, 5), -1.25, -0.75) == "refuted"
+    assert judge_interval(UNKNOWN, -1.25, -0.75) == "undecided"
+
+
+COMBINED = {
+    ("reproduced",): "reproduced",
+    ("refuted",): "refuted",
+    ("undecided",): "undecided",
+    ("mixed",): "mixed",
+    ("reproduced", "refuted"): "mixed",
+    ("reproduced", "undecided"): "undecided",
+    ("refuted", "undecided"): "refuted",
+    ("reproduced", "refuted", "undecided"): "mixed",
+    ("mixed", "undecided"): "mixed",
+}
+
+
+@pytest.mark.parametrize(("parts", "verdict"), COMBINED.items())
+def test_verdict_of_several_parts(parts, verdict):
+    for order in itertools.permutations(parts * 2):
+        assert combine(order) == verdict
+
+
+@pytest.fixture(scope="module")
+def judged(program, config, results_of):
+    """`judged(seeds=3, **world)`: the claims by id."""
+    judge = program("claims").judge
+    return lambda **options: {claim.id: claim for claim in judge(results_of(**options), config.criteria)}
+
+
+def test_a_world_that_satisfies_all_ten(judged):
+    claims = judged()
+    assert {id: claim.verdict for id, claim in claims.items()} == {f"A{i}": "reproduced" for i in range(1, 11)}
+    assert claims["A10"].measured == pytest.approx(-1, abs=0.1)
+    assert claims["A4"].n == 3
+
+
+VIOLATED = [
+    ("A1", {"small_test": 0.5}, "mixed"),  # fits, but generalises too
+    ("A1", {"small_fits": 0.5, "small_test": 0.5}, "refuted"),
+    ("A2", {"plateau": 0.7}, "mixed"),  # λ = .1 is no good, another is
+    ("A3", {"large": 0.6}, "refuted"),
+    ("A4", {"delay": 300.0}, "refuted"),
+    ("A5", {"norm_floor": 1.0}, "refuted"),
+    ("A6", {"growth": 0.3}, "mixed"),
+    ("A7", {"held_test": 0.96}, "refuted"),
+    ("A7", {"held_test": 0.88, "spread": 0.001}, "mixed"),
+    ("A8", {"clean_dip": 0.2}, "mixed"),  # in validation accuracy; test accuracy falls anyway
+    ("A9", {"noisy_dip": 0.0, "spread": 0.0}, "refuted"),
+    ("A10", {"exponents": (-1.0, -0.5)}, "mixed"),
+    ("A10", {"exponents": (-0.5, -0.5)}, "refuted"),
+]
+
+
+@pytest.mark.parametrize(("id", "world", "verdict"), VIOLATED, ids=[f"{row[0]}-{row[1]}" for row in VIOLATED])
+def test_worlds_that_violate_one(judged, id, world, verdict):
+    assert judged(**world)[id].verdict == verdict
+
+
+def test_two_seeds_decide_nothing(judged):
+    assert {claim.verdict for claim in judged(seeds=2).values()} == {"undecided"}
+
+
+def test_what_was_not_run_is_undecided_and_says_so(judged):
+    claims = judged(lambdas=[0.0, 0.1])
+    for id in ("A1", "A3"):
+        assert (claims[id].verdict, claims[id].n, claims[id].note) == ("undecided", 0, "not run at this scale")
+
+
+def test_a_diverged_run_counts_as_failed(judged):
+    claim = judged(diverged=(0.1,))["A2"]
+    assert claim.n == 3 and claim.measured == pytest.approx(0.98 * 2 / 3, abs=0.02)
+    assert claim.verdict == "undecided"
+
+
+def test_runs_that_never_generalise_are_a_lower_bound_and_counted(judged):
+    claim = judged(delay=1e6)["A4"]
+    assert claim.verdict == "reproduced" and claim.high == math.inf
+    assert claim.note == "3 of 3 runs never generalised"
+
+
+def test_claims_json_returns_what_was_written(judged, tmp_path):
+    claims = list(judged(delay=1e6, lambdas=[0.0, 0.1]).values())  # with an open end and unknown ones
+    write(tmp_path / "claims.json", claims)
+    assert repr(read(tmp_path / "claims.json")) == repr(claims)  # NaN is not equal to itself
+    rows = json.loads((tmp_path / "claims.json").read_text())
+    assert list(rows[0])[:10] == [
+        *("id", "source", "experiment", "statement", "criterion", "measured", "low", "high", "n", "verdict")
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '[{"id": "A1"}]'])
+def test_what_is_no_claims_json_is_refused_in_one_sentence(tmp_path, text):
+    path = tmp_path / "claims.json"
+    path.write_text(text)
+    with pytest.raises(ResultError, match=r"claims\.json is damaged"):
+        read(path)
+
+
+def test_missing_claims_are_named(tmp_path):
+    with pytest.raises(ResultError, match="missing"):
+        read(tmp_path / "claims.json")

@@ -1,0 +1,80 @@
+"""LaTeX that any engine can set, macros with the names the paper uses, and the joined ledger."""
+
+import math
+import re
+
+import pytest
+
+from weightdecay.analysis import tables
+from weightdecay.analysis.claims import read, write
+from weightdecay.analysis.statistics import Estimate
+from weightdecay.results import write_table
+
+
+def test_what_latex_would_read_as_a_command_is_escaped():
+    assert tables.escape("50 % of a_b & $1 {x} #2") == r"50 \% of a\_b \& \$1 \{x\} \#2"
+    assert tables.escape("η ≤ λ") == r"\ensuremath{\eta} \ensuremath{\leq} \ensuremath{\lambda}"
+    assert tables.escape("\\") == r"\textbackslash{}"
+
+
+def test_every_claim_of_the_config_is_pure_ascii_once_escaped(config):
+    for criterion in config.criteria.values():
+        assert tables.escape(criterion.statement + criterion.criterion).isascii()
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.9764, "0.976"), (1.0, "1.000"), (2.345, "2.35"), (12.34, "12.3"), (3665, r"3{,}665"), (100152, r"100{,}152"),
+     (-0.98, r"\ensuremath{-}0.980"), (-0.0001, "0.000"), (math.nan, "--"), (math.inf, r"\ensuremath{\infty}")],
+)  # fmt: skip
+def test_numbers(value, text):
+    assert tables.number(value) == text
+
+
+def test_interval_says_value_and_ends():
+    assert tables.interval(Estimate(0.9764, 0.95, 0.99, 3)) == "0.976 [0.950, 0.990]"
+    assert tables.interval(Estimate(0.9764, math.nan, math.nan, 1)) == "0.976"
+    assert tables.interval(Estimate(math.nan, math.nan, math.nan, 0)) == "--"
+
+
+def test_macro_names_are_letters():
+    assert tables.in_letters(0.003) == "ZeroPointZeroZeroThree"
+    assert tables.in_letters(1.0) == "One"
+    with pytest.raises(ValueError, match="letters only"):
+        tables.macros_tex({"A4": "1"})
+
+
+@pytest.fixture(scope="module")
+def built(program, config, results_of, tmp_path_factory):
+    """Folders `results/laptop` and `paper` with the ledger of a synthetic experiment in them."""
+    folder = tmp_path_factory.mktemp("ledger")
+    results, experiment = results_of(), folder / "laptop" / "binary_addition"
+    for name in ("runs", "history"):
+        write_table(experiment / f"{name}.parquet", getattr(results, name), results.metadata)
+    write(experiment / "claims.json", program("claims").judge(results, config.criteria))
+    tables.ledger(folder / "laptop", folder / "paper")
+    return folder
+
+
+def test_ledger_joins_the_claims(built):
+    claims = read(built / "laptop" / "claims.json")
+    assert [claim.id for claim in claims] == [f"A{number}" for number in range(1, 11)]
+    text = (built / "paper/tables/claims.tex").read_text()
+    assert text.isascii() and all(f"\nA{number} & " in text for number in range(1, 11))
+
+
+def test_every_claim_has_its_macros(built):
+    text = (built / "paper/numbers.tex").read_text()
+    macros = dict(re.findall(r"\\newcommand\{\\([A-Za-z]+)\}\{(.*)\}\n", text))
+    assert len(macros) == text.count("newcommand")
+    for stem in ("Aone", "Atwo", "Athree", "Afour", "Afive", "Asix", "Aseven", "Aeight", "Anine", "Aten"):
+        assert macros[f"{stem}Verdict"] == "reproduced"
+        assert {f"{stem}Measured", f"{stem}Low", f"{stem}High", f"{stem}N", f"{stem}CI"} <= set(macros)
+    assert macros["AfourRatio"] == macros["AfourMeasured"] and "[" in macros["AtenLearningRateCI"]
+    assert (macros["Scale"], macros["Claims"], macros["ClaimsReproduced"], macros["ClaimsRefuted"]) == (
+        "laptop",
+        "10",
+        "10",
+        "0",
+    )
+    assert macros["BinaryAdditionSeeds"] == "3"

@@ -1,0 +1,368 @@
+"""The pipeline reruns what a change can affect and nothing else, and refuses bad input before any job.
+
+It is run for real, in a copy of this checkout with two experiments whose trainer takes no time and whose TeX is a
+shell script; what is under test is the Snakefile, the planning and the command line, which are the real ones.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from weightdecay import pipeline
+from weightdecay.errors import ConfigError, ResultError, WeightDecayError
+
+ROOT = Path(__file__).parents[1]
+TOOLS = ("bash", "sh", "dirname", "mkdir", "mv", "sleep", "cat")  # all that the rules use; in particular no TeX
+
+CONFIG = """
+experiment: {name}
+title: An experiment for tests
+sources: [S1]
+defaults: {{dataset: none, train_size: 10, network: mlp, width: 4, blocks: 1, batch_norm_eps: null, loss: squared_error,
+  optimizer: sgd, learning_rate: 1e-2, decay: decoupled, batch_size: 5, shuffle: true, steps: 10, log_every: 5,
+  log_dense_every: 1}}
+scales:
+  smoke: {{seeds: 2, shards: 2, sweeps: {{main: [{{weight_decay: [0.0, 0.1]}}]}}}}
+  laptop: {{seeds: 3, shards: 1, sweeps: {{main: [{{weight_decay: [0.0, 0.1]}}]}}}}
+  paper: {{seeds: 4, shards: 4, sweeps: {{main: [{{weight_decay: [0.0, 0.1]}}]}}}}
+criteria:
+  {claim}: {{source: S1, statement: It decays., criterion: Enough., thresholds: {{enough: 1.0}}}}
+figures: [norm]
+"""
+TRAIN = """
+from weightdecay.experiment import main
+main(None)
+"""
+TRAINER = """
+import time
+from types import SimpleNamespace
+import pandas as pd
+
+def train(runs, protocol, device, checkpoint):
+    started = time.time()
+    time.sleep(0.3 if device == "cuda" else 0)
+    rows = [{**run.model_dump(), "run": run.id, "train_loss": 1.0} for run in runs]
+    history = pd.DataFrame([(run.id, 0, "train_loss", 1.0) for run in runs], columns=["run", "step", "metric", "value"])
+    metadata = {"device": device, "started": started, "finished": time.time(), "resumed": checkpoint.exists()}
+    return SimpleNamespace(runs=pd.DataFrame(rows), history=history, metadata=metadata)
+"""
+CLAIMS = """
+import argparse, json
+from pathlib import Path
+from weightdecay import errors, grid, results
+parser = argparse.ArgumentParser()
+for option in ("scale", "results", "output"):
+    parser.add_argument(f"--{option}")
+options = parser.parse_args()
+
+@errors.reports_user_errors
+def main():
+    config = grid.load_config(Path(__file__).with_name("config.yaml"))
+    runs = results.load(options.results, grid.config_hash(grid.table(config, options.scale))).runs
+    with results.atomic_path(options.output) as path:
+        path.write_text(json.dumps([{"id": name, "n": len(runs)} for name in config.criteria]))
+main()
+"""
+FIGURES = """
+import argparse
+from pathlib import Path
+from weightdecay.analysis import style
+parser = argparse.ArgumentParser()
+for option in ("scale", "results", "claims", "figures", "tables"):
+    parser.add_argument(f"--{option}")
+options = parser.parse_args()
+for kind in ("pdf", "png"):
+    Path(options.figures, f"{Path(__file__).parent.name}-norm.{kind}").write_text(options.scale)
+"""
+TABLES = """
+import json
+
+def ledger(results, paper):
+    claims = [claim for path in sorted(results.glob("*/claims.json")) for claim in json.loads(path.read_text())]
+    (results / "claims.json").write_text(json.dumps(claims))
+    for path in (paper / "numbers.tex", paper / "tables" / "claims.tex"):
+        path.write_text(f"% {results.name}")
+"""
+
+
+class Checkout:
+    """A copy of this checkout and the commands that a user would type there."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        ignored = shutil.ignore_patterns("__pycache__")
+        for name in ("src/weightdecay", "profiles"):
+            shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+        for name in ("Snakefile", "environment.yml"):
+            shutil.copy(ROOT / name, folder / name)
+        shutil.rmtree(folder / "src/weightdecay/ensemble")
+        self.write("src/weightdecay/ensemble/__init__.py", "")
+        self.write("src/weightdecay/ensemble/training.py", TRAINER)
+        self.write("src/weightdecay/analysis/style.py", "")
+        self.write("src/weightdecay/analysis/tables.py", TABLES)
+        for name, claim in (("first", "A1"), ("second", "D1")):
+            programs = {"train.py": TRAIN, "claims.py": CLAIMS, "figures.py": FIGURES}
+            for file, text in {**programs, "config.yaml": CONFIG.format(name=name, claim=claim)}.items():
+                self.write(f"experiments/{name}/{file}", text)
+        self.write("paper/main.tex", "text")
+        for tool in TOOLS:
+            self.path(f"bin/{tool}").parent.mkdir(exist_ok=True)
+            self.path(f"bin/{tool}").symlink_to(shutil.which(tool))
+
+    def path(self, name: str) -> Path:
+        return self.folder / name
+
+    def write(self, name: str, text: str) -> None:
+        self.path(name).parent.mkdir(parents=True, exist_ok=True)
+        self.path(name).write_text(text, encoding="utf-8")
+
+    def edit(self, name: str, old: str, new: str) -> None:
+        text = self.path(name).read_text(encoding="utf-8")
+        assert old in text
+        self.write(name, text.replace(old, new))
+
+    def tool(self, name: str, script: str) -> None:
+        self.write(f"bin/{name}", f"#!{shutil.which('bash')}\n{script}\n")
+        self.path(f"bin/{name}").chmod(0o755)
+
+    def run(self, *command: str) -> subprocess.CompletedProcess:
+        environment = {
+            **os.environ,
+            "PATH": str(self.path("bin")),
+            "PYTHONPATH": f"{self.folder}/src:{self.folder}/fake",
+        }
+        return subprocess.run(
+            [sys.executable, "-m", *command],
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def make(self, *options: str) -> subprocess.CompletedProcess:
+        done = self.run("snakemake", "--cores", "2", *options)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    def planned(self, *options: str) -> dict[str, int]:
+        """How often each rule would run, without running anything."""
+        done = self.make("--dry-run", *options)
+        table = re.search(r"^job +count\n[- ]+\n(.*?)^total", done.stderr + done.stdout, re.MULTILINE | re.DOTALL)
+        counts = dict(line.split() for line in table[1].splitlines()) if table else {}
+        return {rule: int(count) for rule, count in counts.items() if rule != "all"}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> Path:
+    """A checkout in which everything is built at smoke scale, without TeX. For copying."""
+    checkout = Checkout(tmp_path_factory.mktemp("checkout"))
+    checkout.make("--config", "scale=smoke")
+    return checkout.folder
+
+
+@pytest.fixture
+def checkout(built, tmp_path) -> Checkout:
+    """A checkout of one's own in which everything is built."""
+    copy = Checkout.__new__(Checkout)
+    copy.folder = tmp_path / "checkout"
+    shutil.copytree(built, copy.folder, symlinks=True)  # with its times
+    return copy
+
+
+SMOKE = ("--config", "scale=smoke")
+DRAWN = {"figures_first": 1, "figures_second": 1}
+JUDGED_FIRST = {"claims": 1, "ledger": 1, "figures_first": 1}
+
+
+def test_everything_is_built_without_tex_and_one_line_says_how_to_get_the_pdf(checkout):
+    shutil.rmtree(checkout.path("paper/figures"))
+    done = checkout.make(*SMOKE)
+    assert [line for line in done.stdout.splitlines() if "main.pdf" in line] == [
+        "Everything but paper/main.pdf is built: install latexmk with TeX Live, or tectonic, and run again."
+    ]
+    assert sorted(path.name for path in checkout.path("paper/figures").iterdir()) == [
+        *("first-norm.pdf", "first-norm.png"),
+        *("second-norm.pdf", "second-norm.png"),
+    ]
+    assert json.loads(checkout.path("results/smoke/claims.json").read_text()) == [
+        {"id": "A1", "n": 4},
+        {"id": "D1", "n": 4},
+    ]
+    assert not checkout.path("paper/main.pdf").exists()
+
+
+def test_the_paper_is_typeset_where_there_is_tex(checkout):
+    checkout.tool("pdflatex", "")
+    checkout.tool("latexmk", "mkdir -p build; cat main.tex numbers.tex > build/main.pdf")
+    assert checkout.planned(*SMOKE) == {"paper": 1}
+    checkout.make(*SMOKE)
+    assert checkout.path("paper/main.pdf").read_text() == "text% smoke"
+    checkout.write("paper/sections/method.tex", "method")
+    assert checkout.planned(*SMOKE) == {"paper": 1}
+
+
+def test_nothing_is_rerun_without_a_reason(checkout):
+    checkout.write("README.md", "A comment.")
+    checkout.path("src/weightdecay/analysis/style.py").touch()
+    assert checkout.planned(*SMOKE) == {}
+
+
+def test_a_plot_style_redraws_and_trains_nothing(checkout):
+    checkout.write("src/weightdecay/analysis/style.py", "COLOUR = 'black'")
+    assert checkout.planned(*SMOKE) == DRAWN
+
+
+def test_a_criterion_judges_again_and_trains_nothing(checkout):
+    checkout.edit("experiments/first/config.yaml", "enough: 1.0", "enough: 2.0")
+    assert checkout.planned(*SMOKE) == JUDGED_FIRST
+
+
+def test_settings_retrain_their_own_experiment_at_the_scales_that_use_them(checkout):
+    checkout.edit("experiments/first/config.yaml", "laptop: {seeds: 3", "laptop: {seeds: 5")
+    assert checkout.planned(*SMOKE) == JUDGED_FIRST
+    checkout.edit("experiments/first/config.yaml", "steps: 10", "steps: 20")
+    assert checkout.planned(*SMOKE) == {"train": 2, "merge": 1, **JUDGED_FIRST}
+
+
+def test_code_reruns_the_experiments_that_execute_it(checkout):
+    checkout.write("src/weightdecay/datasets/blobs.py", "")
+    assert checkout.planned(*SMOKE) == {}
+    checkout.edit("experiments/first/train.py", "main(None)", "from weightdecay.datasets import blobs\nmain(None)")
+    assert checkout.planned(*SMOKE) == {"train": 2, "merge": 1, **JUDGED_FIRST}
+
+
+def test_nothing_stale_is_taken_for_new_when_snakemake_has_forgotten(checkout):
+    shutil.rmtree(checkout.path(".snakemake"))
+    assert checkout.planned(*SMOKE) == {}
+    checkout.edit("experiments/first/config.yaml", "steps: 10", "steps: 20")
+    assert checkout.planned(*SMOKE) == {"train": 2, "merge": 1, **JUDGED_FIRST}
+
+
+def test_another_scale_rebuilds_the_paper_and_keeps_the_results_of_both(checkout):
+    checkout.make("--config", "scale=laptop")
+    assert checkout.path("paper/figures/first-norm.pdf").read_text() == "laptop"
+    shutil.rmtree(checkout.path(".snakemake"))
+    assert checkout.planned(*SMOKE) == {**DRAWN, "ledger": 1}
+
+
+def test_an_unfinished_pipeline_goes_on_where_it_was(checkout):
+    results = checkout.path("results/smoke/first")
+    for name in ("shards/2of2.parquet", "runs.parquet", "history.parquet"):
+        (results / name).unlink()
+    assert checkout.planned(*SMOKE) == {"train": 1, "merge": 1, **JUDGED_FIRST}
+
+
+def test_a_foreign_or_damaged_shard_is_named_and_the_others_survive(checkout):
+    shards = checkout.path("results/smoke/first/shards")
+    shutil.copy(checkout.path("results/smoke/second/shards/1of2.parquet"), shards / "1of2.parquet")
+    done = checkout.run("snakemake", "--cores", "2", *SMOKE)
+    assert done.returncode != 0
+    sentence = "error: results/smoke/first/shards/1of2.parquet holds runs that are not its own"
+    assert sentence in done.stdout + done.stderr and "Traceback" not in done.stdout + done.stderr
+    (shards / "1of2.parquet").write_text("damaged")
+    done = checkout.run("snakemake", "--cores", "2", *SMOKE)
+    assert "error: results/smoke/first/shards/1of2.parquet is damaged" in done.stdout + done.stderr
+    (shards / "1of2.parquet").unlink()
+    assert checkout.planned(*SMOKE)["train"] == 1
+
+
+def test_on_a_gpu_experiments_are_one_shard_each_and_take_turns(checkout):
+    checkout.tool("nvidia-smi", "")
+    checkout.write("fake/torch.py", "class cuda:\n    is_available = staticmethod(lambda: True)\n")
+    checkout.make("--config", "scale=smoke")
+    code = (
+        "from weightdecay import results\n"
+        "for name in ('first', 'second'):\n"
+        "    about = results.read_table(f'results/smoke/{name}/shards/1of1.parquet')[1]\n"
+        "    print(about['device'], about['started'], about['finished'])"
+    )
+    checkout.write("fake/times.py", code)
+    (device, *first), (_, *second) = (line.split() for line in checkout.run("times").stdout.splitlines())
+    assert device == "cuda"
+    earlier, later = sorted([[float(time) for time in first], [float(time) for time in second]])
+    assert earlier[1] <= later[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"scale": "papr"}, "--config scale=papr is unknown: choose from smoke, laptop, paper."),
+        ({"device": "gpu"}, "--config device=gpu is unknown: choose from auto, cpu, cuda."),
+        ({"scal": "smoke"}, "--config scal is not an option: scale and device are."),
+        ({"device": "cuda"}, "--config device=cuda asks for a GPU, but torch finds none here: choose auto or cpu."),
+    ],
+)
+def test_bad_options_are_refused_in_one_sentence(checkout, monkeypatch, options, sentence):
+    checkout.write("fake/torch.py", "class cuda:\n    is_available = staticmethod(lambda: False)\n")
+    monkeypatch.chdir(checkout.folder)
+    monkeypatch.setenv("PYTHONPATH", "fake")
+    with pytest.raises(WeightDecayError) as caught:
+        pipeline.Plan(options)
+    assert str(caught.value) == sentence
+
+
+def test_snakemake_shows_the_sentence_and_nothing_else(checkout):
+    done = checkout.run("snakemake", "--cores", "2", "--config", "scale=papr")
+    assert done.returncode != 0
+    assert done.stderr.splitlines()[1:] == ["error: --config scale=papr is unknown: choose from smoke, laptop, paper."]
+
+
+def test_bad_configurations_and_folders_are_refused_in_one_sentence(checkout, monkeypatch):
+    monkeypatch.chdir(checkout.folder)
+    checkout.edit("experiments/second/config.yaml", "learning_rate:", "learning_rat:")
+    with pytest.raises(ConfigError, match=r"^experiments/second/config\.yaml: defaults\.learning_rat is not a setting"):
+        pipeline.Plan({})
+    checkout.edit("experiments/second/config.yaml", "learning_rat:", "learning_rate:")
+    shutil.rmtree(checkout.path("results"))
+    checkout.write("results", "a file where a folder should be")
+    with pytest.raises(ResultError, match=r"^cannot write in results/laptop/first: Not a directory\.$"):
+        pipeline.Plan({})
+
+
+def test_an_experiment_can_be_trained_and_judged_without_snakemake(checkout):
+    shutil.rmtree(checkout.path("results"))
+    checkout.run("weightdecay", "train", "first", "--scale", "smoke", "--shard", "2/2")
+    lacking = checkout.run("weightdecay", "merge", "first", "--scale", "smoke")
+    assert lacking.returncode == 2
+    assert lacking.stderr.startswith("error: results/smoke/first/shards/1of2.parquet is missing")
+    trained = checkout.run("weightdecay", "train", "first", "--scale", "smoke")
+    assert trained.stdout == "results/smoke/first/shards/2of2.parquet is finished already.\n"
+    judged = checkout.run("weightdecay", "claims", "first", "--scale", "smoke")
+    assert judged.returncode == 0, judged.stderr
+    assert json.loads(checkout.path("results/smoke/claims.json").read_text()) == [{"id": "A1", "n": 4}]
+
+
+def test_a_checkpoint_is_taken_up_unless_the_program_has_changed_since(checkout):
+    code = (
+        "from weightdecay import results\n"
+        "print(*(results.read_table(f'results/smoke/first/shards/{k}of2.parquet')[1]['resumed'] for k in (1, 2)))"
+    )
+    checkout.write("fake/resumed.py", code)
+    for shard in ("1of2", "2of2"):
+        checkout.path(f"results/smoke/first/shards/{shard}.parquet").unlink()
+        checkout.write(f"results/smoke/first/checkpoints/{shard}.pt", "half")
+    os.utime(checkout.path("results/smoke/first/checkpoints/2of2.pt"), (0, 0))  # older than the program
+    checkout.run("weightdecay", "train", "first", "--scale", "smoke")
+    assert checkout.run("resumed").stdout == "True False\n"
+    assert list(checkout.path("results/smoke/first/checkpoints").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        (("train", "frist"), "there is no experiments/frist/config.yaml here: known experiments are first, second."),
+        (("train", "first", "--scale", "tiny"), "scale is 'tiny', but must be one of smoke, laptop, paper"),
+        (("train", "first", "--scale", "smoke", "--shard", "3/2"), "shard is '3/2', but must be one of 1/2, 2/2."),
+    ],
+)
+def test_the_command_line_refuses_in_one_sentence(checkout, command, sentence):
+    done = checkout.run("weightdecay", *command)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {sentence}") and done.stderr.count("\n") == 1
