@@ -147,6 +147,7 @@ for name in plan.experiments:
             history=f"{RESULTS}/{name}/history.parquet",
             claims=f"{RESULTS}/{name}/claims.json",
             scale="paper/scale.txt",
+            settings=pipeline.settings(name),
             code=pipeline.code(f"experiments/{name}/figures.py"),
         output:
             *plan.figures(name),

@@ -284,40 +284,51 @@ def dip_with_noise(
 
 
 def delay_law(histories: Histories, runs: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """A10: exponents of the delay in η and λ, and the delay itself in units of 1/(ηλ)."""
+    """A10: exponents of the delay in η and λ, and the delay itself in units of 1/(ηλ).
+
+    Reported beside: the same exponents of the step of generalising itself, counted from the start of the run. Where τ
+    is so short that generalising overlaps fitting, the difference of the two says little.
+    """
     table = delays(histories, every_rate(runs), t["fitted"], t["generalised"])
     table = table[
         table["weight_decay"].between(t["weight_decay_low"] * (1 - 1e-9), t["weight_decay_high"] * (1 + 1e-9))
     ]
     usable = table.dropna(subset="delay")
-    fits = pd.DataFrame(
-        {
-            seed: power_law({"η": rows["learning_rate"], "λ": rows["weight_decay"]}, rows["delay"], rows["reached"])
-            for seed, rows in usable.groupby("seed")
-        },
-        index=["η", "λ", "constant"],
-    ).T.dropna()
+    fits, whole = exponents(usable, "delay"), exponents(usable, "generalised")
     timescales = usable[usable["reached"]].assign(
         count=lambda rows: rows["delay"] * rows["learning_rate"] * rows["weight_decay"]
     )
     per_seed = np.exp(np.log(timescales["count"]).groupby(timescales["seed"]).mean())
+    names = {"η": "LearningRate", "λ": "WeightDecay"}
+    limits = t["exponent_low"], t["exponent_high"]
     parts = [
-        judged(
-            {"η": "LearningRate", "λ": "WeightDecay"}[symbol],
-            f"exponent of the delay in {symbol}",
-            mean_interval(fits[symbol]),
-            t["exponent_low"],
-            t["exponent_high"],
-        )
-        for symbol in ("η", "λ")
+        *(
+            judged(names[symbol], f"exponent of the delay in {symbol}", mean_interval(fits[symbol]), *limits)
+            for symbol in names
+        ),
+        reported("Timescales", "delay in units of 1/(ηλ), runs that generalised", geometric_interval(per_seed)),
+        *(
+            reported(
+                f"Whole{names[symbol]}",
+                f"exponent of the step of generalising in {symbol} (looked at afterwards)",
+                mean_interval(whole[symbol]),
+            )
+            for symbol in names
+        ),
     ]
-    parts.append(
-        reported("Timescales", "delay in units of 1/(ηλ), runs that generalised", geometric_interval(per_seed))
-    )
     note = counts(len(table), table["note"].value_counts().drop("", errors="ignore").to_dict())
     if fits.empty:
         note = "; ".join(filter(None, [note, "too few delays to fit both exponents at this scale"]))
     return parts, note
+
+
+def exponents(runs: pd.DataFrame, time: str) -> pd.DataFrame:
+    """One fit per seed `[seeds, (η, λ, constant)]` of a column of times, censored where not `reached`."""
+    fits = {
+        seed: power_law({"η": rows["learning_rate"], "λ": rows["weight_decay"]}, rows[time], rows["reached"])
+        for seed, rows in runs.groupby("seed")
+    }
+    return pd.DataFrame(fits, index=["η", "λ", "constant"]).T.dropna()
 
 
 def accuracy(final: Mapping[str, pd.DataFrame], metric: str, weight_decay: float) -> Estimate:

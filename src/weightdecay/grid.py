@@ -7,6 +7,7 @@ import difflib
 import hashlib
 import itertools
 import json
+import math
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -24,6 +25,8 @@ Natural = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Name = Annotated[str, Field(min_length=1)]
+
+LEAST_STACK = 3  # replicas from which a stack of wide networks trains at full speed on a CPU
 
 # What may differ between the replicas of one stacked batch: everything that changes neither shapes nor the program.
 PER_REPLICA = (
@@ -170,25 +173,27 @@ def table(config: Config, scale: str) -> list[Run]:
 def shards(runs: list[Run], count: int) -> list[list[Run]]:
     """The table cut into `count` parts of about equal cost (fewer if there are fewer runs), none of them empty.
 
-    Runs that can share a batch stand next to each other and the line is cut at equal costs: at most `count` - 1
-    such groups are divided, and no part exceeds the mean by more than one run. The number of cores plays no part.
+    Runs that can share a batch stay together in pieces of a third of a fair share, or of `LEAST_STACK` runs where those
+    cost more; the pieces are dealt out, the costliest first, each to the part that has least so far. The number of
+    cores plays no part.
     """
     if count < 1:
         raise ConfigError(f"the number of shards is {count}, but must be at least 1.")
+    count = min(count, len(runs))
     groups: dict[tuple, list[Run]] = {}
     for run in runs:
         groups.setdefault(run.stack_key(), []).append(run)
-    line = list(itertools.chain.from_iterable(groups.values()))
-    count = min(count, len(line))
-    total = sum(run.cost() for run in line)
+    share = _cost(runs) / count
+    pieces = []
+    for group in groups.values():
+        pieces += _cut(group, min(math.ceil(3 * _cost(group) / share), max(1, len(group) // LEAST_STACK)))
+    while len(pieces) < count:
+        longest = max(pieces, key=len)
+        pieces.remove(longest)
+        pieces += _cut(longest, 2)
     parts: list[list[Run]] = [[] for _ in range(count)]
-    done, index = 0.0, -1
-    for position, run in enumerate(line):
-        middle = (done + run.cost() / 2) / total
-        earliest = max(index, 0, count - (len(line) - position))  # leaves a run for each part still to come
-        index = min(max(int(middle * count), earliest), index + 1)
-        parts[index].append(run)
-        done += run.cost()
+    for piece in sorted(pieces, key=_cost, reverse=True):
+        min(parts, key=_cost).extend(piece)
     return parts
 
 
@@ -200,6 +205,17 @@ def table_text(runs: list[Run]) -> str:
 def config_hash(runs: list[Run]) -> str:
     """SHA-256 of `table_text`: stored in every result and checked when it is read."""
     return hashlib.sha256(table_text(runs).encode()).hexdigest()
+
+
+def _cost(runs: list[Run]) -> float:
+    return sum(run.cost() for run in runs)
+
+
+def _cut(runs: list[Run], count: int) -> list[list[Run]]:
+    """`count` pieces of equal length, or of one run each where there are not as many."""
+    count = min(count, len(runs))
+    ends = [index * len(runs) // count for index in range(count + 1)]
+    return [runs[start:end] for start, end in itertools.pairwise(ends)]
 
 
 def _canonical(value: Any) -> str:

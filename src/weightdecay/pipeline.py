@@ -76,6 +76,11 @@ def code(program: str) -> list[str]:
     return [os.path.relpath(path) for path in sources.sources(program)]
 
 
+def settings(name: str) -> list[str]:
+    """The YAML files of an experiment: its configuration, and published numbers that its figures show."""
+    return sorted(str(path) for path in Path("experiments", name).glob("*.yaml"))
+
+
 def use_this_checkout() -> None:
     """Lets jobs find this interpreter and this checkout's package, whether or not an environment is activated."""
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])

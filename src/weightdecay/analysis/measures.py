@@ -86,11 +86,12 @@ def band(
 
 
 def delays(histories: Histories, runs: pd.DataFrame, fitted: float, generalised: float) -> pd.DataFrame:
-    """Steps from fitting to generalising: `runs` with columns `delay, reached, note` added.
+    """Steps from fitting to generalising: `runs` with columns `delay, generalised, reached, note` added.
 
     From the first logged step with train-mode train accuracy >= `fitted` to that with test accuracy >= `generalised`.
 
-    Where generalising never came, `reached` is False and `delay` lasts to the end of the run (right-censored). Where it
+    `generalised` is the latter step. Where it never came, `reached` is False and both last to the end of the run
+    (right-censored). Where it
     came first, the delay is one logging interval, the least that could be seen. NaN, with the reason in `note`, for
     a run that never fitted or diverged.
     """
@@ -105,7 +106,7 @@ def delays(histories: Histories, runs: pd.DataFrame, fitted: float, generalised:
     diverged = table["diverged_at"].notna().to_numpy() & ~reached
     delay[diverged] = np.nan
     note = np.select([diverged, np.isnan(fit), ~reached], ["diverged", "never fitted", "censored"], "")
-    return table.assign(delay=delay, reached=reached, note=note)
+    return table.assign(delay=delay, generalised=np.where(reached, general, table["steps"]), reached=reached, note=note)
 
 
 def dip(curves: pd.DataFrame, interpolated: float) -> pd.Series:
