@@ -288,7 +288,10 @@ def accuracy_axes(axes: Axes, sweep: pd.DataFrame) -> None:
 
 def delay_lines(axes: Axes, table: pd.DataFrame, timescales: float) -> None:
     """The fitted law in 1/(ηλ) alone, as one line can show no more, and the reference delay ∝ 1/(ηλ)."""
-    span = np.geomspace(table["timescale"].min(), table["timescale"].max(), 2)
+    seen = table.loc[table["reached"], "timescale"]
+    if seen.empty:
+        return
+    span = np.geomspace(seen.min(), seen.max(), 2)
     fits = [power_law({"τ": rows["timescale"]}, rows["delay"], rows["reached"]) for _, rows in table.groupby("seed")]
     fits = [fit for fit in fits if np.isfinite(fit["τ"])]
     if fits:

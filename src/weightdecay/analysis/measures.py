@@ -99,9 +99,7 @@ def delays(histories: Histories, runs: pd.DataFrame, fitted: float, generalised:
     fit = np.array([histories.first_step(run, "train_accuracy_batch", fitted) for run in table["run"]])
     general = np.array([histories.first_step(run, "test_accuracy", generalised) for run in table["run"]])
     reached = ~np.isnan(general)
-    interval = np.array(
-        [np.diff(histories.curve(run, "test_accuracy").index).min(initial=np.inf) for run in table["run"]]
-    )
+    interval = np.array([np.median(np.diff(histories.curve(run, "test_accuracy").index)) for run in table["run"]])
     delay = np.where(reached, np.maximum(general - fit, interval), table["steps"] - fit)
     diverged = table["diverged_at"].notna().to_numpy() & ~reached
     delay[diverged] = np.nan
