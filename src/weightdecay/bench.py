@@ -1,8 +1,8 @@
 """How fast the trainer is beside plain PyTorch, on the same core, in one run: the binary-addition network, batch 64.
 
 The peers train one network at a time with `torch.optim.AdamW`, in its default and its fused form. All start from the
-same weights and see the same batches, and times count only if all reach the same loss. Contestants take turns, so that
-a machine whose speed drifts does not favour one: quote the ratio, not the milliseconds.
+same weights, see the same batches and sum up loss and accuracy of every step, and times count only if all reach the
+same loss. Contestants take turns, so that a machine whose speed drifts does not favour one: quote the ratio.
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ class Sequential:
         rows = ensemble.epoch_steps * run.batch_size
         inputs, targets = (part[:rows].split(run.batch_size) for part in ensemble.train_rows)
         self.batches, self.step = list(zip(inputs, targets, strict=True)), 0
+        self.loss_sum = self.correct_sum = torch.zeros(())
 
     @torch.enable_grad()
     def advance(self) -> None:
@@ -70,9 +71,12 @@ class Sequential:
         inputs, targets = self.batches[self.step % len(self.batches)]
         self.step += 1
         self.optimizer.zero_grad()
-        self.loss = nn.functional.mse_loss(torch.sigmoid(self.model(inputs)), targets)
+        outputs = torch.sigmoid(self.model(inputs))
+        self.loss = nn.functional.mse_loss(outputs, targets)
         self.loss.backward()
         self.optimizer.step()
+        self.loss_sum = self.loss_sum + self.loss.detach()
+        self.correct_sum = self.correct_sum + ((outputs > 0.5) == (targets > 0.5)).all(1).sum()
 
 
 def bench(replicas: int | None = None, steps: int = 60, repeats: int = 9) -> str:

@@ -1,12 +1,14 @@
 """The literal reference: one network at a time, plain PyTorch modules, `torch.optim`. What the trainer is held to."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from weightdecay.datasets import Splits
 from weightdecay.ensemble.schedules import multiplier
 from weightdecay.ensemble.training import _generator
 from weightdecay.grid import Run
+
+CHANNELS, LAST_NORM = 4, 10.0
 
 
 class Block(nn.Module):
@@ -14,50 +16,83 @@ class Block(nn.Module):
 
     def __init__(self, width: int, eps: float | None):
         super().__init__()
-        self.first, self.second = nn.Linear(width, width), nn.Linear(width, width)
-        self.first_norm, self.second_norm = (
-            nn.Identity() if eps is None else nn.BatchNorm1d(width, eps=eps) for _ in range(2)
-        )
+        norms = [nn.Identity() if eps is None else nn.BatchNorm1d(width, eps=eps) for _ in range(2)]
+        self.first, self.first_norm = nn.Linear(width, width), norms[0]
+        self.second, self.second_norm = nn.Linear(width, width), norms[1]
 
     def forward(self, x):
         return torch.relu(x + self.second_norm(self.second(torch.relu(self.first_norm(self.first(x))))))
 
 
-def residual_mlp(inputs: int, outputs: int, run: Run) -> nn.Module:
-    blocks = [Block(run.width, run.batch_norm_eps) for _ in range(run.blocks)]
-    return nn.Sequential(nn.Linear(inputs, run.width), *blocks, nn.Linear(run.width, outputs))
+def network(inputs: int, outputs: int, run: Run) -> nn.Module:
+    """The run's network with PyTorch's modules."""
+    width, eps = run.width, run.batch_norm_eps
+    if run.network == "residual_mlp":
+        blocks = [Block(width, eps) for _ in range(run.blocks)]
+        return nn.Sequential(nn.Linear(inputs, width), *blocks, nn.Linear(width, outputs))
+    if run.network == "cnn":
+        layers, before, positions = [nn.Unflatten(1, (1, inputs))], 1, inputs
+        for kernel in (5, 3, 3):
+            layers += [nn.Conv1d(before, CHANNELS, kernel, stride=2, padding=1), nn.ReLU()]
+            before, positions = CHANNELS, (positions + 2 - kernel) // 2 + 1
+        return nn.Sequential(*layers, nn.Flatten(), nn.Linear(CHANNELS * positions, outputs))
+    scale_invariant = run.network == "scale_invariant_mlp"
+    layers, before = [], inputs
+    for _ in range(run.blocks):
+        layers.append(nn.Linear(before, width, bias=not scale_invariant))
+        layers += [nn.BatchNorm1d(width, eps=eps, affine=False)] if scale_invariant else []
+        layers.append(nn.ReLU())
+        before = width
+    last = nn.Linear(width, outputs, bias=not scale_invariant)
+    last.requires_grad_(not scale_invariant)
+    return nn.Sequential(*layers, last)
 
 
-def in_forward_order(model: nn.Module) -> list[nn.Module]:
-    """The modules with parameters, in the order in which the forward pass meets them."""
-    ordered = []
-    for module in model:
-        parts = [module]
-        if isinstance(module, Block):
-            parts = [module.first, module.first_norm, module.second, module.second_norm]
-        ordered += [part for part in parts if list(part.parameters())]
-    return ordered
+def layers_of(model: nn.Module) -> list[nn.Module]:
+    """The modules with parameters or statistics, in the order in which the forward pass meets them."""
+    return [module for module in model.modules() if isinstance(module, (nn.Linear, nn.Conv1d, nn.BatchNorm1d))]
 
 
-def initialise(model: nn.Module, seed: int) -> None:
-    """PyTorch's own initialisation of nn.Linear, drawn from the run's generator."""
-    generator = _generator(seed, 0)
+def ours(module: nn.Module, weight: Tensor, run: Run) -> Tensor:
+    """A weight of the module in the trainer's layout, in which channels come last."""
+    if isinstance(module, nn.Linear) and run.network == "cnn":
+        weight = weight.view(len(weight), CHANNELS, -1)
+    return weight.transpose(1, 2).reshape(len(weight), -1) if weight.dim() == 3 else weight
+
+
+def theirs(module: nn.Module, weight: Tensor, run: Run) -> Tensor:
+    """The inverse of `ours`."""
+    if isinstance(module, nn.Conv1d):
+        return weight.view(module.out_channels, -1, module.in_channels).transpose(1, 2)
+    if run.network == "cnn":
+        return weight.view(len(weight), -1, CHANNELS).transpose(1, 2).reshape(len(weight), -1)
+    return weight
+
+
+def initialise(model: nn.Module, run: Run) -> None:
+    """PyTorch's own initialisation of its layers, drawn from the run's generator."""
+    generator = _generator(run.seed, 0)
     with torch.no_grad():
-        for module in in_forward_order(model):
-            if isinstance(module, nn.Linear):
-                for parameter in (module.weight, module.bias):
-                    bound = module.in_features**-0.5
-                    draw = torch.empty(parameter.shape).uniform_(-bound, bound, generator=generator)
-                    parameter.copy_(draw)
+        for module in layers_of(model):
+            if isinstance(module, nn.BatchNorm1d):
+                continue
+            bound = module.weight[0].numel() ** -0.5
+            draw = torch.empty(len(module.weight), module.weight[0].numel())
+            module.weight.copy_(theirs(module, draw.uniform_(-bound, bound, generator=generator), run))
+            if module.bias is not None:
+                module.bias.copy_(torch.empty(module.bias.shape).uniform_(-bound, bound, generator=generator))
+            if not module.weight.requires_grad:
+                module.weight.mul_(LAST_NORM / module.weight.norm())
 
 
 def optimizer_of(model: nn.Module, run: Run) -> torch.optim.Optimizer:
     """`torch.optim`'s own; SGD with decoupled decay, which it lacks, is done by hand in `train` from `sgdw`."""
     decay = 0.0 if run.decay == "none" else run.weight_decay
     spared = 0.0 if run.decay_exclude == "bias_and_norm" else decay
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = []
-    for value, wanted in ((decay, True), (spared, False)):
-        parameters = [parameter for parameter in model.parameters() if (parameter.dim() > 1) == wanted]
+    for value, matrices in ((decay, True), (spared, False)):
+        parameters = [parameter for parameter in trained if (parameter.dim() > 1) == matrices]
         by_hand = run.optimizer == "sgd" and run.decay == "decoupled"
         groups.append({"params": parameters, "weight_decay": 0.0 if by_hand else value, "sgdw": value * by_hand})
     if run.optimizer == "sgd":
@@ -66,11 +101,19 @@ def optimizer_of(model: nn.Module, run: Run) -> torch.optim.Optimizer:
     return kind(groups, lr=run.learning_rate, betas=(run.beta1, run.beta2), eps=run.eps)
 
 
+def loss_of(outputs: Tensor, targets: Tensor, run: Run) -> Tensor:
+    if run.loss == "cross_entropy":
+        return nn.functional.cross_entropy(outputs, targets.argmax(1))
+    if run.loss == "squared_error":
+        return nn.functional.mse_loss(outputs, targets) * targets.shape[1]
+    return nn.functional.mse_loss(torch.sigmoid(outputs), targets)
+
+
 def train(run: Run, splits: Splits, dtype: torch.dtype) -> tuple[nn.Module, list[float]]:
     """The trained network and the training loss of every step."""
     inputs, targets = (tensor.to(dtype) for tensor in splits["train"])
-    model = residual_mlp(inputs.shape[1], targets.shape[1], run)
-    initialise(model, run.seed)
+    model = network(inputs.shape[1], targets.shape[1], run)
+    initialise(model, run)
     model.to(dtype)
     optimizer = optimizer_of(model, run)
     epoch_steps = len(inputs) // run.batch_size
@@ -84,7 +127,7 @@ def train(run: Run, splits: Splits, dtype: torch.dtype) -> tuple[nn.Module, list
         for group in optimizer.param_groups:
             group["lr"] = run.learning_rate * multiplier(run, step)
         optimizer.zero_grad()
-        loss = nn.functional.mse_loss(torch.sigmoid(model(inputs[batch])), targets[batch])
+        loss = loss_of(model(inputs[batch]), targets[batch], run)
         loss.backward()
         with torch.no_grad():
             for group in optimizer.param_groups:

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 import torch
 
-from weightdecay.datasets import Splits
+from tests.ensemble.reference import CHANNELS, LAST_NORM
+from weightdecay.datasets import Split, Splits
 from weightdecay.datasets.binary_addition import binary_addition
 from weightdecay.ensemble.layers import Layer
-from weightdecay.ensemble.losses import sigmoid_squared_error
-from weightdecay.ensemble.networks import residual_mlp
+from weightdecay.ensemble.losses import cross_entropy, sigmoid_squared_error, squared_error
+from weightdecay.ensemble.networks import cnn, mlp, residual_mlp, scale_invariant_mlp
 from weightdecay.ensemble.training import Protocol
 from weightdecay.grid import Run
 
@@ -44,12 +45,37 @@ def make(**settings) -> Run:
 
 
 def splits(run: Run) -> Splits:
+    if run.dataset == "classes":
+        return classes(run.seed, run.train_size)
     return binary_addition(run.seed, run.train_size, run.label_noise)
 
 
+def classes(seed: int, size: int) -> Splits:
+    """Noisy signals of length 40 in ten classes, one-hot: the shape of MNIST-1D."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(0, 10, (size,), generator=generator)
+    centres = torch.randn(10, 40, generator=generator)
+    inputs = centres[labels] + torch.randn(size, 40, generator=generator)
+    split = Split(inputs, torch.nn.functional.one_hot(labels, 10).float())
+    return {"train": split, "test": split}
+
+
 def network(runs: Sequence[Run]) -> Layer:
-    eps = None if runs[0].batch_norm_eps is None else torch.tensor([run.batch_norm_eps for run in runs])
-    return residual_mlp(64, 32, runs[0].width, runs[0].blocks, eps)
+    run = runs[0]
+    inputs, outputs = (40, 10) if run.dataset == "classes" else (64, 32)
+    eps = None if run.batch_norm_eps is None else torch.tensor([run.batch_norm_eps for run in runs])
+    if run.network == "mlp":
+        return mlp(inputs, outputs, run.width, run.blocks)
+    if run.network == "cnn":
+        return cnn(inputs, outputs, CHANNELS)
+    if run.network == "scale_invariant_mlp":
+        return scale_invariant_mlp(inputs, outputs, run.width, run.blocks, eps, LAST_NORM)
+    return residual_mlp(inputs, outputs, run.width, run.blocks, eps)
 
 
 PROTOCOL = Protocol(splits, network, sigmoid_squared_error)
+PROTOCOLS = {
+    "sigmoid_squared_error": PROTOCOL,
+    "squared_error": Protocol(splits, network, squared_error),
+    "cross_entropy": Protocol(splits, network, cross_entropy),
+}

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from tests.ensemble.runs import make
-from weightdecay.ensemble.layers import BatchNorm, Layer, Linear, ReLU, Residual, Sequential
-from weightdecay.ensemble.losses import sigmoid_squared_error
-from weightdecay.ensemble.networks import Stack, residual_mlp
+from weightdecay.ensemble.layers import BatchNorm, Conv1d, Layer, Linear, ReLU, Residual, Sequential
+from weightdecay.ensemble.losses import cross_entropy, sigmoid_squared_error, squared_error
+from weightdecay.ensemble.networks import Stack, cnn, mlp, residual_mlp, scale_invariant_mlp
 
 REPLICAS, BATCH, FEATURES = 3, 7, 5
 EPS = torch.tensor([1e-5, 1e-2, 0.3])
@@ -18,6 +18,10 @@ LAYERS = {
     "batch norm": lambda: BatchNorm(FEATURES, EPS),
     "relu": lambda: Sequential(Linear(FEATURES, 4), ReLU()),
     "residual": lambda: Residual(Sequential(Linear(FEATURES, 6), ReLU(), Linear(6, FEATURES))),
+    "convolution": lambda: Conv1d(1, 4, 3, 2, 1),
+    "mlp": lambda: mlp(FEATURES, 4, 6, 2),
+    "cnn": lambda: cnn(FEATURES, 4, 3),
+    "scale-invariant": lambda: scale_invariant_mlp(FEATURES, 4, 6, 2, EPS),
     "the whole network": lambda: residual_mlp(FEATURES, 4, 6, 2, EPS),
     "the whole network without batch norm": lambda: residual_mlp(FEATURES, 4, 6, 2, None),
 }
@@ -128,3 +132,57 @@ def test_initialisation_is_a_function_of_the_seed_and_is_torch_s():
         assert ours.abs().max().item() == pytest.approx(torch_s.abs().max().item(), rel=0.05)
         assert ours.std().item() == pytest.approx(torch_s.std().item(), rel=0.1)
     assert make(seed=0).id != make(seed=1).id
+
+
+@pytest.mark.parametrize(("kernel", "stride", "padding"), [(5, 2, 1), (3, 1, 0), (4, 3, 2)])
+def test_convolution_equals_torch(kernel, stride, padding):
+    """Outputs, and all gradients by autograd through conv1d, in float64; channels last on our side."""
+    inputs, outputs, length = 3, 4, 11
+    layer = Conv1d(inputs, outputs, kernel, stride, padding)
+    stack_of(layer)
+    x = torch.randn(REPLICAS, BATCH, length, inputs, dtype=torch.float64)
+    result = layer.forward(x.flatten(2), True)
+    upstream = torch.randn_like(result)
+    gradient = layer.backward(upstream.clone())
+    for replica in range(REPLICAS):
+        signal = x[replica].transpose(1, 2).clone().requires_grad_()
+        weight = layer.weight[replica].view(outputs, kernel, inputs).transpose(1, 2).clone().requires_grad_()
+        bias = layer.bias[replica].clone().requires_grad_()
+        expected = torch.nn.functional.conv1d(signal, weight, bias, stride, padding).transpose(1, 2).flatten(1)
+        expected.backward(upstream[replica])
+        torch.testing.assert_close(result[replica], expected.detach())
+        torch.testing.assert_close(gradient[replica], signal.grad.transpose(1, 2).flatten(1))
+        torch.testing.assert_close(layer.weight_gradient[replica], weight.grad.transpose(1, 2).flatten(1))
+        torch.testing.assert_close(layer.bias_gradient[replica], bias.grad)
+
+
+@pytest.mark.parametrize("loss", [cross_entropy, squared_error])
+def test_losses_over_classes_and_their_gradients_equal_torch(loss):
+    torch.manual_seed(0)
+    outputs = (3 * torch.randn(REPLICAS, BATCH, 4, dtype=torch.float64)).requires_grad_()
+    labels = torch.randint(0, 4, (REPLICAS, BATCH))
+    targets = torch.nn.functional.one_hot(labels, 4).double()
+    if loss is cross_entropy:
+        expected = torch.nn.functional.cross_entropy(outputs.transpose(1, 2), labels, reduction="none").mean(1)
+    else:
+        expected = (outputs - targets).square().sum(2).mean(1)
+    expected.sum().backward()
+    value, correct, gradient = loss(outputs.detach(), targets)
+    torch.testing.assert_close(value, expected.detach())
+    torch.testing.assert_close(gradient, outputs.grad)
+    assert torch.equal(correct, outputs.argmax(2) == labels) and correct.any() and not correct.all()
+
+
+def test_a_scale_invariant_network_is_one_and_keeps_its_last_layer():
+    """Its outputs in train mode do not change with the scale of the trained weights; the last layer has norm 10."""
+    eps = torch.full((REPLICAS,), 1e-12)
+    network = scale_invariant_mlp(FEATURES, 4, 8, 2, eps)
+    stack = stack_of(network)
+    x = torch.randn(REPLICAS, BATCH, FEATURES, dtype=torch.float64)
+    before = network.forward(x.clone(), True).clone()
+    last = network.children[-1].weight.clone()
+    stack.parameters.mul_(3)
+    torch.testing.assert_close(network.forward(x.clone(), True), before)
+    assert torch.equal(network.children[-1].weight, last)
+    torch.testing.assert_close(last.flatten(1).norm(dim=1), torch.full((REPLICAS,), 10.0, dtype=torch.float64))
+    assert stack.parameter_count == 8 * FEATURES + 8 * 8

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.ensemble import reference
-from tests.ensemble.runs import PROTOCOL, make, splits
+from tests.ensemble.runs import PROTOCOL, PROTOCOLS, make, splits
 from weightdecay.ensemble import backend
 from weightdecay.ensemble.layers import BatchNorm
 from weightdecay.ensemble.training import Ensemble
@@ -22,8 +22,8 @@ OPTIMIZERS = {
 DECAYS = {
     "none": {"decay": "none", "weight_decay": 0.0},
     "l2": {"decay": "l2", "weight_decay": 0.01},
-    "decoupled": {"decay": "decoupled", "weight_decay": 0.5},
-    "decoupled, matrices only": {"decay": "decoupled", "weight_decay": 0.5, "decay_exclude": "bias_and_norm"},
+    "decoupled": {"decay": "decoupled", "weight_decay": 0.1},
+    "decoupled, matrices only": {"decay": "decoupled", "weight_decay": 0.1, "decay_exclude": "bias_and_norm"},
 }
 NETWORKS = {
     "batch norm": {"batch_norm_eps": 1e-2},
@@ -32,7 +32,16 @@ NETWORKS = {
     "shuffled, cosine": {"shuffle": True, "schedule": "cosine"},
 }
 EPOCH_STEPS = 3  # 200 examples in batches of 64
-CASES = list(itertools.product(OPTIMIZERS, DECAYS, NETWORKS))
+OTHER_NETWORKS = {  # one-hot classes; each with every optimiser and one kind of decay
+    "mlp, cross-entropy": {"network": "mlp", "loss": "cross_entropy", "batch_norm_eps": None, "shuffle": True},
+    "mlp, squared error": {"network": "mlp", "loss": "squared_error", "batch_norm_eps": None, "blocks": 1},
+    "cnn": {"network": "cnn", "loss": "cross_entropy", "batch_norm_eps": None},
+    "scale-invariant": {"network": "scale_invariant_mlp", "loss": "cross_entropy", "batch_norm_eps": 1e-5},
+}
+NETWORKS |= {name: settings | {"dataset": "classes"} for name, settings in OTHER_NETWORKS.items()}
+CASES = [
+    case for case in itertools.product(OPTIMIZERS, DECAYS, NETWORKS) if case[2] not in OTHER_NETWORKS or case[1] == "l2"
+]
 
 
 def relative_error(ours: torch.Tensor, theirs: torch.Tensor) -> float:
@@ -56,10 +65,13 @@ def cancelled(kinds: list[bool], run: Run) -> set[int]:
 def literal(run: Run, dtype: torch.dtype) -> tuple[torch.Tensor, list[float]]:
     """All parameters and running statistics after a literal training, in forward order; the loss of every step."""
     model, losses = reference.train(run, splits(run), dtype)
-    modules, state = reference.in_forward_order(model), []
+    modules, state = reference.layers_of(model), []
     skipped = cancelled([isinstance(module, torch.nn.BatchNorm1d) for module in modules], run)
     for index, module in enumerate(modules):
-        state += [module.weight] if index in skipped else [module.weight, module.bias]
+        if module.weight is not None and module.weight.requires_grad:
+            state.append(reference.ours(module, module.weight, run) if module.weight.dim() > 1 else module.weight)
+            if module.bias is not None and index not in skipped:
+                state.append(module.bias)
         if isinstance(module, torch.nn.BatchNorm1d):
             state += [module.running_var] if index - 1 in skipped else [module.running_mean, module.running_var]
     return torch.cat([tensor.detach().flatten() for tensor in state]), losses
@@ -68,13 +80,16 @@ def literal(run: Run, dtype: torch.dtype) -> tuple[torch.Tensor, list[float]]:
 def stacked(runs: list[Run], dtype: torch.dtype) -> tuple[list[torch.Tensor], torch.Tensor]:
     """The same of a stack: one vector a replica, and the mean loss of the last epoch."""
     with backend.arithmetic(torch.device("cpu"), "mkl"):
-        ensemble = Ensemble(runs, PROTOCOL, dtype, torch.device("cpu"))
+        ensemble = Ensemble(runs, PROTOCOLS[runs[0].loss], dtype, torch.device("cpu"))
         for _ in range(runs[0].steps):
             ensemble.advance()
         layers, state = ensemble.stack.leaves, []
         skipped = cancelled([isinstance(layer, BatchNorm) for layer in layers], runs[0])
         for index, layer in enumerate(layers):
-            state += [layer.weight] if index in skipped else [layer.weight, layer.bias]
+            if layer.trained:
+                state.append(layer.weight)
+                if "bias" in layer.shapes and index not in skipped:
+                    state.append(layer.bias)
             if isinstance(layer, BatchNorm):
                 variance, mean = layer.running_variance, layer.running_mean
                 state += [variance] if index - 1 in skipped else [mean, variance]

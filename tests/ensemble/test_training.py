@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
-from tests.ensemble.runs import PROTOCOL, make
+from tests.ensemble.runs import PROTOCOL, PROTOCOLS, make
 from weightdecay.ensemble import backend, training
 from weightdecay.ensemble.training import Protocol, train
 
@@ -70,6 +70,21 @@ def test_full_width_solo_equals_batched_bitwise():
     runs = [make(width=256, seed=seed, weight_decay=decay, steps=6) for seed in (0, 1) for decay in (0.0, 0.1, 1.0)]
     together = by_run(train(runs, PROTOCOL, "cpu"))[1]
     alone = pd.concat([train([run], PROTOCOL, "cpu").history for run in runs])
+    pd.testing.assert_frame_equal(
+        alone.sort_values(["run", "step", "metric"], ignore_index=True), together, check_exact=True
+    )
+
+
+@pytest.mark.parametrize("network", ["mlp", "cnn", "scale_invariant_mlp"])
+@pytest.mark.parametrize("loss", ["cross_entropy", "squared_error"])
+def test_networks_of_every_width_solo_equal_batched_bitwise(network, loss):
+    settings = {"dataset": "classes", "network": network, "loss": loss, "shuffle": True, "batch_size": 50, "steps": 9}
+    if network != "scale_invariant_mlp":
+        settings["batch_norm_eps"] = None
+    widths = [16] if network == "cnn" else [2, 3, 10, 16, 47, 64, 130]
+    runs = [make(**settings, width=width, seed=seed, weight_decay=0.1 * seed) for width in widths for seed in range(5)]
+    together = by_run(train(runs, PROTOCOLS[loss], "cpu"))[1]
+    alone = pd.concat([train([run], PROTOCOLS[loss], "cpu").history for run in runs])
     pd.testing.assert_frame_equal(
         alone.sort_values(["run", "step", "metric"], ignore_index=True), together, check_exact=True
     )

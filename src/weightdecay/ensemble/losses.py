@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 Loss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
@@ -20,5 +21,29 @@ def sigmoid_squared_error(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tens
     count = logits.shape[1] * logits.shape[2]
     loss = error.square().sum((1, 2)) / count
     correct = error.abs().amax(2) < 0.5
-    gradient = error.mul_(2 / count).mul_(probability).mul_(1 - probability)
-    return loss, correct, gradient
+    return loss, correct, torch.ops.aten.sigmoid_backward(error.mul_(2 / count), probability)
+
+
+def squared_error(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean over the batch of Σ_k (y_k − t_k)²; right where the largest output is that of the one-hot target's class."""
+    batch = outputs.shape[1]
+    error = outputs - targets
+    correct = outputs.amax(2) == (outputs * targets).sum(2)
+    loss = error.square().sum((1, 2)) / batch
+    return loss, correct, error.mul_(2 / batch)
+
+
+def cross_entropy(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean over the batch of −log softmax at the one-hot target's class.
+
+    Classes are moved to axis 1: a softmax over a last axis of ten takes twenty times as long on a CPU.
+    """
+    batch = logits.shape[1]
+    z, t = logits.transpose(1, 2).contiguous(), targets.transpose(1, 2).contiguous()  # [R, K, B]
+    z -= z.amax(1, keepdim=True)
+    target = (z * t).sum(1)
+    exponential = z.exp()
+    total = exponential.sum(1, keepdim=True)
+    loss = (total.squeeze(1).log() - target).sum(1) / batch
+    gradient = exponential.div_(total).sub_(t).div_(batch)
+    return loss, target == 0, gradient.transpose(1, 2)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from weightdecay.ensemble.layers import BatchNorm, Layer, Linear, ReLU, Residual, Sequential
+from weightdecay.ensemble.layers import BatchNorm, Conv1d, FrozenLinear, Layer, Linear, ReLU, Residual, Sequential
 
 ALIGNMENT = 16  # floats: every tensor starts on a 64-byte line, so a matmul never sees a replica-dependent alignment
 
@@ -29,6 +30,39 @@ def residual_mlp(inputs: int, outputs: int, width: int, blocks: int, batch_norm_
     return Sequential(Linear(inputs, width), *hidden, Linear(width, outputs))
 
 
+def mlp(inputs: int, outputs: int, width: int, hidden: int) -> Layer:
+    """`hidden` layers Linear, ReLU of one width, then Linear: logits `[R, B, outputs]`."""
+    sizes = [inputs, *[width] * hidden]
+    layers = [layer for before, after in pairwise(sizes) for layer in (Linear(before, after), ReLU())]
+    return Sequential(*layers, Linear(width, outputs))
+
+
+def cnn(inputs: int, outputs: int, channels: int) -> Layer:
+    """The 1-D CNN of MNIST-1D's notebook: kernels 5, 3, 3 with stride 2 and padding 1, then Linear (25 channels there).
+
+    `inputs`: length of the one-channel signal.
+    """
+    layers: list[Layer] = []
+    positions, before = inputs, 1
+    for kernel in (5, 3, 3):
+        layers += [Conv1d(before, channels, kernel, stride=2, padding=1), ReLU()]
+        positions, before = (positions + 2 - kernel) // 2 + 1, channels
+    return Sequential(*layers, Linear(positions * channels, outputs))
+
+
+def scale_invariant_mlp(
+    inputs: int, outputs: int, width: int, hidden: int, batch_norm_eps: Tensor, last_norm: float = 10.0
+) -> Layer:
+    """An MLP whose trained weights all stand before BatchNorm without affine: the loss does not depend on their norm.
+
+    The last layer is random, of norm `last_norm`, and not trained (Lobacheva et al. 2021). `batch_norm_eps`: `[R]`.
+    """
+    layers: list[Layer] = []
+    for before, after in pairwise([inputs, *[width] * hidden]):
+        layers += [Linear(before, after, bias=False), BatchNorm(after, batch_norm_eps, affine=False), ReLU()]
+    return Sequential(*layers, FrozenLinear(width, outputs, last_norm))
+
+
 def leaves(layer: Layer) -> Iterator[Layer]:
     """The layers that hold parameters, in forward order."""
     if layer.shapes:
@@ -38,7 +72,7 @@ def leaves(layer: Layer) -> Iterator[Layer]:
 
 
 class Stack:
-    """R networks of one shape: `parameters` and `gradients` are `[R, P]`, tensors laid out one after another.
+    """R networks of one shape: `parameters` and `gradients` are `[R, P]`, trained tensors one after another.
 
     The weight matrices (and kernels) come first, `decayed` floats of each row; biases and normalisation parameters
     follow, so that either the whole row or its beginning is subject to decay. P is padded with zeros.
@@ -52,9 +86,9 @@ class Stack:
         for matrices in (True, False):
             for layer in self.leaves:
                 for name, shape in layer.shapes.items():
-                    if (len(shape) > 1) == matrices:
+                    if layer.trained and (len(shape) > 1) == matrices:
                         self.layout.append((layer, name, end))
-                        end += -(-_size(shape) // ALIGNMENT) * ALIGNMENT
+                        end += _aligned(shape)
             if matrices:
                 self.decayed = end
         replicas = len(generators)
@@ -65,6 +99,10 @@ class Stack:
             for flat, named in zip((self.parameters, self.gradients), views[layer], strict=True):
                 shape = layer.shapes[name]
                 named[name] = flat[:, offset : offset + _size(shape)].view(replicas, *shape)
+        for layer in self.leaves:
+            if not layer.trained:
+                for named in views[layer]:
+                    named |= {name: self._apart(shape) for name, shape in layer.shapes.items()}
         for replica, generator in enumerate(generators):
             for layer in self.leaves:
                 for name, value in layer.initialise(generator).items():
@@ -86,6 +124,11 @@ class Stack:
             square, total = square + norm.square(), total + norm
         return square.sqrt(), total
 
+    def _apart(self, shape: tuple[int, ...]) -> Tensor:
+        """Zeros `[R, *shape]` for a tensor that is not trained, every replica's aligned like those that are."""
+        rows = self.parameters.new_zeros(len(self.parameters), _aligned(shape))
+        return rows[:, : _size(shape)].view(-1, *shape)
+
     def state(self) -> dict[str, Tensor]:
         """Everything a checkpoint needs, by name."""
         named = {"parameters": self.parameters}
@@ -96,3 +139,7 @@ class Stack:
 
 def _size(shape: tuple[int, ...]) -> int:
     return torch.Size(shape).numel()
+
+
+def _aligned(shape: tuple[int, ...]) -> int:
+    return -(-_size(shape) // ALIGNMENT) * ALIGNMENT

@@ -2,13 +2,15 @@
 
 Semantics are `torch.optim`'s: `l2` adds λw to the gradient (the `weight_decay` of SGD and Adam), `decoupled` multiplies
 the weights by 1 − ηλ before the step (AdamW; for SGD likewise: SGDW of Loshchilov & Hutter with λ in PyTorch's
-convention). `torch.optim` itself takes one setting for all parameters. On the CPU each replica's row goes through
-torch's own fused kernel, one pass over memory; elsewhere the same update is written as operations on `[R, P]`.
+convention). `torch.optim` itself takes one setting for all parameters. On the CPU each replica's row goes through a
+fused kernel (torch's own for SGD), one pass over memory; elsewhere the same update is made of operations on `[R, P]`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,7 +31,7 @@ class Optimizer:
         tensors = (stack.parameters, stack.gradients, *self.slots.values())
         # (run, λ, views of every tensor): a replica's row in one piece, or in two where biases and norms are spared
         self.pieces = [
-            (run, weight_decay, [[tensor[replica, columns]] for tensor in tensors])
+            (run, weight_decay, [self._view(tensor[replica, columns]) for tensor in tensors])
             for replica, run in enumerate(runs)
             for columns, weight_decay in _pieces(run, stack.decayed)
         ]
@@ -37,7 +39,6 @@ class Optimizer:
     def step(self, multiplier: float) -> None:
         """One update from `stack.gradients`, with every learning rate scaled by the schedule's `multiplier`."""
         self.steps += 1
-        self.step_tensor = torch.tensor(float(self.steps))  # the form in which torch's kernel takes it
         if self.stack.parameters.device.type == "cpu":
             for run, weight_decay, views in self.pieces:
                 self._fused(run, run.learning_rate * multiplier, weight_decay, *views)
@@ -61,7 +62,11 @@ class Optimizer:
         like = self.stack.parameters
         return torch.tensor([float(value) for value in values], dtype=like.dtype, device=like.device)[:, None]
 
-    def _fused(self, run: Run, learning_rate: float, weight_decay: float, *views: list[Tensor]) -> None:
+    def _view(self, piece: Tensor) -> Any:
+        """A piece of a row in the form that `_fused` takes."""
+        raise NotImplementedError
+
+    def _fused(self, run: Run, learning_rate: float, weight_decay: float, *views: Any) -> None:
         raise NotImplementedError
 
     def _move(self, parameters: Tensor, gradients: Tensor, rate: Tensor) -> None:
@@ -72,6 +77,9 @@ class SGD(Optimizer):
     """w ← w − η b with b ← μ b + g, as `torch.optim.SGD` (no dampening, no Nesterov)."""
 
     slot_names = ("momentum",)
+
+    def _view(self, piece):
+        return [piece]  # torch's kernel takes lists of tensors
 
     def _fused(self, run, learning_rate, weight_decay, parameters, gradients, momentum):
         if run.decay == "decoupled":
@@ -101,23 +109,20 @@ class Adam(Optimizer):
 
     slot_names = ("first_moment", "second_moment")
 
-    def _fused(self, run, learning_rate, weight_decay, parameters, gradients, first_moment, second_moment):
-        update = torch._fused_adamw_ if run.decay == "decoupled" else torch._fused_adam_
-        update(
-            parameters,
-            gradients,
-            first_moment,
-            second_moment,
-            [],
-            [self.step_tensor],
-            lr=learning_rate,
-            beta1=run.beta1,
-            beta2=run.beta2,
-            weight_decay=weight_decay,
-            eps=run.eps,
-            amsgrad=False,
-            maximize=False,
+    def _view(self, piece):
+        return piece.numpy() if piece.device.type == "cpu" else None
+
+    def _fused(self, run, learning_rate, weight_decay, *arrays):
+        from weightdecay.ensemble import kernels  # Numba: of no use to a GPU
+
+        decoupled = run.decay == "decoupled"
+        scalars = (
+            *(0.0 if decoupled else weight_decay, 1 - learning_rate * weight_decay * decoupled),
+            learning_rate / (1 - run.beta1**self.steps),
+            *(run.beta1, 1 - run.beta1, run.beta2, 1 - run.beta2),
+            *(1 / math.sqrt(1 - run.beta2**self.steps), run.eps),
         )
+        kernels.adam(*arrays, *map(arrays[0].dtype.type, scalars))
 
     def _move(self, parameters, gradients, rate):
         beta1 = self._column(run.beta1 for run in self.runs)
