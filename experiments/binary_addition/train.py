@@ -11,17 +11,19 @@ from collections.abc import Sequence
 import torch
 
 from weightdecay.datasets import Splits
-from weightdecay.datasets.binary_addition import BITS, binary_addition, binary_addition_bits
+from weightdecay.datasets.binary_addition import BITS, BITS_TRAIN_SIZE, binary_addition, binary_addition_bits
 from weightdecay.ensemble.layers import Layer
 from weightdecay.ensemble.losses import sigmoid_squared_error
 from weightdecay.ensemble.networks import residual_mlp
 from weightdecay.ensemble.training import Protocol
+from weightdecay.errors import ConfigError
 from weightdecay.experiment import main
 from weightdecay.grid import Run
 
 
 def splits(run: Run) -> Splits:
     """Digits are decimal, as in S1's code, or bits, as in its text."""
+    check(run)
     if run.dataset == "binary_addition_bits":
         return binary_addition_bits(run.seed)
     return binary_addition(run.seed, run.train_size, run.label_noise)
@@ -29,8 +31,22 @@ def splits(run: Run) -> Splits:
 
 def network(runs: Sequence[Run]) -> Layer:
     """S1's network; 64 inputs are the operands' bits, 32 outputs the sum's."""
-    eps = torch.tensor([run.batch_norm_eps for run in runs])
+    eps = None if runs[0].batch_norm_eps is None else torch.tensor([run.batch_norm_eps for run in runs])
     return residual_mlp(2 * BITS, BITS, runs[0].width, runs[0].blocks, eps)
+
+
+def check(run: Run) -> None:
+    """ConfigError for a row that asks for what is not trained here."""
+    allowed = {
+        "dataset": ("binary_addition", "binary_addition_bits"),
+        "network": ("residual_mlp",),
+        "loss": ("sigmoid_squared_error",),
+    }
+    for field, values in allowed.items():
+        if getattr(run, field) not in values:
+            raise ConfigError(f"{field} is {getattr(run, field)!r}, but must be one of {', '.join(values)}.")
+    if run.dataset == "binary_addition_bits" and (run.train_size, run.label_noise) != (BITS_TRAIN_SIZE, 0.0):
+        raise ConfigError(f"dataset binary_addition_bits has train_size {BITS_TRAIN_SIZE} and label_noise 0, no other.")
 
 
 PROTOCOL = Protocol(splits, network, sigmoid_squared_error)

@@ -63,15 +63,16 @@ def main(protocol: "Protocol") -> None:
 
     config = grid.load_config(program.with_name("config.yaml"))
     runs = shard_of(arguments.shard, grid.table(config, arguments.scale))
-    if is_finished(arguments.output, runs):
+    newest = max(path.stat().st_mtime for path in sources(program))  # nothing may come from an older program
+    if is_finished(arguments.output, runs) and arguments.output.stat().st_mtime >= newest:
         print(f"{arguments.output} is finished already.")
         return
     # Interrupted training is taken up from here. Beside the results, but no output that Snakemake would remove.
     checkpoint = arguments.output.parents[1] / "checkpoints" / f"{arguments.output.stem}.pt"
     for folder in (arguments.output.parent, checkpoint.parent):
         results.check_writable(folder)
-    if checkpoint.exists() and checkpoint.stat().st_mtime < max(path.stat().st_mtime for path in sources(program)):
-        checkpoint.unlink()  # half of a result must not come from an older program
+    if checkpoint.exists() and checkpoint.stat().st_mtime < newest:
+        checkpoint.unlink()
 
     from weightdecay.ensemble.training import train  # torch: seconds, and not needed to refuse bad input
 

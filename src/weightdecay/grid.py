@@ -26,6 +26,7 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Name = Annotated[str, Field(min_length=1)]
 
+SATURATED = 0.999  # epoch-mean training accuracy from which `hold_norm: saturation` holds: S1's "100 %" at step 3665
 LEAST_STACK = 3  # replicas from which a stack of wide networks trains at full speed on a CPU
 
 # What may differ between the replicas of one stacked batch: everything that changes neither shapes nor the program.
@@ -80,7 +81,7 @@ class Run(Strict):
 
     @property
     def id(self) -> str:
-        """12 hex digits: the same settings have the same id in every sweep, scale and experiment folder."""
+        """12 hex digits: the same settings have the same id in every sweep and scale."""
         return hashlib.sha256(_canonical(self.model_dump(exclude={"sweep"})).encode()).hexdigest()[:12]
 
     def stack_key(self) -> tuple:

@@ -1,4 +1,4 @@
-"""What a program is made of: the files of this package that it imports, directly or through others.
+"""What a program is made of: the files of this package, and beside it, that it imports, directly or through others.
 
 The pipeline lists them as the inputs of the rule that runs the program, so that a change reruns what it can affect and
 nothing else. Read from the source text: plain import statements count, names put together at run time do not.
@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent
 
 
 def sources(program: str | Path) -> list[Path]:
-    """`program` and the files of this package that it imports, sorted; paths below this checkout's src are absolute."""
+    """`program` and the files of this package and of its own folder that it imports, sorted."""
     found: set[Path] = set()
     waiting = [Path(program)]
     while waiting:
@@ -32,7 +32,9 @@ def _imported(path: Path) -> list[Path]:
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
             names.add(node.module)
             names.update(f"{node.module}.{alias.name}" for alias in node.names)  # a name may be a submodule
-    return [file for name in names for file in _files(name.split("."))]
+    files = [file for name in names for file in _files(name.split("."))]
+    beside = [path.with_name(f"{name}.py") for name in names if "." not in name]
+    return files + [file for file in beside if PACKAGE not in path.parents and file.is_file()]
 
 
 def _files(parts: list[str]) -> list[Path]:

@@ -1,14 +1,19 @@
 """The literal reference: one network at a time, plain PyTorch modules, `torch.optim`. What the trainer is held to."""
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from weightdecay.datasets import Splits
 from weightdecay.ensemble.schedules import multiplier
-from weightdecay.ensemble.training import _generator
 from weightdecay.grid import Run
 
 CHANNELS, LAST_NORM = 4, 10.0
+
+
+def generator_of(seed: int, stream: int) -> torch.Generator:
+    """Stream 0 is the initialisation's, 1 + epoch that of the data's order."""
+    return torch.Generator().manual_seed(int(np.random.SeedSequence([seed, stream]).generate_state(1)[0]))
 
 
 class Block(nn.Module):
@@ -71,7 +76,7 @@ def theirs(module: nn.Module, weight: Tensor, run: Run) -> Tensor:
 
 def initialise(model: nn.Module, run: Run) -> None:
     """PyTorch's own initialisation of its layers, drawn from the run's generator."""
-    generator = _generator(run.seed, 0)
+    generator = generator_of(run.seed, 0)
     with torch.no_grad():
         for module in layers_of(model):
             if isinstance(module, nn.BatchNorm1d):
@@ -122,7 +127,7 @@ def train(run: Run, splits: Splits, dtype: torch.dtype) -> tuple[nn.Module, list
         epoch, within = divmod(step, epoch_steps)
         order = torch.arange(len(inputs))
         if run.shuffle:
-            order = torch.randperm(len(inputs), generator=_generator(run.seed, 1 + epoch))
+            order = torch.randperm(len(inputs), generator=generator_of(run.seed, 1 + epoch))
         batch = order[within * run.batch_size : (within + 1) * run.batch_size]
         for group in optimizer.param_groups:
             group["lr"] = run.learning_rate * multiplier(run, step)

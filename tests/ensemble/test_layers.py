@@ -6,7 +6,6 @@ Against autograd they are held by test_reference.py, over 100 steps.
 import pytest
 import torch
 
-from tests.ensemble.runs import make
 from weightdecay.ensemble.layers import BatchNorm, Conv1d, Layer, Linear, ReLU, Residual, Sequential
 from weightdecay.ensemble.losses import cross_entropy, sigmoid_squared_error, squared_error
 from weightdecay.ensemble.networks import Stack, cnn, mlp, residual_mlp, scale_invariant_mlp
@@ -123,15 +122,12 @@ def test_the_network_of_s1_has_its_parameters_and_norm():
     assert (stack.parameters[:, : stack.decayed].count_nonzero(1) == 64 * 256 + 4 * 256 * 256 + 256 * 32).all()
 
 
-def test_initialisation_is_a_function_of_the_seed_and_is_torch_s():
-    generators = [torch.Generator().manual_seed(seed) for seed in (0, 1)]
-    one, other = (Stack(Linear(64, 256), [generator], torch.float32, torch.device("cpu")) for generator in generators)
-    assert not torch.equal(one.parameters, other.parameters)
+def test_initialisation_is_torch_s():
+    one = Stack(Linear(64, 256), [torch.Generator().manual_seed(0)], torch.float32, torch.device("cpu"))
     theirs = torch.nn.Linear(64, 256)
     for ours, torch_s in zip(one.tensors, (theirs.weight, theirs.bias), strict=True):
         assert ours.abs().max().item() == pytest.approx(torch_s.abs().max().item(), rel=0.05)
         assert ours.std().item() == pytest.approx(torch_s.std().item(), rel=0.1)
-    assert make(seed=0).id != make(seed=1).id
 
 
 @pytest.mark.parametrize(("kernel", "stride", "padding"), [(5, 2, 1), (3, 1, 0), (4, 3, 2)])

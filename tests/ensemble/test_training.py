@@ -13,8 +13,13 @@ import pytest
 import torch
 
 from tests.ensemble.runs import PROTOCOL, PROTOCOLS, make
-from weightdecay.ensemble import backend, training
-from weightdecay.ensemble.training import Protocol, train
+from weightdecay import grid
+from weightdecay.ensemble import backend
+from weightdecay.ensemble.checkpoint import Checkpoint
+from weightdecay.ensemble.training import Ensemble, Protocol, train
+from weightdecay.errors import ConfigError
+
+FROZEN_NORMS = [5.0521674156188965, 5.079643726348877]  # of the initial weights of seeds 0 and 1
 
 
 def grid_of_sixty() -> list:
@@ -52,11 +57,11 @@ def by_run(result) -> tuple[pd.DataFrame, pd.DataFrame]:
 def test_solo_equals_batched_bitwise(matmul, monkeypatch):
     """A shuffled grid in one piece, in three shards, and each run alone: equal to the last bit."""
     monkeypatch.setattr(backend, "choose_matmul", lambda: matmul)
-    grid = grid_of_sixty()
-    random.Random(1).shuffle(grid)
-    whole = by_run(train(grid, PROTOCOL, "cpu"))
-    alone = [train([run], PROTOCOL, "cpu") for run in grid]
-    shards = [train(grid[start::3], PROTOCOL, "cpu") for start in range(3)]
+    table = grid_of_sixty()
+    random.Random(1).shuffle(table)
+    whole = by_run(train(table, PROTOCOL, "cpu"))
+    alone = [train([run], PROTOCOL, "cpu") for run in table]
+    shards = [train(table[start::3], PROTOCOL, "cpu") for start in range(3)]
     for parts in (alone, shards):
         for index, table in enumerate(("runs", "history")):
             pieces = pd.concat([getattr(part, table) for part in parts])
@@ -141,6 +146,48 @@ def test_a_damaged_or_foreign_checkpoint_is_ignored(tmp_path, damage):
     pd.testing.assert_frame_equal(first.history, train(runs, PROTOCOL, "cpu").history, check_exact=True)
 
 
+def test_every_seed_has_its_own_initial_weights_and_data_order():
+    """On the same data: no two of many seeds alike, near ones and far ones, and both frozen by a number."""
+    seeds = [*range(40), 2**20, 2**31, 2**32, 2**33 + 1]
+    data = PROTOCOLS["cross_entropy"].splits(make(dataset="classes"))
+    protocol = Protocol(lambda run: data, PROTOCOL.network, PROTOCOLS["cross_entropy"].loss)
+    settings = {
+        "dataset": "classes",
+        "network": "mlp",
+        "batch_norm_eps": None,
+        "shuffle": True,
+        "loss": "cross_entropy",
+    }
+    ensemble = Ensemble([make(seed=seed, **settings) for seed in seeds], protocol, torch.float32, torch.device("cpu"))
+    ensemble.advance()
+    orders = ensemble.batches[0][0].flatten(1)
+    start = Ensemble([make(seed=seed, **settings) for seed in seeds], protocol, torch.float32, torch.device("cpu"))
+    for values in (start.stack.parameters, orders):
+        assert len({tuple(row[:50].tolist()) for row in values}) == len(seeds)
+    assert start.stack.norms()[0][:2].tolist() == pytest.approx(FROZEN_NORMS, rel=1e-6)
+
+
+def test_the_order_of_the_table_does_not_matter_to_a_checkpoint(tmp_path):
+    """Interrupted, then resumed with its rows in another order: every run keeps its own history."""
+    runs = [make(seed=seed, weight_decay=0.3 * seed, steps=60) for seed in range(5)]
+    path, undisturbed = tmp_path / "checkpoint.pt", by_run(train(runs, PROTOCOL, "cpu"))
+    saves = []
+
+    def interrupt(checkpoint, state):
+        saves.append(original(checkpoint, state))
+        if len(saves) == 3:
+            raise KeyboardInterrupt
+
+    original = Checkpoint.save
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Checkpoint, "save", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            train(runs, PROTOCOL, "cpu", checkpoint=path, checkpoint_seconds=0.0)
+    resumed = by_run(train(runs[::-1], PROTOCOL, "cpu", checkpoint=path))
+    for ours, theirs in zip(resumed, undisturbed, strict=True):
+        pd.testing.assert_frame_equal(ours, theirs, check_exact=True)
+
+
 def test_a_diverging_run_is_marked_and_disturbs_no_other():
     calm, wild = make(seed=1, optimizer="sgd", decay="l2"), make(optimizer="sgd", decay="l2", learning_rate=1e30)
     alone = train([calm], PROTOCOL, "cpu")
@@ -159,7 +206,7 @@ def test_held_norm_stays_and_is_held_from_saturation_on():
     saturating = make(train_size=64, width=128, steps=600, weight_decay=0.5, hold_norm="saturation")
     saturating = saturating.model_copy(update={"log_dense_until": 600})
     history = train([saturating], PROTOCOL, "cpu").history.pivot(index="step", columns="metric", values="value")
-    saturated = history.index[history["train_accuracy_batch"] >= training.SATURATED][0]
+    saturated = history.index[history["train_accuracy_batch"] >= grid.SATURATED][0]
     after = history.loc[saturated:, "weight_norm"]
     assert saturated < 500 and after.max() - after.min() < 1e-4 * after.max()
     assert history.loc[:saturated, "weight_norm"].std() > 1e-2
@@ -178,7 +225,7 @@ def test_logging_keeps_the_schedule_and_the_metrics_are_consistent():
 
 
 def test_a_batch_larger_than_the_data_is_refused():
-    with pytest.raises(ValueError, match="batch_size 64 exceeds the 10 training examples"):
+    with pytest.raises(ConfigError, match="batch_size is 64, but there are only 10 training examples"):
         train([make(train_size=10)], PROTOCOL, "cpu")
 
 
@@ -192,5 +239,4 @@ def test_the_protocol_sees_the_row():
 
     protocol = Protocol(recording, PROTOCOL.network, PROTOCOL.loss)
     train([make(seed=3, steps=1), make(seed=4, steps=1, label_noise=0.5)], protocol, "cpu")
-    assert seen == [(3, 0.0), (4, 0.5)]
-    assert torch.get_num_threads() >= 1
+    assert sorted(seen) == [(3, 0.0), (4, 0.5)]

@@ -14,6 +14,7 @@ from weightdecay.datasets import Split, Splits
 
 BITS = 32
 VALIDATION_SIZE = 500
+BITS_TRAIN_SIZE = 4 + 64  # all pairs of two-bit and of four-bit numbers
 
 
 def binary_addition(seed: int, train_size: int = 5000, label_noise: float = 0.0) -> Splits:

@@ -32,6 +32,7 @@ def arithmetic(device: torch.device, matmul: Matmul):
     One thread a process: two processes of one thread give several times the steps of one process of two.
     """
     threads, precision = torch.get_num_threads(), torch.backends.mkldnn.matmul.fp32_precision
+    tf32 = torch.backends.cuda.matmul.allow_tf32
     if device.type == "cpu":
         torch.set_num_threads(1)
     torch.set_flush_denormal(True)
@@ -41,8 +42,9 @@ def arithmetic(device: torch.device, matmul: Matmul):
         with torch.no_grad():
             yield
     finally:
-        torch.set_flush_denormal(False)
+        torch.set_flush_denormal(False)  # torch's default; it cannot be asked
         torch.set_num_threads(threads)
+        torch.backends.cuda.matmul.allow_tf32 = tf32
         torch.backends.mkldnn.matmul.fp32_precision = precision
 
 

@@ -15,6 +15,7 @@ from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -28,9 +29,9 @@ from weightdecay.ensemble.networks import Stack
 from weightdecay.ensemble.optimizers import OPTIMIZERS
 from weightdecay.ensemble.progress import Progress
 from weightdecay.ensemble.schedules import log_steps, multiplier
-from weightdecay.grid import Run, config_hash
+from weightdecay.errors import ConfigError
+from weightdecay.grid import SATURATED, Run, config_hash
 
-SATURATED = 0.999  # epoch-mean training accuracy from which `hold_norm: saturation` holds: S1's "100 %" at step 3665
 EVALUATION_ROWS = 512
 CACHE_FLOATS = 49_152  # activations of one layer that stay in a core's cache: sets the replicas stacked on a CPU
 NARROW = 64  # below that width oneDNN gains nothing, and at a few columns its result depends on the stack
@@ -71,7 +72,9 @@ class Ensemble:
         inputs, targets = stacked["train"]
         self.examples = inputs.shape[1]
         if self.run.batch_size > self.examples:
-            raise ValueError(f"batch_size {self.run.batch_size} exceeds the {self.examples} training examples")
+            raise ConfigError(
+                f"batch_size is {self.run.batch_size}, but there are only {self.examples} training examples."
+            )
         self.epoch_steps = self.examples // self.run.batch_size  # the last, incomplete batch is dropped
         self.train_rows = inputs.flatten(0, 1), targets.flatten(0, 1)
         self.evaluation = {
@@ -197,7 +200,7 @@ def train(
     resumed gives bit for bit what an undisturbed one gives. Raises DeviceError when `device` is not there.
     """
     where, began = backend.resolve_device(device), time.monotonic()
-    store = Checkpoint(checkpoint, f"{config_hash(list(runs))} {where.type} {dtype} {torch.__version__}")
+    store = Checkpoint(checkpoint, f"{config_hash(list(runs))} {where} {dtype} {torch.__version__}")
     state = store.load() or {"matmul": backend.choose_matmul(), "stacks": [], "current": None, "seconds": 0.0}
     stacks = stacks_of(runs, where)
     total = sum(run.steps for run in runs)
@@ -229,9 +232,12 @@ def train(
 
 
 def stacks_of(runs: Sequence[Run], device: torch.device) -> list[list[Run]]:
-    """The table cut into stacks. On a CPU as many replicas as keep a layer's activations in a core's cache."""
+    """The table cut into stacks, the same for every order of its rows, as a checkpoint counts on it.
+
+    On a CPU as many replicas as keep a layer's activations in a core's cache.
+    """
     stacks = []
-    for _, group in groupby(sorted(runs, key=lambda run: str(run.stack_key())), key=Run.stack_key):
+    for _, group in groupby(sorted(runs, key=lambda run: (str(run.stack_key()), run.id)), key=Run.stack_key):
         members = list(group)
         limit = max(1, min(64, CACHE_FLOATS // (members[0].batch_size * members[0].width)))
         count = 1 if device.type == "cuda" else -(-len(members) // limit)
@@ -294,8 +300,11 @@ def _rows(tensor: Tensor) -> tuple[Tensor, ...]:
 
 
 def _generator(seed: int, stream: int) -> torch.Generator:
-    """A run's own generators on the CPU: stream 0 for its initialisation, 1 + epoch for the order of its data."""
-    return torch.Generator().manual_seed((seed << 32) + stream)
+    """A run's own generators on the CPU: stream 0 for its initialisation, 1 + epoch for the order of its data.
+
+    Hashed to 32 bits, of which torch's CPU generator uses no more: seeds that differ above them would all be one.
+    """
+    return torch.Generator().manual_seed(int(np.random.SeedSequence([seed, stream]).generate_state(1)[0]))
 
 
 def _peak_memory(device: torch.device) -> float:
