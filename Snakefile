@@ -134,7 +134,7 @@ rule ledger:
     message:
         "Join the judgments of all claims"
     shell:
-        "python -m weightdecay claims --scale {params.scale} > {log} 2>&1"
+        "python -m weightdecay claims --scale {params.scale} --paper paper > {log} 2>&1"
 
 
 for name in plan.experiments:

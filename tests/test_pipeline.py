@@ -83,11 +83,13 @@ for kind in ("pdf", "png"):
 TABLES = """
 import json
 
-def ledger(results, paper):
-    claims = [claim for path in sorted(results.glob("*/claims.json")) for claim in json.loads(path.read_text())]
+def ledger(results, experiments, paper):
+    claims = [claim for name in experiments for claim in json.loads((results / name / "claims.json").read_text())]
     (results / "claims.json").write_text(json.dumps(claims))
-    for path in (paper / "numbers.tex", paper / "tables" / "claims.tex"):
+    for path in [paper / "numbers.tex", paper / "tables" / "claims.tex"] if paper else []:
         path.write_text(f"% {results.name}")
+    for claim in claims * 10_000:
+        print(claim)
 """
 
 
@@ -334,9 +336,26 @@ def test_an_experiment_can_be_trained_and_judged_without_snakemake(checkout):
     assert lacking.stderr.startswith("error: results/smoke/first/shards/1of2.parquet is missing")
     trained = checkout.run("weightdecay", "train", "first", "--scale", "smoke")
     assert trained.stdout == "results/smoke/first/shards/2of2.parquet is finished already.\n"
-    judged = checkout.run("weightdecay", "claims", "first", "--scale", "smoke")
+    checkout.run("weightdecay", "train", "second", "--scale", "smoke")
+    checkout.path("paper/numbers.tex").unlink()
+    judged = checkout.run("weightdecay", "claims", "first", "second", "--scale", "smoke")
     assert judged.returncode == 0, judged.stderr
-    assert json.loads(checkout.path("results/smoke/claims.json").read_text()) == [{"id": "A1", "n": 4}]
+    assert [claim["id"] for claim in json.loads(checkout.path("results/smoke/claims.json").read_text())] == ["A1", "D1"]
+    assert not checkout.path("paper/numbers.tex").exists()
+
+
+def test_the_ledger_can_be_cut_short_by_its_reader(checkout):
+    command = f"{sys.executable} -m weightdecay claims --scale smoke | {shutil.which('head')} -n 1"
+    checkout.tool("cut", command)
+    done = subprocess.run(
+        [checkout.path("bin/cut")],
+        cwd=checkout.folder,
+        env={**os.environ, "PYTHONPATH": f"{checkout.folder}/src"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.count("\n") == 1 and done.stderr == ""
 
 
 def test_a_checkpoint_is_taken_up_unless_the_program_has_changed_since(checkout):
@@ -359,6 +378,7 @@ def test_a_checkpoint_is_taken_up_unless_the_program_has_changed_since(checkout)
     [
         (("train", "frist"), "there is no experiments/frist/config.yaml here: known experiments are first, second."),
         (("train", "first", "--scale", "tiny"), "scale is 'tiny', but must be one of smoke, laptop, paper"),
+        (("claims", "--scale", "papr"), "scale is 'papr', but must be one of smoke, laptop, paper."),
         (("train", "first", "--scale", "smoke", "--shard", "3/2"), "shard is '3/2', but must be one of 1/2, 2/2."),
     ],
 )

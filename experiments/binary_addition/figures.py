@@ -1,18 +1,19 @@
 """Figures and tables of binary addition, drawn from the runs, measures and intervals that claims.py judges."""
 
+from itertools import cycle
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import yaml
-from claims import EXPERIMENT, LAST_STEPS, MEASURED, TRAIN, every_rate, held_runs, lambda_sweep, noisy_sweeps
+from claims import EXPERIMENT, LAST_STEPS, MEASURED, every_rate, held_runs, lambda_sweep, noisy_sweeps
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from weightdecay.analysis import style
 from weightdecay.analysis.claims import NOT_RUN
-from weightdecay.analysis.measures import Histories, delays, final_table, longest, select
+from weightdecay.analysis.measures import TRAIN, Histories, between, delays, final_table, longest, select
 from weightdecay.analysis.plots import curves, missing, points, thousands, zero_and_logarithm
 from weightdecay.analysis.statistics import ACCURACY, geometric_interval, mean_interval, power_law
 from weightdecay.analysis.style import COLUMN, KINDS, MUTED, PAGE, SPLITS, Inputs, weight_decay_colour
@@ -56,7 +57,7 @@ def training_curves(inputs: Inputs) -> None:
     histories, sweep = Histories(inputs.results.history), lambda_sweep(inputs.results.runs)
     figure, axes = plt.subplots(3, 2, figsize=(PAGE, 4.6), sharex=True, sharey="row")
     rows = [
-        ("accuracy", {"train": "train_accuracy_batch", "test": "test_accuracy"}),
+        ("accuracy", {"train": TRAIN, "test": "test_accuracy"}),
         ("loss", {"train": "train_loss_batch", "test": "test_loss"}),
         ("weight norm\n(sum over tensors)", {None: "weight_norm_sum"}),
     ]
@@ -73,7 +74,7 @@ def training_curves(inputs: Inputs) -> None:
             if column == 0:
                 panel.set_ylabel(name)
             if len(runs):
-                steps = [histories.first_step(run, "train_accuracy_batch", fitted) for run in runs["run"]]
+                steps = [histories.first_step(run, TRAIN, fitted) for run in runs["run"]]
                 mark_fitted(panel, steps, f"fitted (train ≥ {fitted:g})" if panel is axes[0, column] else None)
     axes[0, 0].set_ylim(-0.03, 1.05)
     axes[1, 0].set_yscale("log")
@@ -95,9 +96,7 @@ def delay(inputs: Inputs) -> None:
     table = delays(Histories(inputs.results.history), every_rate(inputs.results.runs), t["fitted"], t["generalised"])
     table = table[table["weight_decay"] > 0].dropna(subset="delay")
     table["timescale"] = 1 / (table["learning_rate"] * table["weight_decay"])
-    table["judged"] = table["weight_decay"].between(
-        t["weight_decay_low"] * (1 - 1e-9), t["weight_decay_high"] * (1 + 1e-9)
-    )
+    table["judged"] = between(table["weight_decay"], t["weight_decay_low"], t["weight_decay_high"])
     table = table[table["judged"] | table["reached"]]
     reached = table[table["reached"]]
     figure, axes = plt.subplots(figsize=(COLUMN, 2.9))
@@ -106,7 +105,7 @@ def delay(inputs: Inputs) -> None:
         missing(axes, "no run of this scale generalises")
         return style.save(figure, inputs.figures, f"{EXPERIMENT}-delay", inputs.scale)
     axes.set(xscale="log", yscale="log")
-    markers = dict(zip(sorted(table["learning_rate"].unique()), "ovs^D", strict=False))
+    markers = dict(zip(sorted(table["learning_rate"].unique()), cycle("ovs^DpPX*h<>d8H"), strict=False))
     for (η, λ), runs in reached.groupby(["learning_rate", "weight_decay"]):
         colour, mean = weight_decay_colour(λ), geometric_interval(runs["delay"])
         axes.plot(runs["timescale"], runs["delay"], linestyle="", marker=".", markersize=3, color=colour, alpha=0.5)
@@ -130,10 +129,11 @@ def delay(inputs: Inputs) -> None:
             markersize=7,
             color=weight_decay_colour(λ),
         )
-    delay_lines(axes, table[table["judged"]], claim.parts[2].measured)
+    delay_lines(axes, table[table["judged"]], claim.part("Timescales").measured)
+    parts = {"η": claim.part("LearningRate"), "λ": claim.part("WeightDecay")}
     exponents = "\n".join(
         f"{symbol}$^{{{p.measured:.2f}}}$  [{p.low:.2f}, {p.high:.2f}]".replace("-", "−")
-        for symbol, p in zip("ηλ", claim.parts, strict=False)
+        for symbol, p in parts.items()
         if np.isfinite(p.measured)
     )
     axes.text(
@@ -233,11 +233,12 @@ def published_table(inputs: Inputs) -> None:
     header = [r"$\lambda$", "steps", "$n$", "train, ours", "S1", "test, ours", "S1"]
     text = booktabs("@{}rrrrrrr@{}", header, rows)
     curve = PUBLISHED["training_curves"]
-    claim = {part.name: part for part in inputs.claims["A4"].parts}
-    best = select(sweep, weight_decay=inputs.config.criteria["A4"].thresholds["weight_decay"])
+    claim, t = inputs.claims["A4"], inputs.config.criteria["A4"].thresholds
+    best = select(sweep, weight_decay=t["weight_decay"])
     tests = [histories.curve(run, "test_accuracy") for run in best["run"]]
-    fits = [histories.first_step(run, TRAIN, inputs.config.criteria["A4"].thresholds["fitted"]) for run in best["run"]]
-    facts = [["first step with train accuracy $\\geq .999$", interval(claim["Fitted"]), number(curve["fitted"])]]
+    fits = [histories.first_step(run, TRAIN, t["fitted"]) for run in best["run"]]
+    first = rf"first step with train accuracy $\geq {t['fitted']:g}$"
+    facts = [[first, interval(claim.part("Fitted")), number(curve["fitted"])]]
     for name, values, key in (
         ("test accuracy at that step", [at_step(*pair) for pair in zip(tests, fits, strict=True)], "test_when_fitted"),
         ("test accuracy at step 30{,}000", [at_step(test, 30_000) for test in tests], "test_at_30000"),
@@ -245,7 +246,8 @@ def published_table(inputs: Inputs) -> None:
         reached = [value for value in values if not np.isnan(value)]
         ours = f"{interval(mean_interval(reached, ACCURACY))} ($n={len(reached)}$)" if reached else "not reached"
         facts.append([name, ours, f"{curve[key]:g}"])
-    text += "\n\\par\\medskip\n" + booktabs("@{}lrr@{}", [r"Training curve, $\lambda = 0.1$", "ours", "S1"], facts)
+    header = [rf"Training curve, $\lambda = {t['weight_decay']:g}$", "ours", "S1"]
+    text += "\n\\par\\medskip\n" + booktabs("@{}lrr@{}", header, facts)
     write(inputs.tables / f"{EXPERIMENT}-published.tex", text)
 
 

@@ -6,6 +6,7 @@ The pipeline (`snakemake --cores all`) does the same, on all cores, and builds f
 """
 
 import argparse
+import os
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -42,11 +43,17 @@ def claims(arguments: argparse.Namespace) -> None:
     """Judges the claims of the named experiments, then joins all judgments into the ledger and prints it."""
     from weightdecay.analysis import tables  # the analysis wing: nothing that trains needs it
 
+    if arguments.scale not in grid.SCALES:
+        raise ConfigError(f"scale is {arguments.scale!r}, but must be one of {', '.join(grid.SCALES)}.")
+    if not _known():
+        raise ConfigError(
+            "there is no experiments/<name>/config.yaml here: run from the folder that holds experiments/."
+        )
     for name in arguments.experiments:
         config = _config(name)
         folder = _folder(config, arguments.scale)
         _run_program(config, "claims.py", scale=arguments.scale, results=folder, output=folder / "claims.json")
-    tables.ledger(Path("results") / arguments.scale, Path("paper"))
+    tables.ledger(Path("results") / arguments.scale, _known(), arguments.paper)
 
 
 def bench(arguments: argparse.Namespace) -> None:
@@ -84,24 +91,39 @@ def main() -> None:
     added.add_argument("experiments", nargs="*", metavar="NAME", help="to judge anew; default: keep the judgments")
     added.add_argument("--scale", default="laptop", metavar="|".join(grid.SCALES), help="default: laptop")
 
+    added.add_argument("--paper", type=Path, metavar="FOLDER", help="write tables/claims.tex and numbers.tex there too")
+
     added = command(bench)
-    added.add_argument("--replicas", type=int, metavar="R", help="networks stacked (default: as many as in training)")
-    added.add_argument("--steps", type=int, default=60, metavar="N", help="steps a turn (default: 60)")
-    added.add_argument("--repeats", type=int, default=9, metavar="N", help="turns, whose median counts (default: 9)")
+    added.add_argument("--replicas", type=_count, metavar="R", help="networks stacked (default: as many as in training)")
+    added.add_argument("--steps", type=_count, default=60, metavar="N", help="steps a turn (default: 60)")
+    added.add_argument("--repeats", type=_count, default=9, metavar="N", help="turns, whose median counts (default: 9)")
 
     _dispatch(parser.parse_args())
 
 
 @reports_user_errors
 def _dispatch(arguments: argparse.Namespace) -> None:
-    arguments.function(arguments)
+    try:
+        arguments.function(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read us, `head` say, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain when it exits
+
+
+def _known() -> list[str]:
+    return sorted(path.parent.name for path in EXPERIMENTS.glob("*/config.yaml"))
+
+
+def _count(text: str) -> int:
+    if not (text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text} is not a number of at least 1")
+    return int(text)
 
 
 def _config(name: str) -> grid.Config:
-    known = sorted(path.parent.name for path in EXPERIMENTS.glob("*/config.yaml"))
-    if name not in known:
+    if name not in _known():
         raise ConfigError(
-            f"there is no experiments/{name}/config.yaml here: known experiments are {', '.join(known) or 'none'}."
+            f"there is no experiments/{name}/config.yaml here: known experiments are {', '.join(_known()) or 'none'}."
         )
     return grid.load_config(EXPERIMENTS / name / "config.yaml")
 

@@ -36,16 +36,28 @@ class World:
     diverged: tuple[float, ...] = ()  # values of λ at which seed 0 diverges at step 1000
 
 
-def table(config: Config, seeds: int = 3, lambdas: list[float] | None = None) -> list[Run]:
-    """The runs of every sweep of the experiment, on a grid of its own: the tests are not those of the config's grid."""
-    blocks = [{"weight_decay": λ} for λ in (lambdas or LAMBDAS)]
-    blocks += [{"hold_norm": "saturation"}]
-    blocks += [{"learning_rate": η, "weight_decay": λ} for η in (5e-4, 2e-3) for λ in (0.03, 0.1, 0.3)]
-    blocks += [{"label_noise": 0.05, "weight_decay": λ} for λ in (lambdas or LAMBDAS)]
-    blocks += [{"dataset": "binary_addition_bits", "weight_decay": λ} for λ in (0.0, 0.1)]
-    fixed = {"experiment": config.experiment, "sweep": "test"}
+def table(
+    config: Config, seeds: int = 3, lambdas: list[float] | None = None, steps: dict[float, int] | None = None
+) -> list[Run]:
+    """The runs of every sweep of the experiment, on a grid of its own: the tests are not those of the config's grid.
+
+    `steps`: lengths of the runs at some λ of the λ sweep.
+    """
+    grid = lambdas or LAMBDAS
+    sweeps = {
+        "weight_decay": [{"weight_decay": λ, "steps": (steps or {}).get(λ, 30030)} for λ in grid],
+        "constant_norm": [{"hold_norm": "saturation"}],
+        "delay": [
+            {"weight_decay": 0.2},  # a λ that is not in the λ sweep, at its learning rate
+            *({"learning_rate": η, "weight_decay": λ} for η in (5e-4, 2e-3) for λ in (0.03, 0.1, 0.3)),
+        ],
+        "label_noise": [{"label_noise": 0.05, "weight_decay": λ} for λ in grid],
+        "bits": [{"dataset": "binary_addition_bits", "weight_decay": λ} for λ in (0.0, 0.1)],
+    }
+    fixed = {"experiment": config.experiment, **config.defaults, "steps": 30030}
     return [
-        Run(**{**fixed, **config.defaults, "steps": 30030, **block, "seed": seed})
+        Run(**{**fixed, "sweep": sweep, **block, "seed": seed})
+        for sweep, blocks in sweeps.items()
         for block in blocks
         for seed in range(seeds)
     ]
@@ -135,8 +147,10 @@ def program():
 
 @pytest.fixture(scope="session")
 def results_of(config):
-    """`results_of(seeds=3, lambdas=None, **world)`: synthetic results in a world that differs so from the default."""
-    return lambda seeds=3, lambdas=None, **world: synthetic(table(config, seeds, lambdas), World(**world))
+    """`results_of(seeds, lambdas, steps, **world)`: synthetic results in a world that differs so from the default."""
+    return lambda seeds=3, lambdas=None, steps=None, **world: synthetic(
+        table(config, seeds, lambdas, steps), World(**world)
+    )
 
 
 @pytest.fixture(scope="session")

@@ -105,6 +105,53 @@ def test_a_diverged_run_counts_as_failed(judged):
     assert claim.verdict == "undecided"
 
 
+PREDICT_FAILURE = [
+    ("A1", ["TestZeroPointZeroZeroThree"], 0.003),
+    ("A3", ["Train", "Test"], 1.0),
+    ("A6", ["Test"], 0.0),
+    ("A7", ["Difference", "Held"], 0.1),
+]
+
+
+@pytest.mark.parametrize(("id", "parts", "weight_decay"), PREDICT_FAILURE, ids=[row[0] for row in PREDICT_FAILURE])
+def test_a_diverged_run_is_no_evidence_for_a_claim_of_failure(judged, id, parts, weight_decay):
+    claim = judged(diverged=(weight_decay,), seeds=4)[id]
+    assert [claim.part(name).n for name in parts] == [0] * len(parts)
+    assert claim.verdict != "reproduced" and "1 of 4 runs" in claim.note and "failing is not judged" in claim.note
+
+
+def test_every_claim_counts_the_diverged_runs_among_those_it_used(judged, world):
+    everywhere = (0.0, 0.003, 0.01, 0.03, 0.1, 0.3, 0.45, 0.6, 1.0)
+    for id, claim in judged(diverged=everywhere).items():
+        assert ("diverged" in claim.note) == (id != "A9")  # none of the runs with noisy labels diverges here
+
+
+def test_a_small_weight_decay_is_judged_only_in_runs_as_long_as_a_good_one_needs(judged):
+    short = judged(steps={0.003: 4680})["A1"]
+    assert short.verdict == "undecided" and math.isnan(short.measured)
+    assert short.note == "3 of 3 runs not known to last as long as λ = 0.1 takes to test accuracy 0.5"
+    assert judged(steps={0.003: 9360})["A1"].verdict == "reproduced"  # λ = .1 needs about 7,000
+    assert judged(delay=1e6)["A1"].verdict == "reproduced"  # λ = .1 never does: its length counts
+    assert judged(lambdas=[0.003, 1.0])["A1"].verdict == "undecided"
+
+
+def test_the_sweep_along_weight_decay_is_that_sweep_alone(program, results_of):
+    swept = program("claims").lambda_sweep(results_of().runs)
+    assert set(swept["sweep"]) == {"weight_decay"} and 0.2 not in set(swept["weight_decay"])
+
+
+def test_different_run_lengths_are_said(judged):
+    for steps, said in ((None, False), ({0.003: 9360}, True)):
+        claims = judged(steps=steps)
+        assert [("run lengths differ between λ" in claims[id].note) for id in ("A2", "A8")] == [said, said]
+
+
+def test_no_seed_is_left_out_of_the_exponents(judged):
+    claim = judged(diverged=(0.03, 0.1, 0.2, 0.3), seeds=4)["A10"]  # one seed of four has no delays
+    assert claim.n == 0 and math.isnan(claim.measured) and claim.verdict == "undecided"
+    assert "in 1 of 4 seeds too few runs generalised to fit both exponents" in claim.note
+
+
 def test_runs_that_never_generalise_are_a_lower_bound_and_counted(judged):
     claim = judged(delay=1e6)["A4"]
     assert claim.verdict == "reproduced" and claim.high == math.inf

@@ -2,10 +2,10 @@
 
 import shutil
 import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 from weightdecay.analysis import style
 
@@ -55,6 +55,16 @@ def test_only_the_paper_scale_is_not_stamped(draw, scale):
     assert ("laptop scale" in text) == (scale == "laptop")
 
 
+def test_any_number_of_learning_rates_can_be_drawn(program, config, results_of, tmp_path):
+    claims = {claim.id: claim for claim in program("claims").judge(results_of(), config.criteria)}
+    results = results_of()
+    many = results.runs["sweep"] == "delay"
+    results.runs.loc[many, "learning_rate"] *= 1 + np.arange(many.sum()) // 3 / 100  # eight in all
+    style.apply()
+    program("figures").delay(style.Inputs("laptop", results, config, claims, tmp_path, tmp_path))
+    assert (tmp_path / "binary_addition-delay.pdf").exists()
+
+
 def test_weight_decay_has_one_colour_scale_whatever_the_grid():
     colours = [style.weight_decay_colour(λ) for λ in (1e-3, 1e-2, 0.1, 0.3, 1.0)]
     lightness = [np.dot(colour[:3], (0.21, 0.72, 0.07)) for colour in colours]
@@ -63,12 +73,11 @@ def test_weight_decay_has_one_colour_scale_whatever_the_grid():
     assert style.weight_decay_colour(0) == "0.55"
 
 
-def test_text_is_legible_at_print_size():
-    style.apply()
-    import matplotlib as mpl
-
-    sizes = [mpl.rcParams[f"{part}.labelsize"] for part in ("axes", "xtick", "ytick")] + [
-        mpl.rcParams["legend.fontsize"]
-    ]
-    assert min(sizes) >= 7
-    assert Path(style.__file__).read_text().count("fontsize=6") == 0
+def test_text_is_legible_at_print_size(draw, config, monkeypatch):
+    drawn, save = [], style.save
+    monkeypatch.setattr(style, "save", lambda figure, *rest: (drawn.append(figure), save(figure, *rest)))
+    draw("laptop", config.figures)
+    assert len(drawn) == len(config.figures)
+    for figure in drawn:
+        texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
+        assert texts and min(text.get_fontsize() for text in texts) >= 7

@@ -2,12 +2,14 @@
 
 import math
 import re
+import shutil
 
 import pytest
 
 from weightdecay.analysis import tables
 from weightdecay.analysis.claims import read, write
 from weightdecay.analysis.statistics import Estimate
+from weightdecay.errors import ConfigError, ResultError
 from weightdecay.results import write_table
 
 
@@ -52,7 +54,7 @@ def built(program, config, results_of, tmp_path_factory):
     for name in ("runs", "history"):
         write_table(experiment / f"{name}.parquet", getattr(results, name), results.metadata)
     write(experiment / "claims.json", program("claims").judge(results, config.criteria))
-    tables.ledger(folder / "laptop", folder / "paper")
+    tables.ledger(folder / "laptop", ["binary_addition"], folder / "paper")
     return folder
 
 
@@ -78,3 +80,22 @@ def test_every_claim_has_its_macros(built):
         "0",
     )
     assert macros["BinaryAdditionSeeds"] == "3"
+
+
+def test_ledger_leaves_the_paper_alone_unless_asked(built, tmp_path, monkeypatch, capsys):
+    shutil.copytree(built / "laptop", tmp_path / "laptop")
+    monkeypatch.chdir(tmp_path)
+    tables.ledger(tmp_path / "laptop", ["binary_addition"])
+    assert [path.name for path in tmp_path.iterdir()] == ["laptop"]
+    assert capsys.readouterr().out.count("\n") == 10
+
+
+def test_ledger_refuses_missing_claims_and_an_id_given_twice(built, tmp_path):
+    shutil.copytree(built / "laptop", tmp_path / "laptop")
+    with pytest.raises(ResultError, match=r"missing: make it with weightdecay claims moons --scale laptop\.$"):
+        tables.ledger(tmp_path / "laptop", ["binary_addition", "moons"])
+    text = (built / "laptop/binary_addition/claims.json").read_text()
+    (tmp_path / "laptop/moons").mkdir()
+    (tmp_path / "laptop/moons/claims.json").write_text(text.replace('"binary_addition"', '"moons"'))
+    with pytest.raises(ConfigError, match=r"^claim A1 is in both .*binary_addition/config\.yaml and .*moons/config"):
+        tables.ledger(tmp_path / "laptop", ["binary_addition", "moons"])

@@ -1,7 +1,7 @@
 """Claims and their verdicts.
 
-A claim has one or more parts, each an estimate with its 95 % interval, held against a criterion that was written into
-the experiment's config before the runs:
+A claim has one or more parts, each an estimate with its 95 % interval, held against a criterion that was fixed in the
+experiment's config before the runs that it judges:
 
     the whole interval satisfies it     reproduced
     the whole interval violates it      refuted
@@ -57,6 +57,10 @@ class Claim:
     verdict: Verdict
     parts: tuple[Part, ...]
     note: str = ""
+
+    def part(self, name: str) -> Part:
+        """The part of that name; KeyError where there is none."""
+        return {part.name: part for part in self.parts}[name]
 
 
 def judge_interval(estimate: Estimate, least: float = -math.inf, most: float = math.inf) -> Verdict:
@@ -117,6 +121,11 @@ def counts(runs: int, kinds: Mapping[str, int]) -> str:
     return "; ".join(f"{int(number)} of {runs} runs {kind}" for kind, number in kinds.items() if number)
 
 
+def joined(*notes: str) -> str:
+    """Several notes as one, each said once."""
+    return "; ".join(dict.fromkeys(filter(None, notes)))
+
+
 def write(path: Path, claims: Sequence[Claim]) -> None:
     """claims.json: a list of claims. JSON has no NaN and no infinity: an unknown end is null, an open one "inf"."""
     text = json.dumps([_encode(asdict(item)) for item in claims], indent=1, ensure_ascii=False, allow_nan=False)
@@ -134,7 +143,8 @@ def read(path: Path) -> list[Claim]:
             Claim(**_decode(row) | {"parts": tuple(Part(**_decode(part)) for part in row["parts"])}) for row in rows
         ]
     except FileNotFoundError:
-        raise ResultError(f"{path} is missing: make it with snakemake or with weightdecay claims.") from None
+        scale, experiment = Path(path).resolve().parts[-3:-1]  # results/<scale>/<experiment>/claims.json
+        raise ResultError(f"{path} is missing: make it with weightdecay claims {experiment} --scale {scale}.") from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ResultError(f"{path} is damaged or not a list of claims: delete it and make it again.") from error
 

@@ -9,6 +9,8 @@ from scipy import stats
 
 from weightdecay.analysis.statistics import CONFIDENCE, UNBOUNDED, leave_one_out
 
+TRAIN = "train_accuracy_batch"  # as in S1: the epoch's mean in train mode; evaluated afterwards it is lower
+
 
 class Histories:
     """The tidy history `run, step, metric, value`, by run and metric."""
@@ -55,6 +57,11 @@ def select(runs: pd.DataFrame, **settings: object) -> pd.DataFrame:
     return runs[chosen]
 
 
+def between(values: pd.Series, low: float, high: float) -> pd.Series:
+    """Whether each value, of λ say, lies in [low, high]; compared to 1e-9, as in `select`."""
+    return values.between(low * (1 - 1e-9), high * (1 + 1e-9))
+
+
 def longest(runs: pd.DataFrame, by: tuple[str, ...] = ("weight_decay", "seed")) -> pd.DataFrame:
     """One run for each combination of `by`: the longest, where the same setting was trained for several lengths."""
     return runs.sort_values("steps").drop_duplicates(list(by), keep="last").sort_values(list(by))
@@ -88,23 +95,30 @@ def band(
 def delays(histories: Histories, runs: pd.DataFrame, fitted: float, generalised: float) -> pd.DataFrame:
     """Steps from fitting to generalising: `runs` with columns `delay, generalised, reached, note` added.
 
-    From the first logged step with train-mode train accuracy >= `fitted` to that with test accuracy >= `generalised`.
-
-    `generalised` is the latter step. Where it never came, `reached` is False and both last to the end of the run
-    (right-censored). Where it
-    came first, the delay is one logging interval, the least that could be seen. NaN, with the reason in `note`, for
-    a run that never fitted or diverged.
+    From the first logged step with train-mode train accuracy >= `fitted` to that with test accuracy >= `generalised`,
+    which is the column `generalised`. Where the latter never came, `reached` is False and both columns last to the end
+    of the run (right-censored). A delay is at least one logging interval, the least that could be seen; it is NaN for
+    a run that never fitted, or that diverged before it generalised. `note` names each of these cases.
     """
     table = runs.reset_index(drop=True)
-    fit = np.array([histories.first_step(run, "train_accuracy_batch", fitted) for run in table["run"]])
+    fit = np.array([histories.first_step(run, TRAIN, fitted) for run in table["run"]])
     general = np.array([histories.first_step(run, "test_accuracy", generalised) for run in table["run"]])
-    reached = ~np.isnan(general)
     interval = np.array([np.median(np.diff(histories.curve(run, "test_accuracy").index)) for run in table["run"]])
-    delay = np.where(reached, np.maximum(general - fit, interval), table["steps"] - fit)
+    reached = ~np.isnan(general)
+    end = np.where(reached, general, table["steps"])
     diverged = table["diverged_at"].notna().to_numpy() & ~reached
-    delay[diverged] = np.nan
-    note = np.select([diverged, np.isnan(fit), ~reached], ["diverged", "never fitted", "censored"], "")
-    return table.assign(delay=delay, generalised=np.where(reached, general, table["steps"]), reached=reached, note=note)
+    cases = {
+        "diverged": diverged,
+        "never fitted": np.isnan(fit),
+        "censored": ~reached,
+        "floored at one logging interval": end - fit < interval,
+    }
+    return table.assign(
+        delay=np.where(diverged, np.nan, np.maximum(end - fit, interval)),
+        generalised=end,
+        reached=reached,
+        note=np.select(list(cases.values()), list(cases), ""),
+    )
 
 
 def dip(curves: pd.DataFrame, interpolated: float) -> pd.Series:

@@ -17,7 +17,8 @@ import pandas as pd
 from scipy import optimize, special, stats
 
 CONFIDENCE = 0.95
-ACCURACY = (0.0, 1.0)  # bounds of an accuracy; a difference of two has (-1, 1)
+ACCURACY = (0.0, 1.0)  # bounds of an accuracy
+DIFFERENCE = (-1.0, 1.0)  # bounds of a difference of two
 UNBOUNDED = (-np.inf, np.inf)
 
 

@@ -21,6 +21,7 @@ from typing import get_args
 from weightdecay.analysis import claims as ledger_of
 from weightdecay.analysis.claims import Claim, Part, Verdict
 from weightdecay.analysis.statistics import Estimate
+from weightdecay.errors import ConfigError
 from weightdecay.results import atomic_path, read_table
 
 UNKNOWN = "--"
@@ -190,23 +191,31 @@ def _experiment_tex(experiment: str, claims: Sequence[Claim]) -> str:
     )
 
 
-def ledger(results: Path, paper: Path) -> None:
-    """Joins the claims of all experiments at one scale: results/<scale>/claims.json, tables/claims.tex, numbers.tex.
+def ledger(results: Path, experiments: Sequence[str], paper: Path | None = None) -> None:
+    """Joins the claims of these experiments at one scale into `results`/claims.json and prints them, a line a claim.
 
-    Prints the ledger too, a line a claim.
+    `results` is results/<scale>. Into the folder `paper`, if given: tables/claims.tex and numbers.tex.
+    ResultError where an experiment's claims are missing, ConfigError where two of them have a claim of one id.
     """
-    folders = sorted(path.parent for path in results.glob("*/claims.json"))
-    claims = [claim for folder in folders for claim in ledger_of.read(folder / "claims.json")]
-    ledger_of.write(results / "claims.json", claims)
-    verdicts = Counter(claim.verdict for claim in claims)
-    macros = {"Scale": results.name, "Claims": str(len(claims))}
-    macros |= {f"Claims{verdict.title()}": str(verdicts[verdict]) for verdict in get_args(Verdict)}
-    for folder in folders:
-        macros |= experiment_macros(folder)
+    claims = [claim for name in experiments for claim in ledger_of.read(results / name / "claims.json")]
+    owners: dict[str, str] = {}
     for claim in claims:
-        macros |= claim_macros(claim)
-    write(paper / "tables" / "claims.tex", ledger_tex(claims))
-    write(paper / "numbers.tex", macros_tex(macros))
+        if owners.setdefault(claim.id, claim.experiment) != claim.experiment:
+            raise ConfigError(
+                f"claim {claim.id} is in both experiments/{owners[claim.id]}/config.yaml and "
+                f"experiments/{claim.experiment}/config.yaml, but ids must be unique over all experiments."
+            )
+    ledger_of.write(results / "claims.json", claims)
+    if paper:
+        verdicts = Counter(claim.verdict for claim in claims)
+        macros = {"Scale": results.name, "Claims": str(len(claims))}
+        macros |= {f"Claims{verdict.title()}": str(verdicts[verdict]) for verdict in get_args(Verdict)}
+        for name in experiments:
+            macros |= experiment_macros(results / name)
+        for claim in claims:
+            macros |= claim_macros(claim)
+        write(paper / "tables" / "claims.tex", ledger_tex(claims))
+        write(paper / "numbers.tex", macros_tex(macros))
     for claim in claims:
         print(f"{claim.id:4} {claim.verdict:10} {_plain(claim)}")
 
