@@ -94,7 +94,7 @@ def main() -> None:
     added.add_argument("--paper", type=Path, metavar="FOLDER", help="write tables/claims.tex and numbers.tex there too")
 
     added = command(bench)
-    added.add_argument("--replicas", type=_count, metavar="R", help="networks stacked (default: as many as in training)")
+    added.add_argument("--replicas", type=_count, metavar="R", help="networks stacked (default: as in training)")
     added.add_argument("--steps", type=_count, default=60, metavar="N", help="steps a turn (default: 60)")
     added.add_argument("--repeats", type=_count, default=9, metavar="N", help="turns, whose median counts (default: 9)")
 
