@@ -137,11 +137,11 @@ def delay(inputs: Inputs) -> None:
         if np.isfinite(p.measured)
     )
     axes.text(
+        0.98,
         0.03,
-        0.97,
         f"delay ∝\n{exponents}" if exponents else "too few delays to fit both exponents",
         transform=axes.transAxes,
-        va="top",
+        ha="right",
         fontsize=7,
     )
     shapes = [
