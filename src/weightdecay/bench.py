@@ -40,8 +40,6 @@ class Block(nn.Module):
 class Sequential:
     """One network of S1, trained the usual way."""
 
-    replicas = 1
-
     def __init__(self, ensemble: Ensemble, fused: bool | None):
         blocks = [Block() for _ in range(BLOCKS)]
         self.model = nn.Sequential(nn.Linear(2 * BITS, WIDTH), *blocks, nn.Linear(WIDTH, BITS))
