@@ -1,101 +1,242 @@
-"""What a CPU does in one sweep through memory instead of many, compiled by Numba: batch normalisation and Adam.
+"""The arithmetic of one network's training step on a CPU, compiled by Numba: layers, losses, optimisers.
 
-As torch operations, `layers.BatchNorm` reads its activations ten times, and at batch 64 takes a fifth of a training
-step; here each block of columns stays in the first-level cache while it is worked on. Sums run over the batch in order,
-one column at a time, so a replica's numbers depend on nothing but itself. Adam here takes 0.086 ms for 290,080
-parameters, where torch's fused kernel takes 0.123. The same formulas stand as torch operations in `layers` and
-`optimizers`, for other devices, and the tests hold one to the other.
+Activations are `[features, B]`, the batch last: sums over the batch run along memory, a softmax over ten classes is ten
+long rows, and both operands of a product stand as the BLAS wants them. At 40 inputs, 4 outputs and batch 128 it then
+reaches 60 GFLOP/s on a core of a Zen 4 EPYC, where torch's stacked product of `[B, features]` reaches 17; from width 64
+on it stays near the peak. The products are NumPy's BLAS, called from compiled code.
+
+The same formulas stand as torch operations in `layers`, `losses` and `optimizers`, for GPUs; the tests hold one to the
+other, and both to autograd and `torch.optim`.
 """
 
 import math
 
 import numpy as np
-from numba import njit
+from numba import float32, njit
+from numba.extending import overload
 
-COLUMNS = 64  # × 64 rows × 4 bytes = 16 KiB: half of a first-level cache
-ROWS = 8  # summed apart, then added to the total: rounding grows with 8 + B / 8 instead of B
+from weightdecay.ensemble.layers import BATCH_NORM_MOMENTUM
+
+# Sums in vector lanes and fused multiply-add; NaN and infinity stay what they are, as divergence is told by them.
+compiled = njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
+
+# 2ⁿ·eᶠ with n = round(x / ln 2), and eᶠ = 1 + f + f²·(a polynomial): Cephes' expf, whose constants these are.
+LOG2_E, LN2_HIGH, LN2_LOW = np.float32(1.44269504088896341), np.float32(0.693359375), np.float32(-2.12194440e-4)
+COEFFICIENTS = tuple(
+    np.float32(c) for c in (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 0.5)
+)
+SMALLEST, LARGEST = np.float32(-87.33), np.float32(88.37)  # beyond them the result is what it is there
+ONE, HALF, BIAS, MANTISSA = np.float32(1), np.float32(0.5), np.int32(127), np.int32(23)
 
 
-@njit(cache=True, error_model="numpy")
-def batch_norm_forward(x, weight, bias, eps, momentum, running_mean, running_variance, inverse_std, y):
-    """`x` `[R, B, H]` becomes x − mean; `y` `[R, B, H]` and `inverse_std` `[R, H]` are written, running statistics too.
+def exponential(x):
+    """eˣ of one number. In float32 a loop over it becomes vector code, six times as fast as the C library's `expf`."""
+    return math.exp(x)
 
-    `weight`, `bias`, `running_mean`, `running_variance`: `[R, H]`; `eps`: `[R]`.
+
+@overload(exponential, jit_options={"error_model": "numpy", "fastmath": {"contract"}})
+def _exponential(x):
+    if x != float32:
+        return lambda x: math.exp(x)
+
+    def vectorised(x):
+        x = SMALLEST if x < SMALLEST else x  # NaN fails both comparisons, and stays
+        x = LARGEST if x > LARGEST else x
+        n = np.floor(x * LOG2_E + HALF)
+        f = (x - n * LN2_HIGH) - n * LN2_LOW
+        a, b, c, d, e, g = COEFFICIENTS
+        power = (((((a * f + b) * f + c) * f + d) * f + e) * f + g) * (f * f) + f + ONE
+        return power * np.int32((np.int32(n) + BIAS) << MANTISSA).view(np.float32)
+
+    return vectorised
+
+
+@compiled
+def linear_forward(weight, bias, x, y):
+    """y = W x + b: `[O, I]`, `[O]` (or `[0]`: no bias), `[I, B]`, `[O, B]`."""
+    np.dot(weight, x, y)
+    for o in range(bias.size):
+        shift, row = bias[o], y[o]
+        for b in range(row.size):
+            row[b] += shift
+
+
+@compiled
+def linear_backward(x, gradient, weight_gradient, bias_gradient):
+    """The parameters' gradients; the input's is `np.dot(weight.T, gradient)`."""
+    np.dot(gradient, x.T, weight_gradient)
+    for o in range(bias_gradient.size):
+        bias_gradient[o] = gradient[o].sum()
+
+
+@compiled
+def convolution_forward(weight, bias, x, y, stride):
+    """1-D convolution: `[O, kernel · C]`, `[O]`, padded input `[length · C, B]`, `[positions · O, B]`.
+
+    With the batch last a window is one block of memory, so that nothing is copied: one product a position.
     """
-    replicas, batch, features = x.shape
-    mean, square, partial, scale, shift = np.empty((5, COLUMNS), x.dtype)
-    for r in range(replicas):
-        for start in range(0, features, COLUMNS):
-            end = min(start + COLUMNS, features)
-            mean[:] = 0
-            square[:] = 0
-            for first in range(0, batch, ROWS):
-                partial[:] = 0
-                for b in range(first, min(first + ROWS, batch)):
-                    row = x[r, b, start:end]
-                    for h in range(row.size):
-                        partial[h] += row[h]
-                mean += partial
-            for h in range(end - start):
-                mean[h] /= batch
-            for first in range(0, batch, ROWS):
-                partial[:] = 0
-                for b in range(first, min(first + ROWS, batch)):
-                    row = x[r, b, start:end]
-                    for h in range(row.size):
-                        row[h] -= mean[h]
-                        partial[h] += row[h] * row[h]
-                square += partial
-            for h in range(end - start):
-                column = start + h
-                inverse_std[r, column] = 1 / math.sqrt(square[h] / batch + eps[r])
-                scale[h] = weight[r, column] * inverse_std[r, column]
-                shift[h] = bias[r, column]
-                running_mean[r, column] += momentum * (mean[h] - running_mean[r, column])
-                running_variance[r, column] += momentum * (square[h] / (batch - 1) - running_variance[r, column])
-            for b in range(batch):
-                row, out = x[r, b, start:end], y[r, b, start:end]
-                for h in range(row.size):
-                    out[h] = row[h] * scale[h] + shift[h]
+    outputs, window = weight.shape
+    for start in range(y.shape[0] // outputs):
+        first = start * stride
+        linear_forward(weight, bias, x[first : first + window], y[start * outputs : (start + 1) * outputs])
 
 
-@njit(cache=True, error_model="numpy")
-def batch_norm_backward(gradient, centred, weight, inverse_std, weight_gradient, bias_gradient):
-    """The parameters' gradients `[R, H]` are written; `centred` `[R, B, H]` becomes the gradient of the input."""
-    replicas, batch, features = centred.shape
-    total, product, partial, partial_product, scale = np.empty((5, COLUMNS), centred.dtype)
-    for r in range(replicas):
-        for start in range(0, features, COLUMNS):
-            end = min(start + COLUMNS, features)
-            total[:] = 0
-            product[:] = 0
-            for first in range(0, batch, ROWS):
-                partial[:] = 0
-                partial_product[:] = 0
-                for b in range(first, min(first + ROWS, batch)):
-                    upstream, row = gradient[r, b, start:end], centred[r, b, start:end]
-                    for h in range(row.size):
-                        partial[h] += upstream[h]
-                        partial_product[h] += upstream[h] * row[h]
-                total += partial
-                product += partial_product
-            for h in range(end - start):
-                column = start + h
-                inverse = inverse_std[r, column]
-                bias_gradient[r, column] = total[h]
-                weight_gradient[r, column] = product[h] * inverse
-                scale[h] = weight[r, column] * inverse
-                total[h] *= scale[h] / batch
-                product[h] *= scale[h] * inverse * inverse / batch
-            for b in range(batch):
-                upstream, row = gradient[r, b, start:end], centred[r, b, start:end]
-                for h in range(row.size):
-                    row[h] = upstream[h] * scale[h] - total[h] - row[h] * product[h]
+@compiled
+def convolution_backward(weight, x, gradient, weight_gradient, bias_gradient, input_gradient, stride):
+    """The parameters' gradients, and the padded input's unless `input_gradient` is empty."""
+    outputs, window = weight.shape
+    part, bias_part = np.empty_like(weight_gradient), np.empty_like(bias_gradient)
+    weight_gradient[:] = 0
+    bias_gradient[:] = 0
+    input_gradient[:] = 0
+    for start in range(gradient.shape[0] // outputs):
+        first = start * stride
+        upstream = gradient[start * outputs : (start + 1) * outputs]
+        linear_backward(x[first : first + window], upstream, part, bias_part)
+        weight_gradient += part
+        bias_gradient += bias_part
+        if input_gradient.size:
+            input_gradient[first : first + window] += np.dot(weight.T, upstream)
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
+def batch_norm_forward(x, weight, bias, eps, running_mean, running_variance, inverse_std, y):
+    """`x` `[H, B]` becomes x − mean; `y` `[H, B]` and `inverse_std` `[H]` are written, running statistics updated."""
+    number = x.dtype.type
+    one, batch, rate = number(1), number(x.shape[1]), number(BATCH_NORM_MOMENTUM)
+    for h in range(x.shape[0]):
+        row, out = x[h], y[h]
+        mean = row.sum() / batch
+        square = number(0)
+        for b in range(row.size):
+            row[b] -= mean
+            square += row[b] * row[b]
+        inverse_std[h] = one / math.sqrt(square / batch + eps)
+        scale, shift = weight[h] * inverse_std[h], bias[h]
+        for b in range(row.size):
+            out[b] = row[b] * scale + shift
+        running_mean[h] += rate * (mean - running_mean[h])
+        running_variance[h] += rate * (square / (batch - one) - running_variance[h])
+
+
+@compiled
+def batch_norm_evaluation(x, weight, bias, eps, running_mean, running_variance, y):
+    """`y` `[H, B]` from `x` by the running statistics."""
+    for h in range(x.shape[0]):
+        row, out = x[h], y[h]
+        scale = weight[h] / math.sqrt(running_variance[h] + eps)
+        shift = bias[h] - running_mean[h] * scale
+        for b in range(row.size):
+            out[b] = row[b] * scale + shift
+
+
+@compiled
+def batch_norm_backward(gradient, centred, weight, inverse_std, weight_gradient, bias_gradient, input_gradient):
+    """dx = γ/σ · (dy − mean(dy) − x̂ · mean(dy·x̂)), with x̂ = centred/σ never formed; `[H, B]` and `[H]`."""
+    number = centred.dtype.type
+    batch = number(centred.shape[1])
+    for h in range(centred.shape[0]):
+        upstream, row, out = gradient[h], centred[h], input_gradient[h]
+        total = product = number(0)
+        for b in range(row.size):
+            total += upstream[b]
+            product += upstream[b] * row[b]
+        inverse = inverse_std[h]
+        if bias_gradient.size:
+            bias_gradient[h], weight_gradient[h] = total, product * inverse
+        scale = weight[h] * inverse
+        shift, slope = scale * total / batch, scale * product * inverse * inverse / batch
+        for b in range(row.size):
+            out[b] = upstream[b] * scale - shift - row[b] * slope
+
+
+@compiled
+def relu_forward(x):
+    """max(x, 0) in place, any shape flat."""
+    zero = x.dtype.type(0)
+    for i in range(x.size):
+        x[i] = zero if x[i] < zero else x[i]  # NaN stays
+
+
+@compiled
+def relu_backward(y, gradient):
+    """Zero in place where the output was zero."""
+    zero = y.dtype.type(0)
+    for i in range(y.size):
+        gradient[i] = gradient[i] if y[i] > zero else zero
+
+
+@compiled
+def sigmoid_squared_error(logits, targets, gradient):
+    """Mean of (σ(z) − t)² over batch and bits, `[K, B]`; the number of examples whose bits are all right; ∂loss/∂z."""
+    number = logits.dtype.type
+    one, two, half, count = number(1), number(2), number(0.5), number(logits.size)
+    right = np.ones(logits.shape[1], np.bool_)
+    total = number(0)
+    for k in range(logits.shape[0]):
+        for b in range(right.size):
+            probability = one / (one + exponential(-logits[k, b]))
+            error = probability - targets[k, b]
+            total += error * error
+            right[b] &= abs(error) < half
+            gradient[k, b] = error * (two / count) * (probability * (one - probability))
+    return total / count, right.sum()
+
+
+@compiled
+def squared_error(outputs, targets, gradient):
+    """Mean over the batch of Σ_k (y_k − t_k)²; the number of examples whose largest output is the target's class."""
+    number = outputs.dtype.type
+    two, batch, total = number(2), number(outputs.shape[1]), number(0)
+    largest, target = outputs[0].copy(), np.zeros_like(outputs[0])
+    for k in range(outputs.shape[0]):
+        for b in range(largest.size):
+            error = outputs[k, b] - targets[k, b]
+            total += error * error
+            gradient[k, b] = error * (two / batch)
+            largest[b] = max(largest[b], outputs[k, b])
+            target[b] += outputs[k, b] * targets[k, b]
+    return total / batch, (largest == target).sum()
+
+
+@compiled
+def cross_entropy(logits, targets, gradient):
+    """Mean over the batch of −log softmax at the one-hot target's class; correct examples; ∂loss/∂z, all `[K, B]`."""
+    number = logits.dtype.type
+    classes, batch, total = logits.shape[0], number(logits.shape[1]), number(0)
+    largest = logits[0].copy()
+    for k in range(1, classes):
+        for b in range(largest.size):
+            largest[b] = max(largest[b], logits[k, b])
+    exponentials, target = np.zeros_like(largest), np.zeros_like(largest)
+    for k in range(classes):
+        for b in range(largest.size):
+            z = logits[k, b] - largest[b]
+            target[b] += z * targets[k, b]
+            power = exponential(z)
+            gradient[k, b] = power
+            exponentials[b] += power
+    for b in range(largest.size):
+        total += math.log(exponentials[b]) - target[b]
+    for k in range(classes):
+        for b in range(largest.size):
+            gradient[k, b] = (gradient[k, b] / exponentials[b] - targets[k, b]) / batch
+    return total / batch, (target == 0).sum()
+
+
+@compiled
+def sgd(parameters, gradients, momentum_buffer, l2, kept, rate, momentum):
+    """w ← kept·w − rate·b with b ← momentum·b + g + l2·w; `[P]` each, in place."""
+    for i in range(parameters.size):
+        w = parameters[i]
+        b = momentum * momentum_buffer[i] + (gradients[i] + l2 * w)
+        momentum_buffer[i] = b
+        parameters[i] = w * kept - rate * b
+
+
+@compiled
 def adam(parameters, gradients, first, second, l2, kept, rate, beta1, rest1, beta2, rest2, correction, eps):
-    """One step of Adam, `[P]` each, in place; scalars have the arrays' type.
+    """One step of Adam, `[P]` each, in place.
 
     `l2` enters the gradient, `kept` = 1 − ηλ multiplies the weights; `rest` = 1 − β, `rate` = η / (1 − β₁ᵗ),
     `correction` = 1 / √(1 − β₂ᵗ).
@@ -105,4 +246,4 @@ def adam(parameters, gradients, first, second, l2, kept, rate, beta1, rest1, bet
         m = beta1 * first[i] + rest1 * gradient
         v = beta2 * second[i] + rest2 * (gradient * gradient)
         first[i], second[i] = m, v
-        parameters[i] = parameters[i] * kept - rate * m / (np.sqrt(v) * correction + eps)
+        parameters[i] = parameters[i] * kept - rate * m / (math.sqrt(v) * correction + eps)

@@ -1,8 +1,8 @@
-"""Layers for R networks at once: every tensor carries a leading replica axis.
+"""Layers for R networks at once, as torch operations: every tensor carries a leading replica axis.
 
-Activations are `[R, B, features]`, parameters `[R, ...]`. The backward passes are written by hand: it saves
-autograd's bookkeeping, which at batch 64 costs as much as the arithmetic, and writes gradients straight into the
-flat buffer the optimiser reads. The tests hold all of them to autograd in float64.
+Activations are `[R, B, features]`, parameters `[R, ...]`. This is what a GPU runs; a CPU runs `program`, the same
+layers compiled, one replica after another. The backward passes are written by hand: it saves autograd's bookkeeping and
+writes gradients straight into the flat buffer the optimiser reads. The tests hold all of them to autograd in float64.
 
 Tensors are handed over, not shared: BatchNorm and ReLU overwrite what they are given, the others leave it alone. A
 network begins with one of the others, as its input is the data.
@@ -20,26 +20,22 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-MKL_NARROW = 12
-
+BATCH_NORM_MOMENTUM = 0.1  # of the running statistics, as torch.nn.BatchNorm1d's
 
 class Layer:
     """One layer of R stacked networks. Leaves list `shapes`; containers list `children`."""
 
-    shapes: Mapping[str, tuple[int, ...]] = MappingProxyType({})
+    shapes: Mapping[str, tuple[int, ...]] = MappingProxyType({})  # parameters
     trained = True  # False: the parameters keep the values they were initialised with
+    buffers: Mapping[str, tuple[int, ...]] = MappingProxyType({})  # shapes of what changes or is set otherwise
     children: tuple[Layer, ...] = ()
 
     def initialise(self, generator: torch.Generator) -> dict[str, Tensor]:
         """Parameters of one replica, name -> tensor of `shapes[name]`, as PyTorch's own layer would start."""
         return {}
 
-    def bind(self, parameters: dict[str, Tensor], gradients: dict[str, Tensor]) -> None:
-        """Take the `[R, *shape]` views of the flat parameter and gradient buffers (buffers apart if not `trained`)."""
-
-    def buffers(self) -> dict[str, Tensor]:
-        """State that is not trained, `[R, ...]`: saved in checkpoints."""
-        return {}
+    def bind(self, tensors: dict[str, Tensor], gradients: dict[str, Tensor]) -> None:
+        """Take the `[R, *shape]` views of the parameters and buffers, and of the gradients of those that are trained."""
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
         raise NotImplementedError
@@ -59,17 +55,18 @@ class Linear(Layer):
     def initialise(self, generator: torch.Generator) -> dict[str, Tensor]:
         return _uniform(self.shapes, self.inputs, generator)
 
-    def bind(self, parameters: dict[str, Tensor], gradients: dict[str, Tensor]) -> None:
-        self.weight, self.weight_gradient = parameters["weight"], gradients["weight"]
-        self.bias, self.bias_gradient = parameters.get("bias"), gradients.get("bias")
+    def bind(self, tensors: dict[str, Tensor], gradients: dict[str, Tensor]) -> None:
+        self.weight, self.bias = tensors["weight"], tensors.get("bias")
+        self.weight_gradient, self.bias_gradient = gradients.get("weight"), gradients.get("bias")
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
         self.x = x
         return _affine(x, self.weight, self.bias)
 
     def backward(self, gradient: Tensor, input_gradient: bool = True) -> Tensor | None:
-        torch.bmm(gradient.transpose(1, 2), self.x, out=self.weight_gradient)
-        if self.bias is not None:
+        if self.trained:
+            torch.bmm(gradient.transpose(1, 2), self.x, out=self.weight_gradient)
+        if self.bias_gradient is not None:
             torch.sum(gradient, 1, out=self.bias_gradient)
         return torch.bmm(gradient, self.weight) if input_gradient else None
 
@@ -104,9 +101,9 @@ class Conv1d(Layer):
     def initialise(self, generator: torch.Generator) -> dict[str, Tensor]:
         return _uniform(self.shapes, self.kernel * self.inputs, generator)
 
-    def bind(self, parameters: dict[str, Tensor], gradients: dict[str, Tensor]) -> None:
-        self.weight, self.weight_gradient = parameters["weight"], gradients["weight"]
-        self.bias, self.bias_gradient = parameters["bias"], gradients["bias"]
+    def bind(self, tensors: dict[str, Tensor], gradients: dict[str, Tensor]) -> None:
+        self.weight, self.weight_gradient = tensors["weight"], gradients["weight"]
+        self.bias, self.bias_gradient = tensors["bias"], gradients["bias"]
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
         replicas, batch, features = x.shape
@@ -143,83 +140,48 @@ class BatchNorm(Layer):
     running average, momentum 0.1.
     """
 
-    def __init__(self, features: int, eps: Tensor, affine: bool = True, momentum: float = 0.1):
+    def __init__(self, features: int, eps: Tensor, affine: bool = True):
         """`eps`: `[R]`, added to the variance. Not `affine`: scale 1 and shift 0 stay."""
+        self.features, self.trained, self.eps_values = features, affine, eps
         self.shapes = {"weight": (features,), "bias": (features,)}
-        self.eps, self.trained, self.momentum = eps, affine, momentum
+        self.buffers = {"running_mean": (features,), "running_variance": (features,), "eps": (1,)}
+        self.buffers |= {"inverse_std": (features,)}  # of the last batch
 
     def initialise(self, generator: torch.Generator) -> dict[str, Tensor]:
-        return {"weight": torch.ones(self.shapes["weight"]), "bias": torch.zeros(self.shapes["bias"])}
+        return {"weight": torch.ones(self.features), "bias": torch.zeros(self.features)}
 
-    def bind(self, parameters: dict[str, Tensor], gradients: dict[str, Tensor]) -> None:
-        self.weight, self.bias = parameters["weight"], parameters["bias"]
-        self.weight_gradient, self.bias_gradient = gradients["weight"], gradients["bias"]
-        self.eps = self.eps.to(self.weight)
-        self.running_mean = torch.zeros_like(self.weight, memory_format=torch.contiguous_format)
-        self.running_variance = torch.ones_like(self.running_mean)
-        self.inverse_std = torch.empty_like(self.running_mean)
-        if self.weight.device.type == "cpu":
-            from weightdecay.ensemble import kernels  # Numba: half a second, and of no use to a GPU
-
-            self.kernels = kernels
-            self.forward_arrays = [
-                tensor.numpy()
-                for tensor in (
-                    self.running_mean,
-                    self.running_variance,
-                    self.inverse_std,
-                    self.weight,
-                    self.bias,
-                    self.eps,
-                )
-            ]
-            self.gradient_arrays = [tensor.numpy() for tensor in (self.weight_gradient, self.bias_gradient)]
-
-    def buffers(self) -> dict[str, Tensor]:
-        return {"running_mean": self.running_mean, "running_variance": self.running_variance}
+    def bind(self, tensors: dict[str, Tensor], gradients: dict[str, Tensor]) -> None:
+        self.weight, self.bias = tensors["weight"], tensors["bias"]
+        self.weight_gradient, self.bias_gradient = gradients.get("weight"), gradients.get("bias")
+        self.running_mean, self.running_variance = tensors["running_mean"], tensors["running_variance"]
+        self.running_variance.fill_(1)
+        self.inverse_std = tensors["inverse_std"]
+        self.eps = tensors["eps"].copy_(self.eps_values[:, None])
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
         if not training:
-            scale = self.weight * (self.running_variance + self.eps[:, None]).rsqrt()
+            scale = self.weight * (self.running_variance + self.eps).rsqrt()
             shift = self.bias - self.running_mean * scale
             return torch.addcmul(shift[:, None], x, scale[:, None])
-        self.centred = x
-        if x.device.type != "cpu":
-            return self._forward(x)
-        y = torch.empty_like(x)
-        mean, variance, inverse_std, weight, bias, eps = self.forward_arrays
-        self.kernels.batch_norm_forward(
-            x.numpy(), weight, bias, eps, self.momentum, mean, variance, inverse_std, y.numpy()
-        )
-        return y
-
-    def backward(self, gradient: Tensor, input_gradient: bool = True) -> Tensor:
-        if gradient.device.type != "cpu":
-            return self._backward(gradient)
-        _, _, inverse_std, weight, _, _ = self.forward_arrays
-        self.kernels.batch_norm_backward(
-            gradient.numpy(), self.centred.numpy(), weight, inverse_std, *self.gradient_arrays
-        )
-        return self.centred
-
-    def _forward(self, x: Tensor) -> Tensor:
-        """What the kernel does, as torch operations: `x` becomes x − mean, and is kept as `centred`."""
         batch = x.shape[1]
         mean = x.mean(1)
-        variance = x.sub_(mean[:, None]).square().mean(1)
-        torch.rsqrt(variance + self.eps[:, None], out=self.inverse_std)
-        self.running_mean.lerp_(mean, self.momentum)
-        self.running_variance.lerp_(variance * (batch / (batch - 1)), self.momentum)
+        self.centred = x.sub_(mean[:, None])
+        variance = x.square().mean(1)
+        torch.rsqrt(variance + self.eps, out=self.inverse_std)
+        self.running_mean.lerp_(mean, BATCH_NORM_MOMENTUM)
+        self.running_variance.lerp_(variance * (batch / (batch - 1)), BATCH_NORM_MOMENTUM)
         return torch.addcmul(self.bias[:, None], x, (self.weight * self.inverse_std)[:, None])
 
-    def _backward(self, gradient: Tensor) -> Tensor:
+    def backward(self, gradient: Tensor, input_gradient: bool = True) -> Tensor:
         """dx = γ/σ · (dy − mean(dy) − x̂ · mean(dy·x̂)), with x̂ = centred/σ never formed."""
-        self.bias_gradient.copy_(gradient.sum(1))
-        self.weight_gradient.copy_((gradient * self.centred).sum(1) * self.inverse_std)
+        total, product = gradient.sum(1), (gradient * self.centred).sum(1) * self.inverse_std
+        if self.trained:
+            self.bias_gradient.copy_(total)
+            self.weight_gradient.copy_(product)
         scale = self.weight * self.inverse_std
         share = scale / -gradient.shape[1]
-        result = torch.addcmul((share * self.bias_gradient)[:, None], gradient, scale[:, None])
-        return result.addcmul_(self.centred, (share * self.inverse_std * self.weight_gradient)[:, None])
+        result = torch.addcmul((share * total)[:, None], gradient, scale[:, None])
+        return result.addcmul_(self.centred, (share * self.inverse_std * product)[:, None])
 
 
 class ReLU(Layer):
@@ -264,14 +226,8 @@ class Residual(Layer):
 
 
 def _affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """x Wᵀ + b: `[R, N, inputs]`, `[R, outputs, inputs]`, `[R, outputs]` -> `[R, N, outputs]`.
-
-    With fewer than 12 outputs MKL's product with a transposed matrix rounds by the address of x, and so by the
-    replica's place in the stack; with a copy in plain order it does not.
-    """
+    """x Wᵀ + b: `[R, N, inputs]`, `[R, outputs, inputs]`, `[R, outputs]` -> `[R, N, outputs]`."""
     transposed = weight.transpose(1, 2)
-    if weight.shape[1] < MKL_NARROW:
-        transposed = transposed.contiguous()
     return torch.bmm(x, transposed) if bias is None else torch.baddbmm(bias.unsqueeze(1), x, transposed)
 
 

@@ -94,22 +94,29 @@ class Stack:
         replicas = len(generators)
         self.parameters = torch.zeros(replicas, end, dtype=dtype, device=device)
         self.gradients = torch.zeros_like(self.parameters)
-        views = {layer: ({}, {}) for layer in self.leaves}
+        tensors, gradients = {layer: {} for layer in self.leaves}, {layer: {} for layer in self.leaves}
         for layer, name, offset in self.layout:
-            for flat, named in zip((self.parameters, self.gradients), views[layer], strict=True):
-                shape = layer.shapes[name]
-                named[name] = flat[:, offset : offset + _size(shape)].view(replicas, *shape)
-        for layer in self.leaves:
-            if not layer.trained:
-                for named in views[layer]:
-                    named |= {name: self._apart(shape) for name, shape in layer.shapes.items()}
+            tensors[layer][name] = _view(self.parameters, offset, layer.shapes[name])
+            gradients[layer][name] = _view(self.gradients, offset, layer.shapes[name])
+        self.tensors = [tensors[layer][name] for layer, name, _ in self.layout]
+        untrained = [
+            (layer, name, shape)
+            for layer in self.leaves
+            for name, shape in (*(() if layer.trained else layer.shapes.items()), *layer.buffers.items())
+        ]
+        self.buffers = self.parameters.new_zeros(replicas, sum(_aligned(shape) for _, _, shape in untrained))
+        self.offsets = {(layer, name): offset for layer, name, offset in self.layout}
+        end = 0
+        for layer, name, shape in untrained:
+            tensors[layer][name] = _view(self.buffers, end, shape)
+            self.offsets[layer, name] = end
+            end += _aligned(shape)
         for replica, generator in enumerate(generators):
             for layer in self.leaves:
                 for name, value in layer.initialise(generator).items():
-                    views[layer][0][name][replica] = value.to(dtype)
-        for layer, (parameters, gradients) in views.items():
-            layer.bind(parameters, gradients)
-        self.tensors = [views[layer][0][name] for layer, name, _ in self.layout]
+                    tensors[layer][name][replica] = value.to(dtype)
+        for layer in self.leaves:
+            layer.bind(tensors[layer], gradients[layer])
 
     @property
     def parameter_count(self) -> int:
@@ -124,17 +131,10 @@ class Stack:
             square, total = square + norm.square(), total + norm
         return square.sqrt(), total
 
-    def _apart(self, shape: tuple[int, ...]) -> Tensor:
-        """Zeros `[R, *shape]` for a tensor that is not trained, every replica's aligned like those that are."""
-        rows = self.parameters.new_zeros(len(self.parameters), _aligned(shape))
-        return rows[:, : _size(shape)].view(-1, *shape)
 
-    def state(self) -> dict[str, Tensor]:
-        """Everything a checkpoint needs, by name."""
-        named = {"parameters": self.parameters}
-        for index, layer in enumerate(self.leaves):
-            named |= {f"{index}.{name}": buffer for name, buffer in layer.buffers().items()}
-        return named
+def _view(flat: Tensor, offset: int, shape: tuple[int, ...]) -> Tensor:
+    """`[R, *shape]` of the rows `[R, P]`."""
+    return flat[:, offset : offset + _size(shape)].view(len(flat), *shape)
 
 
 def _size(shape: tuple[int, ...]) -> int:
