@@ -65,6 +65,11 @@ def default_kinds(device: str) -> list[str]:
     return [kind for kind in KINDS if kind != "vmap_compiled" and (kind != "jax_default" or device == "cuda")]
 
 
+def default_replicas(flops: int, device: str) -> list[int]:
+    """R of a case with so many FLOPs a step: on a CPU only those that keep the whole benchmark within minutes."""
+    return [count for count in REPLICAS[device] if device == "cuda" or count == 1 or count * flops <= CPU_STEP_FLOPS]
+
+
 @contextmanager
 def contestants(kinds: Sequence[str], device: str, say: Callable[[str], None]) -> Iterator[dict[str, Worker]]:
     """A process for each kind that can run here, and "twin", a second of ours on another core of a CPU."""
@@ -89,7 +94,7 @@ def measure(
     """One case with all contestants."""
     ours = workers["ours"]
     flops = ours.call("flops", name)
-    counts = replicas or [r for r in REPLICAS[device] if device == "cuda" or r * flops <= CPU_STEP_FLOPS or r == 1]
+    counts = replicas or default_replicas(flops, device)
     rows, refused = _prepare(name, workers, counts)
     if not rows or all(row.kind != "ours" for row in rows):
         raise Refused(f"{name} cannot be measured: {'; '.join(refused)}")

@@ -66,10 +66,10 @@ def copy_bandwidth(device: torch.device) -> float:
     return 2 * COPIED_BYTES / _fastest(lambda: target.copy_(source), device)
 
 
-def floor_seconds(case: Case, products: float, bandwidth: float | None) -> float:
+def floor_seconds(case: Case, product_rate: float, bandwidth: float | None) -> float:
     """The floor of one replica-step; `bandwidth` None leaves the optimiser out."""
     moved = parameters(case) * optimizer_bytes(case.run) / bandwidth if bandwidth else 0.0
-    return flops(case) / products + moved
+    return flops(case) / product_rate + moved
 
 
 def _fastest(call: Callable[[], object], device: torch.device, repeats: int = 4) -> float:
