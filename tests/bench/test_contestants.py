@@ -66,7 +66,8 @@ def test_every_replica_of_a_stacked_torch_peer_trains_as_ours_does(peer, name):
 def test_every_replica_of_jax_trains_as_ours_does(name, monkeypatch):
     from weightdecay.bench import jax_peer
 
-    monkeypatch.setattr(jax_peer, "LONGEST_SCAN", CHECKED_STEPS)  # one call is 50 steps
+    monkeypatch.setattr(jax_peer, "LONGEST_SCAN", 25)  # two calls are 50 steps
+    monkeypatch.setattr(jax_peer, "SHORTEST_SCAN", 25)
     ensemble, loss_sum, correct_sum = trained(name)
     peer = jax_peer.Jax(CASES[name], REPLICAS, CPU)
     peer.first_steps()

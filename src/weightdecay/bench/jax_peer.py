@@ -25,7 +25,7 @@ from weightdecay.ensemble.networks import leaves
 from weightdecay.grid import Run
 
 CALL_FLOPS = 2e9  # about 20 ms of one core: what a call of the program computes, so that calling it costs nothing
-LONGEST_SCAN = 1000
+SHORTEST_SCAN, LONGEST_SCAN = 10, 1000
 
 
 class Jax:
@@ -35,8 +35,7 @@ class Jax:
         jax.config.update("jax_default_matmul_precision", precision)
         self.run, self.replicas = case.run, replicas
         self.device = jax.devices("gpu" if device.type == "cuda" else "cpu")[0]
-        scans = CALL_FLOPS / (flops(case) * replicas) / CHECKED_STEPS
-        self.unit = CHECKED_STEPS * max(1, min(round(scans), LONGEST_SCAN // CHECKED_STEPS))
+        self.unit = int(min(max(CALL_FLOPS / (flops(case) * replicas), SHORTEST_SCAN), LONGEST_SCAN))
         self.network = initial_network(case, replicas)
         self.index = {layer: index for index, layer in enumerate(leaves(self.network))}
         put = partial(jax.device_put, device=self.device)
@@ -58,8 +57,11 @@ class Jax:
         self.program = jax.jit(self._scan, donate_argnums=0)
 
     def first_steps(self) -> float:
-        self.carry, losses = self.program(self.carry, self.batches)
-        return float(losses[CHECKED_STEPS - 1, 0])
+        losses = []  # of every step
+        while len(losses) < CHECKED_STEPS:
+            self.carry, more = self.program(self.carry, self.batches)
+            losses += more[:, 0].tolist()
+        return losses[CHECKED_STEPS - 1]
 
     def train(self, steps: int) -> None:
         for _ in range(steps // self.unit):

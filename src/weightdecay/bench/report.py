@@ -16,7 +16,7 @@ COLUMNS = f"{'':<44} {'R':>5} {'ms':>9} {'steps/s':>9} {'ratio':>7} {'floor':>6}
 LEGEND = (
     "R: replicas trained at once. ms: median a replica-step. steps/s: replica-steps. ratio: speed over the sequential\n"
     "loop, median over repeats. floor: share of the time that the matrix products (on a GPU also the optimiser's\n"
-    "bytes) would take at this machine's best rate."
+    "bytes) would take at this machine's best rate. On a CPU, time is what the process used of its one core."
 )
 # Okabe & Ito's colours and different markers; ours is the thick one
 LOOKS = {

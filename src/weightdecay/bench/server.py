@@ -6,6 +6,7 @@ import importlib
 import platform
 import resource
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,11 @@ class Server:
     def __init__(self, kind: str, device: str, torch_imported: float):
         """`torch_imported`: when that was, by `time.perf_counter`."""
         self.device = torch.device(device)
+        self.now = floor.clock(self.device)
         if device == "cpu":
             torch.set_num_threads(1)
+        elif not kind.startswith("jax"):
+            torch.cuda.init()  # or its memory could not be asked for
         module, name, self.options, _ = KINDS[kind]
         self.kind = getattr(importlib.import_module(f"weightdecay.bench.{module}"), name)
         self.import_seconds: float | None = time.perf_counter() - torch_imported
@@ -46,9 +50,7 @@ class Server:
         seconds = time.perf_counter() - began
         cold, self.import_seconds = self.import_seconds, None
         self.contestants[replicas] = contestant
-        began = time.perf_counter()
-        contestant.train(contestant.unit)
-        self.step_seconds[replicas] = (time.perf_counter() - began) / contestant.unit
+        self.step_seconds[replicas] = self._seconds(contestant.train, contestant.unit)
         return {
             "stacked": contestant.replicas,
             "loss": loss,
@@ -57,13 +59,11 @@ class Server:
         }
 
     def turn(self, replicas: int, seconds: float) -> float:
-        """Trains for about that long; seconds a replica-step."""
+        """Trains for about that long; seconds a replica-step, by `floor.clock`."""
         contestant = self.contestants[replicas]
         units = max(1, round(seconds / self.step_seconds[replicas] / contestant.unit))
         steps = units * contestant.unit
-        began = time.perf_counter()
-        contestant.train(steps)
-        self.step_seconds[replicas] = (time.perf_counter() - began) / steps
+        self.step_seconds[replicas] = self._seconds(contestant.train, steps)
         return self.step_seconds[replicas] / contestant.replicas
 
     def forget(self) -> None:
@@ -88,15 +88,18 @@ class Server:
         """Bytes/s that our optimiser alone moves, of those it must."""
         contestant, case = self.contestants[replicas], CASES[name]
         contestant.update(UPDATES)
-        began = time.perf_counter()
-        contestant.update(UPDATES)
-        seconds = (time.perf_counter() - began) / UPDATES
+        seconds = self._seconds(contestant.update, UPDATES)
         return contestant.replicas * floor.parameters(case) * floor.optimizer_bytes(case.run) / seconds
 
     def machine(self) -> dict[str, str]:
         """What the numbers are made on."""
         device = torch.cuda.get_device_name() if self.device.type == "cuda" else _cpu_name()
         return {"device": device, "python": platform.python_version(), "torch": version("torch")}
+
+    def _seconds(self, train: Callable[[int], None], steps: int) -> float:
+        began = self.now()
+        train(steps)
+        return (self.now() - began) / steps
 
     def _memory(self, now: bool = False) -> float:
         """MiB: on a GPU allocated at most (`now`: at the moment), on a CPU resident at most (`now`: 0)."""
