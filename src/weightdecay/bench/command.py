@@ -10,7 +10,7 @@ from typing import Any
 
 from weightdecay.bench import contest, report
 from weightdecay.bench.cases import CASES
-from weightdecay.bench.workers import KINDS, Worker, cores
+from weightdecay.bench.workers import KINDS, Refused, Worker, cores
 from weightdecay.ensemble.backend import resolve_device
 from weightdecay.errors import ConfigError
 from weightdecay.results import check_writable
@@ -32,7 +32,8 @@ def bench(
 ) -> None:
     """Prints the table as it grows and writes the same to `output`; None stands for the default selection.
 
-    Raises ConfigError for an unknown name, DeviceError where there is no GPU, ResultError where it cannot write.
+    Raises ConfigError for an unknown name, DeviceError where there is no GPU, ResultError where it cannot write, and
+    at the end Refused, if a case could not be measured.
     """
     names = _known("case", cases or list(CASES), CASES)
     kinds = _known("peer", [*(peers or contest.default_kinds(device)), "ours"], KINDS)
@@ -40,18 +41,27 @@ def bench(
     if output:
         check_writable(output)
     results: list[contest.CaseResult] = []
+    failed: list[str] = []
     with contest.contestants(kinds, device, print) as workers:
         machine = _machine(workers)
         print(", ".join(f"{value}" if name == "device" else f"{name} {value}" for name, value in machine.items()))
         print(f"\n{report.LEGEND}\n\n{report.COLUMNS}")
         for name in names:
-            results.append(contest.measure(name, workers, device, replicas, repeats))
+            try:
+                results.append(contest.measure(name, workers, device, replicas, repeats))
+            except Refused as reason:
+                failed.append(str(reason))
+                continue
             print(report.table(results[-1]), flush=True)
             if output:
                 report.write_numbers(output, machine, results)
-    print(f"\n{report.start_and_memory(results)}")
+    if results:
+        print(f"\nEach at its best R; in brackets how many times as fast ours is:\n{report.summary(results)}")
+        print(f"\n{report.start_and_memory(results)}")
     if output and not report.draw(output, machine, results):
         print("No figure: it takes at least two of the cases mlp_<width>.")
+    if failed:
+        raise Refused("; ".join(failed))
 
 
 def _machine(workers: dict[str, Worker]) -> dict[str, Any]:

@@ -13,14 +13,15 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from weightdecay.bench.cases import CASES
+from weightdecay.bench import floor
+from weightdecay.bench.cases import CASES, Case
 from weightdecay.bench.workers import KINDS, Refused, Worker, cores, missing
 
 TOLERANCE = 1e-3  # relative; 50 steps of float32 in another order of summation stay within 1e-5 or so
 TOLERANCES = {"jax_default": 1e-2}  # on a GPU that is TF32
-REPLICAS = {"cpu": (1, 4, 16, 64, 256), "cuda": (1, 16, 256, 1000)}
+REPLICAS = {"cpu": (1, 4, 16, 64, 256), "cuda": (1, 64, 256, 1000)}
 CPU_STEP_FLOPS = 2e9  # more a step than that (20 ms and up) is measured only when asked for
-TURN_SECONDS = {"cpu": 0.2, "cuda": 0.3}
+TURN_SECONDS = {"cpu": 0.15, "cuda": 0.3}
 
 
 @dataclass
@@ -43,6 +44,10 @@ class Row:
         """Median ms a replica-step."""
         return statistics.median(self.seconds) * 1e3
 
+    def speed_over(self, other: Row) -> float:
+        """The ratio of speeds, the median over repeats."""
+        return statistics.median(theirs / own for theirs, own in zip(other.seconds, self.seconds, strict=True))
+
 
 @dataclass
 class CaseResult:
@@ -57,7 +62,16 @@ class CaseResult:
     two_processes: float | None = None  # replica-steps/s of two processes over those of one, the median over repeats
     optimizer_bandwidth: float | None = None  # of our optimiser alone over that of copying; GPU
 
+    def best(self) -> dict[str, Row]:
+        """The fastest row of each kind."""
+        fastest: dict[str, Row] = {}
+        for row in self.rows:
+            if row.kind not in fastest or row.milliseconds < fastest[row.kind].milliseconds:
+                fastest[row.kind] = row
+        return fastest
+
     def numbers(self) -> dict[str, Any]:
+        """All of it, as JSON can hold it."""
         return asdict(self)
 
 
@@ -92,13 +106,14 @@ def contestants(kinds: Sequence[str], device: str, say: Callable[[str], None]) -
 def measure(
     name: str, workers: dict[str, Worker], device: str, replicas: Sequence[int] | None, repeats: int
 ) -> CaseResult:
-    """One case with all contestants."""
-    ours = workers["ours"]
-    flops = ours.call("flops", name)
-    counts = replicas or default_replicas(flops, device)
-    rows, refused = _prepare(name, workers, counts)
-    if not rows or all(row.kind != "ours" for row in rows):
+    """One case with all contestants. Raises Refused when ours cannot take part, or another fails once it could."""
+    ours, case = workers["ours"], CASES[name]
+    rows, refused = _prepare(case, workers, replicas or default_replicas(floor.flops(case), device))
+    most = max((row.replicas for row in rows if row.kind == "ours"), default=None)
+    if most is None:
         raise Refused(f"{name} cannot be measured: {'; '.join(refused)}")
+    if "twin" in workers:
+        workers["twin"].call("prepare", name, most)
     rates, pairs = [], []
     seconds = TURN_SECONDS[device]
     for _ in range(repeats):
@@ -106,41 +121,35 @@ def measure(
         for row in rows:
             row.seconds.append(workers[row.kind].call("turn", row.replicas, seconds))
         if "twin" in workers:
-            pairs.append(_pair(ours, workers["twin"], max(counts), seconds))
+            pairs.append(_pair(ours, workers["twin"], most, seconds))
     bandwidth = ours.call("copy_bandwidth") if device == "cuda" else None
-    rate = max(rates)
-    floor = ours.call("floor_seconds", name, rate, bandwidth)
-    baseline = next((row.seconds for row in rows if row.kind == "sequential"), None)
+    least = floor.floor_seconds(case, max(rates), bandwidth)
+    baseline = next((row for row in rows if row.kind == "sequential"), None)
     for row in rows:
-        row.floor_share = floor * 1e3 / row.milliseconds
+        row.floor_share = least * 1e3 / row.milliseconds
         if baseline:
-            row.ratio = statistics.median(first / own for first, own in zip(baseline, row.seconds, strict=True))
-    result = CaseResult(name, flops, rate, floor, rows, refused)
+            row.ratio = row.speed_over(baseline)
+    result = CaseResult(name, floor.flops(case), max(rates), least, rows, refused)
     result.two_processes = statistics.median(pairs) if pairs else None
     if bandwidth:
-        result.optimizer_bandwidth = ours.call("optimizer_bandwidth", name, max(counts)) / bandwidth
-    for worker in workers.values():
-        worker.call("forget")
+        result.optimizer_bandwidth = ours.call("optimizer_bandwidth", name, most) / bandwidth
     return result
 
 
-def _prepare(name: str, workers: dict[str, Worker], counts: Sequence[int]) -> tuple[list[Row], list[str]]:
+def _prepare(case: Case, workers: dict[str, Worker], counts: Sequence[int]) -> tuple[list[Row], list[str]]:
     """The contestants that reach the loss of the first of them, and why others do not."""
     rows: list[Row] = []
     refused = []
     for kind, worker in workers.items():
-        if kind == "grouped" and CASES[name].run.network != "cnn":
-            continue
-        if kind == "twin":
-            worker.call("prepare", name, max(counts))
+        if kind == "twin" or (kind == "grouped" and case.run.network != "cnn"):
             continue
         for count in [1] if kind in ("sequential", "fused") else counts:
             try:
-                about = worker.call("prepare", name, count)
+                about = worker.call("prepare", case.name, count)
             except Refused as reason:
                 refused.append(f"R = {count}, {reason}")
                 break  # what fails, for want of memory say, fails with more replicas too
-            row = Row(name, kind, count, **about)
+            row = Row(case.name, kind, count, **about)
             expected = rows[0].loss if rows else row.loss
             if abs(row.loss - expected) <= TOLERANCES.get(kind, TOLERANCE) * abs(expected):
                 rows.append(row)

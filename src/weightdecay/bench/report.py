@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from weightdecay.bench.cases import CASES, MLP_WIDTHS
-from weightdecay.bench.contest import CaseResult, Row
+from weightdecay.bench.contest import CaseResult
 from weightdecay.bench.workers import KINDS
 from weightdecay.results import atomic_path
 
@@ -51,6 +51,26 @@ def table(result: CaseResult) -> str:
     return "\n".join([*lines, *(f"  left out: {reason}" for reason in result.refused)])
 
 
+def summary(results: Sequence[CaseResult]) -> str:
+    """In Markdown: ms a replica-step of each at its best R, and how many times as fast ours is, repeat by repeat."""
+    every = dict.fromkeys(row.kind for result in results for row in result.rows)
+    kinds = [kind for kind in KINDS if kind in every]
+    lines = [
+        f"| ms a replica-step | {' | '.join(kinds)} | floor |",
+        f"|---|{'---|' * (len(kinds) + 1)}",
+    ]
+    for result in results:
+        rows = result.best()
+        ours = rows["ours"]
+        cells = [
+            f"{rows[kind].milliseconds:.3g} ({ours.speed_over(rows[kind]):.2f}×)" if kind in rows else ""
+            for kind in kinds[:-1]  # ours is the last of all kinds
+        ]
+        cells += [f"**{ours.milliseconds:.3g}**", f"{result.floor_seconds * 1e3:.3g} ({ours.floor_share:.0%})"]
+        lines.append(f"| `{result.case}` | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def start_and_memory(results: Sequence[CaseResult]) -> str:
     """Cold start of every process, and the most memory it needed."""
     rows = [row for result in results for row in result.rows]
@@ -69,34 +89,26 @@ def write_numbers(folder: Path, machine: dict[str, Any], results: Sequence[CaseR
         temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
-def best(result: CaseResult) -> dict[str, Row]:
-    """The fastest row of each kind."""
-    fastest: dict[str, Row] = {}
-    for row in result.rows:
-        if row.kind not in fastest or row.milliseconds < fastest[row.kind].milliseconds:
-            fastest[row.kind] = row
-    return fastest
-
-
 def draw(folder: Path, machine: dict[str, Any], results: Sequence[CaseResult]) -> bool:
     """<folder>/bench.pdf and .png, ms a replica-step against width; False when fewer than two widths were measured."""
     by_width = {width: result for width in MLP_WIDTHS for result in results if result.case == f"mlp_{width}"}
     if len(by_width) < 2:
         return False
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import NullLocator
 
     from weightdecay.analysis import style
 
     style.apply()
     figure, axes = plt.subplots(figsize=(style.COLUMN, style.COLUMN))
-    fastest = {width: best(result) for width, result in by_width.items()}
+    fastest = {width: result.best() for width, result in by_width.items()}
     for kind, (colour, marker) in LOOKS.items():
         points = [(width, rows[kind].milliseconds) for width, rows in fastest.items() if kind in rows]
         if points:
             thick = 2.0 if kind == "ours" else 1.0
             axes.plot(*zip(*points, strict=True), color=colour, marker=marker, label=KINDS[kind][3], lw=thick)
     floor = [(width, result.floor_seconds * 1e3) for width, result in by_width.items()]
-    axes.plot(*zip(*floor, strict=True), color="black", ls=":", lw=1.0, label="floor: matrix products alone")
+    axes.plot(*zip(*floor, strict=True), color="black", ls=":", lw=1.0, label="floor: matrix products")
     axes.set(
         xscale="log",
         yscale="log",
@@ -105,7 +117,7 @@ def draw(folder: Path, machine: dict[str, Any], results: Sequence[CaseResult]) -
         title=machine["device"],
     )
     axes.set_xticks(list(by_width), [str(width) for width in by_width])
-    axes.minorticks_off()
-    figure.legend(loc="outside lower center", ncols=2)
+    axes.xaxis.set_minor_locator(NullLocator())
+    figure.legend(loc="outside lower center", ncols=2, columnspacing=0.8, handletextpad=0.4)
     style.save(figure, folder, "bench", "paper")
     return True

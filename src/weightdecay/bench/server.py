@@ -34,6 +34,7 @@ class Server:
         module, name, self.options, _ = KINDS[kind]
         self.kind = getattr(importlib.import_module(f"weightdecay.bench.{module}"), name)
         self.import_seconds: float | None = time.perf_counter() - torch_imported
+        self.case = ""
         self.contestants: dict[int, Any] = {}
         self.step_seconds: dict[int, float] = {}
 
@@ -43,6 +44,9 @@ class Server:
         `cold_seconds`: from torch imported to the first steps done, None if it is not the first of this process.
         `memory_mib`: on a GPU what this contestant allocated at most, on a CPU the process's resident set so far.
         """
+        if name != self.case:
+            self._forget()
+            self.case = name
         before = self._memory(now=True)
         began = time.perf_counter()
         contestant = self.kind(CASES[name], replicas, self.device, **self.options)
@@ -66,23 +70,11 @@ class Server:
         self.step_seconds[replicas] = self._seconds(contestant.train, steps)
         return self.step_seconds[replicas] / contestant.replicas
 
-    def forget(self) -> None:
-        """Frees all contestants: the case is over."""
-        self.contestants.clear()
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-
-    def flops(self, name: str) -> int:
-        return floor.flops(CASES[name])
-
     def product_rate(self) -> float:
         return floor.product_rate(self.device)
 
     def copy_bandwidth(self) -> float:
         return floor.copy_bandwidth(self.device)
-
-    def floor_seconds(self, name: str, product_rate: float, bandwidth: float | None) -> float:
-        return floor.floor_seconds(CASES[name], product_rate, bandwidth)
 
     def optimizer_bandwidth(self, name: str, replicas: int) -> float:
         """Bytes/s that our optimiser alone moves, of those it must."""
@@ -95,6 +87,12 @@ class Server:
         """What the numbers are made on."""
         device = torch.cuda.get_device_name() if self.device.type == "cuda" else _cpu_name()
         return {"device": device, "python": platform.python_version(), "torch": version("torch")}
+
+    def _forget(self) -> None:
+        """Frees all contestants: their case is over."""
+        self.contestants.clear()
+        if self.device.type == "cuda" and torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
 
     def _seconds(self, train: Callable[[int], None], steps: int) -> float:
         began = self.now()

@@ -9,6 +9,7 @@ import importlib.util
 import multiprocessing
 import os
 import shutil
+import signal
 import time
 from multiprocessing.connection import Connection
 from typing import Any
@@ -96,6 +97,7 @@ def cores() -> list[int]:
 
 def _serve(connection: Connection, kind: str, device: str, core: int | None) -> None:
     """The process: answers calls until the other side closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the measuring one ends the others
     if device == "cpu":
         os.environ |= ONE_THREAD
         if core is not None:
@@ -105,7 +107,7 @@ def _serve(connection: Connection, kind: str, device: str, core: int | None) -> 
     while True:
         try:
             method, arguments = connection.recv()
-        except (EOFError, KeyboardInterrupt):
+        except EOFError:
             return
         try:
             if server is None:
