@@ -71,7 +71,7 @@ def test_a_worker_says_why_it_failed():
 def test_jax_is_left_out_with_a_sentence_where_it_is_not_installed(monkeypatch):
     assert workers.missing("sequential") is None
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert workers.missing("jax") == "JAX is not installed (pip install weightdecay[peers])"
+    assert workers.missing("jax") == "JAX is not installed (pip install --editable .[peers])"
 
 
 def synthetic(case: str, milliseconds: dict[tuple[str, int], float]) -> contest.CaseResult:

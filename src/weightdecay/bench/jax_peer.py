@@ -2,7 +2,7 @@
 
 Semantics are those of our layers and `torch.optim`: BatchNorm keeps running statistics, AdamW and SGD are written out.
 The convolution is a product over its windows: `lax.conv_general_dilated` becomes a grouped convolution under `vmap`,
-which takes four times as long on a CPU. Needs the optional packages (`pip install weightdecay[peers]`).
+which takes four times as long on a CPU. Needs the optional packages (`pip install --editable .[peers]`).
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ class Worker:
 def missing(kind: str) -> str | None:
     """Why a contestant cannot run on this machine, or None."""
     if kind.startswith("jax") and importlib.util.find_spec("jax") is None:
-        return "JAX is not installed (pip install weightdecay[peers])"
+        return "JAX is not installed (pip install --editable .[peers])"
     if kind == "vmap_compiled" and not any(map(shutil.which, ("c++", "g++", "clang++"))):
         return "torch.compile needs a C++ compiler, and there is none"
     return None
