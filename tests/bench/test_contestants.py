@@ -14,6 +14,7 @@ from weightdecay.ensemble.training import Ensemble, stacks_of
 
 CPU = torch.device("cpu")
 REPLICAS = 3
+TOLERANCE = 1e-4  # relative, of the sum of 50 losses: Adam in float32 gets to 5e-5 between two versions of JAX
 SAMPLE = ["residual_64", "mlp_4", "mlp_64", "cnn", "scale_invariant"]  # every network, loss and optimiser
 NEEDS_JAX = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is an optional peer")
 
@@ -43,7 +44,7 @@ def test_the_plain_module_trains_as_ours_does(name):
     plain = Sequential(CASES[name], REPLICAS, CPU)
     plain.train(CHECKED_STEPS)
     assert plain.replicas == 1
-    torch.testing.assert_close(plain.loss_sum, loss_sum[0], rtol=1e-5, atol=0)
+    torch.testing.assert_close(plain.loss_sum, loss_sum[0], rtol=TOLERANCE, atol=0)
     assert plain.correct_sum == pytest.approx(correct_sum[0].item(), abs=3)  # a tie may be broken by rounding
     norms = [module for module in plain.model.modules() if isinstance(module, torch.nn.BatchNorm1d)]
     theirs = [tensor for norm in norms for tensor in (norm.running_mean, norm.running_var)]
@@ -57,7 +58,7 @@ def test_every_replica_of_a_stacked_torch_peer_trains_as_ours_does(peer, name):
     stacked = peer(CASES[name], REPLICAS, CPU)
     loss = stacked.first_steps()
     assert loss == stacked.loss[0].item()
-    torch.testing.assert_close(stacked.loss_sum, loss_sum, rtol=1e-5, atol=0)
+    torch.testing.assert_close(stacked.loss_sum, loss_sum, rtol=TOLERANCE, atol=0)
     torch.testing.assert_close(stacked.correct_sum.float(), correct_sum, rtol=0, atol=3)
 
 
@@ -73,7 +74,7 @@ def test_every_replica_of_jax_trains_as_ours_does(name, monkeypatch):
     peer.first_steps()
     state, step, theirs, correct = peer.carry
     assert step == CHECKED_STEPS
-    torch.testing.assert_close(torch.tensor(theirs.tolist()), loss_sum, rtol=1e-5, atol=0)
+    torch.testing.assert_close(torch.tensor(theirs.tolist()), loss_sum, rtol=TOLERANCE, atol=0)
     torch.testing.assert_close(torch.tensor(correct.tolist()), correct_sum, rtol=0, atol=3)
     means = [torch.tensor(each[key].tolist()) for each in state["statistics"].values() for key in ("mean", "variance")]
     for own, other in zip(statistics(ensemble), means, strict=True):
@@ -84,4 +85,4 @@ def test_every_replica_of_jax_trains_as_ours_does(name, monkeypatch):
 def test_ours_is_one_of_the_stacks_that_the_trainer_makes_and_says_the_loss_of_seed_0(replicas):
     ours = Trainer(CASES["mlp_64"], replicas, CPU)
     assert ours.replicas in {len(stack) for stack in stacks_of(CASES["mlp_64"].runs(replicas), CPU)}
-    assert ours.first_steps() == pytest.approx(Sequential(CASES["mlp_64"], 1, CPU).first_steps(), rel=1e-5)
+    assert ours.first_steps() == pytest.approx(Sequential(CASES["mlp_64"], 1, CPU).first_steps(), rel=TOLERANCE)
