@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import time
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -104,18 +105,16 @@ def _serve(connection: Connection, kind: str, device: str, core: int | None) -> 
             os.sched_setaffinity(0, {core})
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     server: Any = None
-    while True:
-        try:
+    with suppress(EOFError, BrokenPipeError):
+        while True:
             method, arguments = connection.recv()
-        except EOFError:
-            return
-        try:
-            if server is None:
-                server = _server(kind, device)
-            reply = True, getattr(server, method)(*arguments)
-        except Exception as error:  # a library's own; the measuring process goes on without this contestant
-            reply = False, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        connection.send(reply)
+            try:
+                if server is None:
+                    server = _server(kind, device)
+                reply = True, getattr(server, method)(*arguments)
+            except Exception as error:  # a library's own; the measuring process goes on without this contestant
+                reply = False, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            connection.send(reply)
 
 
 def _server(kind: str, device: str) -> Any:
