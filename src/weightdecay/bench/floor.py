@@ -7,7 +7,7 @@ the gradient of the data and of weights that are not trained. P: the best rate o
 square float32 product, on one core, or on the GPU in IEEE float32, measured in the same minutes. bytes: what the
 optimiser must read and write, 28 a parameter for AdamW, 20 for SGD with momentum, 12 without; C: the measured bandwidth
 of copying. On a CPU bytes count as nothing: a network's state (4.6 MB at most here) is assumed to stay in its caches.
-Activations, BatchNorm, loss and every launch count as nothing everywhere.
+Activations, BatchNorm, loss and every launch count as nothing everywhere. Products in TF32 may beat this floor.
 """
 
 from __future__ import annotations
