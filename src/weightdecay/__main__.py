@@ -57,10 +57,20 @@ def claims(arguments: argparse.Namespace) -> None:
 
 
 def bench(arguments: argparse.Namespace) -> None:
-    """Times the trainer beside a sequential torch.optim.AdamW loop on one core, on the binary-addition network."""
-    from weightdecay import bench  # torch: seconds, and the other commands do without
+    """Times the trainer beside torch.optim, torch.func and JAX on the same work, with the floor of this machine."""
+    from weightdecay.bench import command  # torch: seconds, and the other commands do without
 
-    print(bench.bench(arguments.replicas, arguments.steps, arguments.repeats))
+    if arguments.list:
+        print(command.listing())
+    else:
+        command.bench(
+            arguments.case,
+            arguments.replicas,
+            arguments.peers,
+            arguments.device,
+            arguments.repeats,
+            arguments.output,
+        )
 
 
 def main() -> None:
@@ -94,9 +104,13 @@ def main() -> None:
     added.add_argument("--paper", type=Path, metavar="FOLDER", help="write tables/claims.tex and numbers.tex there too")
 
     added = command(bench)
-    added.add_argument("--replicas", type=_count, metavar="R", help="networks stacked (default: as in training)")
-    added.add_argument("--steps", type=_count, default=60, metavar="N", help="steps a turn (default: 60)")
-    added.add_argument("--repeats", type=_count, default=9, metavar="N", help="turns, whose median counts (default: 9)")
+    added.add_argument("--case", nargs="+", metavar="NAME", help="what to train (default: every case)")
+    added.add_argument("--replicas", nargs="+", type=_count, metavar="R", help="default: as many as take seconds")
+    added.add_argument("--peers", nargs="+", metavar="NAME", help="beside ours (default: all that run here)")
+    added.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="default: cpu, one core")
+    added.add_argument("--repeats", type=_count, default=5, metavar="N", help="turns, whose median counts (default: 5)")
+    added.add_argument("--output", type=Path, metavar="FOLDER", help="write bench.json, bench.pdf and bench.png there")
+    added.add_argument("--list", action="store_true", help="say which cases and peers there are")
 
     _dispatch(parser.parse_args())
 

@@ -1,0 +1,91 @@
+"""What no program can beat on this machine: the time of a step's matrix products, and of moving the optimiser's state.
+
+floor = FLOPs / P + bytes / C, in seconds a replica-step.
+
+FLOPs: 2 for each multiplication of a product in the forward pass and in both products of the backward pass, but without
+the gradient of the data and of weights that are not trained. P: the best rate of this machine's own library at a large
+square float32 product, on one core, or on the GPU in IEEE float32, measured in the same minutes. bytes: what the
+optimiser must read and write, 28 a parameter for AdamW, 20 for SGD with momentum, 12 without; C: the measured bandwidth
+of copying. On a CPU bytes count as nothing: a network's state (4.6 MB at most here) is assumed to stay in its caches.
+Activations, BatchNorm, loss and every launch count as nothing everywhere. Products in TF32 may beat this floor.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import cache
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from weightdecay.bench.cases import Case
+from weightdecay.bench.plain import batches, initial_network, objective, plain_module
+from weightdecay.ensemble import backend
+from weightdecay.grid import Run
+
+PRODUCT_SIZE = {"cpu": 512, "cuda": 8192}  # a CPU is fastest where the three matrices stay in its caches
+COPIED_BYTES = 2**30
+
+
+@cache
+def flops(case: Case) -> int:
+    """Floating-point operations of one step's matrix products, counted by torch on the plain module."""
+    module = plain_module(initial_network(case, 1), 0)
+    inputs, targets = batches(case)[0]
+    with torch.enable_grad(), FlopCounterMode(display=False) as counter:
+        objective(case.run, module(inputs), targets)[0].backward()
+    return counter.get_total_flops()
+
+
+def optimizer_bytes(run: Run) -> int:
+    """Bytes that one update must move for each float32 parameter: weight, gradient and state read, the rest written."""
+    if run.optimizer == "adam":
+        return 28
+    return 20 if run.momentum else 12
+
+
+def parameters(case: Case) -> int:
+    """Trained parameters of one network."""
+    module = plain_module(initial_network(case, 1), 0)
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+
+
+def product_rate(device: torch.device) -> float:
+    """FLOP/s of a large square product, the best of several, with the library that the trainer would choose."""
+    size = PRODUCT_SIZE[device.type]
+    with backend.arithmetic(device, backend.choose_matmul()):
+        x, w = torch.randn(2, size, size, device=device)
+        return 2 * size**3 / _fastest(lambda: x @ w, device)
+
+
+def copy_bandwidth(device: torch.device) -> float:
+    """Bytes read and written a second by a large copy."""
+    source = torch.zeros(COPIED_BYTES // 4, device=device)
+    target = torch.zeros_like(source)
+    return 2 * COPIED_BYTES / _fastest(lambda: target.copy_(source), device)
+
+
+def floor_seconds(case: Case, product_rate: float, bandwidth: float | None) -> float:
+    """The floor of one replica-step; `bandwidth` None leaves the optimiser out."""
+    moved = parameters(case) * optimizer_bytes(case.run) / bandwidth if bandwidth else 0.0
+    return flops(case) / product_rate + moved
+
+
+def clock(device: torch.device) -> Callable[[], float]:
+    """What time is measured by: on a CPU the process's own, all its threads together.
+
+    On one core that is the time on the wall, but for what the core gives to others.
+    """
+    return time.process_time if device.type == "cpu" else time.perf_counter
+
+
+def _fastest(call: Callable[[], object], device: torch.device, repeats: int = 8) -> float:
+    now, times = clock(device), []
+    for _ in range(repeats + 1):  # the first warms up
+        start = now()
+        call()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        times.append(now() - start)
+    return min(times[1:])

@@ -1,0 +1,122 @@
+"""What a contestant's process does when it is asked: build, train, measure. See `workers` for the asking side."""
+
+from __future__ import annotations
+
+import importlib
+import platform
+import resource
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from weightdecay.bench import floor
+from weightdecay.bench.cases import CASES
+from weightdecay.bench.workers import KINDS
+
+UPDATES = 20
+
+
+class Server:
+    """All of a case's contestants of one kind, one for each number of replicas."""
+
+    def __init__(self, kind: str, device: str, torch_imported: float):
+        """`torch_imported`: when that was, by `time.perf_counter`."""
+        self.device = torch.device(device)
+        self.now = floor.clock(self.device)
+        if device == "cpu":
+            torch.set_num_threads(1)
+        elif not kind.startswith("jax"):
+            torch.cuda.init()  # or its memory could not be asked for
+        module, name, self.options, _ = KINDS[kind]
+        self.kind = getattr(importlib.import_module(f"weightdecay.bench.{module}"), name)
+        self.import_seconds: float | None = time.perf_counter() - torch_imported
+        self.case = ""
+        self.contestants: dict[int, Any] = {}
+        self.step_seconds: dict[int, float] = {}
+
+    def prepare(self, name: str, replicas: int) -> dict[str, Any]:
+        """Builds the contestant and trains its first steps: replicas at once, last loss, seconds, memory.
+
+        `cold_seconds`: from torch imported to the first steps done, None if it is not the first of this process.
+        `memory_mib`: on a GPU what this contestant allocated at most, on a CPU the process's resident set so far.
+        """
+        if name != self.case:
+            self._forget()
+            self.case = name
+        before = self._memory(now=True)
+        began = time.perf_counter()
+        contestant = self.kind(CASES[name], replicas, self.device, **self.options)
+        loss = contestant.first_steps()
+        seconds = time.perf_counter() - began
+        cold, self.import_seconds = self.import_seconds, None
+        self.contestants[replicas] = contestant
+        self.step_seconds[replicas] = self._seconds(contestant.train, contestant.unit)
+        return {
+            "stacked": contestant.replicas,
+            "loss": loss,
+            "cold_seconds": None if cold is None else cold + seconds,
+            "memory_mib": round(self._memory() - before, 1),
+        }
+
+    def turn(self, replicas: int, seconds: float) -> float:
+        """Trains for about that long; seconds a replica-step, by `floor.clock`."""
+        contestant = self.contestants[replicas]
+        units = max(1, round(seconds / self.step_seconds[replicas] / contestant.unit))
+        steps = units * contestant.unit
+        self.step_seconds[replicas] = self._seconds(contestant.train, steps)
+        return self.step_seconds[replicas] / contestant.replicas
+
+    def product_rate(self) -> float:
+        return floor.product_rate(self.device)
+
+    def copy_bandwidth(self) -> float:
+        return floor.copy_bandwidth(self.device)
+
+    def optimizer_bandwidth(self, name: str, replicas: int) -> float:
+        """Bytes/s that our optimiser alone moves, of those it must."""
+        contestant, case = self.contestants[replicas], CASES[name]
+        contestant.update(UPDATES)
+        seconds = self._seconds(contestant.update, UPDATES)
+        return len(contestant.ensemble.runs) * floor.parameters(case) * floor.optimizer_bytes(case.run) / seconds
+
+    def machine(self) -> dict[str, str]:
+        """What the numbers are made on."""
+        device = torch.cuda.get_device_name() if self.device.type == "cuda" else _cpu_name()
+        return {"device": device, "python": platform.python_version(), "torch": version("torch")}
+
+    def _forget(self) -> None:
+        """Frees all contestants: their case is over."""
+        self.contestants.clear()
+        if self.device.type == "cuda" and torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
+
+    def _seconds(self, train: Callable[[int], None], steps: int) -> float:
+        began = self.now()
+        train(steps)
+        return (self.now() - began) / steps
+
+    def _memory(self, now: bool = False) -> float:
+        """MiB: on a GPU allocated at most (`now`: at the moment), on a CPU resident at most (`now`: 0)."""
+        if self.device.type == "cpu":
+            return 0.0 if now else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+        if self.kind.__name__ == "Jax":
+            import jax
+
+            statistics = jax.devices("gpu")[0].memory_stats() or {}
+            return statistics.get("bytes_in_use" if now else "peak_bytes_in_use", 0) / 2**20
+        if now:
+            torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.max_memory_allocated() / 2**20
+
+
+def _cpu_name() -> str:
+    """The processor's name, its family and model where the name says little."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    fields = dict(tuple(part.strip() for part in line.split(":", 1)) for line in reversed(lines) if ":" in line)
+    if "model name" not in fields:
+        return platform.processor() or platform.machine()
+    return f"{fields['model name']} (family {fields['cpu family']}, model {fields['model']})"
