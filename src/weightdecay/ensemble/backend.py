@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import functools
+import platform
+import resource
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
-from typing import Literal
+from types import ModuleType
+from typing import Literal, get_args
 
 import torch
 
 from weightdecay.errors import DeviceError
 
 Matmul = Literal["mkl", "onednn"]
+Precision = Literal["float32", "tf32"]  # of a GPU's products of float32 matrices: IEEE, or 10 bits of each mantissa
 MAX_ERROR = 1e-6  # relative, against float64: what float32 arithmetic gives; bfloat16 would be near 1e-2
 MIN_GAIN = 1.25  # below that the two libraries tie, and a noisy clock must not decide which one a run gets
 
@@ -25,9 +30,41 @@ def resolve_device(device: str) -> torch.device:
     return torch.device("cuda" if device == "cuda" or (device == "auto" and torch.cuda.is_available()) else "cpu")
 
 
+def check_precision(precision: str, device: torch.device) -> None:
+    """Raises DeviceError when `precision` is not one of ours, or is one that `device` does not have."""
+    if precision not in get_args(Precision):
+        raise DeviceError(f"precision={precision} is unknown: choose {' or '.join(get_args(Precision))}")
+    if precision == "tf32" and device.type != "cuda":
+        raise DeviceError(f"precision=tf32 is for a CUDA GPU, and this trains on {device.type}: use precision=float32")
+
+
+@functools.cache
+def triton_kernels() -> ModuleType | None:
+    """Our kernels for GPUs, or None where they cannot be compiled; torch's operations then do the same."""
+    try:
+        from weightdecay.ensemble import triton_kernels
+    except ImportError:  # torch for CPUs comes without Triton
+        return None
+    return triton_kernels if triton_kernels.works() else None
+
+
+def description(device: torch.device) -> dict[str, str]:
+    """What else decides the last bits of a result: the processor, and whose kernels it runs."""
+    if device.type == "cpu":
+        return {"device": platform.processor() or platform.machine(), "kernels": "numba"}
+    return {"device": torch.cuda.get_device_name(), "kernels": "triton" if triton_kernels() else "torch"}
+
+
+def peak_memory(device: torch.device) -> float:
+    """MiB: of the GPU's allocator, or the process's resident set."""
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated() / 2**20, 1)
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10, 1)
+
+
 @contextmanager
-def arithmetic(device: torch.device, matmul: Matmul):
-    """One thread, denormals flushed, IEEE float32 everywhere, and the chosen CPU matmul, for the duration.
+def arithmetic(device: torch.device, matmul: Matmul, precision: Precision = "float32"):
+    """One thread, denormals flushed, IEEE float32 but where TF32 is asked for, and the chosen CPU matmul, for a while.
 
     One thread a process: two processes of one thread give several times the steps of one process of two.
     """
@@ -36,7 +73,7 @@ def arithmetic(device: torch.device, matmul: Matmul):
     if device.type == "cpu":
         torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     _use(matmul)
     try:
         with torch.no_grad():

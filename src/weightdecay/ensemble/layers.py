@@ -20,6 +20,8 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
+from weightdecay.ensemble import backend
+
 MKL_NARROW = 12
 
 
@@ -158,6 +160,7 @@ class BatchNorm(Layer):
         self.running_mean = torch.zeros_like(self.weight, memory_format=torch.contiguous_format)
         self.running_variance = torch.ones_like(self.running_mean)
         self.inverse_std = torch.empty_like(self.running_mean)
+        self.fused = backend.triton_kernels() if self.weight.device.type == "cuda" else None
         if self.weight.device.type == "cpu":
             from weightdecay.ensemble import kernels  # Numba: half a second, and of no use to a GPU
 
@@ -204,6 +207,11 @@ class BatchNorm(Layer):
 
     def _forward(self, x: Tensor) -> Tensor:
         """What the kernel does, as torch operations: `x` becomes x − mean, and is kept as `centred`."""
+        if self.fused is not None:
+            return self.fused.batch_norm_forward(
+                *(x, self.weight, self.bias, self.eps, self.momentum),
+                *(self.running_mean, self.running_variance, self.inverse_std, torch.empty_like(x)),
+            )
         batch = x.shape[1]
         mean = x.mean(1)
         variance = x.sub_(mean[:, None]).square().mean(1)
@@ -214,6 +222,9 @@ class BatchNorm(Layer):
 
     def _backward(self, gradient: Tensor) -> Tensor:
         """dx = γ/σ · (dy − mean(dy) − x̂ · mean(dy·x̂)), with x̂ = centred/σ never formed."""
+        if self.fused is not None:
+            arrays = self.weight, self.inverse_std, self.weight_gradient, self.bias_gradient
+            return self.fused.batch_norm_backward(gradient, self.centred, *arrays)
         self.bias_gradient.copy_(gradient.sum(1))
         self.weight_gradient.copy_((gradient * self.centred).sum(1) * self.inverse_std)
         scale = self.weight * self.inverse_std

@@ -2,16 +2,18 @@
 
 Every run's result is a function of its own row: initialisation and data order come from the run's own generators, no
 operation reduces across replicas, and the number of replicas in a stack depends on their shape alone.
+
+CPU and GPU run one program. They differ in how its step is driven (`graph`), in the kernels of batch normalisation and
+of the optimisers (`kernels`, `triton_kernels`), and in how many runs a stack has (`stacking`).
 """
 
 from __future__ import annotations
 
-import platform
-import resource
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +25,18 @@ from torch import Tensor
 from weightdecay.datasets import Splits
 from weightdecay.ensemble import backend
 from weightdecay.ensemble.checkpoint import Checkpoint
+from weightdecay.ensemble.graph import REPLAYED, DeviceProgram
 from weightdecay.ensemble.layers import Layer
 from weightdecay.ensemble.losses import Loss
 from weightdecay.ensemble.networks import Stack
 from weightdecay.ensemble.optimizers import OPTIMIZERS
 from weightdecay.ensemble.progress import Progress
 from weightdecay.ensemble.schedules import log_steps, multiplier
+from weightdecay.ensemble.stacking import padded, stacks_of
 from weightdecay.errors import ConfigError
 from weightdecay.grid import SATURATED, Run, config_hash
 
 EVALUATION_ROWS = 512
-CACHE_FLOATS = 49_152  # activations of one layer that stay in a core's cache: sets the replicas stacked on a CPU
 NARROW = 64  # below that width oneDNN gains nothing, and at a few columns its result depends on the stack
 CHECKPOINT_SECONDS = 30.0
 
@@ -92,24 +95,35 @@ class Ensemble:
         }
         if self.run.hold_norm == "start":
             self.state["held_norm"] = self.stack.norms()[0]
+        self.program = DeviceProgram(self) if device.type == "cuda" else None
 
-    def advance(self) -> None:
-        """One training step of every replica."""
-        epoch, within = divmod(self.step, self.epoch_steps)
-        if within == 0:
-            self._begin_epoch(epoch)
-        inputs, targets = self.batches
-        outputs = self.stack.network.forward(inputs[within], training=True)
-        loss, correct, gradient = self.loss(outputs, targets[within])
+    def advance(self, steps: int = 1) -> None:
+        """Training steps of every replica; on a GPU they are launched, not waited for."""
+        if self.program is not None:
+            self.program.advance(steps)
+            return
+        for _ in range(steps):
+            epoch, within = divmod(self.step, self.epoch_steps)
+            if within == 0:
+                self._begin_epoch(epoch)
+            inputs, targets = self.batches
+            update = partial(self.optimizer.step, multiplier(self.run, self.step))
+            self.learn(inputs[within], targets[within], update, self.step, within == self.epoch_steps - 1)
+            self.step += 1
+
+    def learn(
+        self, inputs: Tensor, targets: Tensor, update: Callable[[], None], step: int | Tensor, ends: bool | Tensor
+    ) -> None:
+        """A step on the batch `[R, B, ...]`. `step` counts from 0, `ends` an epoch: tensors `[1]` on a GPU."""
+        loss, correct, gradient = self.loss(self.stack.network.forward(inputs, training=True), targets)
         self.stack.network.backward(gradient, input_gradient=False)
-        self.optimizer.step(multiplier(self.run, self.step))
-        self.step += 1
+        update()
         state = self.state
         state["loss_sum"] += loss
         state["correct_sum"] += correct.sum(1)
-        state["finite_steps"] += loss.isfinite() & (state["finite_steps"] == self.step - 1)
+        state["finite_steps"] += loss.isfinite() & (state["finite_steps"] == step)
         if self.run.hold_norm != "never":
-            self._hold_norm()
+            self._hold_norm(ends)
 
     def measure(self, full: bool) -> dict[str, Tensor]:
         """Metrics now, each `[R]`; NaN for a run that has diverged. Not `full`: the training split is left out."""
@@ -141,7 +155,9 @@ class Ensemble:
         for name, tensor in self.tensors().items():
             tensor.copy_(tensors[name])
         epoch, within = divmod(step, self.epoch_steps)
-        if within:
+        if self.program is not None:
+            self.program.seek()
+        elif within:
             self._gather_epoch(epoch)
 
     def _begin_epoch(self, epoch: int) -> None:
@@ -156,25 +172,26 @@ class Ensemble:
         """
         if not self.run.shuffle and hasattr(self, "batches"):
             return
-        count = self.epoch_steps * self.run.batch_size
-        orders = []
-        for replica, run in enumerate(self.runs):
-            if run.shuffle:
-                order = torch.randperm(self.examples, generator=_generator(run.seed, 1 + epoch))[:count]
-            else:
-                order = torch.arange(count)
-            orders.append(order.view(self.epoch_steps, -1) + replica * self.examples)
+        orders = [self.data_order(run.seed, epoch) + replica * self.examples for replica, run in enumerate(self.runs)]
         rows = torch.cat(orders, dim=1).flatten().to(self.device)
         shape = (self.epoch_steps, len(self.runs), self.run.batch_size)
         self.batches = [part[rows].view(*shape, *part.shape[1:]).unbind() for part in self.train_rows]
 
-    def _hold_norm(self) -> None:
+    def data_order(self, seed: int, epoch: int) -> Tensor:
+        """The examples that every batch of an epoch has, `[epoch_steps, B]`, on the CPU."""
+        if self.run.shuffle:
+            order = torch.randperm(self.examples, generator=_generator(seed, 1 + epoch))
+        else:
+            order = torch.arange(self.examples)
+        return order[: self.epoch_steps * self.run.batch_size].view(self.epoch_steps, -1)
+
+    def _hold_norm(self, ends: bool | Tensor) -> None:
         held = self.state["held_norm"]
         norm = torch.linalg.vector_norm(self.stack.parameters, dim=1)
-        if self.run.hold_norm == "saturation" and self.step % self.epoch_steps == 0:
+        if self.run.hold_norm == "saturation" and ends is not False:
             accuracy = self.state["correct_sum"] / (self.epoch_steps * self.run.batch_size)
-            held.copy_(torch.where(held.isnan() & (accuracy >= SATURATED), norm, held))
-        self.stack.parameters.mul_(torch.where(held.isnan(), 1.0, held / norm)[:, None])
+            held.copy_(torch.where(held.isnan() & (accuracy >= SATURATED) & ends, norm, held))
+        self.stack.parameters.mul_((held / norm).masked_fill_(held.isnan(), 1.0)[:, None])
 
     def _evaluate(self, batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
         loss_sum, correct_sum, count = 0.0, 0.0, 0
@@ -193,14 +210,19 @@ def train(
     checkpoint: Path | None = None,
     dtype: torch.dtype = torch.float32,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    precision: backend.Precision = "float32",
 ) -> TrainingResult:
     """Train every run of a table and measure it by its logging schedule.
 
     `checkpoint`: a file to resume from and to save to every `checkpoint_seconds`; an interrupted training that is
-    resumed gives bit for bit what an undisturbed one gives. Raises DeviceError when `device` is not there.
+    resumed gives bit for bit what an undisturbed one gives. Raises DeviceError when `device` is not there, or has no
+    such `precision`.
     """
     where, began = backend.resolve_device(device), time.monotonic()
-    store = Checkpoint(checkpoint, f"{config_hash(list(runs))} {where} {dtype} {torch.__version__}")
+    backend.check_precision(precision, where)
+    about = backend.description(where)
+    key = f"{config_hash(list(runs))} {where} {about} {dtype} {precision} {torch.__version__}"
+    store = Checkpoint(checkpoint, key)
     state = store.load() or {"matmul": backend.choose_matmul(), "stacks": [], "current": None, "seconds": 0.0}
     stacks = stacks_of(runs, where)
     total = sum(run.steps for run in runs)
@@ -213,53 +235,41 @@ def train(
 
     for stack in stacks[len(state["stacks"]) :]:
         matmul = state["matmul"] if stack[0].width >= NARROW else "mkl"
-        with backend.arithmetic(where, matmul):
-            ensemble = Ensemble(stack, protocol, dtype, where)
-            history = _train_stack(ensemble, state["current"], save, checkpoint_seconds, progress)
-        state["stacks"].append({"history": history, "diverged_at": ensemble.diverged_at()})
+        with backend.arithmetic(where, matmul, precision):
+            ensemble = Ensemble(padded(stack, where), protocol, dtype, where)
+            history = _train_stack(ensemble, len(stack), state["current"], save, checkpoint_seconds, progress)
+        state["stacks"].append({"history": history, "diverged_at": ensemble.diverged_at()[: len(stack)]})
         save(None)
     progress.close()
     metadata = {
         "torch": torch.__version__,
         "cuda": torch.version.cuda,
-        "device": torch.cuda.get_device_name() if where.type == "cuda" else platform.processor() or platform.machine(),
+        **about,
         "matmul": state["matmul"] if where.type == "cpu" else "cublas",
-        "precision": str(dtype).removeprefix("torch."),
+        "precision": precision if dtype == torch.float32 else str(dtype).removeprefix("torch."),
         "wall_seconds": round(state["seconds"] + time.monotonic() - began, 2),
-        "peak_memory_mib": _peak_memory(where),
+        "peak_memory_mib": backend.peak_memory(where),
     }
     return _tables(stacks, state["stacks"], metadata)
 
 
-def stacks_of(runs: Sequence[Run], device: torch.device) -> list[list[Run]]:
-    """The table cut into stacks, the same for every order of its rows, as a checkpoint counts on it.
-
-    On a CPU as many replicas as keep a layer's activations in a core's cache.
-    """
-    stacks = []
-    for _, group in groupby(sorted(runs, key=lambda run: (str(run.stack_key()), run.id)), key=Run.stack_key):
-        members = list(group)
-        limit = max(1, min(64, CACHE_FLOATS // (members[0].batch_size * members[0].width)))
-        count = 1 if device.type == "cuda" else -(-len(members) // limit)
-        ends = [index * len(members) // count for index in range(count + 1)]
-        stacks += [members[start:end] for start, end in pairwise(ends)]
-    return stacks
-
-
 def _train_stack(
     ensemble: Ensemble,
+    count: int,
     resumed: dict[str, Any] | None,
     save: Callable[[dict[str, Any]], None],
     checkpoint_seconds: float,
     progress: Progress,
 ) -> list[dict[str, Any]]:
-    """Train a stack to its end; returns its history as `[{"step": s, metric: [R values]}]`."""
+    """Train a stack to its end; returns the history of its first `count` runs as `[{"step": s, metric: [values]}]`."""
+    stops = list(ensemble.log_steps)
+    at_once = REPLAYED if ensemble.device.type == "cuda" else 1
     history: list[dict[str, Any]] = []
 
     def record() -> None:
         if ensemble.step in ensemble.log_steps:
             metrics = ensemble.measure(full=ensemble.log_steps[ensemble.step])
-            values = torch.stack(list(metrics.values())).tolist()  # one copy from the device
+            values = torch.stack(list(metrics.values()))[:, :count].tolist()  # one copy from the device
             history.append({"step": ensemble.step, **dict(zip(metrics, values, strict=True))})
 
     if resumed is None:
@@ -267,12 +277,13 @@ def _train_stack(
     else:
         ensemble.restore(resumed["step"], resumed["tensors"])
         history = resumed["history"]
-        progress.advance(ensemble.step * len(ensemble.runs))
+        progress.advance(ensemble.step * count)
     saved = time.monotonic()
     while ensemble.step < ensemble.run.steps:
-        ensemble.advance()
+        steps = min(at_once, stops[bisect_right(stops, ensemble.step)] - ensemble.step)
+        ensemble.advance(steps)
         record()
-        progress.advance(len(ensemble.runs))
+        progress.advance(steps * count)
         if time.monotonic() - saved > checkpoint_seconds:
             save({"step": ensemble.step, "tensors": ensemble.tensors(), "history": history})
             saved = time.monotonic()
@@ -305,10 +316,3 @@ def _generator(seed: int, stream: int) -> torch.Generator:
     Hashed to 32 bits, of which torch's CPU generator uses no more: seeds that differ above them would all be one.
     """
     return torch.Generator().manual_seed(int(np.random.SeedSequence([seed, stream]).generate_state(1)[0]))
-
-
-def _peak_memory(device: torch.device) -> float:
-    """MiB: of the GPU's allocator, or the process's resident set."""
-    if device.type == "cuda":
-        return round(torch.cuda.max_memory_allocated() / 2**20, 1)
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10, 1)
