@@ -6,11 +6,14 @@ import random
 import pandas as pd
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten
 
 from tests.ensemble.runs import PROTOCOLS, make
 from tests.ensemble.test_reference import DECAYS, NETWORKS, OPTIMIZERS
 from weightdecay.ensemble import backend, graph, stacking, training
 from weightdecay.ensemble.graph import DeviceProgram
+from weightdecay.ensemble.layers import BatchNorm
 from weightdecay.ensemble.training import Ensemble
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -92,6 +95,56 @@ def test_the_program_resumes_bitwise():
         resumed = trained(runs, True, resume_at=resume_at)
         for name, tensor in undisturbed.tensors().items():
             assert torch.equal(resumed.tensors()[name], tensor)
+
+
+class Recorder(TorchDispatchMode):
+    """What a CUDA graph would freeze: every operation, its numbers, and the memory that it finds its operands in."""
+
+    def __init__(self):
+        super().__init__()
+        self.operations, self.made = [], {}
+
+    def __torch_dispatch__(self, operation, types, arguments=(), keywords=None):
+        made_before = len(self.made)
+        flat, _ = tree_flatten((arguments, keywords))
+        self.operations.append((str(operation), [self._name(value) for value in flat]))
+        result = operation(*arguments, **(keywords or {}))
+        for value in tree_flatten(result)[0]:
+            if isinstance(value, torch.Tensor):
+                self.made.setdefault(value.untyped_storage().data_ptr(), (made_before, value))  # kept alive: one use
+        return result
+
+    def _name(self, value):
+        if not isinstance(value, torch.Tensor):
+            return value
+        storage = value.untyped_storage().data_ptr()
+        place = self.made[storage][0] if storage in self.made else storage
+        return place, value.storage_offset(), tuple(value.shape), value.stride()
+
+
+@pytest.mark.parametrize("network", [*NETWORKS, "norm held"])
+def test_every_step_is_the_same_operations_on_the_same_memory(network, monkeypatch):
+    """Within an epoch, at its end, in another table and after a resumption; batch normalisation by its operations."""
+    monkeypatch.setattr(BatchNorm, "forward", lambda self, x, training: setattr(self, "centred", x) or self._forward(x))
+    monkeypatch.setattr(BatchNorm, "backward", lambda self, gradient, input_gradient=True: self._backward(gradient))
+    runs = [make(**NETWORKS.get(network, {"hold_norm": "saturation", "shuffle": True}), seed=seed) for seed in range(2)]
+    with backend.arithmetic(CPU, "mkl"):
+        ensemble = Ensemble(runs, PROTOCOLS[runs[0].loss], torch.float32, CPU)
+        ensemble.program = DeviceProgram(ensemble)
+        recorded = []
+        for step in (3, 4, 5, 30, 70):
+            ensemble.advance(step - ensemble.step)
+            if step == 70:
+                ensemble.restore(50, {name: tensor.clone() for name, tensor in ensemble.tensors().items()})
+                ensemble.advance(7)
+            with Recorder() as recorder:
+                ensemble.program._step()
+            ensemble.step += 1
+            recorded.append(recorder.operations)
+    first = recorded[0]
+    assert all(operations == first for operations in recorded[1:])
+    names = {name for name, _ in first}
+    assert not {name for name in names if "_local_scalar_dense" in name or "_to_copy" in name or "nonzero" in name}
 
 
 def test_a_diverging_run_is_marked_and_disturbs_no_other():

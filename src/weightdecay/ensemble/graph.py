@@ -10,6 +10,7 @@ The program is the same on CPU tensors, only that nothing is captured: the tests
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING
 
 import torch
@@ -29,7 +30,8 @@ class DeviceProgram:
     """Advances an ensemble whose tensors are on one device; the CPU only fills tables and launches."""
 
     def __init__(self, ensemble: Ensemble):
-        self.ensemble, self.captures = ensemble, ensemble.device.type == "cuda"
+        self.ensemble = weakref.proxy(ensemble)  # no cycle: a stack's memory is free as soon as it is trained
+        self.captures = ensemble.device.type == "cuda"
         self.graphs: dict[int, torch.cuda.CUDAGraph] = {}  # by number of steps, the largest first
         self.position = torch.zeros(1, dtype=torch.int64, device=ensemble.device)  # steps done
         batch_rows = len(ensemble.runs) * ensemble.run.batch_size
