@@ -68,13 +68,13 @@ def arithmetic(device: torch.device, matmul: Matmul, precision: Precision = "flo
 
     One thread a process: two processes of one thread give several times the steps of one process of two.
     """
-    threads, precision = torch.get_num_threads(), torch.backends.mkldnn.matmul.fp32_precision
+    threads, mkldnn = torch.get_num_threads(), torch.backends.mkldnn.matmul.fp32_precision
     tf32 = torch.backends.cuda.matmul.allow_tf32
     if device.type == "cpu":
         torch.set_num_threads(1)
+        _use(matmul)
     torch.set_flush_denormal(True)
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
-    _use(matmul)
     try:
         with torch.no_grad():
             yield
@@ -82,7 +82,7 @@ def arithmetic(device: torch.device, matmul: Matmul, precision: Precision = "flo
         torch.set_flush_denormal(False)  # torch's default; it cannot be asked
         torch.set_num_threads(threads)
         torch.backends.cuda.matmul.allow_tf32 = tf32
-        torch.backends.mkldnn.matmul.fp32_precision = precision
+        torch.backends.mkldnn.matmul.fp32_precision = mkldnn
 
 
 def choose_matmul() -> Matmul:
