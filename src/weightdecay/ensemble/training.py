@@ -293,12 +293,14 @@ def _train_stack(
 def _tables(stacks: list[list[Run]], done: list[dict[str, Any]], metadata: dict[str, Any]) -> TrainingResult:
     rows, parts = [], []
     for stack, result in zip(stacks, done, strict=True):
-        ids, last = [run.id for run in stack], {}
-        for entry in result["history"]:
-            metrics = {name: values for name, values in entry.items() if name != "step"}
-            last |= metrics
-            for name, values in metrics.items():
-                parts.append(pd.DataFrame({"run": ids, "step": entry["step"], "metric": name, "value": values}))
+        measured = [
+            (entry["step"], *item) for entry in result["history"] for item in entry.items() if item[0] != "step"
+        ]
+        steps, names, values = zip(*measured, strict=True)
+        columns = {"step": np.repeat(steps, len(stack)), "metric": np.repeat(names, len(stack))}
+        runs_of_rows = [run.id for run in stack] * len(measured)
+        parts.append(pd.DataFrame({"run": runs_of_rows, **columns, "value": np.concatenate(values)}))
+        last = dict(zip(names, values, strict=True))
         for replica, (run, diverged_at) in enumerate(zip(stack, result["diverged_at"], strict=True)):
             final = {name: values[replica] for name, values in last.items()}
             rows.append({"run": run.id, **run.model_dump(), **final, "diverged_at": diverged_at})
