@@ -26,9 +26,8 @@ def train(arguments: argparse.Namespace) -> None:
     if arguments.shard and arguments.shard not in shards:
         raise ConfigError(f"shard is {arguments.shard!r}, but must be one of {', '.join(shards)}.")
     for shard in [arguments.shard] if arguments.shard else shards:
-        _run_program(
-            config, "train.py", scale=arguments.scale, device=arguments.device, shard=shard, output=shards[shard]
-        )
+        chosen = {name: getattr(arguments, name) for name in ("scale", "device", "precision")}
+        _run_program(config, "train.py", **chosen, shard=shard, output=shards[shard])
     if not arguments.shard:
         _merge(config, arguments.scale, shards.values())
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from weightdecay.ensemble.training import Protocol
 
 DEVICES = ("auto", "cpu", "cuda")
+PRECISIONS = ("float32", "tf32")
 
 
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +26,12 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--device", default="auto", choices=DEVICES, help="where to train (default: auto, the GPU if there is one)"
+    )
+    parser.add_argument(
+        "--precision",
+        default="float32",
+        choices=PRECISIONS,
+        help="of a GPU's matrix products: IEEE float32 (default), or tf32, which rounds factors to 10 bits",
     )
 
 
@@ -40,10 +47,10 @@ def shard_of(text: str, runs: list[grid.Run]) -> list[grid.Run]:
         ) from error
 
 
-def is_finished(path: Path, runs: list[grid.Run]) -> bool:
-    """Whether the shard is there, whole and made with these settings."""
+def is_finished(path: Path, runs: list[grid.Run], precision: str) -> bool:
+    """Whether the shard is there, whole and made with these settings and this precision."""
     try:
-        results.read_table(path, {"config_hash": grid.config_hash(runs)})
+        results.read_table(path, {"config_hash": grid.config_hash(runs), "precision": precision})
     except results.ResultError:
         return False
     return True
@@ -64,7 +71,7 @@ def main(protocol: "Protocol") -> None:
     config = grid.load_config(program.with_name("config.yaml"))
     runs = shard_of(arguments.shard, grid.table(config, arguments.scale))
     newest = max(path.stat().st_mtime for path in sources(program))  # nothing may come from an older program
-    if is_finished(arguments.output, runs) and arguments.output.stat().st_mtime >= newest:
+    if is_finished(arguments.output, runs, arguments.precision) and arguments.output.stat().st_mtime >= newest:
         print(f"{arguments.output} is finished already.")
         return
     # Interrupted training is taken up from here. Beside the results, but no output that Snakemake would remove.
@@ -76,7 +83,7 @@ def main(protocol: "Protocol") -> None:
 
     from weightdecay.ensemble.training import train  # torch: seconds, and not needed to refuse bad input
 
-    trained = train(runs, protocol, device=arguments.device, checkpoint=checkpoint)
+    trained = train(runs, protocol, device=arguments.device, checkpoint=checkpoint, precision=arguments.precision)
     about = {"experiment": config.experiment, "scale": arguments.scale, "config_hash": grid.config_hash(runs)}
     metadata = {**results.provenance(), **trained.metadata, **about}
     results.write_shard(arguments.output, trained.runs, trained.history, metadata)

@@ -27,7 +27,6 @@ Positive = Annotated[float, Field(gt=0)]
 Name = Annotated[str, Field(min_length=1)]
 
 SATURATED = 0.999  # epoch-mean training accuracy from which `hold_norm: saturation` holds: S1's "100 %" at step 3665
-LEAST_STACK = 3  # replicas from which a stack of wide networks trains at full speed on a CPU
 
 # What may differ between the replicas of one stacked batch: everything that changes neither shapes nor the program.
 PER_REPLICA = (
@@ -174,9 +173,8 @@ def table(config: Config, scale: str) -> list[Run]:
 def shards(runs: list[Run], count: int) -> list[list[Run]]:
     """The table cut into `count` parts of about equal cost (fewer if there are fewer runs), none of them empty.
 
-    Runs that can share a batch stay together in pieces of a third of a fair share, or of `LEAST_STACK` runs where those
-    cost more; the pieces are dealt out, the costliest first, each to the part that has least so far. The number of
-    cores plays no part.
+    Runs that can share a stack stay together in pieces of a third of a fair share; the pieces are dealt out, the
+    costliest first, each to the part that has least so far. The number of cores plays no part.
     """
     if count < 1:
         raise ConfigError(f"the number of shards is {count}, but must be at least 1.")
@@ -187,7 +185,7 @@ def shards(runs: list[Run], count: int) -> list[list[Run]]:
     share = _cost(runs) / count
     pieces = []
     for group in groups.values():
-        pieces += _cut(group, min(math.ceil(3 * _cost(group) / share), max(1, len(group) // LEAST_STACK)))
+        pieces += _cut(group, math.ceil(3 * _cost(group) / share))
     while len(pieces) < count:
         longest = max(pieces, key=len)
         pieces.remove(longest)

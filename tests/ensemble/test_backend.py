@@ -1,6 +1,5 @@
-"""Device and arithmetic: what is chosen is what was asked for, or refused in one sentence; CUDA equals the CPU."""
+"""Device and arithmetic: what is chosen is what was asked for, or refused in one sentence."""
 
-import numpy as np
 import pytest
 import torch
 
@@ -8,8 +7,6 @@ from tests.ensemble.runs import PROTOCOL, make
 from weightdecay.ensemble import backend
 from weightdecay.ensemble.training import train
 from weightdecay.errors import DeviceError
-
-needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 
 
 @pytest.mark.parametrize("matmul", {"mkl", backend.choose_matmul()})
@@ -46,17 +43,16 @@ def test_an_unknown_device_is_refused():
         backend.resolve_device("tpu")
 
 
-@needs_cuda
-@pytest.mark.parametrize("settings", [{}, {"optimizer": "sgd", "decay": "l2"}, {"shuffle": True, "schedule": "cosine"}])
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-8), (torch.float32, 1e-3)])
-def test_cuda_equals_the_cpu_from_the_same_start(settings, dtype, tolerance):
-    runs = [make(seed=seed, **settings) for seed in range(3)]
-    values = [train(runs, PROTOCOL, device, dtype=dtype).history["value"].to_numpy() for device in ("cpu", "cuda")]
-    np.testing.assert_allclose(*values, rtol=tolerance, atol=0.01 if dtype == torch.float32 else 1e-9)
+@pytest.mark.parametrize("precision", ["float32", "tf32"])
+def test_precision_is_what_was_asked_for_and_put_back(precision):
+    before = torch.backends.cuda.matmul.allow_tf32
+    with backend.arithmetic(torch.device("cpu"), "mkl", precision):
+        assert torch.backends.cuda.matmul.allow_tf32 == (precision == "tf32")
+    assert torch.backends.cuda.matmul.allow_tf32 == before
 
 
-@needs_cuda
-def test_cuda_repeats_itself_bitwise():
-    runs = [make(seed=seed) for seed in range(3)]
-    first, second = (train(runs, PROTOCOL, "cuda").history for _ in range(2))
-    assert first.equals(second)
+def test_a_precision_that_is_not_there_is_refused_in_one_sentence():
+    with pytest.raises(DeviceError, match=r"^precision=tf32 is for a CUDA GPU, and this trains on cpu"):
+        train([make()], PROTOCOL, "cpu", precision="tf32")
+    with pytest.raises(DeviceError, match="precision=bfloat16 is unknown: choose float32 or tf32"):
+        backend.check_precision("bfloat16", torch.device("cuda"))

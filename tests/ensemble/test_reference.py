@@ -128,11 +128,11 @@ def test_the_vectorised_update_equals_the_fused_one(optimizer, decay):
         with torch.no_grad():
             ensemble = Ensemble(runs, PROTOCOL, torch.float64, torch.device("cpu"))
             generator = torch.Generator().manual_seed(0)
-            for _ in range(20):
+            multipliers = torch.tensor([0.7], dtype=torch.float64)
+            for step in range(20):
                 ensemble.stack.gradients.copy_(torch.randn(ensemble.stack.gradients.shape, generator=generator))
                 if vectorised:
-                    ensemble.optimizer.steps += 1
-                    ensemble.optimizer._vectorised(0.7)
+                    ensemble.optimizer._vectorised(ensemble.optimizer.coefficients(step, multipliers)[0])
                 else:
                     ensemble.optimizer.step(0.7)
         results.append(ensemble.stack.parameters)

@@ -1,19 +1,20 @@
-"""Where and with what arithmetic an ensemble trains: device, threads, and the CPU's float32 matmul library."""
+"""Where and with what arithmetic an ensemble trains: device, threads, precision, kernels."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+import functools
+import platform
+import resource
 from contextlib import contextmanager
-from typing import Literal
+from types import ModuleType
+from typing import Literal, get_args
 
 import torch
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from weightdecay.errors import DeviceError
 
-Matmul = Literal["mkl", "onednn"]
-MAX_ERROR = 1e-6  # relative, against float64: what float32 arithmetic gives; bfloat16 would be near 1e-2
-MIN_GAIN = 1.25  # below that the two libraries tie, and a noisy clock must not decide which one a run gets
+Precision = Literal["float32", "tf32"]  # of a GPU's products of float32 matrices: IEEE, or 10 bits of each mantissa
 
 
 def resolve_device(device: str) -> torch.device:
@@ -25,66 +26,59 @@ def resolve_device(device: str) -> torch.device:
     return torch.device("cuda" if device == "cuda" or (device == "auto" and torch.cuda.is_available()) else "cpu")
 
 
+def check_precision(precision: str, device: torch.device) -> None:
+    """Raises DeviceError when `precision` is not one of ours, or is one that `device` does not have."""
+    if precision not in get_args(Precision):
+        raise DeviceError(f"precision={precision} is unknown: choose {' or '.join(get_args(Precision))}")
+    if precision == "tf32" and device.type != "cuda":
+        raise DeviceError(f"precision=tf32 is for a CUDA GPU, and this trains on {device.type}: use precision=float32")
+
+
+@functools.cache
+def triton_kernels() -> ModuleType | None:
+    """Our kernels for GPUs, or None where they cannot be compiled; torch's operations then do the same."""
+    try:
+        from weightdecay.ensemble import triton_kernels
+    except ImportError:  # torch for CPUs comes without Triton
+        return None
+    return triton_kernels if triton_kernels.works() else None
+
+
+def description(device: torch.device) -> dict[str, str]:
+    """What else decides the last bits of a result: the processor, and whose kernels and matrix products it runs."""
+    if device.type == "cpu":
+        import scipy.linalg.cython_blas  # noqa: F401  the library that Numba takes its products from: now it is loaded
+
+        blas = [library for library in threadpool_info() if library["user_api"] == "blas"]
+        used = next((library for library in blas if "scipy.libs" in library["filepath"]), blas[-1])
+        matmul = " ".join(str(used[key]) for key in ("internal_api", "version", "architecture") if used.get(key))
+        return {"device": platform.processor() or platform.machine(), "kernels": "numba", "matmul": matmul}
+    kernels = "triton" if triton_kernels() else "torch"
+    return {"device": torch.cuda.get_device_name(), "kernels": kernels, "matmul": "cublas"}
+
+
+def peak_memory(device: torch.device) -> float:
+    """MiB: of the GPU's allocator, or the process's resident set."""
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated() / 2**20, 1)
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10, 1)
+
+
 @contextmanager
-def arithmetic(device: torch.device, matmul: Matmul):
-    """One thread, denormals flushed, IEEE float32 everywhere, and the chosen CPU matmul, for the duration.
+def arithmetic(device: torch.device, precision: Precision = "float32"):
+    """One thread, denormals flushed, IEEE float32 but where TF32 is asked for; all as it was afterwards.
 
     One thread a process: two processes of one thread give several times the steps of one process of two.
     """
-    threads, precision = torch.get_num_threads(), torch.backends.mkldnn.matmul.fp32_precision
-    tf32 = torch.backends.cuda.matmul.allow_tf32
+    threads, tf32 = torch.get_num_threads(), torch.backends.cuda.matmul.allow_tf32
     if device.type == "cpu":
         torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    torch.backends.cuda.matmul.allow_tf32 = False
-    _use(matmul)
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     try:
-        with torch.no_grad():
+        with torch.no_grad(), threadpool_limits(1, "blas"):
             yield
     finally:
         torch.set_flush_denormal(False)  # torch's default; it cannot be asked
         torch.set_num_threads(threads)
         torch.backends.cuda.matmul.allow_tf32 = tf32
-        torch.backends.mkldnn.matmul.fp32_precision = precision
-
-
-def choose_matmul() -> Matmul:
-    """The faster of torch's two CPU libraries for float32 products, at this machine's start-up.
-
-    MKL does not use the full vector width of some AMD CPUs, where oneDNN is twice as fast. Asking torch for bfloat16
-    is what routes float32 products to oneDNN; on CPUs with matrix units that may truly round to bfloat16, so oneDNN is
-    taken only when its error against float64 is float32's. Costs about 10 ms.
-    """
-    if not torch.backends.mkldnn.is_available():
-        return "mkl"
-    before = torch.backends.mkldnn.matmul.fp32_precision
-    generator = torch.Generator().manual_seed(0)
-    x, w = (torch.randn(2, 256, 256, generator=generator) for _ in range(2))
-    exact = x.double() @ w.double()
-    try:
-        _use("onednn")
-        error = ((x @ w).double() - exact).norm() / exact.norm()
-        if error > MAX_ERROR:
-            return "mkl"
-        onednn = _fastest(lambda: torch.bmm(x, w))
-        _use("mkl")
-        return "onednn" if _fastest(lambda: torch.bmm(x, w)) > MIN_GAIN * onednn else "mkl"
-    finally:
-        torch.backends.mkldnn.matmul.fp32_precision = before
-
-
-def _use(matmul: Matmul) -> None:
-    torch.backends.mkldnn.matmul.fp32_precision = "bf16" if matmul == "onednn" else "none"
-
-
-def _fastest(call: Callable[[], object], repeats: int = 7) -> float:
-    """Seconds of the fastest of `repeats` calls, one thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    torch.set_num_threads(threads)
-    return min(times)

@@ -12,13 +12,11 @@ other, and both to autograd and `torch.optim`.
 import math
 
 import numpy as np
-from numba import float32, njit
+from numba import float32
 from numba.extending import overload
 
+from weightdecay.ensemble.compiler import compiled
 from weightdecay.ensemble.layers import BATCH_NORM_MOMENTUM
-
-# Sums in vector lanes and fused multiply-add; NaN and infinity stay what they are, as divergence is told by them.
-compiled = njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
 
 # 2ⁿ·eᶠ with n = round(x / ln 2), and eᶠ = 1 + f + f²·(a polynomial): Cephes' expf, whose constants these are.
 LOG2_E, LN2_HIGH, LN2_LOW = np.float32(1.44269504088896341), np.float32(0.693359375), np.float32(-2.12194440e-4)

@@ -20,6 +20,8 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
+from weightdecay.ensemble import backend
+
 BATCH_NORM_MOMENTUM = 0.1  # of the running statistics, as torch.nn.BatchNorm1d's
 
 class Layer:
@@ -152,17 +154,24 @@ class BatchNorm(Layer):
 
     def bind(self, tensors: dict[str, Tensor], gradients: dict[str, Tensor]) -> None:
         self.weight, self.bias = tensors["weight"], tensors["bias"]
-        self.weight_gradient, self.bias_gradient = gradients.get("weight"), gradients.get("bias")
+        unused = torch.empty_like(self.weight)  # takes the gradients where nothing is trained
+        self.weight_gradient, self.bias_gradient = gradients.get("weight", unused), gradients.get("bias", unused)
         self.running_mean, self.running_variance = tensors["running_mean"], tensors["running_variance"]
         self.running_variance.fill_(1)
         self.inverse_std = tensors["inverse_std"]
         self.eps = tensors["eps"].copy_(self.eps_values[:, None])
+        self.fused = backend.triton_kernels() if self.weight.device.type == "cuda" else None
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
         if not training:
             scale = self.weight * (self.running_variance + self.eps).rsqrt()
             shift = self.bias - self.running_mean * scale
             return torch.addcmul(shift[:, None], x, scale[:, None])
+        if self.fused is not None:
+            self.centred = x
+            statistics = self.running_mean, self.running_variance, self.inverse_std
+            arrays = self.weight, self.bias, self.eps, BATCH_NORM_MOMENTUM, *statistics
+            return self.fused.batch_norm_forward(x, *arrays, torch.empty_like(x))
         batch = x.shape[1]
         mean = x.mean(1)
         self.centred = x.sub_(mean[:, None])
@@ -174,10 +183,12 @@ class BatchNorm(Layer):
 
     def backward(self, gradient: Tensor, input_gradient: bool = True) -> Tensor:
         """dx = γ/σ · (dy − mean(dy) − x̂ · mean(dy·x̂)), with x̂ = centred/σ never formed."""
+        if self.fused is not None:
+            arrays = self.weight, self.inverse_std, self.weight_gradient, self.bias_gradient
+            return self.fused.batch_norm_backward(gradient, self.centred, *arrays)
         total, product = gradient.sum(1), (gradient * self.centred).sum(1) * self.inverse_std
-        if self.trained:
-            self.bias_gradient.copy_(total)
-            self.weight_gradient.copy_(product)
+        self.bias_gradient.copy_(total)
+        self.weight_gradient.copy_(product)
         scale = self.weight * self.inverse_std
         share = scale / -gradient.shape[1]
         result = torch.addcmul((share * total)[:, None], gradient, scale[:, None])

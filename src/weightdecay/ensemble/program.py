@@ -1,70 +1,91 @@
-"""Training on a CPU: a network as a table of operations, and the compiled loops that run it.
+"""The CPU's way to train: a network as a table of operations, which one compiled loop runs.
 
-`Program` turns a tree of layers into the table; `advance` trains and `evaluate` measures, one replica after another.
-Nothing of Python is left in a step, one replica's activations are soon overwritten by the next one's and so stay in the
-core's cache, and a replica's numbers cannot depend on which others there are.
-
-All activations stand in one array `[rows, B]` and their gradients in another: an operation knows its operands as rows.
+`HostProgram` turns the tree of layers into the table. Nothing of Python is left in a step; replicas are trained one after
+another, so that their activations, in the same place for all, stay in the core's cache, and no replica's numbers can
+depend on which others there are.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+import weakref
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from weightdecay.ensemble import kernels, losses
-from weightdecay.ensemble.kernels import compiled
+from weightdecay.ensemble import loops, losses
 from weightdecay.ensemble.layers import BatchNorm, Conv1d, Layer, Linear, ReLU, Residual, Sequential
-from weightdecay.ensemble.networks import Stack
-from weightdecay.grid import SATURATED
+from weightdecay.ensemble.schedules import multiplier
 
-LINEAR, CONV1D, BATCH_NORM, RELU, FORK, JOIN = range(6)
-OPERATION = np.dtype(
-    [
-        (name, np.int64)
-        for name in (
-            "kind",
-            *("x", "inputs", "y", "outputs"),  # first row and number of rows of input and output
-            "trained",  # 0: weight and bias are not in the replica's row of parameters, but in that of buffers
-            *("weight", "bias", "biases"),  # offsets in that row, and the number of biases
-            *("mean", "variance", "eps", "inverse_std"),  # BatchNorm: offsets in the row of buffers
-            *("channels", "window", "stride", "padding", "padded"),  # Conv1d, in rows; `padded`: where the input is padded
+if TYPE_CHECKING:
+    from weightdecay.ensemble.training import Ensemble
+
+LOSSES = {
+    losses.sigmoid_squared_error: loops.SIGMOID_SQUARED_ERROR,
+    losses.squared_error: loops.SQUARED_ERROR,
+    losses.cross_entropy: loops.CROSS_ENTROPY,
+}
+HOLD_NORM = {"never": loops.NEVER, "start": loops.FROM_START, "saturation": loops.FROM_SATURATION}
+
+
+class HostProgram:
+    """Advances and evaluates an ensemble whose tensors are on the CPU."""
+
+    def __init__(self, ensemble: Ensemble):
+        self.ensemble, stack, run = weakref.proxy(ensemble), ensemble.stack, ensemble.run
+        inputs, targets = ensemble.data["train"]
+        outputs, batch = targets.shape[2], max(run.batch_size, loops.EVALUATION_ROWS)
+        self.offsets, self.rows, self.operations = stack.offsets, inputs.shape[2], []
+        output, _ = self._add(stack.network, 0, self.rows)
+        self.shape = self.rows, output, output + outputs
+        self.operations = np.array(
+            [tuple(row.get(name, 0) for name in loops.OPERATION.names) for row in self.operations], loops.OPERATION
         )
-    ]
-)
-SETTINGS = np.dtype(  # of one replica; λ is `l2` or `decoupled`, and applies to biases and norms `spared` = 0 or not
-    [
-        (name, np.float64)
-        for name in ("learning_rate", "momentum", "beta1", "beta2", "eps", "l2", "decoupled", "spared")
-    ]
-)
-SGD, ADAM = range(2)
-LOSSES: dict[Callable, int] = {losses.sigmoid_squared_error: 0, losses.squared_error: 1, losses.cross_entropy: 2}
-HOLD_FROM_SATURATION = 2
-HOLD_NORM = {"never": 0, "start": 1, "saturation": HOLD_FROM_SATURATION}
-EVALUATION_ROWS = 512
+        sizes = self.rows * batch, self.rows * run.batch_size, stack.parameters.shape[1], outputs * batch
+        self.arrays = tuple(torch.zeros(size, dtype=stack.parameters.dtype).numpy() for size in sizes)
+        slots = list(ensemble.optimizer.slots.values())
+        self.replicas = tuple(t.numpy() for t in (stack.parameters, stack.buffers, slots[0], slots[-1]))
+        self.sums = tuple(tensor.numpy() for tensor in ensemble.state.values())
+        self.data = {name: (*(t.numpy() for t in pair), ensemble.which.numpy()) for name, pair in ensemble.data.items()}
+        self.epoch = -1
 
-
-class Program:
-    """The operations of a stack's network, and the arrays they work in."""
-
-    def __init__(self, stack: Stack, inputs: int, batch_size: int):
-        self.offsets, self.rows, self.operations = stack.offsets, inputs, []
-        y, outputs = self._add(stack.network, 0, inputs)
-        self.operations = np.array([tuple(row.get(name, 0) for name in OPERATION.names) for row in self.operations], OPERATION)
-        self.output = y, y + outputs
-        self.arrays = tuple(
-            torch.zeros(size, dtype=stack.parameters.dtype).numpy()
-            for size in (
-                self.rows * max(batch_size, EVALUATION_ROWS),
-                self.rows * batch_size,
-                stack.parameters.shape[1],
-                outputs * max(batch_size, EVALUATION_ROWS),
+    def advance(self, steps: int) -> None:
+        """That many steps of every replica."""
+        ensemble = self.ensemble
+        while steps:
+            epoch, within = divmod(ensemble.step, ensemble.epoch_steps)
+            if epoch != self.epoch:
+                self._begin(epoch)
+            count = min(steps, ensemble.epoch_steps - within)
+            loops.advance(
+                *(self.operations, self.shape, LOSSES[ensemble.loss], HOLD_NORM[ensemble.run.hold_norm], self.arrays),
+                *(self.data["train"], self.orders, self.coefficients[within : within + count], ensemble.step),
+                *(ensemble.optimizer.decayed, self.replicas, self.sums),
             )
-        )
+            ensemble.step += count
+            steps -= count
+
+    def evaluate(self, split: str) -> tuple[Tensor, Tensor]:
+        """Loss and accuracy, `[R]`."""
+        loss = LOSSES[self.ensemble.loss]
+        results = loops.evaluate(self.operations, self.shape, loss, self.arrays, self.data[split], self.replicas)
+        return tuple(map(torch.from_numpy, results))
+
+    def seek(self) -> None:
+        """The ensemble was restored to another step: nothing here depends on it."""
+
+    def _begin(self, epoch: int) -> None:
+        """Orders and coefficients of an epoch."""
+        ensemble, run = self.ensemble, self.ensemble.run
+        if run.shuffle or self.epoch < 0:
+            orders = {seed: ensemble.data_order(seed, epoch) for seed in {run.seed for run in ensemble.runs}}
+            self.orders = torch.stack([orders[run.seed] for run in ensemble.runs]).numpy()
+        first = epoch * ensemble.epoch_steps
+        multipliers = [multiplier(run, step) for step in range(first, first + ensemble.epoch_steps)]
+        coefficients = ensemble.optimizer.coefficients(first, torch.tensor(multipliers, dtype=torch.float64))
+        self.coefficients = coefficients.transpose(1, 2).contiguous().numpy()
+        self.epoch = epoch
 
     def _add(self, layer: Layer, x: int, inputs: int) -> tuple[int, int]:
         """Append what `layer` does with `inputs` rows from row `x` on; returns the same of its output."""
@@ -74,23 +95,23 @@ class Program:
                     x, inputs = self._add(child, x, inputs)
                 return x, inputs
             case Residual():
-                fork = self._append(FORK, x=x, inputs=inputs)
+                fork = self._append(loops.FORK, x=x, inputs=inputs)
                 y, outputs = self._add(layer.body, x, inputs)
                 fork |= {"y": y, "outputs": outputs}
-                self._append(JOIN, x=x, inputs=inputs, y=y, outputs=outputs)
+                self._append(loops.JOIN, x=x, inputs=inputs, y=y, outputs=outputs)
                 return y, outputs
             case ReLU():
-                self._append(RELU, x=x, inputs=inputs, y=x, outputs=inputs)
+                self._append(loops.RELU, x=x, inputs=inputs, y=x, outputs=inputs)
                 return x, inputs
             case Linear():
                 y, outputs = self._rows(layer.shapes["weight"][0])
-                self._append(LINEAR, **self._parameters(layer), x=x, inputs=inputs, y=y, outputs=outputs)
+                self._append(loops.LINEAR, **self._parameters(layer), x=x, inputs=inputs, y=y, outputs=outputs)
                 return y, outputs
             case BatchNorm():
                 y, outputs = self._rows(inputs)
                 names = {"mean": "running_mean", "variance": "running_variance", "eps": "eps", "inverse_std": "inverse_std"}
                 places = {name: self.offsets[layer, buffer] for name, buffer in names.items()}
-                self._append(BATCH_NORM, **self._parameters(layer), **places, x=x, inputs=inputs, y=y, outputs=outputs)
+                self._append(loops.BATCH_NORM, **self._parameters(layer), **places, x=x, inputs=inputs, y=y, outputs=outputs)
                 return y, outputs
             case Conv1d():
                 channels, padding = layer.inputs, layer.padding * layer.inputs
@@ -100,7 +121,7 @@ class Program:
                 y, outputs = self._rows(positions * layer.outputs)
                 shape = {"channels": channels, "window": window, "stride": layer.stride * channels}
                 self._append(
-                    CONV1D,
+                    loops.CONV1D,
                     **self._parameters(layer),
                     **shape,
                     **{"padding": padding, "padded": padded, "x": x, "inputs": inputs, "y": y, "outputs": outputs},
@@ -120,197 +141,3 @@ class Program:
         biases = layer.shapes["bias"][0] if "bias" in layer.shapes else 0
         bias = self.offsets[layer, "bias"] if biases else 0
         return {"weight": self.offsets[layer, "weight"], "bias": bias, "biases": biases, "trained": int(layer.trained)}
-
-
-@compiled
-def forward(operations, activations, parameters, buffers, training):
-    """Run the network on the first rows of `activations` `[rows, B]`; `parameters` and `buffers` are one replica's."""
-    for op in operations:
-        x, y = activations[op.x : op.x + op.inputs], activations[op.y : op.y + op.outputs]
-        store = parameters if op.trained else buffers
-        bias = store[op.bias : op.bias + op.biases]
-        if op.kind == LINEAR:
-            weight = store[op.weight : op.weight + op.outputs * op.inputs].reshape(op.outputs, op.inputs)
-            kernels.linear_forward(weight, bias, x, y)
-        elif op.kind == CONV1D:
-            weight = store[op.weight : op.weight + op.biases * op.window].reshape(op.biases, op.window)
-            padded = activations[op.padded : op.padded + op.inputs + 2 * op.padding]
-            padded[: op.padding] = 0
-            padded[op.padding : op.padding + op.inputs] = x
-            padded[op.padding + op.inputs :] = 0
-            kernels.convolution_forward(weight, bias, padded, y, op.stride)
-        elif op.kind == BATCH_NORM:
-            weight = store[op.weight : op.weight + op.inputs]
-            mean = buffers[op.mean : op.mean + op.inputs]
-            variance = buffers[op.variance : op.variance + op.inputs]
-            if training:
-                inverse_std = buffers[op.inverse_std : op.inverse_std + op.inputs]
-                eps = buffers[op.eps]
-                kernels.batch_norm_forward(x, weight, bias, eps, mean, variance, inverse_std, y)
-            else:
-                kernels.batch_norm_evaluation(x, weight, bias, buffers[op.eps], mean, variance, y)
-        elif op.kind == RELU:
-            kernels.relu_forward(y.reshape(-1))
-        elif op.kind == JOIN:
-            y += x
-
-
-@compiled
-def backward(operations, activations, gradients, parameters, buffers, parameter_gradients):
-    """From the output's rows of `gradients` `[rows, B]` to `parameter_gradients` `[P]`."""
-    for index in range(operations.size - 1, -1, -1):
-        op = operations[index]
-        x, gradient = activations[op.x : op.x + op.inputs], gradients[op.y : op.y + op.outputs]
-        input_gradient = gradients[op.x : op.x + op.inputs] if op.x > 0 else gradients[:0]
-        store = parameters if op.trained else buffers
-        bias_gradient = parameter_gradients[op.bias : op.bias + op.biases * op.trained]
-        if op.kind == LINEAR:
-            size = op.outputs * op.inputs
-            if op.trained:
-                weight_gradient = parameter_gradients[op.weight : op.weight + size].reshape(op.outputs, op.inputs)
-                kernels.linear_backward(x, gradient, weight_gradient, bias_gradient)
-            if input_gradient.size:
-                weight = store[op.weight : op.weight + size].reshape(op.outputs, op.inputs)
-                np.dot(weight.T, gradient, input_gradient)
-        elif op.kind == CONV1D:
-            size = op.biases * op.window
-            weight = store[op.weight : op.weight + size].reshape(op.biases, op.window)
-            weight_gradient = parameter_gradients[op.weight : op.weight + size].reshape(op.biases, op.window)
-            padded = activations[op.padded : op.padded + op.inputs + 2 * op.padding]
-            padded_gradient = gradients[op.padded : op.padded + op.inputs + 2 * op.padding]
-            if not input_gradient.size:
-                padded_gradient = gradients[:0]
-            kernels.convolution_backward(
-                weight, padded, gradient, weight_gradient, bias_gradient, padded_gradient, op.stride
-            )
-            if input_gradient.size:
-                input_gradient[:] = padded_gradient[op.padding : op.padding + op.inputs]
-        elif op.kind == BATCH_NORM:
-            weight = store[op.weight : op.weight + op.inputs]
-            weight_gradient = parameter_gradients[op.weight : op.weight + op.biases * op.trained]
-            inverse_std = buffers[op.inverse_std : op.inverse_std + op.inputs]
-            kernels.batch_norm_backward(
-                gradient, x, weight, inverse_std, weight_gradient, bias_gradient, input_gradient
-            )
-        elif op.kind == RELU:
-            kernels.relu_backward(x.reshape(-1), gradient.reshape(-1))
-        elif op.kind == FORK and input_gradient.size:
-            input_gradient += gradient
-
-
-@compiled
-def loss_of(kind, outputs, targets, gradient):
-    """Mean loss of a batch, the number of examples that are right, and the gradient; all `[K, B]`."""
-    if kind == 0:
-        return kernels.sigmoid_squared_error(outputs, targets, gradient)
-    if kind == 1:
-        return kernels.squared_error(outputs, targets, gradient)
-    return kernels.cross_entropy(outputs, targets, gradient)
-
-
-@compiled
-def update(optimizer, settings, multiplier, step, decayed, parameters, gradients, slots):
-    """One step of a replica's optimiser, the `step`-th from 1; `slots` is `[1, P]` for SGD, `[2, P]` for Adam."""
-    rate = settings.learning_rate * multiplier
-    for start, end, share in ((0, decayed, 1.0), (decayed, parameters.size, 1.0 - settings.spared)):
-        w, g, first, second = parameters[start:end], gradients[start:end], slots[0, start:end], slots[-1, start:end]
-        number = parameters.dtype.type
-        l2, kept = number(settings.l2 * share), number(1 - rate * settings.decoupled * share)
-        if optimizer == SGD:
-            kernels.sgd(w, g, first, l2, kept, number(rate), number(settings.momentum))
-            continue
-        beta1, beta2 = settings.beta1, settings.beta2
-        scaled, correction = number(rate / (1 - beta1**step)), number(1 / math.sqrt(1 - beta2**step))
-        rates = (number(beta1), number(1 - beta1), number(beta2), number(1 - beta2))
-        kernels.adam(w, g, first, second, l2, kept, scaled, *rates, correction, number(settings.eps))
-
-
-@compiled
-def gather(rows, order, columns):
-    """Examples `rows[order]`, `[B, I]`, as columns `[I, B]`."""
-    for b in range(order.size):
-        row = rows[order[b]]
-        for i in range(row.size):
-            columns[i, b] = row[i]
-
-
-@compiled
-def hold_norm(mode, parameters, held, accuracy):
-    """Scale the weights `[P]` back to the norm `held`; returns it, taken now if `accuracy` first calls for it."""
-    norm = parameters.dtype.type(0)
-    for i in range(parameters.size):
-        norm += parameters[i] * parameters[i]
-    norm = math.sqrt(norm)
-    if mode == HOLD_FROM_SATURATION and math.isnan(held) and accuracy >= SATURATED:
-        held = norm
-    if not math.isnan(held):
-        parameters *= held / norm
-    return held
-
-
-@compiled
-def advance(operations, output, kinds, arrays, data, orders, settings, multipliers, start, decayed, replicas, sums):
-    """Train every replica for `multipliers.size` steps of one epoch, the first of them the `start`-th of the run from 0.
-
-    `data`: inputs and targets `[U, N, ...]`, and which of the U each replica has; `orders`: `[R, steps, B]`, the epoch's
-    batches; `replicas`: parameters, buffers, slots `[R, ...]`; `sums`: per replica loss, right examples, steps of finite
-    loss, held norm. A replica whose loss is not finite is trained no further.
-    """
-    optimizer, loss_kind, hold = kinds
-    inputs, targets, which = data
-    loss_sum, correct_sum, finite_steps, held = sums
-    steps, batch = orders.shape[1:]
-    rows = arrays[1].size // batch
-    activations = arrays[0][: rows * batch].reshape(rows, batch)
-    gradients = arrays[1].reshape(rows, batch)
-    parameter_gradients = arrays[2]
-    labels = arrays[3][: targets.shape[2] * batch].reshape(targets.shape[2], batch)
-    for r in range(len(which)):
-        parameters, buffers, slots = replicas[0][r], replicas[1][r], replicas[2][r]
-        for index in range(multipliers.size):
-            step = start + index
-            within = step % steps
-            if finite_steps[r] < step:
-                break
-            if within == 0:
-                loss_sum[r] = correct_sum[r] = 0
-            if index == 0 or steps > 1:
-                order = orders[r, within]
-                gather(inputs[which[r]], order, activations[: inputs.shape[2]])
-                gather(targets[which[r]], order, labels)
-            forward(operations, activations, parameters, buffers, True)
-            y, upstream = activations[output[0] : output[1]], gradients[output[0] : output[1]]
-            loss, correct = loss_of(loss_kind, y, labels, upstream)
-            loss_sum[r] += loss
-            correct_sum[r] += correct
-            if not math.isfinite(loss):
-                break
-            finite_steps[r] += 1
-            backward(operations, activations, gradients, parameters, buffers, parameter_gradients)
-            update(optimizer, settings[r], multipliers[index], step + 1, decayed, parameters, parameter_gradients, slots)
-            if hold:
-                accuracy = correct_sum[r] / (steps * batch) if within == steps - 1 else 0.0
-                held[r] = hold_norm(hold, parameters, held[r], accuracy)
-
-
-@compiled
-def evaluate(operations, output, loss_kind, arrays, data, replicas):
-    """Mean loss and accuracy over a split, each `[R]`, with BatchNorm's running statistics."""
-    inputs, targets, which = data
-    examples, outputs = targets.shape[1:]
-    losses, accuracies = np.zeros(len(which), inputs.dtype), np.zeros(len(which), inputs.dtype)
-    gradient = np.empty((outputs, EVALUATION_ROWS), inputs.dtype)
-    rows = arrays[0].size // EVALUATION_ROWS
-    for r in range(len(which)):
-        for first in range(0, examples, EVALUATION_ROWS):
-            order = np.arange(first, min(first + EVALUATION_ROWS, examples))
-            activations = arrays[0][: rows * order.size].reshape(rows, order.size)
-            labels = arrays[3][: outputs * order.size].reshape(outputs, order.size)
-            gather(inputs[which[r]], order, activations[: inputs.shape[2]])
-            gather(targets[which[r]], order, labels)
-            forward(operations, activations, replicas[0][r], replicas[1][r], False)
-            y = activations[output[0] : output[1]]
-            loss, correct = loss_of(loss_kind, y, labels, gradient.reshape(-1)[: labels.size].reshape(labels.shape))
-            losses[r] += loss * order.size
-            accuracies[r] += correct
-    return losses / examples, accuracies / examples

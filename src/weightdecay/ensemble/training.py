@@ -1,17 +1,19 @@
 """Trains a table of runs. Runs of equal `stack_key` are stacked; a protocol says what data, network and loss they have.
 
 Every run's result is a function of its own row: initialisation and data order come from the run's own generators, no
-operation reduces across replicas, and the number of replicas in a stack depends on their shape alone.
+operation reduces across replicas, and on a GPU the number of replicas in a stack depends on their shape alone.
+
+Runs, data, initial weights, order of batches, measurements and checkpoints are the same on every device. The steps
+between two measurements are a CPU's (`program`: compiled loops, one replica after another) or a GPU's (`graph`: torch
+operations on all replicas at once, captured in a CUDA graph).
 """
 
 from __future__ import annotations
 
-import platform
-import resource
 import time
-from collections.abc import Callable, Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +25,19 @@ from torch import Tensor
 from weightdecay.datasets import Splits
 from weightdecay.ensemble import backend
 from weightdecay.ensemble.checkpoint import Checkpoint
+from weightdecay.ensemble.graph import REPLAYED, DeviceProgram
 from weightdecay.ensemble.layers import Layer
 from weightdecay.ensemble.losses import Loss
 from weightdecay.ensemble.networks import Stack
 from weightdecay.ensemble.optimizers import OPTIMIZERS
 from weightdecay.ensemble.progress import Progress
-from weightdecay.ensemble.schedules import log_steps, multiplier
+from weightdecay.ensemble.schedules import log_steps
+from weightdecay.ensemble.stacking import padded, stacks_of
 from weightdecay.errors import ConfigError
-from weightdecay.grid import SATURATED, Run, config_hash
+from weightdecay.grid import Run, config_hash
 
-EVALUATION_ROWS = 512
-CACHE_FLOATS = 49_152  # activations of one layer that stay in a core's cache: sets the replicas stacked on a CPU
-NARROW = 64  # below that width oneDNN gains nothing, and at a few columns its result depends on the stack
 CHECKPOINT_SECONDS = 30.0
+UNINTERRUPTED = 512  # steps of single networks in one call on a CPU: below a second, as Ctrl-C has to wait for its end
 
 
 @dataclass(frozen=True)
@@ -65,22 +67,18 @@ class Ensemble:
         self.stack = Stack(protocol.network(runs), [_generator(run.seed, 0) for run in runs], dtype, device)
         self.optimizer = OPTIMIZERS[self.run.optimizer](self.stack, runs)
         splits = [protocol.splits(run) for run in runs]
-        stacked = {
-            name: tuple(torch.stack([split[name][part] for split in splits]).to(device, dtype) for part in (0, 1))
-            for name in splits[0]
+        unique = list({id(split): split for split in splits}.values())  # runs may share their data
+        self.which = torch.tensor([next(u for u, v in enumerate(unique) if v is split) for split in splits])
+        self.data = {  # inputs and targets, `[U, N, ...]`: replica r has those of index `which[r]`
+            name: tuple(torch.stack([split[name][part] for split in unique]).to(device, dtype) for part in (0, 1))
+            for name in unique[0]
         }
-        inputs, targets = stacked["train"]
-        self.examples = inputs.shape[1]
+        self.examples = self.data["train"][0].shape[1]
         if self.run.batch_size > self.examples:
             raise ConfigError(
                 f"batch_size is {self.run.batch_size}, but there are only {self.examples} training examples."
             )
         self.epoch_steps = self.examples // self.run.batch_size  # the last, incomplete batch is dropped
-        self.train_rows = inputs.flatten(0, 1), targets.flatten(0, 1)
-        self.evaluation = {
-            name: [tuple(part.contiguous() for part in rows) for rows in zip(*(_rows(t) for t in pair), strict=True)]
-            for name, pair in stacked.items()
-        }
         self.log_steps = log_steps(self.run)
         self.step = 0
         zeros = torch.zeros(len(runs), dtype=dtype, device=device)
@@ -92,31 +90,23 @@ class Ensemble:
         }
         if self.run.hold_norm == "start":
             self.state["held_norm"] = self.stack.norms()[0]
+        if device.type == "cpu":
+            from weightdecay.ensemble.program import HostProgram  # Numba: of no use to a GPU
 
-    def advance(self) -> None:
-        """One training step of every replica."""
-        epoch, within = divmod(self.step, self.epoch_steps)
-        if within == 0:
-            self._begin_epoch(epoch)
-        inputs, targets = self.batches
-        outputs = self.stack.network.forward(inputs[within], training=True)
-        loss, correct, gradient = self.loss(outputs, targets[within])
-        self.stack.network.backward(gradient, input_gradient=False)
-        self.optimizer.step(multiplier(self.run, self.step))
-        self.step += 1
-        state = self.state
-        state["loss_sum"] += loss
-        state["correct_sum"] += correct.sum(1)
-        state["finite_steps"] += loss.isfinite() & (state["finite_steps"] == self.step - 1)
-        if self.run.hold_norm != "never":
-            self._hold_norm()
+            self.program = HostProgram(self)
+        else:
+            self.program = DeviceProgram(self)
+
+    def advance(self, steps: int = 1) -> None:
+        """Training steps of every replica; on a GPU they are launched, not waited for."""
+        self.program.advance(steps)
 
     def measure(self, full: bool) -> dict[str, Tensor]:
         """Metrics now, each `[R]`; NaN for a run that has diverged. Not `full`: the training split is left out."""
         metrics = {}
-        for name, batches in self.evaluation.items():
+        for name in self.data:
             if full or name != "train":
-                metrics[f"{name}_loss"], metrics[f"{name}_accuracy"] = self._evaluate(batches)
+                metrics[f"{name}_loss"], metrics[f"{name}_accuracy"] = self.program.evaluate(name)
         if self.step > 0:
             steps = (self.step - 1) % self.epoch_steps + 1
             metrics["train_loss_batch"] = self.state["loss_sum"] / steps
@@ -131,59 +121,24 @@ class Ensemble:
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor that training changes, by name."""
-        named = {f"stack.{name}": tensor for name, tensor in self.stack.state().items()}
+        named = {"parameters": self.stack.parameters, "buffers": self.stack.buffers}
         named |= {f"optimizer.{name}": tensor for name, tensor in self.optimizer.slots.items()}
         return named | self.state
 
     def restore(self, step: int, tensors: dict[str, Tensor]) -> None:
         """Go on exactly where `tensors()` were taken, after `step` steps."""
-        self.step = self.optimizer.steps = step
+        self.step = step
         for name, tensor in self.tensors().items():
             tensor.copy_(tensors[name])
-        epoch, within = divmod(step, self.epoch_steps)
-        if within:
-            self._gather_epoch(epoch)
+        self.program.seek()
 
-    def _begin_epoch(self, epoch: int) -> None:
-        self._gather_epoch(epoch)
-        self.state["loss_sum"].zero_()
-        self.state["correct_sum"].zero_()
-
-    def _gather_epoch(self, epoch: int) -> None:
-        """`batches`: inputs and targets of every step of the epoch, `[R, B, ...]` each.
-
-        Their order is a function of seed and epoch alone, so that a checkpoint need not hold it.
-        """
-        if not self.run.shuffle and hasattr(self, "batches"):
-            return
-        count = self.epoch_steps * self.run.batch_size
-        orders = []
-        for replica, run in enumerate(self.runs):
-            if run.shuffle:
-                order = torch.randperm(self.examples, generator=_generator(run.seed, 1 + epoch))[:count]
-            else:
-                order = torch.arange(count)
-            orders.append(order.view(self.epoch_steps, -1) + replica * self.examples)
-        rows = torch.cat(orders, dim=1).flatten().to(self.device)
-        shape = (self.epoch_steps, len(self.runs), self.run.batch_size)
-        self.batches = [part[rows].view(*shape, *part.shape[1:]).unbind() for part in self.train_rows]
-
-    def _hold_norm(self) -> None:
-        held = self.state["held_norm"]
-        norm = torch.linalg.vector_norm(self.stack.parameters, dim=1)
-        if self.run.hold_norm == "saturation" and self.step % self.epoch_steps == 0:
-            accuracy = self.state["correct_sum"] / (self.epoch_steps * self.run.batch_size)
-            held.copy_(torch.where(held.isnan() & (accuracy >= SATURATED), norm, held))
-        self.stack.parameters.mul_(torch.where(held.isnan(), 1.0, held / norm)[:, None])
-
-    def _evaluate(self, batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-        loss_sum, correct_sum, count = 0.0, 0.0, 0
-        for inputs, targets in batches:
-            loss, correct, _ = self.loss(self.stack.network.forward(inputs, training=False), targets)
-            loss_sum = loss_sum + loss * inputs.shape[1]
-            correct_sum = correct_sum + correct.sum(1)
-            count += inputs.shape[1]
-        return loss_sum / count, correct_sum / count
+    def data_order(self, seed: int, epoch: int) -> Tensor:
+        """The examples that every batch of an epoch has, `[epoch_steps, B]`, on the CPU."""
+        if self.run.shuffle:
+            order = torch.randperm(self.examples, generator=_generator(seed, 1 + epoch))
+        else:
+            order = torch.arange(self.examples)
+        return order[: self.epoch_steps * self.run.batch_size].view(self.epoch_steps, -1)
 
 
 def train(
@@ -193,15 +148,20 @@ def train(
     checkpoint: Path | None = None,
     dtype: torch.dtype = torch.float32,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    precision: backend.Precision = "float32",
 ) -> TrainingResult:
     """Train every run of a table and measure it by its logging schedule.
 
     `checkpoint`: a file to resume from and to save to every `checkpoint_seconds`; an interrupted training that is
-    resumed gives bit for bit what an undisturbed one gives. Raises DeviceError when `device` is not there.
+    resumed gives bit for bit what an undisturbed one gives. Raises DeviceError when `device` is not there, or has no
+    such `precision`.
     """
     where, began = backend.resolve_device(device), time.monotonic()
-    store = Checkpoint(checkpoint, f"{config_hash(list(runs))} {where} {dtype} {torch.__version__}")
-    state = store.load() or {"matmul": backend.choose_matmul(), "stacks": [], "current": None, "seconds": 0.0}
+    backend.check_precision(precision, where)
+    about = backend.description(where)
+    key = f"{config_hash(list(runs))} {where} {about} {dtype} {precision} {torch.__version__}"
+    store = Checkpoint(checkpoint, key)
+    state = store.load() or {"stacks": [], "current": None, "seconds": 0.0}
     stacks = stacks_of(runs, where)
     total = sum(run.steps for run in runs)
     finished = sum(run.steps for stack in stacks[: len(state["stacks"])] for run in stack)
@@ -212,54 +172,40 @@ def train(
         store.save(state | {"seconds": state["seconds"] + time.monotonic() - began})
 
     for stack in stacks[len(state["stacks"]) :]:
-        matmul = state["matmul"] if stack[0].width >= NARROW else "mkl"
-        with backend.arithmetic(where, matmul):
-            ensemble = Ensemble(stack, protocol, dtype, where)
-            history = _train_stack(ensemble, state["current"], save, checkpoint_seconds, progress)
-        state["stacks"].append({"history": history, "diverged_at": ensemble.diverged_at()})
+        with backend.arithmetic(where, precision):
+            ensemble = Ensemble(padded(stack, where), protocol, dtype, where)
+            history = _train_stack(ensemble, len(stack), state["current"], save, checkpoint_seconds, progress)
+        state["stacks"].append({"history": history, "diverged_at": ensemble.diverged_at()[: len(stack)]})
         save(None)
     progress.close()
     metadata = {
         "torch": torch.__version__,
         "cuda": torch.version.cuda,
-        "device": torch.cuda.get_device_name() if where.type == "cuda" else platform.processor() or platform.machine(),
-        "matmul": state["matmul"] if where.type == "cpu" else "cublas",
-        "precision": str(dtype).removeprefix("torch."),
+        **about,
+        "precision": precision if dtype == torch.float32 else str(dtype).removeprefix("torch."),
         "wall_seconds": round(state["seconds"] + time.monotonic() - began, 2),
-        "peak_memory_mib": _peak_memory(where),
+        "peak_memory_mib": backend.peak_memory(where),
     }
     return _tables(stacks, state["stacks"], metadata)
 
 
-def stacks_of(runs: Sequence[Run], device: torch.device) -> list[list[Run]]:
-    """The table cut into stacks, the same for every order of its rows, as a checkpoint counts on it.
-
-    On a CPU as many replicas as keep a layer's activations in a core's cache.
-    """
-    stacks = []
-    for _, group in groupby(sorted(runs, key=lambda run: (str(run.stack_key()), run.id)), key=Run.stack_key):
-        members = list(group)
-        limit = max(1, min(64, CACHE_FLOATS // (members[0].batch_size * members[0].width)))
-        count = 1 if device.type == "cuda" else -(-len(members) // limit)
-        ends = [index * len(members) // count for index in range(count + 1)]
-        stacks += [members[start:end] for start, end in pairwise(ends)]
-    return stacks
-
-
 def _train_stack(
     ensemble: Ensemble,
+    count: int,
     resumed: dict[str, Any] | None,
     save: Callable[[dict[str, Any]], None],
     checkpoint_seconds: float,
     progress: Progress,
 ) -> list[dict[str, Any]]:
-    """Train a stack to its end; returns its history as `[{"step": s, metric: [R values]}]`."""
+    """Train a stack to its end; returns the history of its first `count` runs as `[{"step": s, metric: [values]}]`."""
+    stops = list(ensemble.log_steps)
+    at_once = REPLAYED if ensemble.device.type == "cuda" else max(1, UNINTERRUPTED // len(ensemble.runs))
     history: list[dict[str, Any]] = []
 
     def record() -> None:
         if ensemble.step in ensemble.log_steps:
             metrics = ensemble.measure(full=ensemble.log_steps[ensemble.step])
-            values = torch.stack(list(metrics.values())).tolist()  # one copy from the device
+            values = torch.stack(list(metrics.values()))[:, :count].tolist()  # one copy from the device
             history.append({"step": ensemble.step, **dict(zip(metrics, values, strict=True))})
 
     if resumed is None:
@@ -267,12 +213,13 @@ def _train_stack(
     else:
         ensemble.restore(resumed["step"], resumed["tensors"])
         history = resumed["history"]
-        progress.advance(ensemble.step * len(ensemble.runs))
+        progress.advance(ensemble.step * count)
     saved = time.monotonic()
     while ensemble.step < ensemble.run.steps:
-        ensemble.advance()
+        steps = min(at_once, stops[bisect_right(stops, ensemble.step)] - ensemble.step)
+        ensemble.advance(steps)
         record()
-        progress.advance(len(ensemble.runs))
+        progress.advance(steps * count)
         if time.monotonic() - saved > checkpoint_seconds:
             save({"step": ensemble.step, "tensors": ensemble.tensors(), "history": history})
             saved = time.monotonic()
@@ -282,21 +229,19 @@ def _train_stack(
 def _tables(stacks: list[list[Run]], done: list[dict[str, Any]], metadata: dict[str, Any]) -> TrainingResult:
     rows, parts = [], []
     for stack, result in zip(stacks, done, strict=True):
-        ids, last = [run.id for run in stack], {}
-        for entry in result["history"]:
-            metrics = {name: values for name, values in entry.items() if name != "step"}
-            last |= metrics
-            for name, values in metrics.items():
-                parts.append(pd.DataFrame({"run": ids, "step": entry["step"], "metric": name, "value": values}))
+        measured = [
+            (entry["step"], *item) for entry in result["history"] for item in entry.items() if item[0] != "step"
+        ]
+        steps, names, values = zip(*measured, strict=True)
+        columns = {"step": np.repeat(steps, len(stack)), "metric": np.repeat(names, len(stack))}
+        runs_of_rows = [run.id for run in stack] * len(measured)
+        parts.append(pd.DataFrame({"run": runs_of_rows, **columns, "value": np.concatenate(values)}))
+        last = dict(zip(names, values, strict=True))
         for replica, (run, diverged_at) in enumerate(zip(stack, result["diverged_at"], strict=True)):
             final = {name: values[replica] for name, values in last.items()}
             rows.append({"run": run.id, **run.model_dump(), **final, "diverged_at": diverged_at})
     runs = pd.DataFrame(rows).astype({"diverged_at": "Int64"})
     return TrainingResult(runs, pd.concat(parts, ignore_index=True), metadata)
-
-
-def _rows(tensor: Tensor) -> tuple[Tensor, ...]:
-    return tensor.split(EVALUATION_ROWS, dim=1)
 
 
 def _generator(seed: int, stream: int) -> torch.Generator:
@@ -305,10 +250,3 @@ def _generator(seed: int, stream: int) -> torch.Generator:
     Hashed to 32 bits, of which torch's CPU generator uses no more: seeds that differ above them would all be one.
     """
     return torch.Generator().manual_seed(int(np.random.SeedSequence([seed, stream]).generate_state(1)[0]))
-
-
-def _peak_memory(device: torch.device) -> float:
-    """MiB: of the GPU's allocator, or the process's resident set."""
-    if device.type == "cuda":
-        return round(torch.cuda.max_memory_allocated() / 2**20, 1)
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10, 1)

@@ -1,0 +1,162 @@
+"""The training step as a program of the device alone: what varies by step is read from the device's memory there.
+
+A step of a GPU takes microseconds to milliseconds, and launching its hundred kernels from Python takes as long. So the
+whole step, optimiser included, is captured in a CUDA graph once and replayed. A capture freezes every number that
+Python hands over; therefore the step counter is on the device, and from it the step finds its batch and its
+coefficients in tables that are filled every few epochs, without waiting for the steps before.
+
+The program is the same on CPU tensors, only that nothing is captured: the tests hold it to the CPU's own loop.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from weightdecay.ensemble.schedules import multiplier
+from weightdecay.grid import SATURATED
+
+if TYPE_CHECKING:
+    from weightdecay.ensemble.training import Ensemble
+
+EVALUATION_ROWS = 512
+TABLE_STEPS = 256  # at least, where an order of so many steps is not too large; then up to a whole epoch
+TABLE_ROWS = 2**26  # of the order, all replicas': 256 MiB
+REPLAYED = 16  # steps a replay: launching a graph takes about as long as a few kernels
+
+
+class DeviceProgram:
+    """Advances an ensemble whose tensors are on one device; the CPU only fills tables and launches."""
+
+    def __init__(self, ensemble: Ensemble):
+        self.ensemble = weakref.proxy(ensemble)  # no cycle: a stack's memory is free as soon as it is trained
+        self.captures = ensemble.device.type == "cuda"
+        self.graphs: dict[int, torch.cuda.CUDAGraph] = {}  # by number of steps, the largest first
+        self.position = torch.zeros(1, dtype=torch.int64, device=ensemble.device)  # steps done
+        batch_rows = len(ensemble.runs) * ensemble.run.batch_size
+        epoch = ensemble.epoch_steps
+        self.epochs = max(1, min(-(-TABLE_STEPS // epoch), TABLE_ROWS // (epoch * batch_rows)))
+        self.steps, self.filled = self.epochs * epoch, 0  # a table's steps, and which table is there
+        self.seeds = sorted({run.seed for run in ensemble.runs})
+        # int32 on the CPU already: half the bytes to upload
+        self.first_rows = self._upload(ensemble.which.int() * ensemble.examples)
+        self.seed_of = self._upload(torch.tensor([self.seeds.index(run.seed) for run in ensemble.runs]))
+        self.coefficients = self._coefficients(0)  # [steps, C, R]
+        self.order = self._order(0)  # [steps, R · B]: rows of `train_rows`; one epoch of them where none is shuffled
+
+    def advance(self, steps: int) -> None:
+        """That many steps of every replica."""
+        while steps:
+            table, within = divmod(self.ensemble.step, self.steps)
+            if table != self.filled:
+                self.coefficients.copy_(self._coefficients(table))
+                if self.ensemble.run.shuffle:
+                    self.order.copy_(self._order(table))
+                self.filled = table
+            count = min(steps, self.steps - within)
+            self._launch(count)
+            self.ensemble.step += count
+            steps -= count
+
+    def evaluate(self, split: str) -> tuple[Tensor, Tensor]:
+        """Mean loss and accuracy over a split, each `[R]`, with BatchNorm's running statistics."""
+        ensemble, loss_sum, correct_sum = self.ensemble, 0.0, 0.0
+        which, pair = ensemble.which.to(ensemble.device), ensemble.data[split]
+        for inputs, targets in zip(*(part.split(EVALUATION_ROWS, dim=1) for part in pair), strict=True):
+            outputs = ensemble.stack.network.forward(inputs[which], training=False)
+            loss, correct, _ = ensemble.loss(outputs, targets[which])
+            loss_sum = loss_sum + loss * inputs.shape[1]
+            correct_sum = correct_sum + correct.sum(1)
+        return loss_sum / pair[0].shape[1], correct_sum / pair[0].shape[1]
+
+    def seek(self) -> None:
+        """The ensemble was restored to another step."""
+        self.position.fill_(self.ensemble.step)
+
+    def _launch(self, steps: int) -> None:
+        if not self.captures:
+            for _ in range(steps):
+                self._step()
+            return
+        if not self.graphs:
+            self._capture()
+        for size, graph in self.graphs.items():
+            replays, steps = divmod(steps, size)
+            for _ in range(replays):
+                graph.replay()
+
+    def _step(self) -> None:
+        """One step, of which nothing is decided by the CPU."""
+        ensemble = self.ensemble
+        row, within = self.position % self.steps, self.position % ensemble.epoch_steps
+        starts, ends = within == 0, within == ensemble.epoch_steps - 1
+        rows = self.order.index_select(0, row if ensemble.run.shuffle else within).squeeze(0)
+        coefficients = self.coefficients.index_select(0, row).squeeze(0)
+        shape = len(ensemble.runs), ensemble.run.batch_size
+        inputs, targets = (
+            part.flatten(0, 1).index_select(0, rows).view(*shape, *part.shape[2:]) for part in ensemble.data["train"]
+        )
+        outputs = ensemble.stack.network.forward(inputs, training=True)
+        loss, correct, gradient = ensemble.loss(outputs, targets)
+        ensemble.stack.network.backward(gradient, input_gradient=False)
+        ensemble.optimizer.update(coefficients)
+        state = ensemble.state
+        state["loss_sum"].masked_fill_(starts, 0.0).add_(loss)
+        state["correct_sum"].masked_fill_(starts, 0.0).add_(correct.sum(1))
+        state["finite_steps"] += loss.isfinite() & (state["finite_steps"] == self.position)
+        if ensemble.run.hold_norm != "never":
+            self._hold_norm(ends)
+        self.position += 1
+
+    def _hold_norm(self, ends: Tensor) -> None:
+        """Scale the weights back to the norm held; `ends`: whether this step ends an epoch."""
+        ensemble, held = self.ensemble, self.ensemble.state["held_norm"]
+        norm = torch.linalg.vector_norm(ensemble.stack.parameters, dim=1)
+        if ensemble.run.hold_norm == "saturation":
+            accuracy = ensemble.state["correct_sum"] / (ensemble.epoch_steps * ensemble.run.batch_size)
+            held.copy_(torch.where(held.isnan() & (accuracy >= SATURATED) & ends, norm, held))
+        ensemble.stack.parameters.mul_((held / norm).masked_fill_(held.isnan(), 1.0)[:, None])
+
+    def _capture(self) -> None:
+        """Capture graphs of `REPLAYED` steps and of one; what is trained stays as it is.
+
+        Capturing runs nothing, but first everything must have run once: libraries are loaded, kernels compiled.
+        """
+        kept = [(tensor, tensor.clone()) for tensor in (*self.ensemble.tensors().values(), self.position)]
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(2):
+                self._step()
+        torch.cuda.current_stream().wait_stream(stream)
+        for tensor, value in kept:
+            tensor.copy_(value)
+        pool = torch.cuda.graph_pool_handle()
+        for steps in (REPLAYED, 1):
+            self.graphs[steps] = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self.graphs[steps], pool=pool):
+                for _ in range(steps):
+                    self._step()
+
+    def _coefficients(self, table: int) -> Tensor:
+        """What the optimiser takes at every step of a table, `[steps, C, R]`."""
+        first = table * self.steps
+        multipliers = [multiplier(self.ensemble.run, step) for step in range(first, first + self.steps)]
+        return self.ensemble.optimizer.coefficients(first, self._upload(torch.tensor(multipliers, dtype=torch.float64)))
+
+    def _order(self, table: int) -> Tensor:
+        """Which rows the batches of a table are made of, `[steps, R · B]`; drawn once for runs of equal seed."""
+        ensemble = self.ensemble
+        epochs = range(table * self.epochs, (table + 1) * self.epochs) if ensemble.run.shuffle else [0]
+        orders = [[ensemble.data_order(seed, epoch) for seed in self.seeds] for epoch in epochs]
+        orders = self._upload(torch.cat([torch.stack(order, 1) for order in orders]).int())  # [steps, seeds, B]
+        return (orders.index_select(1, self.seed_of) + self.first_rows[:, None]).flatten(1)
+
+    def _upload(self, tensor: Tensor) -> Tensor:
+        """To the device, by way of pinned memory: the CPU does not wait for the steps that were launched before."""
+        if self.ensemble.device.type != "cuda":
+            return tensor
+        return tensor.pin_memory().to(self.ensemble.device, non_blocking=True)

@@ -1,0 +1,222 @@
+"""The compiled loops of the CPU: a table of operations run forward and backward, training steps, evaluation.
+
+All activations of a replica stand in one array `[rows, B]` and their gradients in another: an operation knows its
+operands as rows of it, and its parameters as places in the replica's flat row.
+"""
+
+import math
+
+import numpy as np
+
+from weightdecay.ensemble import kernels
+from weightdecay.ensemble.compiler import compiled
+from weightdecay.grid import SATURATED
+
+LINEAR, CONV1D, BATCH_NORM, RELU, FORK, JOIN = range(6)
+OPERATION = np.dtype(
+    [
+        (name, np.int64)
+        for name in (
+            "kind",
+            *("x", "inputs", "y", "outputs"),  # first row and number of rows of input and output
+            "trained",  # 0: weight and bias are not in the replica's row of parameters, but in that of buffers
+            *("weight", "bias", "biases"),  # offsets in that row, and the number of biases
+            *("mean", "variance", "eps", "inverse_std"),  # BatchNorm: offsets in the row of buffers
+            *("channels", "window", "stride", "padding", "padded"),  # Conv1d, in rows; `padded`: where the input is padded
+        )
+    ]
+)
+SIGMOID_SQUARED_ERROR, SQUARED_ERROR, CROSS_ENTROPY = range(3)
+SGD_COEFFICIENTS = 4  # as many as `optimizers.SGD` has; more are Adam's
+NEVER, FROM_START, FROM_SATURATION = range(3)  # from when on the weights' norm is held
+EVALUATION_ROWS = 512
+
+
+@compiled
+def forward(operations, activations, parameters, buffers, training):
+    """Run the network on the first rows of `activations` `[rows, B]`; `parameters` and `buffers` are one replica's."""
+    for op in operations:
+        x, y = activations[op.x : op.x + op.inputs], activations[op.y : op.y + op.outputs]
+        store = parameters if op.trained else buffers
+        bias = store[op.bias : op.bias + op.biases]
+        if op.kind == LINEAR:
+            weight = store[op.weight : op.weight + op.outputs * op.inputs].reshape(op.outputs, op.inputs)
+            kernels.linear_forward(weight, bias, x, y)
+        elif op.kind == CONV1D:
+            weight = store[op.weight : op.weight + op.biases * op.window].reshape(op.biases, op.window)
+            padded = activations[op.padded : op.padded + op.inputs + 2 * op.padding]
+            padded[: op.padding] = 0
+            padded[op.padding : op.padding + op.inputs] = x
+            padded[op.padding + op.inputs :] = 0
+            kernels.convolution_forward(weight, bias, padded, y, op.stride)
+        elif op.kind == BATCH_NORM:
+            weight = store[op.weight : op.weight + op.inputs]
+            mean = buffers[op.mean : op.mean + op.inputs]
+            variance = buffers[op.variance : op.variance + op.inputs]
+            if training:
+                inverse_std = buffers[op.inverse_std : op.inverse_std + op.inputs]
+                eps = buffers[op.eps]
+                kernels.batch_norm_forward(x, weight, bias, eps, mean, variance, inverse_std, y)
+            else:
+                kernels.batch_norm_evaluation(x, weight, bias, buffers[op.eps], mean, variance, y)
+        elif op.kind == RELU:
+            kernels.relu_forward(y.reshape(-1))
+        elif op.kind == JOIN:
+            y += x
+
+
+@compiled
+def backward(operations, activations, gradients, parameters, buffers, parameter_gradients):
+    """From the output's rows of `gradients` `[rows, B]` to `parameter_gradients` `[P]`."""
+    for index in range(operations.size - 1, -1, -1):
+        op = operations[index]
+        x, gradient = activations[op.x : op.x + op.inputs], gradients[op.y : op.y + op.outputs]
+        input_gradient = gradients[op.x : op.x + op.inputs] if op.x > 0 else gradients[:0]
+        store = parameters if op.trained else buffers
+        bias_gradient = parameter_gradients[op.bias : op.bias + op.biases * op.trained]
+        if op.kind == LINEAR:
+            size = op.outputs * op.inputs
+            if op.trained:
+                weight_gradient = parameter_gradients[op.weight : op.weight + size].reshape(op.outputs, op.inputs)
+                kernels.linear_backward(x, gradient, weight_gradient, bias_gradient)
+            if input_gradient.size:
+                weight = store[op.weight : op.weight + size].reshape(op.outputs, op.inputs)
+                np.dot(weight.T, gradient, input_gradient)
+        elif op.kind == CONV1D:
+            size = op.biases * op.window
+            weight = store[op.weight : op.weight + size].reshape(op.biases, op.window)
+            weight_gradient = parameter_gradients[op.weight : op.weight + size].reshape(op.biases, op.window)
+            padded = activations[op.padded : op.padded + op.inputs + 2 * op.padding]
+            padded_gradient = gradients[op.padded : op.padded + op.inputs + 2 * op.padding]
+            if not input_gradient.size:
+                padded_gradient = gradients[:0]
+            kernels.convolution_backward(
+                weight, padded, gradient, weight_gradient, bias_gradient, padded_gradient, op.stride
+            )
+            if input_gradient.size:
+                input_gradient[:] = padded_gradient[op.padding : op.padding + op.inputs]
+        elif op.kind == BATCH_NORM:
+            weight = store[op.weight : op.weight + op.inputs]
+            weight_gradient = parameter_gradients[op.weight : op.weight + op.biases * op.trained]
+            inverse_std = buffers[op.inverse_std : op.inverse_std + op.inputs]
+            kernels.batch_norm_backward(
+                gradient, x, weight, inverse_std, weight_gradient, bias_gradient, input_gradient
+            )
+        elif op.kind == RELU:
+            kernels.relu_backward(x.reshape(-1), gradient.reshape(-1))
+        elif op.kind == FORK and input_gradient.size:
+            input_gradient += gradient
+
+
+@compiled
+def loss_of(kind, outputs, targets, gradient):
+    """Mean loss of a batch, the number of examples that are right, and the gradient; all `[K, B]`."""
+    if kind == SIGMOID_SQUARED_ERROR:
+        return kernels.sigmoid_squared_error(outputs, targets, gradient)
+    if kind == SQUARED_ERROR:
+        return kernels.squared_error(outputs, targets, gradient)
+    return kernels.cross_entropy(outputs, targets, gradient)
+
+
+@compiled
+def update(coefficients, decayed, parameters, gradients, first, second):
+    """One step of a replica's optimiser. `coefficients` `[C]`: see `optimizers`; l2 and kept apply to the first
+    `decayed` weights. `first` and `second` `[P]` are Adam's moments; for SGD both are the momentum.
+    """
+    c = coefficients
+    for start, end in ((0, decayed), (decayed, parameters.size)):
+        w, g, m, v = parameters[start:end], gradients[start:end], first[start:end], second[start:end]
+        l2, kept = (c[0], c[1]) if start == 0 else (c[0] * 0, c.dtype.type(1))
+        if c.size == SGD_COEFFICIENTS:
+            kernels.sgd(w, g, m, l2, kept, c[2], c[3])
+        else:
+            kernels.adam(w, g, m, v, l2, kept, c[2], c[3], c[4], c[5], c[6], c[7], c[8])
+
+
+@compiled
+def gather(rows, order, columns):
+    """Examples `rows[order]`, `[B, I]`, as columns `[I, B]`."""
+    for b in range(order.size):
+        row = rows[order[b]]
+        for i in range(row.size):
+            columns[i, b] = row[i]
+
+
+@compiled
+def hold_norm(mode, parameters, held, accuracy):
+    """Scale the weights `[P]` back to the norm `held`; returns it, taken now if `accuracy` first calls for it."""
+    norm = parameters.dtype.type(0)
+    for i in range(parameters.size):
+        norm += parameters[i] * parameters[i]
+    norm = math.sqrt(norm)
+    if mode == FROM_SATURATION and math.isnan(held) and accuracy >= SATURATED:
+        held = norm
+    if not math.isnan(held):
+        parameters *= held / norm
+    return held
+
+
+@compiled
+def advance(operations, shape, loss_kind, hold, arrays, data, orders, coefficients, start, decayed, replicas, sums):
+    """Train every replica for S steps of one epoch, the first of them the `start`-th of the run, counted from 0.
+
+    `shape`: number of rows, first and last row of the outputs; `arrays`: activations and their gradients, flat, gradients
+    of the parameters `[P]`, labels, flat; `data`: inputs and targets `[U, N, ...]`, and `[R]`, which of the U a replica
+    has; `orders`: `[R, epoch_steps, B]`, the epoch's batches; `coefficients`: `[S, R, C]`; `replicas`: parameters, buffers
+    and the optimiser's two slots, `[R, ...]`; `sums`: loss, right examples, steps of finite loss, held norm, `[R]` each.
+    A replica whose loss is not finite is trained no further.
+    """
+    inputs, targets, which = data
+    loss_sum, correct_sum, finite_steps, held = sums
+    steps, batch = orders.shape[1:]
+    rows, start_row, end_row = shape
+    activations, gradients = arrays[0][: rows * batch].reshape(rows, batch), arrays[1].reshape(rows, batch)
+    labels = arrays[3][: targets.shape[2] * batch].reshape(targets.shape[2], batch)
+    for r in range(which.size):
+        parameters, buffers, first, second = replicas[0][r], replicas[1][r], replicas[2][r], replicas[3][r]
+        for index in range(len(coefficients)):
+            within = (start + index) % steps
+            if finite_steps[r] < start + index:
+                break
+            if within == 0:
+                loss_sum[r] = correct_sum[r] = 0
+            if index == 0 or steps > 1:
+                order = orders[r, within]
+                gather(inputs[which[r]], order, activations[: inputs.shape[2]])
+                gather(targets[which[r]], order, labels)
+            forward(operations, activations, parameters, buffers, True)
+            y, upstream = activations[start_row:end_row], gradients[start_row:end_row]
+            loss, correct = loss_of(loss_kind, y, labels, upstream)
+            loss_sum[r] += loss
+            correct_sum[r] += correct
+            if not math.isfinite(loss):
+                break
+            finite_steps[r] += 1
+            backward(operations, activations, gradients, parameters, buffers, arrays[2])
+            update(coefficients[index, r], decayed, parameters, arrays[2], first, second)
+            if hold != NEVER:
+                accuracy = correct_sum[r] / (steps * batch) if within == steps - 1 else correct_sum[r] * 0
+                held[r] = hold_norm(hold, parameters, held[r], accuracy)
+
+
+@compiled
+def evaluate(operations, shape, loss_kind, arrays, data, replicas):
+    """Mean loss and accuracy over a split, each `[R]`, with BatchNorm's running statistics; arguments as `advance`'s."""
+    inputs, targets, which = data
+    examples, outputs = targets.shape[1:]
+    losses, accuracies = np.zeros(which.size, inputs.dtype), np.zeros(which.size, inputs.dtype)
+    gradient = np.empty(outputs * EVALUATION_ROWS, inputs.dtype)
+    rows, start_row, end_row = shape
+    for r in range(which.size):
+        for start in range(0, examples, EVALUATION_ROWS):
+            order = np.arange(start, min(start + EVALUATION_ROWS, examples))
+            activations = arrays[0][: rows * order.size].reshape(rows, order.size)
+            labels = arrays[3][: outputs * order.size].reshape(outputs, order.size)
+            gather(inputs[which[r]], order, activations[: inputs.shape[2]])
+            gather(targets[which[r]], order, labels)
+            forward(operations, activations, replicas[0][r], replicas[1][r], False)
+            unused = gradient[: labels.size].reshape(labels.shape)
+            loss, correct = loss_of(loss_kind, activations[start_row:end_row], labels, unused)
+            losses[r] += loss * order.size
+            accuracies[r] += correct
+    return losses / examples, accuracies / examples / examples, accuracies / examples

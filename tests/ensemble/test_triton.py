@@ -1,0 +1,73 @@
+"""Triton's kernels equal torch's operations: on a GPU where there is one, else interpreted on the CPU."""
+
+import pytest
+import torch
+
+pytest.importorskip("triton")
+
+from tests.ensemble.runs import PROTOCOL, make
+from tests.ensemble.test_reference import DECAYS, OPTIMIZERS, relative_error
+from weightdecay.ensemble import triton_kernels
+from weightdecay.ensemble.layers import BatchNorm
+from weightdecay.ensemble.training import Ensemble
+
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+TOLERANCES = [(torch.float64, 1e-13), (torch.float32, 2e-6)]
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("decay", DECAYS)
+@pytest.mark.parametrize(("dtype", "tolerance"), TOLERANCES)
+def test_an_optimiser_s_kernel_equals_its_operations(optimizer, decay, dtype, tolerance):
+    """Three replicas that differ in every per-replica setting; rows that end within a block."""
+    settings = OPTIMIZERS[optimizer] | DECAYS[decay] | {"width": 24, "blocks": 1}
+    runs = [make(**settings | {"learning_rate": rate}) for rate in (1e-3, 3e-2)]
+    runs.append(make(**settings | {"decay": "none", "weight_decay": 0.0, "learning_rate": 0.1}))
+    results = []
+    for kernel in (True, False):
+        with torch.no_grad():
+            ensemble = Ensemble(runs, PROTOCOL, dtype, DEVICE)
+            stack, optimiser = ensemble.stack, ensemble.optimizer
+            assert stack.parameters.shape[1] % triton_kernels.BLOCK and stack.parameters.shape[1] > triton_kernels.BLOCK
+            multipliers = torch.linspace(1, 0.5, 5, dtype=torch.float64, device=DEVICE)
+            generator = torch.Generator().manual_seed(0)
+            for coefficients in optimiser.coefficients(3, multipliers):
+                stack.gradients.copy_(torch.randn(stack.gradients.shape, generator=generator))
+                if kernel:
+                    arrays = stack.parameters, stack.gradients, *optimiser.slots.values()
+                    optimiser._kernel(triton_kernels)(*arrays, coefficients, optimiser.decayed)
+                else:
+                    optimiser._vectorised(coefficients)
+        results.append([stack.parameters, *optimiser.slots.values()])
+    for ours, theirs in zip(*results, strict=True):
+        assert relative_error(ours, theirs) <= tolerance
+
+
+@pytest.mark.parametrize(("batch", "features"), [(64, 64), (50, 40), (130, 7), (200, 33)])
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize(("dtype", "tolerance"), TOLERANCES)
+def test_batch_norm_s_kernels_equal_its_operations(batch, features, affine, dtype, tolerance):
+    """Rows and columns that fill their blocks and that do not; parameters that lie apart, as in a stack."""
+    replicas, results = 3, []
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator, dtype=torch.float64).to(DEVICE, dtype)
+
+    x, gradient = draw(replicas, batch, features) * 2 + 5, draw(replicas, batch, features)
+    flat = draw(replicas, 2 * features + 10)
+    for fused in (triton_kernels, None):
+        layer = BatchNorm(features, torch.tensor([1e-5, 1e-2, 1.0], device=DEVICE), affine)
+        buffers = flat.clone(), torch.full_like(flat, torch.nan)
+        views = [{"weight": part[:, :features], "bias": part[:, features : 2 * features]} for part in buffers]
+        layer.bind(*views)
+        layer.fused = fused
+        centred = x.clone()
+        y = layer._forward(centred)
+        layer.centred = centred
+        kept = centred.clone()
+        dx = layer._backward(gradient)
+        results.append([y, kept, dx, *views[1].values(), *layer.buffers().values(), layer.inverse_std])
+        assert buffers[1][:, 2 * features :].isnan().all()
+    for ours, theirs in zip(*results, strict=True):
+        assert relative_error(ours, theirs) <= tolerance
