@@ -44,12 +44,13 @@ import time
 from types import SimpleNamespace
 import pandas as pd
 
-def train(runs, protocol, device, checkpoint):
+def train(runs, protocol, device, checkpoint, precision):
     started = time.time()
     time.sleep(0.3 if device == "cuda" else 0)
     rows = [{**run.model_dump(), "run": run.id, "train_loss": 1.0} for run in runs]
     history = pd.DataFrame([(run.id, 0, "train_loss", 1.0) for run in runs], columns=["run", "step", "metric", "value"])
     metadata = {"device": device, "started": started, "finished": time.time(), "resumed": checkpoint.exists()}
+    metadata["precision"] = precision
     return SimpleNamespace(runs=pd.DataFrame(rows), history=history, metadata=metadata)
 """
 CLAIMS = """
@@ -336,6 +337,9 @@ def test_an_experiment_can_be_trained_and_judged_without_snakemake(checkout):
     assert lacking.stderr.startswith("error: results/smoke/first/shards/1of2.parquet is missing")
     trained = checkout.run("weightdecay", "train", "first", "--scale", "smoke")
     assert trained.stdout == "results/smoke/first/shards/2of2.parquet is finished already.\n"
+    for precision in ("tf32", "float32"):  # each is another result
+        arguments = ("--scale", "smoke", "--shard", "2/2", "--precision", precision)
+        assert checkout.run("weightdecay", "train", "first", *arguments).stdout == ""
     checkout.run("weightdecay", "train", "second", "--scale", "smoke")
     checkout.path("paper/numbers.tex").unlink()
     judged = checkout.run("weightdecay", "claims", "first", "second", "--scale", "smoke")
