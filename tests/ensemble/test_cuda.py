@@ -46,7 +46,7 @@ def ensemble(runs: list, device: torch.device = CUDA, dtype: torch.dtype = torch
 
 def trained(runs: list, device: torch.device = CUDA, captures: bool = True, dtype: torch.dtype = torch.float32):
     """Every tensor of the ensemble after its steps."""
-    with backend.arithmetic(device, "mkl"):
+    with backend.arithmetic(device):
         made = ensemble(runs, device, dtype)
         if made.program is not None:
             made.program.captures = captures
@@ -72,7 +72,7 @@ def test_cuda_equals_the_cpu(optimizer, decay, network):
     runs = [make(**OPTIMIZERS[optimizer] | DECAYS[decay] | NETWORKS[network] | {"seed": seed}) for seed in range(2)]
     ours, theirs = (trained(runs, device, dtype=torch.float64) for device in (CUDA, CPU))
     if runs[0].eps > 1e-6 or runs[0].optimizer == "sgd" or runs[0].batch_norm_eps is None:
-        assert relative_error(ours["stack.parameters"], theirs["stack.parameters"]) <= 1e-5
+        assert relative_error(ours["parameters"], theirs["parameters"]) <= 1e-5
     assert relative_error(ours["loss_sum"], theirs["loss_sum"]) <= 1e-5
     assert torch.equal(ours["finite_steps"], theirs["finite_steps"])
 
@@ -82,7 +82,7 @@ def test_cuda_equals_the_cpu_in_every_variant(variant):
     settings = {"steps": 600 if variant == "norm held from saturation" else 100} | VARIANTS[variant]
     runs = [make(**settings, seed=seed) for seed in range(3)]
     ours, theirs = (trained(runs, device, dtype=torch.float64) for device in (CUDA, CPU))
-    assert relative_error(ours["stack.parameters"], theirs["stack.parameters"]) <= 1e-5
+    assert relative_error(ours["parameters"], theirs["parameters"]) <= 1e-5
     assert torch.equal(ours["held_norm"].isnan(), theirs["held_norm"].isnan())
 
 
@@ -90,14 +90,14 @@ def test_cuda_equals_the_cpu_in_every_variant(variant):
 def test_float32_on_cuda_is_ieee_float32(network):
     """Ten steps stay near float64, as the CPU's float32 does."""
     runs = [make(**NETWORKS[network] | {"seed": seed, "steps": 10}) for seed in range(3)]
-    exact = trained(runs, CPU, dtype=torch.float64)["stack.parameters"]
-    assert relative_error(trained(runs)["stack.parameters"], exact) <= 2e-6
+    exact = trained(runs, CPU, dtype=torch.float64)["parameters"]
+    assert relative_error(trained(runs)["parameters"], exact) <= 2e-6
 
 
 @pytest.mark.parametrize("precision", ["float32", "tf32"])
 def test_products_have_the_precision_that_was_asked_for(precision):
     x, w = torch.randn(2, 3, 256, 256, generator=torch.Generator().manual_seed(1))
-    with backend.arithmetic(CUDA, "mkl", precision):
+    with backend.arithmetic(CUDA, precision):
         error = relative_error(torch.bmm(x.cuda(), w.cuda()).cpu(), x.double() @ w.double())
     assert error < 1e-6 if precision == "float32" else 1e-5 < error < 2e-3
 
@@ -120,7 +120,7 @@ def test_the_kernels_are_ours_and_equal_torch_s_operations(monkeypatch):
     made = ensemble(runs, dtype=torch.float64)
     assert all(layer.fused is None for layer in leaves(made.stack.network) if isinstance(layer, BatchNorm))
     theirs = trained(runs, dtype=torch.float64)
-    assert relative_error(ours["stack.parameters"], theirs["stack.parameters"]) <= 1e-9
+    assert relative_error(ours["parameters"], theirs["parameters"]) <= 1e-9
 
 
 @pytest.mark.parametrize("network", NETWORKS_OF_ALL_KINDS)

@@ -81,23 +81,6 @@ def test_batch_norm_equals_torch_in_both_modes():
     assert stack.parameter_count == 2 * FEATURES
 
 
-@pytest.mark.parametrize("features", [5, 64, 100])
-def test_the_compiled_batch_norm_equals_the_torch_operations(features):
-    """The kernel of the CPU and the operations of every other device: outputs, gradients, running statistics."""
-    x, gradient = 3 + torch.randn(2, REPLICAS, BATCH, features, dtype=torch.float64)
-    results = []
-    for forward, backward in (("forward", "backward"), ("_forward", "_backward")):
-        layer = BatchNorm(features, EPS)
-        stack = stack_of(layer)
-        stack.parameters.copy_(torch.linspace(-1, 2, stack.parameters.numel()).view_as(stack.parameters))
-        layer.centred = x.clone()
-        arguments = (layer.centred, True) if forward == "forward" else (layer.centred,)
-        output = getattr(layer, forward)(*arguments)
-        results.append((output, getattr(layer, backward)(gradient.clone()), stack.gradients, *layer.buffers().values()))
-    for kernel, operations in zip(*results, strict=True):
-        torch.testing.assert_close(kernel, operations)
-
-
 def test_sigmoid_squared_error_and_its_gradient_equal_torch():
     torch.manual_seed(0)
     logits = torch.randn(REPLICAS, BATCH, 4, dtype=torch.float64, requires_grad=True)

@@ -109,7 +109,7 @@ class Jax:
             mean, variance = x.mean(0), x.var(0)
             unbiased = variance * (len(x) / (len(x) - 1))
             after[index] = jax.tree.map(
-                lambda old, new: old + layer.momentum * (new - old),
+                lambda old, new: old + layers.BATCH_NORM_MOMENTUM * (new - old),
                 before[index],
                 {"mean": mean, "variance": unbiased},
             )

@@ -101,7 +101,7 @@ def _convolution(layer: layers.Conv1d, replica: int) -> nn.Module:
 
 def _batch_norm(layer: layers.BatchNorm, replica: int) -> nn.Module:
     eps = float(layer.eps[replica])
-    module = nn.BatchNorm1d(*layer.shapes["weight"], eps=eps, momentum=layer.momentum, affine=layer.trained)
+    module = nn.BatchNorm1d(*layer.shapes["weight"], eps=eps, affine=layer.trained)
     return _filled(module, layer.weight[replica], layer.bias, replica, True) if layer.trained else module
 
 

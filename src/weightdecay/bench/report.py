@@ -26,6 +26,7 @@ LOOKS = {
     "vmap_compiled": ("#CC79A7", "v"),
     "jax": ("#0072B2", "D"),
     "jax_default": ("#56B4E9", "d"),
+    "ours_tf32": ("#F0A070", "o"),
     "ours": ("#D55E00", "o"),
 }
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 
 from weightdecay.bench.cases import Case
 from weightdecay.bench.torch_peers import CHECKED_STEPS
 from weightdecay.ensemble import backend
-from weightdecay.ensemble.training import NARROW, Ensemble, stacks_of
+from weightdecay.ensemble.stacking import padded, stacks_of
+from weightdecay.ensemble.training import Ensemble
 
 
 class Trainer:
@@ -15,13 +18,14 @@ class Trainer:
 
     unit = 1
 
-    def __init__(self, case: Case, replicas: int, device: torch.device):
+    def __init__(self, case: Case, replicas: int, device: torch.device, precision: backend.Precision = "float32"):
+        backend.check_precision(precision, device)
         runs = next(stack for stack in stacks_of(case.runs(replicas), device) if any(run.seed == 0 for run in stack))
         self.first = [run.seed for run in runs].index(0)
         self.replicas, self.device = len(runs), device
-        self.matmul = backend.choose_matmul() if case.run.width >= NARROW else "mkl"
-        with backend.arithmetic(device, self.matmul):
-            self.ensemble = Ensemble(runs, case.protocol(), torch.float32, device)
+        self.arithmetic = partial(backend.arithmetic, device, precision)
+        with self.arithmetic():
+            self.ensemble = Ensemble(padded(runs, device), case.protocol(), torch.float32, device)
 
     def first_steps(self) -> float:
         self.train(CHECKED_STEPS - 1)
@@ -30,16 +34,20 @@ class Trainer:
         return self.ensemble.state["loss_sum"][self.first].item() - before
 
     def train(self, steps: int) -> None:
-        with backend.arithmetic(self.device, self.matmul):
-            for _ in range(steps):
-                self.ensemble.advance()
+        with self.arithmetic():
+            for _ in range(steps // self.ensemble.at_once):
+                self.ensemble.advance(self.ensemble.at_once)
+            self.ensemble.advance(steps % self.ensemble.at_once)
         if self.device.type == "cuda":
             torch.cuda.synchronize()
 
     def update(self, steps: int) -> None:
         """The optimiser alone, on the gradients that happen to be there."""
-        with backend.arithmetic(self.device, self.matmul):
+        optimizer = self.ensemble.optimizer
+        one = torch.ones(1, dtype=torch.float64, device=self.device)
+        with self.arithmetic():
+            coefficients = optimizer.coefficients(0, one)[0]
             for _ in range(steps):
-                self.ensemble.optimizer.step(1.0)
+                optimizer.update(coefficients)
         if self.device.type == "cuda":
             torch.cuda.synchronize()

@@ -26,6 +26,7 @@ KINDS: dict[str, tuple[str, str, dict[str, Any], str]] = {
     "grouped": ("torch_peers", "Grouped", {}, "grouped convolution"),
     "jax": ("jax_peer", "Jax", {}, "JAX vmap+scan+jit"),
     "jax_default": ("jax_peer", "Jax", {"precision": None}, "JAX, its default precision"),
+    "ours_tf32": ("trainer", "Trainer", {"precision": "tf32"}, "weightdecay, TF32"),
     "ours": ("trainer", "Trainer", {}, "weightdecay"),
 }
 ONE_THREAD = {

@@ -5,11 +5,17 @@ from pathlib import Path
 
 import numba
 
-SOURCES = ("compiler.py", "kernels.py", "loops.py", "layers.py", "../grid.py")  # compiled, or with constants compiled in
+SOURCES = (
+    "compiler.py",
+    "kernels.py",
+    "loops.py",
+    "layers.py",
+    "../grid.py",
+)  # compiled, or with constants compiled in
 
 
 def _cache() -> str:
-    """A folder of our own for these sources: Numba looks only at the file that a function is in, not at those it calls."""
+    """A folder for these sources alone: Numba checks the file that a function is in, but not those that it calls."""
     here = Path(__file__).parent
     digest = hashlib.sha256(b"".join((here / name).read_bytes() for name in SOURCES)).hexdigest()[:16]
     folder = here / "__pycache__" / digest

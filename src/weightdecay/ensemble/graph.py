@@ -69,7 +69,7 @@ class DeviceProgram:
             outputs = ensemble.stack.network.forward(inputs[which], training=False)
             loss, correct, _ = ensemble.loss(outputs, targets[which])
             loss_sum = loss_sum + loss * inputs.shape[1]
-            correct_sum = correct_sum + correct.sum(1)
+            correct_sum = correct_sum + correct.sum(1).to(loss)
         return loss_sum / pair[0].shape[1], correct_sum / pair[0].shape[1]
 
     def seek(self) -> None:

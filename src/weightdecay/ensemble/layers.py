@@ -24,6 +24,7 @@ from weightdecay.ensemble import backend
 
 BATCH_NORM_MOMENTUM = 0.1  # of the running statistics, as torch.nn.BatchNorm1d's
 
+
 class Layer:
     """One layer of R stacked networks. Leaves list `shapes`; containers list `children`."""
 
@@ -37,7 +38,7 @@ class Layer:
         return {}
 
     def bind(self, tensors: dict[str, Tensor], gradients: dict[str, Tensor]) -> None:
-        """Take the `[R, *shape]` views of the parameters and buffers, and of the gradients of those that are trained."""
+        """Take the `[R, *shape]` views of parameters and buffers, and of the gradients of what is trained."""
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
         raise NotImplementedError

@@ -22,7 +22,13 @@ OPERATION = np.dtype(
             "trained",  # 0: weight and bias are not in the replica's row of parameters, but in that of buffers
             *("weight", "bias", "biases"),  # offsets in that row, and the number of biases
             *("mean", "variance", "eps", "inverse_std"),  # BatchNorm: offsets in the row of buffers
-            *("channels", "window", "stride", "padding", "padded"),  # Conv1d, in rows; `padded`: where the input is padded
+            *(
+                "channels",
+                "window",
+                "stride",
+                "padding",
+                "padded",
+            ),  # Conv1d, in rows; `padded`: where the input is padded
         )
     ]
 )
@@ -158,12 +164,13 @@ def hold_norm(mode, parameters, held, accuracy):
 
 @compiled
 def advance(operations, shape, loss_kind, hold, arrays, data, orders, coefficients, start, decayed, replicas, sums):
-    """Train every replica for S steps of one epoch, the first of them the `start`-th of the run, counted from 0.
+    """Train every replica for S steps of one epoch, the first of them the `start`-th of the run from 0.
 
-    `shape`: number of rows, first and last row of the outputs; `arrays`: activations and their gradients, flat, gradients
-    of the parameters `[P]`, labels, flat; `data`: inputs and targets `[U, N, ...]`, and `[R]`, which of the U a replica
-    has; `orders`: `[R, epoch_steps, B]`, the epoch's batches; `coefficients`: `[S, R, C]`; `replicas`: parameters, buffers
-    and the optimiser's two slots, `[R, ...]`; `sums`: loss, right examples, steps of finite loss, held norm, `[R]` each.
+    `shape`: number of rows, first and last row of the outputs. `arrays`: activations and their gradients, flat,
+    gradients of the parameters `[P]`, labels, flat. `data`: inputs and targets `[U, N, ...]`, and `[R]`, which of the U
+    a replica has. `orders`: `[R, epoch_steps, B]`, the epoch's batches. `coefficients`: `[S, R, C]`. `replicas`:
+    parameters, buffers, the optimiser's two slots, `[R, ...]`. `sums`: loss, right examples, steps of finite loss, held
+    norm, `[R]` each.
     A replica whose loss is not finite is trained no further.
     """
     inputs, targets, which = data
@@ -201,7 +208,7 @@ def advance(operations, shape, loss_kind, hold, arrays, data, orders, coefficien
 
 @compiled
 def evaluate(operations, shape, loss_kind, arrays, data, replicas):
-    """Mean loss and accuracy over a split, each `[R]`, with BatchNorm's running statistics; arguments as `advance`'s."""
+    """Mean loss and accuracy over a split, each `[R]`, with BatchNorm's running statistics; see `advance`."""
     inputs, targets, which = data
     examples, outputs = targets.shape[1:]
     losses, accuracies = np.zeros(which.size, inputs.dtype), np.zeros(which.size, inputs.dtype)
@@ -219,4 +226,5 @@ def evaluate(operations, shape, loss_kind, arrays, data, replicas):
             loss, correct = loss_of(loss_kind, activations[start_row:end_row], labels, unused)
             losses[r] += loss * order.size
             accuracies[r] += correct
-    return losses / examples, accuracies / examples / examples, accuracies / examples
+    number = inputs.dtype.type(examples)
+    return losses / number, accuracies / number

@@ -1,8 +1,8 @@
 """The CPU's way to train: a network as a table of operations, which one compiled loop runs.
 
-`HostProgram` turns the tree of layers into the table. Nothing of Python is left in a step; replicas are trained one after
-another, so that their activations, in the same place for all, stay in the core's cache, and no replica's numbers can
-depend on which others there are.
+`HostProgram` turns the tree of layers into the table. Nothing of Python is left in a step; replicas are trained one
+after another, so that their activations, in the same place for all, stay in the core's cache, and no replica's numbers
+can depend on which others there are.
 """
 
 from __future__ import annotations
@@ -109,9 +109,16 @@ class HostProgram:
                 return y, outputs
             case BatchNorm():
                 y, outputs = self._rows(inputs)
-                names = {"mean": "running_mean", "variance": "running_variance", "eps": "eps", "inverse_std": "inverse_std"}
+                names = {
+                    "mean": "running_mean",
+                    "variance": "running_variance",
+                    "eps": "eps",
+                    "inverse_std": "inverse_std",
+                }
                 places = {name: self.offsets[layer, buffer] for name, buffer in names.items()}
-                self._append(loops.BATCH_NORM, **self._parameters(layer), **places, x=x, inputs=inputs, y=y, outputs=outputs)
+                self._append(
+                    loops.BATCH_NORM, **self._parameters(layer), **places, x=x, inputs=inputs, y=y, outputs=outputs
+                )
                 return y, outputs
             case Conv1d():
                 channels, padding = layer.inputs, layer.padding * layer.inputs

@@ -79,6 +79,7 @@ class Ensemble:
                 f"batch_size is {self.run.batch_size}, but there are only {self.examples} training examples."
             )
         self.epoch_steps = self.examples // self.run.batch_size  # the last, incomplete batch is dropped
+        self.at_once = REPLAYED if device.type == "cuda" else max(1, UNINTERRUPTED // len(runs))  # steps
         self.log_steps = log_steps(self.run)
         self.step = 0
         zeros = torch.zeros(len(runs), dtype=dtype, device=device)
@@ -199,7 +200,6 @@ def _train_stack(
 ) -> list[dict[str, Any]]:
     """Train a stack to its end; returns the history of its first `count` runs as `[{"step": s, metric: [values]}]`."""
     stops = list(ensemble.log_steps)
-    at_once = REPLAYED if ensemble.device.type == "cuda" else max(1, UNINTERRUPTED // len(ensemble.runs))
     history: list[dict[str, Any]] = []
 
     def record() -> None:
@@ -216,7 +216,7 @@ def _train_stack(
         progress.advance(ensemble.step * count)
     saved = time.monotonic()
     while ensemble.step < ensemble.run.steps:
-        steps = min(at_once, stops[bisect_right(stops, ensemble.step)] - ensemble.step)
+        steps = min(ensemble.at_once, stops[bisect_right(stops, ensemble.step)] - ensemble.step)
         ensemble.advance(steps)
         record()
         progress.advance(steps * count)
