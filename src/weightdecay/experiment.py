@@ -5,8 +5,11 @@ The protocol says how a row of the table is trained; this file makes of it a pro
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from weightdecay import grid, results
 from weightdecay.errors import ConfigError, reports_user_errors
@@ -40,18 +43,12 @@ def shard_of(text: str, runs: list[grid.Run]) -> list[grid.Run]:
         ) from error
 
 
-def is_finished(path: Path, runs: list[grid.Run]) -> bool:
-    """Whether the shard is there, whole and made with these settings."""
-    try:
-        results.read_table(path, {"config_hash": grid.config_hash(runs)})
-    except results.ResultError:
-        return False
-    return True
-
-
 @reports_user_errors
-def main(protocol: "Protocol") -> None:
-    """Trains the shard named on the command line; settings come from config.yaml beside the program that runs."""
+def main(protocol: "Protocol | Mapping[str, Protocol]") -> None:
+    """Trains the shard named on the command line; settings come from config.yaml beside the program that runs.
+
+    `protocol`: one for all runs, or one for each value that their `loss` takes.
+    """
     program = Path(sys.modules["__main__"].__file__)
     parser = argparse.ArgumentParser(
         description=sys.modules["__main__"].__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -64,20 +61,33 @@ def main(protocol: "Protocol") -> None:
     config = grid.load_config(program.with_name("config.yaml"))
     runs = shard_of(arguments.shard, grid.table(config, arguments.scale))
     newest = max(path.stat().st_mtime for path in sources(program))  # nothing may come from an older program
-    if is_finished(arguments.output, runs) and arguments.output.stat().st_mtime >= newest:
+    if results.is_made(arguments.output, grid.config_hash(runs)) and arguments.output.stat().st_mtime >= newest:
         print(f"{arguments.output} is finished already.")
         return
+    groups: dict[str, list[grid.Run]] = {}
+    for run in runs:
+        groups.setdefault(run.loss if isinstance(protocol, Mapping) else "", []).append(run)
     # Interrupted training is taken up from here. Beside the results, but no output that Snakemake would remove.
-    checkpoint = arguments.output.parents[1] / "checkpoints" / f"{arguments.output.stem}.pt"
-    for folder in (arguments.output.parent, checkpoint.parent):
-        results.check_writable(folder)
-    if checkpoint.exists() and checkpoint.stat().st_mtime < newest:
-        checkpoint.unlink()
+    folder = arguments.output.parents[1] / "checkpoints"
+    checkpoints = {
+        loss: folder / (f"{arguments.output.stem}-{loss}.pt" if loss else f"{arguments.output.stem}.pt")
+        for loss in groups
+    }
+    for path in (arguments.output.parent, folder):
+        results.check_writable(path)
+    for checkpoint in checkpoints.values():
+        if checkpoint.exists() and checkpoint.stat().st_mtime < newest:
+            checkpoint.unlink()
 
     from weightdecay.ensemble.training import train  # torch: seconds, and not needed to refuse bad input
 
-    trained = train(runs, protocol, device=arguments.device, checkpoint=checkpoint)
+    parts = [
+        train(group, protocol[loss] if loss else protocol, device=arguments.device, checkpoint=checkpoints[loss])
+        for loss, group in groups.items()
+    ]
+    trained = {name: pd.concat([getattr(part, name) for part in parts], ignore_index=True) for name in grid.TABLES}
     about = {"experiment": config.experiment, "scale": arguments.scale, "config_hash": grid.config_hash(runs)}
-    metadata = {**results.provenance(), **trained.metadata, **about}
-    results.write_shard(arguments.output, trained.runs, trained.history, metadata)
-    checkpoint.unlink(missing_ok=True)
+    metadata = {**results.provenance(), **results.joined([part.metadata for part in parts]), **about}
+    results.write_shard(arguments.output, trained["runs"], trained["history"], metadata)
+    for checkpoint in checkpoints.values():
+        checkpoint.unlink(missing_ok=True)

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from weightdecay import grid
 from weightdecay.analysis.claims import Claim, read
 from weightdecay.errors import reports_user_errors
-from weightdecay.results import Results, atomic_path, load
+from weightdecay.results import Results, atomic_path, load_scale
 
 COLUMN = 3.4  # inches
 PAGE = 7.0
@@ -118,7 +118,7 @@ def main(programs: Sequence[Callable[[Inputs], None]], config_path: Path) -> Non
     parser.add_argument("--tables", required=True, type=Path, help="folder for tables")
     arguments = parser.parse_args()
     config = grid.load_config(config_path)
-    results = load(arguments.results, grid.config_hash(grid.table(config, arguments.scale)))
+    results = load_scale(arguments.results, config, arguments.scale)
     claims = {claim.id: claim for claim in read(arguments.claims)}
     apply()
     for program in programs:
