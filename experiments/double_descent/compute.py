@@ -28,7 +28,7 @@ def random_features(
     features: Annotated[list[Count], Field(min_length=1)],
     ridges: Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=1)],
 ) -> pd.DataFrame:
-    """One row for each seed, number of features and ridge: `seed, features, ridge, <split>_loss, <split>_error`.
+    """One row for each seed, number of features and ridge: loss and error of every split, `<split>_loss, ..._error`.
 
     A seed draws data, noise and features. Losses are squared errors summed over the classes, as the networks'.
     """
@@ -44,7 +44,7 @@ def random_features(
             generator = np.random.default_rng([seed, 3, count])
             mapped = np.split(random_fourier_features(everything, count, bandwidth, generator), ends[:-1])
             for ridge, weights in zip(ridges, ridge_path(mapped[0], arrays["train"][1], ridges), strict=True):
-                row = {"seed": seed, "features": count, "ridge": ridge}
+                row = {"seed": seed, "train_size": train_size, "features": count, "ridge": ridge}
                 for (name, (_, targets)), x in zip(arrays.items(), mapped, strict=True):
                     outputs = x @ weights
                     row[f"{name}_loss"] = ((outputs - targets) ** 2).sum(1).mean()

@@ -29,12 +29,12 @@ MUTED = "0.45"
 SPLITS = {"train": "#0072B2", "validation": "#009E73", "test": "#D55E00"}
 KINDS = {"free": "#D55E00", "held": "#56B4E9", "clean": "#0072B2", "noisy": "#CC79A7", "published": "black"}
 
-LAMBDA_NORM = LogNorm(1e-3, 4.0, clip=True)  # the λ of all experiments; what lies outside takes the end's colour
+LAMBDA_NORM = LogNorm(1e-3, 120.0, clip=True)  # the λ of all experiments; what lies outside takes the end's colour
 LAMBDA_COLOURS = sns.color_palette("viridis_r", as_cmap=True)
 
 
 def weight_decay_colour(weight_decay: float) -> tuple[float, ...] | str:
-    """The colour of a λ, the same in every figure: from yellow (.001) to dark violet (4); grey for λ = 0."""
+    """The colour of a λ, the same in every figure: from yellow (.001) to dark violet (120); grey for λ = 0."""
     if weight_decay == 0:
         return "0.55"
     return LAMBDA_COLOURS(0.08 + 0.92 * float(LAMBDA_NORM(weight_decay)))  # the palest yellow cannot be seen on white
