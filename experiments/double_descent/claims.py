@@ -30,7 +30,7 @@ from weightdecay.analysis.shapes import (
 from weightdecay.analysis.statistics import DIFFERENCE, every_seed, ratio_interval
 
 EXPERIMENT = "double_descent"
-CHANCE = 0.9  # squared error of predicting the mean of one-hot targets; the threshold's tolerance is about 1 % of it
+VALIDATION = ("validation_loss", "validation_error")
 
 
 class Sweep:
@@ -65,9 +65,9 @@ class Sweep:
         """Per seed the width at which the final training loss without decay falls to `tolerance`; NaN: at none."""
         return self.final("train_loss").apply(crossing, axis=1, level=tolerance)
 
-    def tuned(self) -> pd.DataFrame:
+    def tuned(self, metric: str = "validation_loss") -> pd.DataFrame:
         """λ tuned per width and seed on the validation split."""
-        return best_settings(self.finals("validation_loss"))
+        return best_settings(self.finals(metric))
 
     def single(self, among: pd.DataFrame | None = None) -> pd.DataFrame:
         """The single λ that does best on the validation split, per seed, over the widths where `among` is True."""
@@ -235,14 +235,24 @@ def tuned_per_width(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], st
     without = np.log(main.final("test_loss"))
     tuned = np.log(at_settings(main.finals("test_loss"), main.tuned()))
     removed = at_largest(without, tuned - without)
-    errors = at_settings(main.finals("test_error"), main.tuned())
+    errors = {metric: at_settings(main.finals("test_error"), main.tuned(metric)) for metric in VALIDATION}
     return [
         judged(
-            "Rise", "tuned: largest rise of test loss with width", ratio_interval(largest_rises(tuned)), most=t["rise"]
+            "Rise",
+            "tuned: largest rise of test loss with width",
+            ratio_interval(largest_rises(tuned)),
+            most=t["rise"],
         ),
         judged("Removed", "at the peak: test loss, tuned over no decay", ratio_interval(removed), most=t["removed"]),
         reported("RiseWithout", "no decay: largest rise of test loss", ratio_interval(largest_rises(without))),
-        reported("ErrorRise", "tuned: largest rise of test error", every_seed(largest_rises(errors), DIFFERENCE)),
+        *(
+            reported(
+                f"ErrorRise{by.title()}",
+                f"λ tuned by validation {by}: largest rise of test error",
+                every_seed(largest_rises(errors[f"validation_{by}"]), DIFFERENCE),
+            )
+            for by in ("error", "loss")
+        ),
     ], f"median tuned λ: {', '.join(f'{λ:g} at h = {h}' for h, λ in main.tuned().median().items())}"
 
 

@@ -1,6 +1,7 @@
 """Figures and table of double descent, drawn from the runs, measures and intervals that claims.py judges."""
 
 from collections.abc import Mapping
+from itertools import cycle
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -23,6 +24,7 @@ from weightdecay.analysis.tables import booktabs, interval, write
 
 PUBLISHED = yaml.safe_load(Path(__file__).with_name("published.yaml").read_text(encoding="utf-8"))
 TUNED = "black"
+MARKERS = "osD^v"
 LABELS = {"test_loss": "test loss", "test_error": "test error"}
 CLIPPED = 30.0  # the peak of least squares goes through any roof
 
@@ -35,18 +37,19 @@ def width(inputs: Inputs) -> None:
         tables = main.finals(metric)
         line(row[0], main.final(metric), KINDS["noisy"], "noisy labels", metric)
         line(row[0], clean.final(metric), KINDS["clean"], "clean labels", metric)
-        for λ, table in tables.items():
-            line(row[1], table, weight_decay_colour(λ), f"λ = {λ:g}", metric)
+        for (λ, table), marker in zip(tables.items(), cycle(MARKERS), strict=False):
+            line(row[1], table, weight_decay_colour(λ), f"λ = {λ:g}", metric, marker=marker)
         line(row[2], tables[0.0], weight_decay_colour(0), "no decay", metric)
         line(row[2], at_settings(tables, main.single()), KINDS["held"], "single best λ", metric)
-        line(row[2], at_settings(tables, main.tuned()), TUNED, "λ tuned per width", metric)
+        tuned = main.tuned(metric.replace("test", "validation"))  # by the quantity that is shown
+        line(row[2], at_settings(tables, tuned), TUNED, "λ tuned per width", metric)
         row[0].set_ylabel(LABELS[metric])
     for panel, title in zip(
         axes[0], ("no decay", "one λ for all widths (noisy labels)", "tuned (noisy labels)"), strict=True
     ):
         panel.set(title=title, yscale="log")
         plain_ticks(panel.yaxis, [0.7, 1, 1.5, 2, 3, 5])
-        panel.legend(loc="upper left" if panel is not axes[0, 1] else "upper left", labelspacing=0.25)
+        panel.legend(loc="upper left", labelspacing=0.25)
     for panel in axes.flat:
         mark_threshold(panel, main, inputs)
         width_axis(panel, main.widths)
@@ -100,17 +103,17 @@ def effect(inputs: Inputs) -> None:
     figure, axes = plt.subplots(figsize=(COLUMN, 2.6))
     axes.axhline(1, color=MUTED, linewidth=0.6)
     scale = 1.0 if place.isna().any() else geometric_interval(place).value
-    for λ in main.weight_decays[1:]:
+    for λ, marker in zip(main.weight_decays[1:], cycle(MARKERS[1:]), strict=False):
         ratio = main.final("test_loss", λ) / main.final("test_loss")
         ratio.columns = [column / scale for column in ratio.columns]
-        line(axes, ratio, weight_decay_colour(λ), f"λ = {λ:g}", "test_loss")
+        line(axes, ratio, weight_decay_colour(λ), f"λ = {λ:g}", "test_loss", marker=marker)
     axes.set(xscale="log", yscale="log", ylabel="test loss, with λ over without")
     axes.set_xlabel("width" if place.isna().any() else "width over threshold")
     plain_ticks(axes.yaxis, [0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 1.5])
     plain_ticks(axes.xaxis, [0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 4])
     if not place.isna().any():
         axes.axvspan(1 / t["factor"], t["factor"], color=MUTED, alpha=0.12, linewidth=0)
-        for x, word in ((0.2, "under-\nparameterised"), (1, "near"), (2.6, "over-")):
+        for x, word in ((0.2, "under-\nparameterised"), (1, "near"), (2.6, "over-\nparam.")):
             axes.text(
                 x, 0.985, word, transform=axes.get_xaxis_transform(), ha="center", va="top", fontsize=7, color=MUTED
             )
@@ -135,15 +138,15 @@ def training_curves(inputs: Inputs) -> None:
             "validation": "validation_loss",
             "test": "test_loss",
         }.items():
-            over_steps(column[0], main.curves(metric, h, λ), SPLITS[split], split, True)
+            over_steps(column[0], main.curves(metric, h, λ), SPLITS[split], split)
             accuracy = metric.replace("loss", "accuracy")
-            over_steps(column[1], 1 - main.curves(accuracy, h, λ), SPLITS[split], split, False)
-        column[0].set(title=title, yscale="log", xscale="log")
+            over_steps(column[1], 1 - main.curves(accuracy, h, λ), SPLITS[split], split)
+        column[0].set(title=title, xscale="log")
         column[1].set(xlabel="step", ylim=(-0.02, 1))
     axes[0, 0].set_ylabel("loss")
     axes[1, 0].set_ylabel("error")
-    axes[0, 0].set_ylim(bottom=1e-4)
-    axes[0, 0].legend(loc="lower left")
+    axes[0, 0].set_ylim(bottom=0)
+    axes[0, 0].legend(loc="upper left")
     style.save(figure, inputs.figures, f"{EXPERIMENT}-training_curves", inputs.scale)
 
 
@@ -197,7 +200,7 @@ def random_features(inputs: Inputs) -> None:
     axes.axvline(examples, color=MUTED, linestyle=":", linewidth=1)
     highest = geometric_interval(test[0.0][examples])
     axes.annotate(
-        f"N = n: {highest.value:,.0f}",
+        f"at N = n: {highest.value:,.0f}",
         (examples, CLIPPED),
         (6, -3),
         textcoords="offset points",
@@ -236,7 +239,7 @@ def notebook(inputs: Inputs) -> None:
                 label="notebook, one run a width",
             )
             panel.set(xscale="log")
-            plain_ticks(panel.xaxis, [2, 5, 10, 20, 50, 100, 300])
+            plain_ticks(panel.xaxis, [tick for tick in (2, 5, 10, 20, 50, 100, 300) if tick <= published.index[-1]])
         column[0].set(title=title, ylim=(0.15, 0.95))
         column[1].set(yscale="log", xlabel="channels" if name.startswith("cnn") else "width h")
         plain_ticks(column[1].yaxis, [0.5, 1, 2, 5])
@@ -294,18 +297,20 @@ def three_places(table: pd.DataFrame) -> list[str]:
     return [f"{interval(every_seed(table[place]))} ($h={place}$)" for place in places]
 
 
-def line(axes: Axes, table: pd.DataFrame, colour: object, label: str, metric: str, seeds: bool = True) -> None:
+def line(
+    axes: Axes, table: pd.DataFrame, colour: object, label: str, metric: str, seeds: bool = True, marker: str = "o"
+) -> None:
     """Mean over seeds with its band against the columns of `[seeds, x]`: geometric for losses."""
     rows: Mapping[int, pd.Series] = {seed: row for seed, row in table.dropna(axis=1).iterrows()}
     if rows and table.dropna(axis=1).shape[1]:
         found = band(rows, ACCURACY if "error" in metric else UNBOUNDED, logarithmic="loss" in metric)
-        interval_line(axes, found, rows if seeds else {}, colour, label=label, marker=".", markersize=4)
+        interval_line(axes, found, rows if seeds else {}, colour, label=label, marker=marker, markersize=2.5)
 
 
-def over_steps(axes: Axes, curves: pd.DataFrame, colour: str, label: str, logarithmic: bool) -> None:
-    rows = {seed: row.loc[1:] for seed, row in curves.iterrows()}
+def over_steps(axes: Axes, curves: pd.DataFrame, colour: str, label: str) -> None:
+    rows = {seed: row.loc[1:].dropna() for seed, row in curves.iterrows()}
     if rows:
-        interval_line(axes, band(rows, logarithmic=logarithmic), rows, colour, label=label)
+        interval_line(axes, band(rows), rows, colour, label=label)
 
 
 def mark_threshold(axes: Axes, main: Sweep, inputs: Inputs) -> None:
