@@ -123,14 +123,15 @@ def peak_at_threshold(results: Any, main: Sweep, t: Mapping[str, float]) -> tupl
     """D2: the peak stands where training loss reaches zero, and moves with it."""
     found = peaks_and_thresholds(results, t["tolerance"])
     ratios = np.log(found["peak"] / found["threshold"]).unstack("seed")  # [n, seeds]
-    own = ratios.loc[main.runs["train_size"].max()]
+    samples = int(main.runs["train_size"].iloc[0])
+    sizes = [samples, *(n for n in ratios.index if n != samples)]
     slopes = np.log(found).groupby("seed").apply(slope) if len(ratios) >= 3 else pd.Series(dtype=float)
     return [
-        judged("Ratio", "peak's width over threshold", ratio_interval(own), 1 / t["step"], t["step"]),
+        judged("Ratio", "peak's width over threshold", ratio_interval(ratios.loc[samples]), 1 / t["step"], t["step"]),
         judged("Slope", "power of the threshold that the peak goes as", every_seed(slopes), t["low"], t["high"]),
         *(
-            reported(f"{kind.title()}{'ABCDEF'[place]}", f"{what}, n = {n}", ratio_interval(np.log(group[kind])))
-            for place, (n, group) in enumerate(found.groupby("train_size"))
+            reported(f"{kind.title()}{letter}", f"{what}, n = {n}", ratio_interval(np.log(found.loc[n, kind])))
+            for letter, n in zip(("", *"ABCDEF"), sizes, strict=False)
             for kind, what in (("peak", "width of the peak"), ("threshold", "width of the threshold"))
         ),
     ], joined(
