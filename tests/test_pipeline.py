@@ -52,6 +52,15 @@ def train(runs, protocol, device, checkpoint):
     metadata = {"device": device, "started": started, "finished": time.time(), "resumed": checkpoint.exists()}
     return SimpleNamespace(runs=pd.DataFrame(rows), history=history, metadata=metadata)
 """
+COMPUTE = """
+import pandas as pd
+from weightdecay.computation import main
+
+def squares(*, count: int):
+    return pd.DataFrame({"y": [x * x for x in range(count)]})
+
+main([squares])
+"""
 CLAIMS = """
 import argparse, json
 from pathlib import Path
@@ -231,6 +240,22 @@ def test_settings_retrain_their_own_experiment_at_the_scales_that_use_them(check
     assert checkout.planned(*SMOKE) == JUDGED_FIRST
     checkout.edit("experiments/first/config.yaml", "steps: 10", "steps: 20")
     assert checkout.planned(*SMOKE) == {"train": 2, "merge": 1, **JUDGED_FIRST}
+
+
+def test_a_computation_is_made_again_for_its_own_reasons_alone(checkout):
+    checkout.write("experiments/first/compute.py", COMPUTE)
+    checkout.edit("experiments/first/config.yaml", "smoke: {", "smoke: {computations: {squares: {count: 3}}, ")
+    assert checkout.planned(*SMOKE) == {"compute": 1, **JUDGED_FIRST}
+    checkout.make(*SMOKE)
+    assert checkout.planned(*SMOKE) == {}
+    checkout.edit("experiments/first/config.yaml", "steps: 10", "steps: 20")
+    assert checkout.planned(*SMOKE) == {"train": 2, "merge": 1, **JUDGED_FIRST}
+    checkout.make(*SMOKE)
+    checkout.edit("experiments/first/config.yaml", "count: 3", "count: 4")
+    assert checkout.planned(*SMOKE) == {"compute": 1, **JUDGED_FIRST}
+    checkout.make(*SMOKE)
+    checkout.edit("experiments/first/compute.py", "x * x", "x ** 2")
+    assert checkout.planned(*SMOKE) == {"compute": 1, **JUDGED_FIRST}
 
 
 def test_code_reruns_the_experiments_that_execute_it(checkout):

@@ -27,7 +27,7 @@ from weightdecay.analysis.shapes import (
     rises_and_falls,
     vertex,
 )
-from weightdecay.analysis.statistics import DIFFERENCE, every_seed, ratio_interval
+from weightdecay.analysis.statistics import DIFFERENCE, every_seed, leave_one_out, ratio_interval
 
 EXPERIMENT = "double_descent"
 VALIDATION = ("validation_loss", "validation_error")
@@ -177,7 +177,7 @@ def over_time(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
     train = np.log(main.curves("train_loss_batch", width))
     end = np.log(main.final("validation_loss")[width])
     best = np.log(at_settings(main.finals("validation_loss"), choice)[width])
-    lowest = pd.Series({seed: validation.drop(index=seed).mean().idxmin() for seed in validation.index})
+    lowest = leave_one_out(validation, lambda others, own: others.idxmin())
     lowest = lowest.clip(lower=train.columns[0])  # at step 0 there is no step whose loss could be taken
     rise = end - pd.Series({seed: validation.loc[seed, step] for seed, step in lowest.items()})
     train_end = np.log(main.final("train_loss_batch")[width])
@@ -351,7 +351,7 @@ def peaks_and_thresholds(results: Any, tolerance: float) -> pd.DataFrame:
             sweep = Sweep(results, name, train_size=n, weight_decay=0.0)
             thresholds = sweep.thresholds(tolerance)
             for seed, curve in sweep.final("test_loss").iterrows():
-                rows[n, seed] = {"peak": vertex(curve), "threshold": thresholds[seed]}
+                rows[n, seed] = {"peak": vertex(curve.dropna()), "threshold": thresholds[seed]}
     return pd.DataFrame(rows).T.rename_axis(["train_size", "seed"]).sort_index()
 
 

@@ -72,6 +72,7 @@ def crossing(curve: pd.Series, level: float) -> float:
 
     The first point itself where the curve begins below.
     """
+    curve = curve.dropna()
     below = np.flatnonzero(curve.to_numpy() <= level)
     if not len(below):
         return np.nan

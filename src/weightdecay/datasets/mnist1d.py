@@ -19,6 +19,7 @@ from weightdecay.errors import ConfigError
 
 CLASSES, LENGTH = 10, 40
 TRAIN_POOL, TEST_POOL, VALIDATION_POOL = 4_000, 12_000, 4_000
+AVAILABLE = {"train": TRAIN_POOL, "validation": VALIDATION_POOL, "test": TEST_POOL}
 SEED, VALIDATION_SEED = 42, 43  # of the generator: 42 is the package's own
 
 # What a noisy label is. `resampled`: drawn anew from all classes, so a tenth of them stays right (the notebook).
@@ -38,25 +39,30 @@ def mnist1d(
     """
     if not 0 <= label_noise <= 1:
         raise ConfigError(f"label_noise is {label_noise:g}, but must lie between 0 and 1.")
-    streams = [np.random.default_rng([seed, stream]) for stream in range(3)]  # sizes of one split move no other
+    sizes = {"train": train_size, "validation": validation_size, "test": test_size}
+    for name, size in sizes.items():
+        if not 1 <= size <= AVAILABLE[name]:
+            raise ConfigError(
+                f"{name}_size is {size}, but must lie between 1 and {AVAILABLE[name]}: MNIST-1D has no more here."
+            )
     inputs, labels = pool(SEED, TRAIN_POOL + TEST_POOL)
     pools = {
         "train": (inputs[:TRAIN_POOL], labels[:TRAIN_POOL]),
         "validation": pool(VALIDATION_SEED, VALIDATION_POOL),
         "test": (inputs[TRAIN_POOL:], labels[TRAIN_POOL:]),
     }
-    sizes = {"train": train_size, "validation": validation_size, "test": test_size}
     splits = {}
-    for (name, (x, y)), generator in zip(pools.items(), streams, strict=True):
-        chosen = _draw(generator, name, sizes[name], len(y))
-        wrong = noisy(y, label_noise if name != "test" else 0.0, noise, generator)[chosen]
+    for stream, (name, (x, y)) in enumerate(pools.items()):
+        generator = np.random.default_rng([seed, stream])  # its own, so that the size of one split moves no other
+        chosen = generator.permutation(len(y))[: sizes[name]]
         if name == "validation" and len(set(y[chosen])) < CLASSES:
             lacking = ", ".join(str(label) for label in sorted({*range(CLASSES)} - {*y[chosen].tolist()}))
             raise ConfigError(
                 f"the {sizes[name]} validation examples of seed {seed} have none of class {lacking}: take more of them."
             )
+        given = noisy(y, 0.0 if name == "test" else label_noise, noise, generator)[chosen]
         splits[name] = Split(
-            torch.from_numpy(x[chosen].astype(np.float32)), torch.from_numpy(np.eye(CLASSES, dtype=np.float32)[wrong])
+            torch.from_numpy(x[chosen].astype(np.float32)), torch.from_numpy(np.eye(CLASSES, dtype=np.float32)[given])
         )
     return splits
 
@@ -90,9 +96,3 @@ def noisy(labels: np.ndarray, share: float, noise: Noise, generator: np.random.G
     else:
         drawn = (labels + generator.integers(1, CLASSES, len(labels))) % CLASSES
     return np.where(chosen, drawn, labels)
-
-
-def _draw(generator: np.random.Generator, name: str, size: int, available: int) -> np.ndarray:
-    if not 1 <= size <= available:
-        raise ConfigError(f"{name}_size is {size}, but must lie between 1 and {available}: MNIST-1D has no more here.")
-    return generator.permutation(available)[:size]
