@@ -11,6 +11,7 @@ from matplotlib.text import Text
 from tests.experiments.double_descent import CONFIG, World, synthetic
 from tests.programs import load_program
 from weightdecay.analysis import style, tables
+from weightdecay.ensemble.training import train
 from weightdecay.errors import ConfigError
 from weightdecay.grid import Run
 
@@ -199,3 +200,16 @@ def test_the_notebooks_networks_have_its_parameters():
     cnn = parameters(program.network([run(width=25, network="cnn", blocks=3)]))
     assert cnn == (5 + 1) * 25 + 2 * (3 * 25 + 1) * 25 + (5 * 25 + 1) * 10
     assert parameters(program.network([run(width=98)])) == pytest.approx(500 * 10, rel=0.002)  # n K, the threshold
+
+
+def test_a_network_trains_alike_alone_and_among_all_widths():
+    """Bitwise, at the full batch of the small protocol."""
+    protocol = load_program("double_descent", "train").PROTOCOLS["squared_error"]
+    few = {"steps": 3, "log_every": 3, "log_dense_every": 3, "log_dense_until": 0}
+    rows = [run(width=h, weight_decay=λ, seed=s, **few) for h in (2, 9, 60, 96) for λ in (0.0, 15.0) for s in (0, 1)]
+    together = train(rows, protocol, device="cpu").runs.set_index("run")
+    for row in rows[::3]:
+        alone = train([row], protocol, device="cpu").runs.set_index("run").loc[row.id]
+        metrics = [column for column in alone.index if column.endswith(("loss", "accuracy", "norm"))]
+        assert len(metrics) > 6
+        assert together.loc[row.id, metrics].equals(alone[metrics])
