@@ -384,6 +384,9 @@ def test_runs_of_different_losses_are_trained_by_their_own_protocols(checkout):
         ["cross_entropy", "4", "2.0", "2.0"],
         ["squared_error", "4", "1.0", "1.0"],
     ]
+    checkout.edit("experiments/first/config.yaml", "cross_entropy]", "hinge]")
+    refused = checkout.run("weightdecay", "train", "first", "--scale", "smoke")
+    assert refused.stderr == "error: loss is 'hinge', but must be one of squared_error, cross_entropy.\n"
 
 
 def test_the_ledger_can_be_cut_short_by_its_reader(checkout):

@@ -291,10 +291,10 @@ def notebook_sweeps(inputs: Inputs) -> dict[str, tuple[Sweep, str]]:
 
 
 def three_places(table: pd.DataFrame) -> list[str]:
-    """Value and width of the first minimum, of the peak and of the widest, from `[seeds, width]`."""
+    """Value and, in parentheses, width of the first minimum, of the peak and of the widest, from `[seeds, width]`."""
     mean = table.mean()
     places = [mean.loc[: peak(mean)].idxmin(), peak(mean), mean.index[-1]]
-    return [f"{interval(every_seed(table[place]))} ($h={place}$)" for place in places]
+    return [f"{interval(every_seed(table[place]))} ({place})" for place in places]
 
 
 def line(

@@ -67,6 +67,8 @@ def main(protocol: "Protocol | Mapping[str, Protocol]") -> None:
     groups: dict[str, list[grid.Run]] = {}
     for run in runs:
         groups.setdefault(run.loss if isinstance(protocol, Mapping) else "", []).append(run)
+        if isinstance(protocol, Mapping) and run.loss not in protocol:
+            raise ConfigError(f"loss is {run.loss!r}, but must be one of {', '.join(protocol)}.")
     # Interrupted training is taken up from here. Beside the results, but no output that Snakemake would remove.
     folder = arguments.output.parents[1] / "checkpoints"
     checkpoints = {
