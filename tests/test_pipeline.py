@@ -248,12 +248,12 @@ def test_a_computation_is_made_again_for_its_own_reasons_alone(checkout):
     assert checkout.planned(*SMOKE) == {"compute": 1, **JUDGED_FIRST}
     checkout.make(*SMOKE)
     assert checkout.planned(*SMOKE) == {}
-    checkout.edit("experiments/first/config.yaml", "steps: 10", "steps: 20")
-    assert checkout.planned(*SMOKE) == {"train": 2, "merge": 1, **JUDGED_FIRST}
-    checkout.make(*SMOKE)
     checkout.edit("experiments/first/config.yaml", "count: 3", "count: 4")
     assert checkout.planned(*SMOKE) == {"compute": 1, **JUDGED_FIRST}
     checkout.make(*SMOKE)
+    checkout.edit("experiments/first/config.yaml", "steps: 10", "steps: 20")
+    assert checkout.planned(*SMOKE) == {"train": 2, "merge": 1, **JUDGED_FIRST}
+    checkout.edit("experiments/first/config.yaml", "steps: 20", "steps: 10")
     checkout.edit("experiments/first/compute.py", "x * x", "x ** 2")
     assert checkout.planned(*SMOKE) == {"compute": 1, **JUDGED_FIRST}
 

@@ -27,7 +27,7 @@ from weightdecay.analysis.shapes import (
     rises_and_falls,
     vertex,
 )
-from weightdecay.analysis.statistics import DIFFERENCE, every_seed, leave_one_out, ratio_interval
+from weightdecay.analysis.statistics import DIFFERENCE, Estimate, every_seed, leave_one_out, ratio_interval
 
 EXPERIMENT = "double_descent"
 VALIDATION = ("validation_loss", "validation_error")
@@ -65,6 +65,14 @@ class Sweep:
         """Per seed the width at which the final training loss without decay falls to `tolerance`; NaN: at none."""
         return self.final("train_loss").apply(crossing, axis=1, level=tolerance)
 
+    def fitted(self, tolerance: float) -> pd.Series:
+        """The same of the training error, which is 0 from some width on."""
+        return self.final("train_error").clip(lower=1e-4).apply(crossing, axis=1, level=tolerance)
+
+    def peaks(self) -> pd.Series:
+        """Per seed the width at which test loss without decay is largest, between those of the grid."""
+        return self.final("test_loss").apply(lambda curve: vertex(curve.dropna()), axis=1)
+
     def tuned(self, metric: str = "validation_loss") -> pd.DataFrame:
         """λ tuned per width and seed on the validation split."""
         return best_settings(self.finals(metric))
@@ -93,7 +101,7 @@ def judge(results: Any, criteria: Mapping[str, Any]) -> list[Claim]:
     notebook = {noise: Sweep(results, "notebook", label_noise=noise) for noise in (0.15, 0.0)}
     parts = {
         "D1": non_monotone(main, notebook[0.15], threshold["D1"]),
-        "D2": peak_at_threshold(results, main, threshold["D2"]),
+        "D2": peak_at_threshold(results, main, notebook[0.15], threshold["D2"]),
         "D3": noise_makes_it(main, clean, notebook, threshold["D3"]),
         "D4": over_time(main, threshold["D4"]),
         "D5": helps_wide(main, threshold["D5"]),
@@ -119,8 +127,8 @@ def non_monotone(main: Sweep, notebook: Sweep, t: Mapping[str, float]) -> tuple[
     )
 
 
-def peak_at_threshold(results: Any, main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """D2: the peak stands where training loss reaches zero, and moves with it."""
+def peak_at_threshold(results: Any, main: Sweep, notebook: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """D2: the peak stands where training loss reaches zero, and moves with it; the notebook's is reported beside."""
     found = peaks_and_thresholds(results, t["tolerance"])
     ratios = np.log(found["peak"] / found["threshold"]).unstack("seed")  # [n, seeds]
     samples = int(main.runs["train_size"].iloc[0])
@@ -130,10 +138,13 @@ def peak_at_threshold(results: Any, main: Sweep, t: Mapping[str, float]) -> tupl
         judged("Ratio", "peak's width over threshold", ratio_interval(ratios.loc[samples]), 1 / t["step"], t["step"]),
         judged("Slope", "power of the threshold that the peak goes as", every_seed(slopes), t["low"], t["high"]),
         *(
-            reported(f"{kind.title()}{letter}", f"{what}, n = {n}", ratio_interval(np.log(found.loc[n, kind])))
+            reported(f"{kind.title()}{letter}", f"{what}, n = {n}", widths(found.loc[n, kind]))
             for letter, n in zip(("", *"ABCDEF"), sizes, strict=False)
             for kind, what in (("peak", "width of the peak"), ("threshold", "width of the threshold"))
         ),
+        fitted("", f"n = {samples}", main, t["tolerance"]),
+        *([fitted("Notebook", "notebook", notebook, t["tolerance"])] if notebook else []),
+        *([reported("NotebookPeak", "width of the peak, notebook", widths(notebook.peaks()))] if notebook else []),
     ], joined(
         f"training samples: {', '.join(str(n) for n in ratios.index)}",
         "" if len(ratios) >= 3 else "fewer than 3 numbers of training samples",
@@ -311,6 +322,11 @@ def over_epochs(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
     return parts, f"widths {main.widths[-1]} and {peak_width(main)}"
 
 
+def fitted(name: str, where: str, sweep: Sweep, tolerance: float) -> Part:
+    """Where the training error, rather than the loss, falls to the tolerance."""
+    return reported(f"{name}Fitted", f"width of training error {tolerance:g}, {where}", widths(sweep.fitted(tolerance)))
+
+
 def descent(sweep: Sweep, t: Mapping[str, float], name: str = "", label: str = "") -> list[Part]:
     """First rise and last fall of test loss and error, judged; the errors at the three places, reported."""
     nothing = pd.DataFrame()
@@ -349,10 +365,8 @@ def peaks_and_thresholds(results: Any, tolerance: float) -> pd.DataFrame:
     for name in ("samples", "width"):
         for n in sorted(results.runs.loc[results.runs["sweep"] == name, "train_size"].unique()):
             sweep = Sweep(results, name, train_size=n, weight_decay=0.0)
-            thresholds = sweep.thresholds(tolerance)
-            for seed, curve in sweep.final("test_loss").iterrows():
-                rows[n, seed] = {"peak": vertex(curve.dropna()), "threshold": thresholds[seed]}
-    return pd.DataFrame(rows).T.rename_axis(["train_size", "seed"]).sort_index()
+            rows[n] = pd.DataFrame({"peak": sweep.peaks(), "threshold": sweep.thresholds(tolerance)})
+    return pd.concat(rows, names=["train_size", "seed"]).sort_index()
 
 
 def region_tables(main: Sweep, t: Mapping[str, float]) -> dict[str, pd.DataFrame]:
@@ -381,6 +395,11 @@ def ridge_tables(table: pd.DataFrame, metric: str) -> dict[float, pd.DataFrame]:
     return {
         ridge: rows.pivot(index="seed", columns="features", values=metric) for ridge, rows in table.groupby("ridge")
     }
+
+
+def widths(per_seed: pd.Series) -> Estimate:
+    """Geometric mean and interval of a width per seed."""
+    return ratio_interval(np.log(per_seed))
 
 
 def slope(logs: pd.DataFrame) -> float:
