@@ -269,23 +269,26 @@ def tuned_per_width(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], st
 
 
 def one_for_all(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """D8: the single best λ leaves a rise, and is beaten at some width."""
+    """D8: the single best λ leaves a rise, and is beaten at some width. The flattest λ of all is reported beside it."""
     test, choice = main.finals("test_loss"), main.single()
-    single = np.log(at_settings(test, choice))
-    regrets = single - np.log(at_settings(test, main.tuned()))
-    regret = at_largest(regrets, regrets)
-    others = {λ: ratio_interval(largest_rises(np.log(table))) for λ, table in test.items()}
+    tuned = np.log(at_settings(test, main.tuned()))
+    rises = {λ: ratio_interval(largest_rises(np.log(table))) for λ, table in test.items()}
+    flattest = min(rises, key=lambda λ: np.nan_to_num(rises[λ].value, nan=np.inf))
+
+    def regret(losses: pd.DataFrame) -> Estimate:
+        behind = np.log(losses) - tuned
+        return ratio_interval(at_largest(behind, behind))
+
+    single = at_settings(test, choice)
+    rise = ratio_interval(largest_rises(np.log(single)))
     return [
-        judged("Regret", "single over tuned λ, at its worst width", ratio_interval(regret), least=t["regret"]),
-        judged(
-            "Rise",
-            "single λ: largest rise of test loss with width",
-            ratio_interval(largest_rises(single)),
-            least=t["rise"],
-        ),
+        judged("Regret", "single over tuned λ, at its worst width", regret(single), least=t["regret"]),
+        judged("Rise", "single λ: largest rise of test loss with width", rise, least=t["rise"]),
+        reported("Flattest", f"λ = {flattest:g}, the flattest: largest rise of test loss", rises[flattest]),
+        reported("FlattestRegret", f"λ = {flattest:g} over tuned λ, at its worst width", regret(test[flattest])),
         *(
-            reported(f"Rise{'ABCDEFGHIJKL'[place]}", f"λ = {λ:g}: largest rise of test loss", rise)
-            for place, (λ, rise) in enumerate(others.items())
+            reported(f"Rise{letter}", f"λ = {λ:g}: largest rise of test loss", rises[λ])
+            for letter, λ in zip("ABCDEFGHIJKL", (λ for λ in rises if λ != flattest), strict=False)
         ),
     ], f"single λ: {values(choice)}"
 
