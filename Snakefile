@@ -1,4 +1,4 @@
-# The whole pipeline: train -> merge -> claims -> ledger, figures -> paper.
+# The whole pipeline: train -> merge, compute -> claims -> ledger, figures -> paper.
 #   snakemake --cores N --config scale=smoke|laptop|paper device=auto|cpu|cuda
 # Each experiments/<name>/ with a config.yaml is one experiment; to add a finding, add a folder, nothing here.
 import os
@@ -25,6 +25,7 @@ if local:
 
 wildcard_constraints:
     experiment="|".join(plan.experiments),
+    computation="|".join(sorted(set().union(*plan.computations.values()))) or "none",
 
 
 localrules:
@@ -93,10 +94,34 @@ rule merge:
         "python -m weightdecay merge {wildcards.experiment} --scale {params.scale} --shards {input.shards} > {log} 2>&1"
 
 
+# What needs no training: a function of compute.py, anew when its own arguments or code change.
+rule compute:
+    input:
+        arguments=f"{RESULTS}/{{experiment}}/computations/{{computation}}.json",
+        config=ancient("experiments/{experiment}/config.yaml"),
+        code=lambda wildcards: pipeline.code(f"experiments/{wildcards.experiment}/compute.py"),
+    output:
+        f"{RESULTS}/{{experiment}}/{{computation}}.parquet",
+    log:
+        f"{RESULTS}/{{experiment}}/logs/compute-{{computation}}.log",
+    conda:
+        "environment.yml"
+    threads: 1
+    params:
+        scale=plan.scale,
+    message:
+        "Compute {wildcards.computation} of {wildcards.experiment}"
+    shell:
+        "OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1"
+        " python experiments/{wildcards.experiment}/compute.py --scale {params.scale}"
+        " --table {wildcards.computation} --output {output} > {log} 2>&1"
+
+
 rule claims:
     input:
         runs=f"{RESULTS}/{{experiment}}/runs.parquet",
         history=f"{RESULTS}/{{experiment}}/history.parquet",
+        computed=lambda wildcards: plan.computed(wildcards.experiment),
         config="experiments/{experiment}/config.yaml",
         code=lambda wildcards: pipeline.code(f"experiments/{wildcards.experiment}/claims.py"),
     output:
@@ -145,6 +170,7 @@ for name in plan.experiments:
         input:
             runs=f"{RESULTS}/{name}/runs.parquet",
             history=f"{RESULTS}/{name}/history.parquet",
+            computed=plan.computed(name),
             claims=f"{RESULTS}/{name}/claims.json",
             scale="paper/scale.txt",
             settings=pipeline.settings(name),

@@ -53,6 +53,15 @@ def train(runs, protocol, device, checkpoint, precision):
     metadata["precision"] = precision
     return SimpleNamespace(runs=pd.DataFrame(rows), history=history, metadata=metadata)
 """
+COMPUTE = """
+import pandas as pd
+from weightdecay.computation import main
+
+def squares(*, count: int):
+    return pd.DataFrame({"y": [x * x for x in range(count)]})
+
+main([squares])
+"""
 CLAIMS = """
 import argparse, json
 from pathlib import Path
@@ -234,6 +243,22 @@ def test_settings_retrain_their_own_experiment_at_the_scales_that_use_them(check
     assert checkout.planned(*SMOKE) == {"train": 2, "merge": 1, **JUDGED_FIRST}
 
 
+def test_a_computation_is_made_again_for_its_own_reasons_alone(checkout):
+    checkout.write("experiments/first/compute.py", COMPUTE)
+    checkout.edit("experiments/first/config.yaml", "smoke: {", "smoke: {computations: {squares: {count: 3}}, ")
+    assert checkout.planned(*SMOKE) == {"compute": 1, **JUDGED_FIRST}
+    checkout.make(*SMOKE)
+    assert checkout.planned(*SMOKE) == {}
+    checkout.edit("experiments/first/config.yaml", "count: 3", "count: 4")
+    assert checkout.planned(*SMOKE) == {"compute": 1, **JUDGED_FIRST}
+    checkout.make(*SMOKE)
+    checkout.edit("experiments/first/config.yaml", "steps: 10", "steps: 20")
+    assert checkout.planned(*SMOKE) == {"train": 2, "merge": 1, **JUDGED_FIRST}
+    checkout.edit("experiments/first/config.yaml", "steps: 20", "steps: 10")
+    checkout.edit("experiments/first/compute.py", "x * x", "x ** 2")
+    assert checkout.planned(*SMOKE) == {"compute": 1, **JUDGED_FIRST}
+
+
 def test_code_reruns_the_experiments_that_execute_it(checkout):
     checkout.write("src/weightdecay/datasets/blobs.py", "")
     assert checkout.planned(*SMOKE) == {}
@@ -346,6 +371,26 @@ def test_an_experiment_can_be_trained_and_judged_without_snakemake(checkout):
     assert judged.returncode == 0, judged.stderr
     assert [claim["id"] for claim in json.loads(checkout.path("results/smoke/claims.json").read_text())] == ["A1", "D1"]
     assert not checkout.path("paper/numbers.tex").exists()
+
+
+def test_runs_of_different_losses_are_trained_by_their_own_protocols(checkout):
+    checkout.edit("experiments/first/config.yaml", "loss: squared_error", "loss: [squared_error, cross_entropy]")
+    checkout.edit("experiments/first/train.py", "main(None)", "main({'squared_error': 1.0, 'cross_entropy': 2.0})")
+    checkout.edit("src/weightdecay/ensemble/training.py", '"train_loss": 1.0', '"train_loss": protocol')
+    done = checkout.run("weightdecay", "train", "first", "--scale", "smoke")
+    assert done.returncode == 0, done.stderr
+    code = (
+        "from weightdecay import results\n"
+        "print(results.load('results/smoke/first').runs.groupby('loss')['train_loss'].agg(['count', 'min', 'max']))"
+    )
+    checkout.write("fake/losses.py", code)
+    assert [line.split() for line in checkout.run("losses").stdout.splitlines()[2:]] == [
+        ["cross_entropy", "4", "2.0", "2.0"],
+        ["squared_error", "4", "1.0", "1.0"],
+    ]
+    checkout.edit("experiments/first/config.yaml", "cross_entropy]", "hinge]")
+    refused = checkout.run("weightdecay", "train", "first", "--scale", "smoke")
+    assert refused.stderr == "error: loss is 'hinge', but must be one of squared_error, cross_entropy.\n"
 
 
 def test_the_ledger_can_be_cut_short_by_its_reader(checkout):

@@ -14,13 +14,23 @@ import pandas as pd
 
 from weightdecay.analysis import claims as ledger
 from weightdecay.analysis.claims import NOT_RUN, Claim, Part, counts, joined, judged, reported
-from weightdecay.analysis.measures import TRAIN, Histories, between, delays, dip, final_table, longest, select
+from weightdecay.analysis.measures import (
+    TRAIN,
+    Histories,
+    between,
+    delays,
+    dip,
+    diverged,
+    final_table,
+    longest,
+    select,
+)
 from weightdecay.analysis.statistics import (
     ACCURACY,
     DIFFERENCE,
-    UNBOUNDED,
     UNKNOWN,
     Estimate,
+    every_seed,
     geometric_interval,
     leave_one_out,
     mean_interval,
@@ -390,10 +400,6 @@ def failing(sweep: pd.DataFrame, final: Mapping[str, pd.DataFrame], metric: str,
     return UNKNOWN if diverged(select(sweep, weight_decay=weight_decay)) else accuracy(final, metric, weight_decay)
 
 
-def diverged(runs: pd.DataFrame) -> int:
-    return int(runs["diverged_at"].notna().sum())
-
-
 def lengths(sweep: pd.DataFrame) -> str:
     return "run lengths differ between λ" if sweep.groupby("weight_decay")["steps"].max().nunique() > 1 else ""
 
@@ -407,11 +413,6 @@ def evaluated(final: Mapping[str, pd.DataFrame], weight_decay: float, name: str 
 def splits(final: Mapping[str, pd.DataFrame], metric: str) -> pd.DataFrame:
     """Train accuracy and `metric` `[seeds, (split, λ)]`, over the seeds that were run at every λ."""
     return pd.concat({"train": final[TRAIN], "test": final[metric]}, axis=1).dropna()
-
-
-def every_seed(per_seed: pd.Series, bounds: tuple[float, float] = UNBOUNDED) -> Estimate:
-    """The interval; UNKNOWN where any seed has no value, as leaving it out would choose the seeds by their result."""
-    return UNKNOWN if per_seed.empty or per_seed.isna().any() else mean_interval(per_seed, bounds)
 
 
 def undefined(*per_seed: pd.Series) -> str:

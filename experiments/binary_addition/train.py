@@ -13,7 +13,6 @@ import torch
 from weightdecay.datasets import Splits
 from weightdecay.datasets.binary_addition import BITS, BITS_TRAIN_SIZE, binary_addition, binary_addition_bits
 from weightdecay.ensemble.layers import Layer
-from weightdecay.ensemble.losses import sigmoid_squared_error
 from weightdecay.ensemble.networks import residual_mlp
 from weightdecay.ensemble.training import Protocol
 from weightdecay.errors import ConfigError
@@ -49,7 +48,7 @@ def check(run: Run) -> None:
         raise ConfigError(f"dataset binary_addition_bits has train_size {BITS_TRAIN_SIZE} and label_noise 0, no other.")
 
 
-PROTOCOL = Protocol(splits, network, sigmoid_squared_error)
+PROTOCOL = Protocol(splits, network)
 
 if __name__ == "__main__":
     main(PROTOCOL)

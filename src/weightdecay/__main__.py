@@ -1,7 +1,8 @@
 """weightdecay: train, join and judge without Snakemake. Run from the folder that holds experiments/.
 
 A whole experiment is `weightdecay train NAME`, then `weightdecay claims NAME`. To use several machines that share a
-folder, give each some of the shards (`weightdecay train NAME --shard 2/4`), then `weightdecay merge NAME`.
+folder, give each some of the shards (`weightdecay train NAME --shard 2/4`), then `weightdecay merge NAME` and, where
+the experiment has a compute.py, `weightdecay compute NAME`.
 The pipeline (`snakemake --cores all`) does the same, on all cores, and builds figures, tables and the paper as well.
 """
 
@@ -20,7 +21,10 @@ EXPERIMENTS = Path("experiments")
 
 
 def train(arguments: argparse.Namespace) -> None:
-    """Trains an experiment shard by shard and joins the shards. What is finished is kept: run it again to go on."""
+    """Trains an experiment shard by shard, joins the shards, and computes what needs no training.
+
+    What is finished is kept: run it again to go on.
+    """
     config = _config(arguments.experiment)
     shards = _shards(config, arguments.scale)
     if arguments.shard and arguments.shard not in shards:
@@ -30,6 +34,12 @@ def train(arguments: argparse.Namespace) -> None:
         _run_program(config, "train.py", **chosen, shard=shard, output=shards[shard])
     if not arguments.shard:
         _merge(config, arguments.scale, shards.values())
+        _compute(config, arguments.scale)
+
+
+def compute(arguments: argparse.Namespace) -> None:
+    """Computes the tables of an experiment that need no training. `train` does so too, unless it is given a shard."""
+    _compute(_config(arguments.experiment), arguments.scale)
 
 
 def merge(arguments: argparse.Namespace) -> None:
@@ -90,6 +100,10 @@ def main() -> None:
     added.add_argument("experiment", metavar="NAME", help="a folder of experiments/")
     added.add_argument("--shard", metavar="k/K", help="train only this part of the table, and do not join")
     add_training_arguments(added)
+
+    added = command(compute)
+    added.add_argument("experiment", metavar="NAME", help="a folder of experiments/")
+    added.add_argument("--scale", default="laptop", metavar="|".join(grid.SCALES), help="default: laptop")
 
     added = command(merge)
     added.add_argument("experiment", metavar="NAME", help="a folder of experiments/")
@@ -155,6 +169,12 @@ def _shards(config: grid.Config, scale: str) -> dict[str, Path]:
 def _merge(config: grid.Config, scale: str, shards: Iterable[Path]) -> None:
     folder = _folder(config, scale)
     results.merge(shards, folder / "runs.parquet", folder / "history.parquet", grid.table(config, scale))
+
+
+def _compute(config: grid.Config, scale: str) -> None:
+    for name in grid.computations(config, scale):
+        output = _folder(config, scale) / f"{name}.parquet"
+        _run_program(config, "compute.py", scale=scale, table=name, output=output)
 
 
 def _run_program(config: grid.Config, program: str, **options: str | Path) -> None:

@@ -47,15 +47,6 @@ def shard_of(text: str, runs: list[grid.Run]) -> list[grid.Run]:
         ) from error
 
 
-def is_finished(path: Path, runs: list[grid.Run], precision: str) -> bool:
-    """Whether the shard is there, whole and made with these settings and this precision."""
-    try:
-        results.read_table(path, {"config_hash": grid.config_hash(runs), "precision": precision})
-    except results.ResultError:
-        return False
-    return True
-
-
 @reports_user_errors
 def main(protocol: "Protocol") -> None:
     """Trains the shard named on the command line; settings come from config.yaml beside the program that runs."""
@@ -70,8 +61,9 @@ def main(protocol: "Protocol") -> None:
 
     config = grid.load_config(program.with_name("config.yaml"))
     runs = shard_of(arguments.shard, grid.table(config, arguments.scale))
+    expected = {"config_hash": grid.config_hash(runs), "precision": arguments.precision}
     newest = max(path.stat().st_mtime for path in sources(program))  # nothing may come from an older program
-    if is_finished(arguments.output, runs, arguments.precision) and arguments.output.stat().st_mtime >= newest:
+    if results.is_made(arguments.output, expected) and arguments.output.stat().st_mtime >= newest:
         print(f"{arguments.output} is finished already.")
         return
     # Interrupted training is taken up from here. Beside the results, but no output that Snakemake would remove.
@@ -84,7 +76,7 @@ def main(protocol: "Protocol") -> None:
     from weightdecay.ensemble.training import train  # torch: seconds, and not needed to refuse bad input
 
     trained = train(runs, protocol, device=arguments.device, checkpoint=checkpoint, precision=arguments.precision)
-    about = {"experiment": config.experiment, "scale": arguments.scale, "config_hash": grid.config_hash(runs)}
+    about = {"experiment": config.experiment, "scale": arguments.scale, "config_hash": expected["config_hash"]}
     metadata = {**results.provenance(), **trained.metadata, **about}
     results.write_shard(arguments.output, trained.runs, trained.history, metadata)
     checkpoint.unlink(missing_ok=True)

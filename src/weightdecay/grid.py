@@ -89,7 +89,11 @@ class Run(Strict):
 
     def cost(self) -> float:
         """Time to train it, in arbitrary units: a fit by eye to measured steps of width 4 to 512 (±40 %)."""
-        return self.steps * (self.batch_size + 64) * (self.blocks + 1) * (self.width + 32) ** 2
+        side = self.width + 32
+        square = (self.blocks + 1) * side**2
+        if self.network == "mlp":  # one matrix of width × width fewer than it has hidden layers
+            square = (self.blocks - 1) * side**2 + 60 * side
+        return self.steps * (self.batch_size + 64) * square
 
 
 class Criterion(Strict):
@@ -102,14 +106,19 @@ class Criterion(Strict):
 
 
 Block = dict[str, Any]  # a field of Run -> its value, or the list of its values
+TABLES = ("runs", "history")  # what training makes; no computation may be called so
 
 
 class Scale(Strict):
-    """How much of an experiment is run: a product of lists for each block of each sweep, over all seeds."""
+    """How much of an experiment is run: a product of lists for each block of each sweep, over all seeds.
+
+    `computations`: what needs no training: the function of compute.py of that name -> its arguments.
+    """
 
     seeds: Count
     shards: Count
     sweeps: Annotated[dict[Name, Annotated[list[Block], Field(min_length=1)]], Field(min_length=1)]
+    computations: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], dict[Name, Any]] = {}
 
 
 class Scales(Strict):
@@ -143,7 +152,7 @@ def load_config(path: str | Path) -> Config:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}.") from error
     except ValidationError as error:
-        raise ConfigError(f"{path}: {_sentence(error.errors()[0])}.") from error
+        raise ConfigError(f"{path}: {sentence(error.errors()[0])}.") from error
     if config.experiment != path.resolve().parent.name:
         raise ConfigError(
             f"{path}: experiment is {config.experiment!r}, but must be the name of its folder, "
@@ -152,6 +161,11 @@ def load_config(path: str | Path) -> Config:
     try:
         for scale in SCALES:
             table(config, scale)
+            for name in computations(config, scale):
+                if name in TABLES:
+                    raise ConfigError(f"scales.{scale}.computations.{name} has the name of a table of training.")
+                if not path.with_name("compute.py").is_file():
+                    raise ConfigError(f"scales.{scale}.computations.{name} needs {path.with_name('compute.py')}.")
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
     return config
@@ -206,6 +220,21 @@ def config_hash(runs: list[Run]) -> str:
     return hashlib.sha256(table_text(runs).encode()).hexdigest()
 
 
+def computations(config: Config, scale: str) -> dict[str, str]:
+    """Name of every computation of a scale -> its arguments as JSON: canonical, so equal arguments are equal texts."""
+    if scale not in SCALES:
+        raise ConfigError(f"scale is {scale!r}, but must be one of {', '.join(SCALES)}{_closest(scale, SCALES)}.")
+    return {name: _canonical(arguments) for name, arguments in getattr(config.scales, scale).computations.items()}
+
+
+def computation_hashes(config: Config, scale: str) -> dict[str, str]:
+    """Name of every computation of a scale -> SHA-256 of what is computed: stored in the table, checked when read."""
+    return {
+        name: hashlib.sha256(f"{config.experiment} {name} {arguments}".encode()).hexdigest()
+        for name, arguments in computations(config, scale).items()
+    }
+
+
 def _cost(runs: list[Run]) -> float:
     return sum(run.cost() for run in runs)
 
@@ -237,22 +266,24 @@ def _expand(config: Config, scale: str, sweep: str, index: int, block: Block) ->
         try:
             run = Run(**fixed, **dict(zip(lists, values, strict=True)))
         except ValidationError as error:
-            raise ConfigError(f"{where}: {_sentence(error.errors()[0])}.") from error
+            raise ConfigError(f"{where}: {sentence(error.errors()[0])}.") from error
         if run.decay == "none" and run.weight_decay != 0:
             raise ConfigError(f"{where}: weight_decay is {run.weight_decay}, but must be 0 where decay is none.")
         runs.append(run)
     return runs
 
 
-def _sentence(error: Any) -> str:
+def sentence(error: Any) -> str:
     """One of pydantic's errors in our words: the key, its value and what is allowed."""
     *parents, key = error["loc"] or ("the file",)
     place = ".".join(str(part) for part in (*parents, key))
     if error["type"] == "extra_forbidden":
         model = {0: Config, 1: Scales, 2: Criterion if parents[:1] == ["criteria"] else Scale}[len(parents)]
         return f"{place} is not a known key{_closest(str(key), model.model_fields)}"
-    if error["type"] == "missing":
+    if error["type"] in ("missing", "missing_keyword_only_argument"):
         return f"{place} is missing"
+    if error["type"] == "unexpected_keyword_argument":
+        return f"{place} is not a known argument"
     rule = error["msg"].replace("Input should", "must").replace("should", "must")
     return f"{place} is {error['input']!r}, but {rule[0].lower()}{rule[1:]}"
 

@@ -1,8 +1,9 @@
 """What the Snakefile needs to know before any job starts: options, experiments, shards, the device, the TeX engine.
 
-Bad input is refused here. Two small files are written, each only when its content changes, so that their times say
+Bad input is refused here. A few small files are written, each only when its content changes, so that their times say
 what Snakemake's own memory (.snakemake/) may have lost: results/<scale>/<experiment>/table.jsonl, the table of runs,
-which is all of the configuration that training depends on; and paper/scale.txt, the scale that the paper is built at.
+which is all of the configuration that training depends on; computations/<name>.json beside it, the arguments of what is
+computed; and paper/scale.txt, the scale that the paper is built at.
 """
 
 import os
@@ -45,9 +46,19 @@ class Plan:
             count = 1 if self.device == "cuda" else min(getattr(experiment.scales, self.scale).shards, len(runs))
             self.shards[name] = [f"{number}of{count}" for number in range(1, count + 1)]
             _write_if_changed(f"{self.results}/{name}/table.jsonl", grid.table_text(runs))
+        self.computations = {
+            name: grid.computations(experiment, self.scale) for name, experiment in self.experiments.items()
+        }
+        for name, computations in self.computations.items():
+            for computation, arguments in computations.items():
+                _write_if_changed(f"{self.results}/{name}/computations/{computation}.json", f"{arguments}\n")
         for folder in ("paper/figures", "paper/tables"):
             check_writable(folder)
         _write_if_changed("paper/scale.txt", f"{self.scale}\n")
+
+    def computed(self, name: str) -> list[str]:
+        """The tables of an experiment that need no training."""
+        return [f"{self.results}/{name}/{computation}.parquet" for computation in self.computations[name]]
 
     def figures(self, name: str) -> list[str]:
         """Every figure of an experiment, as PDF for the paper and as PNG for the README."""

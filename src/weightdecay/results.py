@@ -10,10 +10,11 @@ import os
 import platform
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import pandas as pd
 import pyarrow as pa
@@ -21,7 +22,7 @@ import pyarrow.parquet as pq
 
 from weightdecay import __version__
 from weightdecay.errors import ResultError
-from weightdecay.grid import Run, config_hash
+from weightdecay.grid import Config, Run, computation_hashes, config_hash, table
 
 KEY = b"weightdecay"
 
@@ -33,6 +34,7 @@ class Results:
     runs: pd.DataFrame  # one row a run: settings, last value of every metric, diverged_at (step or NaN)
     history: pd.DataFrame  # run, step, metric, value
     metadata: dict
+    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)  # of compute.py, by name
 
 
 @contextmanager
@@ -60,11 +62,11 @@ def check_writable(folder: str | Path) -> None:
 
 def write_table(path: str | Path, frame: pd.DataFrame, metadata: dict) -> None:
     """Writes a parquet file with checksums in its pages and `metadata` (anything JSON can hold; NaN becomes null)."""
-    table = pa.Table.from_pandas(frame, preserve_index=False)
+    made = pa.Table.from_pandas(frame, preserve_index=False)
     text = json.dumps(_without_nan(metadata), allow_nan=False)
-    table = table.replace_schema_metadata({**(table.schema.metadata or {}), KEY: text.encode()})
+    made = made.replace_schema_metadata({**(made.schema.metadata or {}), KEY: text.encode()})
     with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+        pq.write_table(made, temporary, compression="zstd", write_page_checksum=True)
 
 
 def read_table(path: str | Path, expect: dict | None = None) -> tuple[pd.DataFrame, dict]:
@@ -73,9 +75,9 @@ def read_table(path: str | Path, expect: dict | None = None) -> tuple[pd.DataFra
     if not path.is_file():
         raise ResultError(f"{path} is missing: make it with snakemake or with weightdecay train.")
     try:
-        table = pq.read_table(path, page_checksum_verification=True)
-        frame = table.to_pandas()
-        text = (table.schema.metadata or {}).get(KEY)
+        read = pq.read_table(path, page_checksum_verification=True)
+        frame = read.to_pandas()
+        text = (read.schema.metadata or {}).get(KEY)
         metadata = None if text is None else json.loads(text)
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         raise ResultError(f"{path} is damaged or not a parquet file: delete it and make it again.") from error
@@ -88,6 +90,15 @@ def read_table(path: str | Path, expect: dict | None = None) -> tuple[pd.DataFra
                 "delete it and make it again."
             )
     return frame, metadata
+
+
+def is_made(path: str | Path, expected: dict) -> bool:
+    """Whether the table is there and whole, and its metadata are as `expected`."""
+    try:
+        read_table(path, expected)
+    except ResultError:
+        return False
+    return True
 
 
 def write_shard(path: str | Path, runs: pd.DataFrame, history: pd.DataFrame, metadata: dict) -> None:
@@ -114,19 +125,33 @@ def merge(
     if missing:
         found = f"{len(expected_runs) - len(missing)} of {len(expected_runs)}"
         raise ResultError(f"the shards of {Path(runs_path).parent} hold only {found} runs: train the others first.")
-    joined = {**_joined(metadata), "config_hash": config_hash(expected_runs)}
+    about = {**joined(metadata), "config_hash": config_hash(expected_runs)}
     order = {run.id: position for position, run in enumerate(expected_runs)}
     all_runs = pd.concat(runs, ignore_index=True).sort_values("run", key=lambda ids: ids.map(order), ignore_index=True)
-    write_table(history_path, pd.concat(histories, ignore_index=True), joined)
-    write_table(runs_path, all_runs, joined)
+    write_table(history_path, pd.concat(histories, ignore_index=True), about)
+    write_table(runs_path, all_runs, about)
 
 
-def load(folder: str | Path, expected_hash: str | None = None) -> Results:
-    """The results of one experiment at one scale, from the folder that holds runs.parquet and history.parquet."""
+def load(
+    folder: str | Path, expected_hash: str | None = None, computations: Mapping[str, str] = MappingProxyType({})
+) -> Results:
+    """The results of one experiment at one scale, from the folder that holds runs.parquet and history.parquet.
+
+    `computations`: name -> hash of the tables of compute.py, <name>.parquet in the same folder.
+    """
     expect = None if expected_hash is None else {"config_hash": expected_hash}
     runs, metadata = read_table(Path(folder) / "runs.parquet", expect)
     history, _ = read_table(Path(folder) / "history.parquet", {"config_hash": metadata.get("config_hash")})
-    return Results(runs, history, metadata)
+    tables = {
+        name: read_table(Path(folder) / f"{name}.parquet", {"config_hash": hash_})[0]
+        for name, hash_ in computations.items()
+    }
+    return Results(runs, history, metadata, tables)
+
+
+def load_scale(folder: str | Path, config: Config, scale: str) -> Results:
+    """The same, all of it made with the settings that `config` has for the scale."""
+    return load(folder, config_hash(table(config, scale)), computation_hashes(config, scale))
 
 
 def provenance() -> dict:
@@ -147,7 +172,7 @@ def _frame(records: list[dict]) -> pd.DataFrame:
     return frame.astype(dict.fromkeys(empty, "float64"))
 
 
-def _joined(metadata: list[dict]) -> dict:
+def joined(metadata: list[dict]) -> dict:
     """What the shards say of themselves as one: times add up, memory is the largest, differing values are listed."""
     joined = {}
     for key in {key: None for about in metadata for key in about}:

@@ -1,19 +1,16 @@
 """A synthetic binary addition: results whose truth is known, made to satisfy A1-A10 or to violate one of them."""
 
-import importlib.util
-import sys
 from dataclasses import dataclass
-from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from tests.programs import EXPERIMENTS, load_program
 from weightdecay.grid import Config, Run, config_hash, load_config
 from weightdecay.results import Results
 
-FOLDER = Path(__file__).parents[2] / "experiments" / "binary_addition"
+FOLDER = EXPERIMENTS / "binary_addition"
 LAMBDAS = [0.0, 0.003, 0.01, 0.03, 0.1, 0.3, 0.45, 0.6, 1.0]
 
 
@@ -121,19 +118,6 @@ def _curves(run: Run, world: World, steps: np.ndarray, noise: np.random.Generato
     return curves | losses | {"weight_norm_sum": 117 * share, "weight_norm": 20 * share}
 
 
-def load_program(name: str) -> ModuleType:
-    """A program of the experiment as a module; its neighbours are found as when it is run from the command line."""
-    specification = importlib.util.spec_from_file_location(f"binary_addition_{name}", FOLDER / f"{name}.py")
-    module = importlib.util.module_from_spec(specification)
-    sys.path.insert(0, str(FOLDER))
-    try:
-        specification.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(FOLDER))
-        sys.modules.pop("claims", None)
-    return module
-
-
 @pytest.fixture(scope="session")
 def config() -> Config:
     return load_config(FOLDER / "config.yaml")
@@ -142,7 +126,7 @@ def config() -> Config:
 @pytest.fixture(scope="session")
 def program():
     """`program("claims")`, `program("figures")`: the experiment's programs."""
-    return load_program
+    return lambda name: load_program("binary_addition", name)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,6 @@ from tests.ensemble.reference import CHANNELS, LAST_NORM
 from weightdecay.datasets import Split, Splits
 from weightdecay.datasets.binary_addition import binary_addition
 from weightdecay.ensemble.layers import Layer
-from weightdecay.ensemble.losses import cross_entropy, sigmoid_squared_error, squared_error
 from weightdecay.ensemble.networks import cnn, mlp, residual_mlp, scale_invariant_mlp
 from weightdecay.ensemble.training import Protocol
 from weightdecay.grid import Run
@@ -73,9 +72,4 @@ def network(runs: Sequence[Run]) -> Layer:
     return residual_mlp(inputs, outputs, run.width, run.blocks, eps)
 
 
-PROTOCOL = Protocol(splits, network, sigmoid_squared_error)
-PROTOCOLS = {
-    "sigmoid_squared_error": PROTOCOL,
-    "squared_error": Protocol(splits, network, squared_error),
-    "cross_entropy": Protocol(splits, network, cross_entropy),
-}
+PROTOCOL = Protocol(splits, network)

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
-from tests.ensemble.runs import PROTOCOLS, make
+from tests.ensemble.runs import PROTOCOL, make
 from tests.ensemble.test_reference import DECAYS, NETWORKS, OPTIMIZERS, relative_error
 from weightdecay.ensemble import backend, stacking
 from weightdecay.ensemble.checkpoint import Checkpoint
@@ -41,7 +41,7 @@ def runs_of(count: int, **settings) -> list:
 
 
 def ensemble(runs: list, device: torch.device = CUDA, dtype: torch.dtype = torch.float32) -> Ensemble:
-    return Ensemble(runs, PROTOCOLS[runs[0].loss], dtype, device)
+    return Ensemble(runs, PROTOCOL, dtype, device)
 
 
 def trained(runs: list, device: torch.device = CUDA, captures: bool = True, dtype: torch.dtype = torch.float32):
@@ -126,7 +126,7 @@ def test_the_kernels_are_ours_and_equal_torch_s_operations(monkeypatch):
 @pytest.mark.parametrize("network", NETWORKS_OF_ALL_KINDS)
 def test_a_training_repeats_itself_bitwise(network, small_stacks):
     runs = runs_of(11, **NETWORKS[network], steps=60)
-    assert_same(*(train(runs, PROTOCOLS[runs[0].loss], "cuda") for _ in range(2)))
+    assert_same(*(train(runs, PROTOCOL, "cuda") for _ in range(2)))
 
 
 @pytest.mark.parametrize("network", NETWORKS_OF_ALL_KINDS)
@@ -135,9 +135,9 @@ def test_a_result_does_not_depend_on_the_other_runs_of_the_table(network, width,
     """At the fixed number of replicas: the whole table, its shards, and single runs, to the last bit."""
     runs = runs_of(11, **NETWORKS[network] | {"width": width, "steps": 60, "shuffle": True})
     random.Random(0).shuffle(runs)
-    whole = by_run(train(runs, PROTOCOLS[runs[0].loss], "cuda"))
+    whole = by_run(train(runs, PROTOCOL, "cuda"))
     for pieces in ([runs[::3], runs[1::3], runs[2::3]], [[run] for run in runs[:4]] + [runs[4:]]):
-        parts = [by_run(train(piece, PROTOCOLS[runs[0].loss], "cuda")) for piece in pieces]
+        parts = [by_run(train(piece, PROTOCOL, "cuda")) for piece in pieces]
         for index, keys in enumerate((["run"], ["run", "step", "metric"])):
             joined = pd.concat([part[index] for part in parts]).sort_values(keys, ignore_index=True)
             pd.testing.assert_frame_equal(joined, whole[index], check_exact=True)
@@ -146,8 +146,8 @@ def test_a_result_does_not_depend_on_the_other_runs_of_the_table(network, width,
 def test_a_full_stack_of_the_experiment_s_own_network_gives_a_run_what_another_gives():
     """At the real number of replicas and the real width."""
     runs = runs_of(80, width=256, shuffle=True, steps=40)
-    whole = train(runs, PROTOCOLS[runs[0].loss], "cuda").history
-    alone = train(runs[70:], PROTOCOLS[runs[0].loss], "cuda").history
+    whole = train(runs, PROTOCOL, "cuda").history
+    alone = train(runs[70:], PROTOCOL, "cuda").history
     keys = ["run", "step", "metric"]
     joined = alone.merge(whole, on=keys, suffixes=("_alone", "_whole"))
     assert len(joined) == len(alone)
@@ -157,7 +157,7 @@ def test_a_full_stack_of_the_experiment_s_own_network_gives_a_run_what_another_g
 def test_an_interrupted_training_resumes_bitwise(tmp_path, small_stacks):
     """Interrupted at its third and at its eighth save, then taken to the end."""
     runs = runs_of(11, shuffle=True, schedule="cosine", hold_norm="start", steps=400)
-    undisturbed, path = train(runs, PROTOCOLS[runs[0].loss], "cuda"), tmp_path / "checkpoint.pt"
+    undisturbed, path = train(runs, PROTOCOL, "cuda"), tmp_path / "checkpoint.pt"
     original = Checkpoint.save
     for interrupted_at in (3, 8):
         saves = []
@@ -170,15 +170,15 @@ def test_an_interrupted_training_resumes_bitwise(tmp_path, small_stacks):
 
         with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr(Checkpoint, "save", interrupt)
-            train(runs, PROTOCOLS[runs[0].loss], "cuda", checkpoint=path, checkpoint_seconds=0.0)
+            train(runs, PROTOCOL, "cuda", checkpoint=path, checkpoint_seconds=0.0)
         assert saves[-1] is not None and 0 < saves[-1]["step"] < 400
-    assert_same(train(runs, PROTOCOLS[runs[0].loss], "cuda", checkpoint=path), undisturbed)
+    assert_same(train(runs, PROTOCOL, "cuda", checkpoint=path), undisturbed)
 
 
 def test_a_diverging_run_is_marked_and_disturbs_no_other(small_stacks):
     calm, wild = make(seed=1, optimizer="sgd", decay="l2"), make(optimizer="sgd", decay="l2", learning_rate=1e30)
-    both = train([wild, calm], PROTOCOLS[calm.loss], "cuda")
-    alone = train([calm], PROTOCOLS[calm.loss], "cuda").history
+    both = train([wild, calm], PROTOCOL, "cuda")
+    alone = train([calm], PROTOCOL, "cuda").history
     kept = both.history[both.history["run"] == calm.id].reset_index(drop=True)
     pd.testing.assert_frame_equal(kept, alone.reset_index(drop=True), check_exact=True)
     marks = both.runs.set_index("run")["diverged_at"]
@@ -188,6 +188,6 @@ def test_a_diverging_run_is_marked_and_disturbs_no_other(small_stacks):
 def test_what_was_used_is_recorded(small_stacks):
     runs = runs_of(2, steps=3)
     for precision in ("float32", "tf32"):
-        metadata = train(runs, PROTOCOLS[runs[0].loss], "cuda", precision=precision).metadata
+        metadata = train(runs, PROTOCOL, "cuda", precision=precision).metadata
         assert (metadata["precision"], metadata["matmul"], metadata["kernels"]) == (precision, "cublas", "triton")
         assert metadata["device"] == torch.cuda.get_device_name() and metadata["peak_memory_mib"] > 0

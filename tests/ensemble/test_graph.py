@@ -9,7 +9,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
-from tests.ensemble.runs import PROTOCOLS, make
+from tests.ensemble.runs import PROTOCOL, make
 from tests.ensemble.test_reference import DECAYS, NETWORKS, OPTIMIZERS
 from weightdecay.ensemble import backend, graph, stacking, training
 from weightdecay.ensemble.graph import DeviceProgram
@@ -34,7 +34,7 @@ def trained(runs: list, on_device: bool, steps: int | None = None, resume_at: in
     """Trained in float64 by the CPU's loop or by the GPU's program, in pieces; resumed once from its own tensors."""
 
     def start() -> Ensemble:
-        ensemble = Ensemble(runs, PROTOCOLS[runs[0].loss], torch.float64, CPU)
+        ensemble = Ensemble(runs, PROTOCOL, torch.float64, CPU)
         if on_device:
             ensemble.program = DeviceProgram(ensemble)
         return ensemble
@@ -125,7 +125,7 @@ def test_every_step_is_the_same_operations_on_the_same_memory(network):
     """Within an epoch, at its end, in another table and after a resumption."""
     runs = [make(**NETWORKS.get(network, {"hold_norm": "saturation", "shuffle": True}), seed=seed) for seed in range(2)]
     with backend.arithmetic(CPU):
-        ensemble = Ensemble(runs, PROTOCOLS[runs[0].loss], torch.float32, CPU)
+        ensemble = Ensemble(runs, PROTOCOL, torch.float32, CPU)
         ensemble.program = DeviceProgram(ensemble)
         recorded = []
         for step in (3, 4, 5, 30, 70):
@@ -166,8 +166,8 @@ def test_a_gpu_has_full_stacks_of_a_number_that_the_shape_alone_decides():
 def test_padding_reaches_no_result(monkeypatch):
     """The table trained on the CPU as a GPU would pad it."""
     runs = [make(seed=seed, steps=30) for seed in range(5)]
-    alone = training.train(runs, PROTOCOLS["sigmoid_squared_error"], "cpu")
+    alone = training.train(runs, PROTOCOL, "cpu")
     monkeypatch.setattr(training, "padded", lambda stack, device: (stack * 3)[:12])
-    padded = training.train(runs, PROTOCOLS["sigmoid_squared_error"], "cpu")
+    padded = training.train(runs, PROTOCOL, "cpu")
     pd.testing.assert_frame_equal(padded.history, alone.history, check_exact=True)
     pd.testing.assert_frame_equal(padded.runs, alone.runs, check_exact=True)

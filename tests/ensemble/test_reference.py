@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.ensemble import reference
-from tests.ensemble.runs import PROTOCOL, PROTOCOLS, make, splits
+from tests.ensemble.runs import PROTOCOL, make, splits
 from weightdecay.ensemble import backend, loops
 from weightdecay.ensemble.layers import BatchNorm
 from weightdecay.ensemble.training import Ensemble
@@ -77,7 +77,7 @@ def literal(run: Run, dtype: torch.dtype) -> tuple[torch.Tensor, list[float]]:
 def stacked(runs: list[Run], dtype: torch.dtype) -> tuple[list[torch.Tensor], torch.Tensor]:
     """The same of a stack: one vector a replica, and the mean loss of the last epoch."""
     with backend.arithmetic(torch.device("cpu")):
-        ensemble = Ensemble(runs, PROTOCOLS[runs[0].loss], dtype, torch.device("cpu"))
+        ensemble = Ensemble(runs, PROTOCOL, dtype, torch.device("cpu"))
         for _ in range(runs[0].steps):
             ensemble.advance()
         layers, state = ensemble.stack.leaves, []

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
-from tests.ensemble.runs import PROTOCOL, PROTOCOLS, make
+from tests.ensemble.runs import PROTOCOL, make
 from weightdecay import grid
 from weightdecay.ensemble.checkpoint import Checkpoint
 from weightdecay.ensemble.training import Ensemble, Protocol, train
@@ -85,8 +85,8 @@ def test_networks_of_every_width_solo_equal_batched_bitwise(network, loss):
         settings["batch_norm_eps"] = None
     widths = [16] if network == "cnn" else [2, 3, 10, 16, 47, 64, 130]
     runs = [make(**settings, width=width, seed=seed, weight_decay=0.1 * seed) for width in widths for seed in range(5)]
-    together = by_run(train(runs, PROTOCOLS[loss], "cpu"))[1]
-    alone = pd.concat([train([run], PROTOCOLS[loss], "cpu").history for run in runs])
+    together = by_run(train(runs, PROTOCOL, "cpu"))[1]
+    alone = pd.concat([train([run], PROTOCOL, "cpu").history for run in runs])
     pd.testing.assert_frame_equal(
         alone.sort_values(["run", "step", "metric"], ignore_index=True), together, check_exact=True
     )
@@ -146,8 +146,8 @@ def test_a_damaged_or_foreign_checkpoint_is_ignored(tmp_path, damage):
 def test_every_seed_has_its_own_initial_weights_and_data_order():
     """On the same data: no two of many seeds alike, near ones and far ones, and both frozen by a number."""
     seeds = [*range(40), 2**20, 2**31, 2**32, 2**33 + 1]
-    data = PROTOCOLS["cross_entropy"].splits(make(dataset="classes"))
-    protocol = Protocol(lambda run: data, PROTOCOL.network, PROTOCOLS["cross_entropy"].loss)
+    data = PROTOCOL.splits(make(dataset="classes"))
+    protocol = Protocol(lambda run: data, PROTOCOL.network)
     settings = {
         "dataset": "classes",
         "network": "mlp",
@@ -232,6 +232,6 @@ def test_the_protocol_sees_the_row():
         seen.append((run.seed, run.label_noise))
         return PROTOCOL.splits(run)
 
-    protocol = Protocol(recording, PROTOCOL.network, PROTOCOL.loss)
+    protocol = Protocol(recording, PROTOCOL.network)
     train([make(seed=3, steps=1), make(seed=4, steps=1, label_noise=0.5)], protocol, "cpu")
     assert sorted(seen) == [(3, 0.0), (4, 0.5)]

@@ -158,8 +158,7 @@ def main(judge: Callable[[Any, Mapping[str, Any]], list[Claim]], config_path: Pa
     parser.add_argument("--output", required=True, type=Path, help="claims.json to write")
     arguments = parser.parse_args()
     config = grid.load_config(config_path)
-    expected = grid.config_hash(grid.table(config, arguments.scale))
-    write(arguments.output, judge(results.load(arguments.results, expected), config.criteria))
+    write(arguments.output, judge(results.load_scale(arguments.results, config, arguments.scale), config.criteria))
 
 
 FIELDS = ("measured", "low", "high")

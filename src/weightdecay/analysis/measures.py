@@ -34,18 +34,24 @@ class Histories:
         reached = curve.index[curve >= threshold]
         return float(reached[0]) if len(reached) else np.nan
 
-    def final_accuracy(self, run: pd.Series, metric: str, window: int, until: float = np.inf) -> float:
-        """Mean accuracy over the last `window` steps (at most the last fifth) of a row of `runs`, up to step `until`.
+    def final(
+        self, run: pd.Series, metric: str, window: float, until: float = np.inf, if_diverged: float = np.nan
+    ) -> float:
+        """Mean over the last `window` steps (at most the last fifth) of a row of `runs`, up to step `until`.
 
-        0 for a run that diverged before: it classifies nothing. NaN where the metric was never logged.
+        `if_diverged` for a run that diverged before. NaN where the metric was never logged.
         """
         if run["diverged_at"] <= until:  # False for NaN
-            return 0.0
+            return if_diverged
         curve = self.curve(run["run"], metric).loc[:until]
         if curve.empty:
             return np.nan
         end = curve.index[-1]
         return float(curve.loc[end - min(window, end / 5) :].mean())
+
+    def final_accuracy(self, run: pd.Series, metric: str, window: float, until: float = np.inf) -> float:
+        """The same of an accuracy: 0 for a run that diverged, as it classifies nothing."""
+        return self.final(run, metric, window, until, if_diverged=0.0)
 
 
 def select(runs: pd.DataFrame, **settings: object) -> pd.DataFrame:
@@ -67,11 +73,22 @@ def longest(runs: pd.DataFrame, by: tuple[str, ...] = ("weight_decay", "seed")) 
     return runs.sort_values("steps").drop_duplicates(list(by), keep="last").sort_values(list(by))
 
 
-def final_table(histories: Histories, runs: pd.DataFrame, metric: str, window: int) -> pd.DataFrame:
-    """Final accuracies `[seeds, λ]`; NaN where that seed was not run at that λ."""
-    values = [histories.final_accuracy(run, metric, window) for _, run in runs.iterrows()]
-    keys = pd.MultiIndex.from_frame(runs[["seed", "weight_decay"]])
-    return pd.Series(values, index=keys, dtype=float).unstack("weight_decay")
+def final_table(
+    histories: Histories, runs: pd.DataFrame, metric: str, window: float, column: str = "weight_decay"
+) -> pd.DataFrame:
+    """Final values `[seeds, column]`; NaN where that seed was not run there.
+
+    A diverged run has accuracy 0 and an unknown loss.
+    """
+    lost = 0.0 if "accuracy" in metric else np.nan
+    values = [histories.final(run, metric, window, if_diverged=lost) for _, run in runs.iterrows()]
+    keys = pd.MultiIndex.from_frame(runs[["seed", column]])
+    return pd.Series(values, index=keys, dtype=float).unstack(column)
+
+
+def diverged(runs: pd.DataFrame) -> int:
+    """How many of the runs diverged."""
+    return int(runs["diverged_at"].notna().sum())
 
 
 def band(

@@ -60,6 +60,17 @@ def geometric_interval(per_seed: Sequence[float] | pd.Series) -> Estimate:
     return Estimate(float(np.exp(value)), float(np.exp(low)), float(np.exp(high)), n)
 
 
+def every_seed(per_seed: pd.Series, bounds: tuple[float, float] = UNBOUNDED) -> Estimate:
+    """The interval; UNKNOWN where any seed has no value, as leaving it out would choose the seeds by their result."""
+    return UNKNOWN if per_seed.empty or per_seed.isna().any() else mean_interval(per_seed, bounds)
+
+
+def ratio_interval(log_per_seed: pd.Series) -> Estimate:
+    """A ratio from its logarithm per seed, geometric mean and interval; UNKNOWN as in `every_seed`."""
+    value, low, high, n = every_seed(log_per_seed)
+    return Estimate(float(np.exp(value)), float(np.exp(low)), float(np.exp(high)), n)
+
+
 def open_above(estimate: Estimate, censored: bool) -> Estimate:
     """An estimate made of lower bounds has no upper end."""
     return estimate._replace(high=np.inf) if censored else estimate

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from weightdecay import grid
 from weightdecay.analysis.claims import Claim, read
 from weightdecay.errors import reports_user_errors
-from weightdecay.results import Results, atomic_path, load
+from weightdecay.results import Results, atomic_path, load_scale
 
 COLUMN = 3.4  # inches
 PAGE = 7.0
@@ -29,12 +29,12 @@ MUTED = "0.45"
 SPLITS = {"train": "#0072B2", "validation": "#009E73", "test": "#D55E00"}
 KINDS = {"free": "#D55E00", "held": "#56B4E9", "clean": "#0072B2", "noisy": "#CC79A7", "published": "black"}
 
-LAMBDA_NORM = LogNorm(1e-3, 4.0, clip=True)  # the λ of all experiments; what lies outside takes the end's colour
+LAMBDA_NORM = LogNorm(1e-3, 120.0, clip=True)  # the λ of all experiments; what lies outside takes the end's colour
 LAMBDA_COLOURS = sns.color_palette("viridis_r", as_cmap=True)
 
 
 def weight_decay_colour(weight_decay: float) -> tuple[float, ...] | str:
-    """The colour of a λ, the same in every figure: from yellow (.001) to dark violet (4); grey for λ = 0."""
+    """The colour of a λ, the same in every figure: from yellow (.001) to dark violet (120); grey for λ = 0."""
     if weight_decay == 0:
         return "0.55"
     return LAMBDA_COLOURS(0.08 + 0.92 * float(LAMBDA_NORM(weight_decay)))  # the palest yellow cannot be seen on white
@@ -118,7 +118,7 @@ def main(programs: Sequence[Callable[[Inputs], None]], config_path: Path) -> Non
     parser.add_argument("--tables", required=True, type=Path, help="folder for tables")
     arguments = parser.parse_args()
     config = grid.load_config(config_path)
-    results = load(arguments.results, grid.config_hash(grid.table(config, arguments.scale)))
+    results = load_scale(arguments.results, config, arguments.scale)
     claims = {claim.id: claim for claim in read(arguments.claims)}
     apply()
     for program in programs:

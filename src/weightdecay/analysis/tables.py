@@ -161,7 +161,7 @@ def macros_tex(macros: Mapping[str, str]) -> str:
 
 
 def ledger_tex(claims: Sequence[Claim]) -> str:
-    """The ledger, one tabularx of the text's width for each experiment; needs booktabs and tabularx."""
+    """The ledger, one table of the text's width for each experiment, broken between rows; needs booktabs, xltabular."""
     return "\n\\par\\bigskip\n".join(
         _experiment_tex(experiment, list(group))
         for experiment, group in groupby(claims, key=lambda claim: claim.experiment)
@@ -179,15 +179,15 @@ def _experiment_tex(experiment: str, claims: Sequence[Claim]) -> str:
         note = rf" \emph{{Note: {escape(claim.note)}.}}" if claim.note else ""
         words = rf"{escape(claim.statement)} \emph{{Criterion:}} {escape(claim.criterion)}{note}"
         rows.append(rf"{claim.id} & \raggedright {words} & {measured} & {claim.verdict} \\")
-    header = (
+    title = (
         rf"\multicolumn{{4}}{{@{{}}l}}{{\textbf{{{escape(experiment.replace('_', ' ').capitalize())}}}}} \\ \midrule"
-        "\n"
-        r"Claim & Statement & Measured: mean over seeds [95\,\% interval], $n$ ($^*$: judged) & Verdict \\"
     )
+    header = r"Claim & Statement & Measured: mean over seeds [95\,\% interval], $n$ ($^*$: judged) & Verdict \\"
     body = "\n\\addlinespace\n".join(rows)
     return (
-        "{\\footnotesize\n\\begin{tabularx}{\\textwidth}{@{}lXll@{}}\n\\toprule\n"
-        f"{header}\n\\midrule\n{body}\n\\bottomrule\n\\end{{tabularx}}}}\n"
+        "{\\footnotesize\n\\begin{xltabular}{\\textwidth}{@{}lXll@{}}\n\\toprule\n"
+        f"{title}\n{header}\n\\midrule\n\\endfirsthead\n\\toprule\n{header}\n\\midrule\n\\endhead\n"
+        f"\\bottomrule\n\\endfoot\n{body}\n\\end{{xltabular}}}}\n"
     )
 
 

@@ -17,7 +17,6 @@ import torch
 from weightdecay.datasets import Split, Splits
 from weightdecay.datasets.binary_addition import BITS, binary_addition
 from weightdecay.ensemble.layers import Layer
-from weightdecay.ensemble.losses import cross_entropy, sigmoid_squared_error
 from weightdecay.ensemble.networks import cnn, mlp, residual_mlp, scale_invariant_mlp
 from weightdecay.ensemble.training import Protocol
 from weightdecay.grid import Run
@@ -51,8 +50,7 @@ class Case:
         return _addition(self.run.train_size) if self.run.dataset == "binary_addition" else _signals()
 
     def protocol(self) -> Protocol:
-        losses = {"sigmoid_squared_error": sigmoid_squared_error, "cross_entropy": cross_entropy}
-        return Protocol(lambda run: self.splits(), _network, losses[self.run.loss])
+        return Protocol(lambda run: self.splits(), _network)
 
 
 def _case(name: str, title: str, **settings) -> Case:

@@ -16,7 +16,7 @@ def initial_network(case: Case, replicas: int) -> layers.Layer:
     """Our network of that many replicas as it starts, on the CPU: the tree of layers, with `[R, ...]` parameters."""
     protocol = case.protocol()
     one_batch = Split(*(part[: case.run.batch_size] for part in case.splits()["train"]))  # weights do not depend on it
-    small = Protocol(lambda run: {"train": one_batch}, protocol.network, protocol.loss)
+    small = Protocol(lambda run: {"train": one_batch}, protocol.network)
     return Ensemble(case.runs(replicas), small, torch.float32, torch.device("cpu")).stack.network
 
 

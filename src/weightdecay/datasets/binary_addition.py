@@ -7,6 +7,8 @@ bits: `binary_addition` is the code's reading, `binary_addition_bits` the text's
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 
@@ -17,6 +19,7 @@ VALIDATION_SIZE = 500
 BITS_TRAIN_SIZE = 4 + 64  # all pairs of two-bit and of four-bit numbers
 
 
+@lru_cache(maxsize=32)  # the same object for every λ, which the trainer then holds once
 def binary_addition(seed: int, train_size: int = 5000, label_noise: float = 0.0) -> Splits:
     """Decimal digits: `train_size` + 500 pairs of 2 or 4 digits with P(d) ∝ 10^d, tested on 500 pairs of 3 digits.
 
@@ -36,6 +39,7 @@ def binary_addition(seed: int, train_size: int = 5000, label_noise: float = 0.0)
     return splits | {"train": _with_noise(splits["train"], label_noise, generator)}
 
 
+@lru_cache(maxsize=32)
 def binary_addition_bits(seed: int) -> Splits:
     """Binary digits: trained on all pairs of 2-bit and all of 4-bit numbers, tested on all pairs of 3-bit numbers.
 

@@ -1,7 +1,7 @@
 """Losses and accuracies of R networks at once, each with its hand-written gradient.
 
-A loss is a function `(outputs [R, B, K], targets [R, B, K]) -> (loss [R], correct [R, B], gradient [R, B, K])`: the
-mean over the replica's batch, which examples are classified right, and ∂loss/∂outputs.
+A run names its loss. A loss is a function `(outputs [R, B, K], targets [R, B, K]) -> (loss [R], correct [R, B],
+gradient [R, B, K])`: the mean over the replica's batch, which examples are classified right, and ∂loss/∂outputs.
 """
 
 from __future__ import annotations
@@ -47,3 +47,6 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tens
     loss = (total.squeeze(1).log() - target).sum(1) / batch
     gradient = exponential.div_(total).sub_(t).div_(batch)
     return loss, target == 0, gradient.transpose(1, 2)
+
+
+LOSSES: dict[str, Loss] = {loss.__name__: loss for loss in (sigmoid_squared_error, squared_error, cross_entropy)}

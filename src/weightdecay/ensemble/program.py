@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from weightdecay.ensemble import loops, losses
+from weightdecay.ensemble import loops
 from weightdecay.ensemble.layers import BatchNorm, Conv1d, Layer, Linear, ReLU, Residual, Sequential
 from weightdecay.ensemble.schedules import multiplier
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from weightdecay.ensemble.training import Ensemble
 
 LOSSES = {
-    losses.sigmoid_squared_error: loops.SIGMOID_SQUARED_ERROR,
-    losses.squared_error: loops.SQUARED_ERROR,
-    losses.cross_entropy: loops.CROSS_ENTROPY,
+    "sigmoid_squared_error": loops.SIGMOID_SQUARED_ERROR,
+    "squared_error": loops.SQUARED_ERROR,
+    "cross_entropy": loops.CROSS_ENTROPY,
 }
 HOLD_NORM = {"never": loops.NEVER, "start": loops.FROM_START, "saturation": loops.FROM_SATURATION}
 
@@ -59,7 +59,13 @@ class HostProgram:
                 self._begin(epoch)
             count = min(steps, ensemble.epoch_steps - within)
             loops.advance(
-                *(self.operations, self.shape, LOSSES[ensemble.loss], HOLD_NORM[ensemble.run.hold_norm], self.arrays),
+                *(
+                    self.operations,
+                    self.shape,
+                    LOSSES[ensemble.run.loss],
+                    HOLD_NORM[ensemble.run.hold_norm],
+                    self.arrays,
+                ),
                 *(self.data["train"], self.orders, self.coefficients[within : within + count], ensemble.step),
                 *(ensemble.optimizer.decayed, self.replicas, self.sums),
             )
@@ -68,7 +74,7 @@ class HostProgram:
 
     def evaluate(self, split: str) -> tuple[Tensor, Tensor]:
         """Loss and accuracy, `[R]`."""
-        loss = LOSSES[self.ensemble.loss]
+        loss = LOSSES[self.ensemble.run.loss]
         results = loops.evaluate(self.operations, self.shape, loss, self.arrays, self.data[split], self.replicas)
         return tuple(map(torch.from_numpy, results))
 

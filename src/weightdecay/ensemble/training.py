@@ -27,7 +27,7 @@ from weightdecay.ensemble import backend
 from weightdecay.ensemble.checkpoint import Checkpoint
 from weightdecay.ensemble.graph import REPLAYED, DeviceProgram
 from weightdecay.ensemble.layers import Layer
-from weightdecay.ensemble.losses import Loss
+from weightdecay.ensemble.losses import LOSSES
 from weightdecay.ensemble.networks import Stack
 from weightdecay.ensemble.optimizers import OPTIMIZERS
 from weightdecay.ensemble.progress import Progress
@@ -46,7 +46,6 @@ class Protocol:
 
     splits: Callable[[Run], Splits]  # the run's data, a function of its seed
     network: Callable[[Sequence[Run]], Layer]  # one network for a stack of runs, per-replica constants as `[R]`
-    loss: Loss
 
 
 @dataclass(frozen=True)
@@ -62,8 +61,11 @@ class Ensemble:
     """R runs of one `stack_key` in training. All state is in tensors, so that it can be saved and restored exactly."""
 
     def __init__(self, runs: Sequence[Run], protocol: Protocol, dtype: torch.dtype, device: torch.device):
-        self.runs, self.loss, self.device = runs, protocol.loss, device
+        self.runs, self.device = runs, device
         self.run = runs[0]  # for what all runs of a stack have in common
+        if self.run.loss not in LOSSES:
+            raise ConfigError(f"loss is {self.run.loss!r}, but must be one of {', '.join(LOSSES)}.")
+        self.loss = LOSSES[self.run.loss]
         self.stack = Stack(protocol.network(runs), [_generator(run.seed, 0) for run in runs], dtype, device)
         self.optimizer = OPTIMIZERS[self.run.optimizer](self.stack, runs)
         splits = [protocol.splits(run) for run in runs]

@@ -1,0 +1,428 @@
+"""Claims D1-D11 on double descent, judged by the criteria of config.yaml.
+
+One estimate per seed, then a 95 % interval over seeds. A run's final value is the mean over its last tenth. Peaks,
+first minima and rises are chosen on the other seeds (weightdecay.analysis.shapes), λ on the validation split. A
+diverged run has no loss: what needs it is unknown.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from weightdecay.analysis import claims as ledger
+from weightdecay.analysis.claims import NOT_RUN, Claim, Part, counts, joined, judged, reported
+from weightdecay.analysis.measures import Histories, diverged, final_table, select
+from weightdecay.analysis.shapes import (
+    at_largest,
+    at_settings,
+    best_settings,
+    crossing,
+    first_rises,
+    largest_rises,
+    last_falls,
+    peak,
+    rises_and_falls,
+    vertex,
+)
+from weightdecay.analysis.statistics import DIFFERENCE, Estimate, every_seed, leave_one_out, ratio_interval
+
+EXPERIMENT = "double_descent"
+VALIDATION = ("validation_loss", "validation_error")
+
+
+class Sweep:
+    """The runs of one sweep, with final values `[seeds, width]` at each λ."""
+
+    def __init__(self, results: Any, name: str, **settings: object):
+        runs = results.runs
+        self.runs = select(runs[runs["sweep"] == name], **settings)
+        self.histories = Histories(results.history[results.history["run"].isin(self.runs["run"])])
+        self.weight_decays = sorted(self.runs["weight_decay"].unique())
+        self.widths = sorted(self.runs["width"].unique())
+        self._tables: dict[tuple[str, float], pd.DataFrame] = {}
+
+    def __bool__(self) -> bool:
+        return len(self.runs) > 0
+
+    def final(self, metric: str, weight_decay: float = 0.0) -> pd.DataFrame:
+        """Final values of a metric; `..._error` is 1 − accuracy."""
+        if metric.endswith("_error"):
+            return 1 - self.final(metric.replace("_error", "_accuracy"), weight_decay)
+        if (metric, weight_decay) not in self._tables:
+            chosen = select(self.runs, weight_decay=weight_decay)
+            window = chosen["steps"].max() / 10
+            self._tables[metric, weight_decay] = final_table(self.histories, chosen, metric, window, "width")
+        return self._tables[metric, weight_decay]
+
+    def finals(self, metric: str) -> dict[float, pd.DataFrame]:
+        """The same by λ."""
+        return {λ: self.final(metric, λ) for λ in self.weight_decays}
+
+    def thresholds(self, tolerance: float) -> pd.Series:
+        """Per seed the width at which the final training loss without decay falls to `tolerance`; NaN: at none."""
+        return self.final("train_loss").apply(crossing, axis=1, level=tolerance)
+
+    def fitted(self, tolerance: float) -> pd.Series:
+        """The same of the training error, which is 0 from some width on."""
+        return self.final("train_error").clip(lower=1e-4).apply(crossing, axis=1, level=tolerance)
+
+    def peaks(self) -> pd.Series:
+        """Per seed the width at which test loss without decay is largest, between those of the grid."""
+        return self.final("test_loss").apply(lambda curve: vertex(curve.dropna()), axis=1)
+
+    def tuned(self, metric: str = "validation_loss") -> pd.DataFrame:
+        """λ tuned per width and seed on the validation split."""
+        return best_settings(self.finals(metric))
+
+    def single(self, among: pd.DataFrame | None = None) -> pd.DataFrame:
+        """The single λ that does best on the validation split, per seed, over the widths where `among` is True."""
+        validation = self.finals("validation_loss")
+        if among is not None:
+            validation = {λ: table.where(among) for λ, table in validation.items()}
+        return best_settings(validation, joint=True)
+
+    def curves(self, metric: str, width: int, settings: pd.Series | float = 0.0) -> pd.DataFrame:
+        """A metric over time `[seeds, steps]` at one width, at one λ or at each seed's own."""
+        rows = {}
+        for _, run in self.runs[self.runs["width"] == width].iterrows():
+            λ = settings if isinstance(settings, float) else settings[run["seed"]]
+            if np.isclose(run["weight_decay"], λ, rtol=1e-9):
+                rows[run["seed"]] = self.histories.curve(run["run"], metric)
+        return pd.DataFrame(rows).T.dropna(axis=1, how="all")
+
+
+def judge(results: Any, criteria: Mapping[str, Any]) -> list[Claim]:
+    """The eleven claims, in order."""
+    threshold = {id: words.thresholds for id, words in criteria.items()}
+    main, clean = Sweep(results, "width"), Sweep(results, "clean")
+    notebook = {noise: Sweep(results, "notebook", label_noise=noise) for noise in (0.15, 0.0)}
+    parts = {
+        "D1": non_monotone(main, notebook[0.15], threshold["D1"]),
+        "D2": peak_at_threshold(results, main, notebook[0.15], threshold["D2"]),
+        "D3": noise_makes_it(main, clean, notebook, threshold["D3"]),
+        "D4": over_time(main, threshold["D4"]),
+        "D5": helps_wide(main, threshold["D5"]),
+        "D6": harms_narrow(main, threshold["D6"]),
+        "D7": tuned_per_width(main, threshold["D7"]),
+        "D8": one_for_all(main, threshold["D8"]),
+        "D9": without_training(results.tables["random_features"], threshold["D9"]),
+        "D10": convolutional(Sweep(results, "cnn"), threshold["D10"]),
+        "D11": over_epochs(main, threshold["D11"]),
+    }
+    return [ledger.claim(id, EXPERIMENT, criteria, *found) for id, found in parts.items()]
+
+
+def non_monotone(main: Sweep, notebook: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """D1: a first minimum, a peak, a second descent."""
+    parts = descent(main, t)
+    if notebook:
+        parts += descent(notebook, t, "Notebook", ", notebook")
+    return parts, joined(
+        places(main),
+        "" if notebook else f"the notebook's protocol: {NOT_RUN}",
+        counts(len(main.runs) + len(notebook.runs), {"diverged": diverged(main.runs) + diverged(notebook.runs)}),
+    )
+
+
+def peak_at_threshold(results: Any, main: Sweep, notebook: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """D2: the peak stands where training loss reaches zero, and moves with it; the notebook's is reported beside."""
+    found = peaks_and_thresholds(results, t["tolerance"])
+    ratios = np.log(found["peak"] / found["threshold"]).unstack("seed")  # [n, seeds]
+    samples = int(main.runs["train_size"].iloc[0])
+    sizes = [samples, *(n for n in ratios.index if n != samples)]
+    slopes = np.log(found).groupby("seed").apply(slope) if len(ratios) >= 3 else pd.Series(dtype=float)
+    return [
+        judged("Ratio", "peak's width over threshold", ratio_interval(ratios.loc[samples]), 1 / t["step"], t["step"]),
+        judged("Slope", "power of the threshold that the peak goes as", every_seed(slopes), t["low"], t["high"]),
+        *(
+            reported(f"{kind.title()}{letter}", f"{what}, n = {n}", widths(found.loc[n, kind]))
+            for letter, n in zip(("", *"ABCDEF"), sizes, strict=False)
+            for kind, what in (("peak", "width of the peak"), ("threshold", "width of the threshold"))
+        ),
+        fitted("", f"n = {samples}", main, t["tolerance"]),
+        *([fitted("Notebook", "notebook", notebook, t["tolerance"])] if notebook else []),
+        *([reported("NotebookPeak", "width of the peak, notebook", widths(notebook.peaks()))] if notebook else []),
+    ], joined(
+        f"training samples: {', '.join(str(n) for n in ratios.index)}",
+        "" if len(ratios) >= 3 else "fewer than 3 numbers of training samples",
+        "in some seeds no width reaches the threshold" if found["threshold"].isna().any() else "",
+    )
+
+
+def noise_makes_it(
+    main: Sweep, clean: Sweep, notebook: Mapping[float, Sweep], t: Mapping[str, float]
+) -> tuple[list[Part], str]:
+    """D3: noisy labels raise the peak, clean ones flatten it; the notebook's protocol is reported beside."""
+    loss, error = np.log(clean.final("test_loss")), clean.final("test_error")
+    raised = last_falls(np.log(main.final("test_loss"))[loss.columns]) - last_falls(loss)
+    parts = [
+        judged("Raised", "peak over widest, noisy over clean labels", ratio_interval(raised), least=t["raised"]),
+        judged("Flat", "clean: loss, peak over first minimum", ratio_interval(first_rises(loss)), most=t["flat"]),
+        judged(
+            "FlatError",
+            "clean: error, peak less first minimum",
+            every_seed(first_rises(error), DIFFERENCE),
+            most=t["flat_error"],
+        ),
+        reported("CleanSecond", "clean: loss, peak over widest", ratio_interval(last_falls(loss))),
+    ]
+    if all(notebook.values()):
+        parts += [
+            reported(
+                f"Notebook{kind}",
+                f"notebook, {kind.lower()}: error, peak less first minimum",
+                every_seed(first_rises(notebook[noise].final("test_error")), DIFFERENCE),
+            )
+            for kind, noise in (("Noisy", 0.15), ("Clean", 0.0))
+        ]
+    return parts, counts(len(clean.runs), {"with clean labels diverged": diverged(clean.runs)})
+
+
+def over_time(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """D4: curves over time at the widest width, without decay and with the single best λ."""
+    width, choice = main.widths[-1], main.single()
+    validation = np.log(main.curves("validation_loss", width))
+    train = np.log(main.curves("train_loss_batch", width))
+    end = np.log(main.final("validation_loss")[width])
+    best = np.log(at_settings(main.finals("validation_loss"), choice)[width])
+    lowest = leave_one_out(validation, lambda others, own: others.idxmin())
+    lowest = lowest.clip(lower=train.columns[0])  # at step 0 there is no step whose loss could be taken
+    rise = end - pd.Series({seed: validation.loc[seed, step] for seed, step in lowest.items()})
+    train_end = np.log(main.final("train_loss_batch")[width])
+    fall = train_end - pd.Series({seed: train.loc[seed, step] for seed, step in lowest.items()})
+    decayed = np.log(main.curves("validation_loss", width, choice[width]))
+    return [
+        judged("Rise", "no decay: final validation loss over the lowest", ratio_interval(rise), least=t["rise"]),
+        judged("Fall", "no decay: final training loss over that at the lowest", ratio_interval(fall), most=t["fall"]),
+        judged("Better", "final validation loss, λ over no decay", ratio_interval(best - end), most=t["better"]),
+        reported("Lowest", "step of the lowest validation loss, no decay", ratio_interval(np.log(lowest))),
+        reported("DecayedRise", "λ: final validation loss over the lowest", ratio_interval(best - decayed.min(axis=1))),
+    ], f"width {width}; single λ: {values(choice)}"
+
+
+def helps_wide(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """D5: what the single best λ gains, by region."""
+    regions, choice = region_tables(main, t), main.single()
+    gains = {name: effect(main, choice, among) for name, among in regions.items()}
+    return [
+        judged(
+            "Over", "loss without over with decay, over-parameterised", ratio_interval(gains["over"]), least=t["helps"]
+        ),
+        judged(
+            "OverUnder",
+            "the same over that where under-parameterised",
+            ratio_interval(gains["over"] - gains["under"]),
+            1.0,
+        ),
+        judged("OverNear", "the same over that near the threshold", ratio_interval(gains["over"] - gains["near"]), 1.0),
+        reported("Under", "loss without over with decay, under-parameterised", ratio_interval(gains["under"])),
+        reported("Near", "loss without over with decay, near the threshold", ratio_interval(gains["near"])),
+    ], joined(f"single λ: {values(choice)}", missing_regions(regions))
+
+
+def harms_narrow(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """D6: what the λ that suits wide networks does to narrow ones."""
+    regions = region_tables(main, t)
+    choice = main.single(regions["over"])
+    ratio = -effect(main, choice, regions["under"])
+    narrowest = regions["under"].copy()
+    narrowest.iloc[:, 1:] = False
+    errors = at_settings(main.finals("test_error"), choice) - main.final("test_error")
+    return [
+        judged("Harm", "loss with over without decay, under-parameterised", ratio_interval(ratio), least=t["harm"]),
+        reported("Narrowest", "the same at the narrowest", ratio_interval(-effect(main, choice, narrowest))),
+        reported(
+            "Error",
+            "test error with less without decay, under-parameterised",
+            every_seed(errors.where(regions["under"]).mean(axis=1), DIFFERENCE),
+        ),
+    ], joined(f"λ best where over-parameterised: {values(choice)}", missing_regions(regions))
+
+
+def tuned_per_width(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """D7: with λ tuned per width there is no peak."""
+    without = np.log(main.final("test_loss"))
+    tuned = np.log(at_settings(main.finals("test_loss"), main.tuned()))
+    removed = at_largest(without, tuned - without)
+    errors = {metric: at_settings(main.finals("test_error"), main.tuned(metric)) for metric in VALIDATION}
+    return [
+        judged(
+            "Rise",
+            "tuned: largest rise of test loss with width",
+            ratio_interval(largest_rises(tuned)),
+            most=t["rise"],
+        ),
+        judged("Removed", "at the peak: test loss, tuned over no decay", ratio_interval(removed), most=t["removed"]),
+        reported("RiseWithout", "no decay: largest rise of test loss", ratio_interval(largest_rises(without))),
+        *(
+            reported(
+                f"ErrorRise{by.title()}",
+                f"λ tuned by validation {by}: largest rise of test error",
+                every_seed(largest_rises(errors[f"validation_{by}"]), DIFFERENCE),
+            )
+            for by in ("error", "loss")
+        ),
+    ], f"median tuned λ: {', '.join(f'{λ:g} at h = {h}' for h, λ in main.tuned().median().items())}"
+
+
+def one_for_all(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """D8: the single best λ leaves a rise, and is beaten at some width. The flattest λ of all is reported beside it."""
+    test, choice = main.finals("test_loss"), main.single()
+    tuned = np.log(at_settings(test, main.tuned()))
+    rises = {λ: ratio_interval(largest_rises(np.log(table))) for λ, table in test.items()}
+    flattest = min(rises, key=lambda λ: np.nan_to_num(rises[λ].value, nan=np.inf))
+
+    def regret(losses: pd.DataFrame) -> Estimate:
+        behind = np.log(losses) - tuned
+        return ratio_interval(at_largest(behind, behind))
+
+    single = at_settings(test, choice)
+    rise = ratio_interval(largest_rises(np.log(single)))
+    return [
+        judged("Regret", "single over tuned λ, at its worst width", regret(single), least=t["regret"]),
+        judged("Rise", "single λ: largest rise of test loss with width", rise, least=t["rise"]),
+        reported("Flattest", f"λ = {flattest:g}, the flattest: largest rise of test loss", rises[flattest]),
+        reported("FlattestRegret", f"λ = {flattest:g} over tuned λ, at its worst width", regret(test[flattest])),
+        *(
+            reported(f"Rise{letter}", f"λ = {λ:g}: largest rise of test loss", rises[λ])
+            for letter, λ in zip("ABCDEFGHIJKL", (λ for λ in rises if λ != flattest), strict=False)
+        ),
+    ], f"single λ: {values(choice)}"
+
+
+def without_training(table: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """D9: random features, solved exactly."""
+    test, validation = ridge_tables(table, "test_loss"), ridge_tables(table, "validation_loss")
+    least, tuned = np.log(test[0.0]), np.log(at_settings(test, best_settings(validation)))
+    examples = int(table["train_size"].iloc[0])
+    place = np.log(least.idxmax(axis=1) / examples)
+    return [
+        judged("Place", "features at the peak over n", ratio_interval(place), t["low"], t["high"]),
+        judged("Second", "test loss, peak over most features", ratio_interval(last_falls(least)), least=t["second"]),
+        judged("Rise", "tuned ridge: largest rise with features", ratio_interval(largest_rises(tuned)), most=t["rise"]),
+        reported("Removed", "test loss at N = n, tuned over none", ratio_interval((tuned - least)[examples])),
+    ], f"n = {examples}"
+
+
+def convolutional(cnn: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """D10: the notebook's CNN."""
+    return descent(cnn, t), counts(len(cnn.runs), {"diverged": diverged(cnn.runs)})
+
+
+def over_epochs(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """D11: test error over time at the widest width; at the threshold's beside it."""
+    parts = []
+    for name, what, width in (("", "widest", main.widths[-1]), ("Peak", "peak's", peak_width(main))):
+        error = 1 - main.curves("test_accuracy", width)
+        for kind, found in zip(("Rise", "Fall"), rises_and_falls(error), strict=True):
+            label, estimate = f"{what} width: {kind.lower()} of test error", every_seed(found, DIFFERENCE)
+            parts.append(
+                reported(f"{name}{kind}", label, estimate) if name else judged(kind, label, estimate, t["error"])
+            )
+    return parts, f"widths {main.widths[-1]} and {peak_width(main)}"
+
+
+def fitted(name: str, where: str, sweep: Sweep, tolerance: float) -> Part:
+    """Where the training error, rather than the loss, falls to the tolerance."""
+    return reported(f"{name}Fitted", f"width of training error {tolerance:g}, {where}", widths(sweep.fitted(tolerance)))
+
+
+def descent(sweep: Sweep, t: Mapping[str, float], name: str = "", label: str = "") -> list[Part]:
+    """First rise and last fall of test loss and error, judged; the errors at the three places, reported."""
+    nothing = pd.DataFrame()
+    loss, error = (sweep.final("test_loss"), sweep.final("test_error")) if sweep else (nothing, nothing)
+    mean = error.mean()
+    places = {"First": mean.loc[: peak(mean)].idxmin(), "Peak": peak(mean), "Widest": mean.index[-1]} if sweep else {}
+    words = {"First": "first minimum", "Peak": "peak", "Widest": "widest"}
+    least = {"least": t["error"]}
+    return [
+        judged(
+            f"{name}Rise",
+            f"loss, peak over first minimum{label}",
+            ratio_interval(first_rises(np.log(loss))),
+            t["first"],
+        ),
+        judged(f"{name}Fall", f"loss, peak over widest{label}", ratio_interval(last_falls(np.log(loss))), t["second"]),
+        judged(
+            f"{name}ErrorRise",
+            f"error, peak less first minimum{label}",
+            every_seed(first_rises(error), DIFFERENCE),
+            **least,
+        ),
+        judged(
+            f"{name}ErrorFall", f"error, peak less widest{label}", every_seed(last_falls(error), DIFFERENCE), **least
+        ),
+        *(
+            reported(f"{name}Error{key}", f"test error, {words[key]} (h = {width}){label}", every_seed(error[width]))
+            for key, width in places.items()
+        ),
+    ]
+
+
+def peaks_and_thresholds(results: Any, tolerance: float) -> pd.DataFrame:
+    """Widths of `peak` and `threshold`, indexed by (train_size, seed): noisy labels, no decay, every n that was run."""
+    rows = {}
+    for name in ("samples", "width"):
+        for n in sorted(results.runs.loc[results.runs["sweep"] == name, "train_size"].unique()):
+            sweep = Sweep(results, name, train_size=n, weight_decay=0.0)
+            rows[n] = pd.DataFrame({"peak": sweep.peaks(), "threshold": sweep.thresholds(tolerance)})
+    return pd.concat(rows, names=["train_size", "seed"]).sort_index()
+
+
+def region_tables(main: Sweep, t: Mapping[str, float]) -> dict[str, pd.DataFrame]:
+    """Which widths are under- or over-parameterised or near the threshold of their seed, each `[seeds, width]`."""
+    table = main.final("test_loss")
+    relative = pd.DataFrame(
+        np.array(table.columns, float) / main.thresholds(t["tolerance"]).to_numpy()[:, None], table.index, table.columns
+    )
+    over, under = relative >= t["factor"], relative <= 1 / t["factor"]
+    return {"over": over, "under": under, "near": ~over & ~under & relative.notna()}
+
+
+def effect(main: Sweep, choice: pd.DataFrame, among: pd.DataFrame) -> pd.Series:
+    """Per seed the mean over `among` of log(test loss without decay / that at `choice`): positive where λ helps."""
+    gains = np.log(main.final("test_loss")) - np.log(at_settings(main.finals("test_loss"), choice))
+    return gains.where(among).mean(axis=1)
+
+
+def peak_width(main: Sweep) -> int:
+    """The width at which test loss without decay has its peak on average."""
+    return int(peak(np.log(main.final("test_loss")).mean()))
+
+
+def ridge_tables(table: pd.DataFrame, metric: str) -> dict[float, pd.DataFrame]:
+    """Losses of the random features `[seeds, features]` by ridge."""
+    return {
+        ridge: rows.pivot(index="seed", columns="features", values=metric) for ridge, rows in table.groupby("ridge")
+    }
+
+
+def widths(per_seed: pd.Series) -> Estimate:
+    """Geometric mean and interval of a width per seed."""
+    return ratio_interval(np.log(per_seed))
+
+
+def slope(logs: pd.DataFrame) -> float:
+    return float(np.polyfit(logs["threshold"], logs["peak"], 1)[0]) if logs.notna().all(axis=None) else np.nan
+
+
+def values(choice: pd.DataFrame) -> str:
+    """The λ that the seeds chose, each once."""
+    return ", ".join(f"{λ:g}" for λ in sorted(set(choice.to_numpy().ravel())))
+
+
+def places(main: Sweep) -> str:
+    loss = np.log(main.final("test_loss")).mean()
+    return f"test loss: first minimum at h = {loss.loc[: peak(loss)].idxmin()}, peak at h = {peak(loss)}"
+
+
+def missing_regions(regions: Mapping[str, pd.DataFrame]) -> str:
+    empty = [name for name, among in regions.items() if not among.any(axis=1).all()]
+    return f"in some seeds no width is {' or '.join(empty)} by the threshold" if empty else ""
+
+
+if __name__ == "__main__":
+    ledger.main(judge, Path(__file__).with_name("config.yaml"))

@@ -1,0 +1,57 @@
+"""D9: double descent without training. Random Fourier features and ridge regression, solved exactly in float64.
+
+The model of Belkin et al. (2018): N random features, least squares of least norm, a peak at N = n. With one data set,
+one noise and one loss in common with the trained networks, it shows what is left when optimisation is taken away.
+"""
+
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+
+from weightdecay.closed_form import random_fourier_features, ridge_path
+from weightdecay.computation import main
+from weightdecay.datasets.mnist1d import mnist1d
+
+Count = Annotated[int, Field(ge=1)]
+
+
+def random_features(
+    *,
+    seeds: Count,
+    train_size: Count,
+    validation_size: Count,
+    test_size: Count,
+    label_noise: Annotated[float, Field(ge=0, le=1)],
+    bandwidth: Annotated[float, Field(gt=0)],
+    features: Annotated[list[Count], Field(min_length=1)],
+    ridges: Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=1)],
+) -> pd.DataFrame:
+    """One row for each seed, number of features and ridge: loss and error of every split, `<split>_loss, ..._error`.
+
+    A seed draws data, noise and features. Losses are squared errors summed over the classes, as the networks'.
+    """
+    rows = []
+    for seed in range(seeds):
+        splits = mnist1d(seed, train_size, validation_size, test_size, label_noise, "incorrect")
+        arrays = {name: tuple(part.numpy().astype(np.float64) for part in split) for name, split in splits.items()}
+        everything, ends = (
+            np.concatenate([x for x, _ in arrays.values()]),
+            np.cumsum([len(x) for x, _ in arrays.values()]),
+        )
+        for count in features:
+            generator = np.random.default_rng([seed, 3, count])
+            mapped = np.split(random_fourier_features(everything, count, bandwidth, generator), ends[:-1])
+            for ridge, weights in zip(ridges, ridge_path(mapped[0], arrays["train"][1], ridges), strict=True):
+                row = {"seed": seed, "train_size": train_size, "features": count, "ridge": ridge}
+                for (name, (_, targets)), x in zip(arrays.items(), mapped, strict=True):
+                    outputs = x @ weights
+                    row[f"{name}_loss"] = ((outputs - targets) ** 2).sum(1).mean()
+                    row[f"{name}_error"] = (outputs.argmax(1) != targets.argmax(1)).mean()
+                rows.append(row)
+    return pd.DataFrame(rows)
+
+
+if __name__ == "__main__":
+    main([random_features])

@@ -1,0 +1,345 @@
+"""Figures and table of double descent, drawn from the runs, measures and intervals that claims.py judges."""
+
+from collections.abc import Mapping
+from itertools import cycle
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+import yaml
+from claims import EXPERIMENT, Sweep, peak_width, peaks_and_thresholds, ridge_tables
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+
+from weightdecay.analysis import style
+from weightdecay.analysis.claims import NOT_RUN
+from weightdecay.analysis.measures import band
+from weightdecay.analysis.plots import interval_line, missing
+from weightdecay.analysis.shapes import at_settings, best_settings, peak
+from weightdecay.analysis.statistics import ACCURACY, UNBOUNDED, every_seed, geometric_interval
+from weightdecay.analysis.style import COLUMN, KINDS, MUTED, PAGE, SPLITS, Inputs, weight_decay_colour
+from weightdecay.analysis.tables import booktabs, interval, write
+
+PUBLISHED = yaml.safe_load(Path(__file__).with_name("published.yaml").read_text(encoding="utf-8"))
+TUNED = "black"
+MARKERS = "osD^v"
+LABELS = {"test_loss": "test loss", "test_error": "test error"}
+CLIPPED = 30.0  # the peak of least squares goes through any roof
+
+
+def width(inputs: Inputs) -> None:
+    """D1, D3, D7, D8: test loss and error against width; without decay, at each λ, and with λ tuned."""
+    main, clean = Sweep(inputs.results, "width"), Sweep(inputs.results, "clean")
+    figure, axes = plt.subplots(2, 3, figsize=(PAGE, 4.1), sharex=True, sharey="row")
+    for row, metric in zip(axes, LABELS, strict=True):
+        tables = main.finals(metric)
+        line(row[0], main.final(metric), KINDS["noisy"], "noisy labels", metric)
+        line(row[0], clean.final(metric), KINDS["clean"], "clean labels", metric)
+        for (λ, table), marker in zip(tables.items(), cycle(MARKERS), strict=False):
+            line(row[1], table, weight_decay_colour(λ), f"λ = {λ:g}", metric, marker=marker)
+        line(row[2], tables[0.0], weight_decay_colour(0), "no decay", metric)
+        line(row[2], at_settings(tables, main.single()), KINDS["held"], "single best λ", metric)
+        tuned = main.tuned(metric.replace("test", "validation"))  # by the quantity that is shown
+        line(row[2], at_settings(tables, tuned), TUNED, "λ tuned per width", metric)
+        row[0].set_ylabel(LABELS[metric])
+    for panel, title in zip(
+        axes[0], ("no decay", "one λ for all widths (noisy labels)", "tuned (noisy labels)"), strict=True
+    ):
+        panel.set(title=title, yscale="log")
+        plain_ticks(panel.yaxis, [0.7, 1, 1.5, 2, 3, 5])
+        panel.legend(loc="upper left", labelspacing=0.25)
+    for panel in axes.flat:
+        mark_threshold(panel, main, inputs)
+        width_axis(panel, main.widths)
+    for panel in axes[1]:
+        panel.set_xlabel("width h")
+    style.save(figure, inputs.figures, f"{EXPERIMENT}-width", inputs.scale)
+
+
+def threshold(inputs: Inputs) -> None:
+    """D2: the width of the peak against the measured threshold, for every number of training samples."""
+    t = inputs.config.criteria["D2"].thresholds
+    found = peaks_and_thresholds(inputs.results, t["tolerance"]).dropna()
+    figure, axes = plt.subplots(figsize=(COLUMN, 2.6))
+    axes.set(xlabel="interpolation threshold (width)", ylabel="width of the peak")
+    if found.empty:
+        missing(axes, "no width of this scale interpolates")
+        return style.save(figure, inputs.figures, f"{EXPERIMENT}-threshold", inputs.scale)
+    span = np.array([found.to_numpy().min() / 1.4, found.to_numpy().max() * 1.4])
+    axes.fill_between(
+        span, span / t["step"], span * t["step"], color=MUTED, alpha=0.15, linewidth=0, label="one grid step"
+    )
+    axes.plot(span, span, color=MUTED, linestyle="--", linewidth=0.9, label="peak = threshold")
+    colours = sns.color_palette("colorblind", found.index.get_level_values("train_size").nunique())
+    for colour, marker, (n, rows) in zip(colours, "osD^v<>", found.groupby("train_size"), strict=False):
+        axes.plot(rows["threshold"], rows["peak"], linestyle="", marker=".", color=colour, alpha=0.5, markersize=4)
+        x, y = geometric_interval(rows["threshold"]), geometric_interval(rows["peak"])
+        errors = [[[m.value - m.low], [m.high - m.value]] if np.isfinite(m.low) else None for m in (y, x)]
+        axes.errorbar(
+            x.value,
+            y.value,
+            *errors,
+            color=colour,
+            marker=marker,
+            markersize=5,
+            elinewidth=1,
+            linestyle="",
+            label=f"n = {n}",
+        )
+    axes.set(xscale="log", yscale="log", xlim=span, ylim=span)
+    ticks = [tick for tick in (10, 15, 20, 30, 40, 50, 70, 100, 150, 200, 300) if span[0] <= tick <= span[1]]
+    for axis in (axes.xaxis, axes.yaxis):
+        plain_ticks(axis, ticks)
+    axes.legend(loc="upper left", labelspacing=0.3)
+    style.save(figure, inputs.figures, f"{EXPERIMENT}-threshold", inputs.scale)
+
+
+def effect(inputs: Inputs) -> None:
+    """D5, D6: what each λ does to the test loss, against width over threshold."""
+    main, t = Sweep(inputs.results, "width"), inputs.config.criteria["D5"].thresholds
+    place = main.thresholds(t["tolerance"])
+    figure, axes = plt.subplots(figsize=(COLUMN, 2.6))
+    axes.axhline(1, color=MUTED, linewidth=0.6)
+    scale = 1.0 if place.isna().any() else geometric_interval(place).value
+    for λ, marker in zip(main.weight_decays[1:], cycle(MARKERS[1:]), strict=False):
+        ratio = main.final("test_loss", λ) / main.final("test_loss")
+        ratio.columns = [column / scale for column in ratio.columns]
+        line(axes, ratio, weight_decay_colour(λ), f"λ = {λ:g}", "test_loss", marker=marker)
+    axes.set(xscale="log", yscale="log", ylabel="test loss, with λ over without")
+    axes.set_xlabel("width" if place.isna().any() else "width over threshold")
+    plain_ticks(axes.yaxis, [0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 1.5])
+    plain_ticks(axes.xaxis, [0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 4])
+    if not place.isna().any():
+        axes.axvspan(1 / t["factor"], t["factor"], color=MUTED, alpha=0.12, linewidth=0)
+        for x, word in ((0.2, "under-\nparameterised"), (1, "near"), (2.6, "over-\nparam.")):
+            axes.text(
+                x, 0.985, word, transform=axes.get_xaxis_transform(), ha="center", va="top", fontsize=7, color=MUTED
+            )
+    axes.legend(loc="lower left", labelspacing=0.25)
+    style.save(figure, inputs.figures, f"{EXPERIMENT}-effect", inputs.scale)
+
+
+def training_curves(inputs: Inputs) -> None:
+    """D4, D11: loss and error over time; at the peak's width and at the widest, without decay and with it."""
+    main = Sweep(inputs.results, "width")
+    widest, single = main.widths[-1], main.single().iloc[:, 0]
+    said = ", ".join(f"{λ:g}" for λ in sorted(set(single)))
+    columns = [
+        (peak_width(main), 0.0, f"peak's width, h = {peak_width(main)}: no decay"),
+        (widest, 0.0, f"widest, h = {widest}: no decay"),
+        (widest, single, f"widest, h = {widest}: λ = {said}"),
+    ]
+    figure, axes = plt.subplots(2, 3, figsize=(PAGE, 3.7), sharex=True, sharey="row")
+    for column, (h, λ, title) in zip(axes.T, columns, strict=True):
+        for split, metric in {
+            "train": "train_loss_batch",
+            "validation": "validation_loss",
+            "test": "test_loss",
+        }.items():
+            over_steps(column[0], main.curves(metric, h, λ), SPLITS[split], split)
+            accuracy = metric.replace("loss", "accuracy")
+            over_steps(column[1], 1 - main.curves(accuracy, h, λ), SPLITS[split], split)
+        column[0].set(title=title, xscale="log")
+        column[1].set(xlabel="step", ylim=(-0.02, 1))
+    axes[0, 0].set_ylabel("loss")
+    axes[1, 0].set_ylabel("error")
+    axes[0, 0].set_ylim(bottom=0)
+    axes[0, 0].legend(loc="upper left")
+    style.save(figure, inputs.figures, f"{EXPERIMENT}-training_curves", inputs.scale)
+
+
+def steps(inputs: Inputs) -> None:
+    """Test loss over width and time, without decay."""
+    main, t = Sweep(inputs.results, "width"), inputs.config.criteria["D2"].thresholds
+    table = pd.DataFrame({h: np.log(main.curves("test_loss", h)).mean() for h in main.widths}).iloc[
+        1:
+    ]  # [steps, width]
+    figure, axes = plt.subplots(figsize=(COLUMN, 2.7))
+    mesh = axes.pcolormesh(
+        edges(table.columns),
+        edges(table.index),
+        np.exp(table),
+        norm=LogNorm(),
+        cmap=sns.color_palette("mako_r", as_cmap=True),
+        rasterized=True,
+    )
+    axes.set(xscale="log", yscale="log", xlabel="width h", ylabel="step")
+    width_axis(axes, main.widths)
+    place = main.thresholds(t["tolerance"])
+    if place.notna().all():
+        axes.axvline(geometric_interval(place).value, color="white", linestyle=":", linewidth=1.2)
+    bar = figure.colorbar(mesh, label="test loss", pad=0.02)
+    bar.ax.minorticks_off()
+    plain_ticks(
+        bar.ax.yaxis,
+        [
+            tick
+            for tick in (0.85, 1, 1.2, 1.5, 2, 2.5, 3, 4)
+            if np.exp(table.min().min()) <= tick <= np.exp(table.max().max())
+        ],
+    )
+    style.save(figure, inputs.figures, f"{EXPERIMENT}-steps", inputs.scale)
+
+
+def random_features(inputs: Inputs) -> None:
+    """D9: exact random features, at a few ridges and with the ridge tuned per number of features."""
+    table = inputs.results.tables["random_features"]
+    test, validation = ridge_tables(table, "test_loss"), ridge_tables(table, "validation_loss")
+    examples = int(table["train_size"].iloc[0])
+    figure, axes = plt.subplots(figsize=(COLUMN, 2.6))
+    shown = [ridge for ridge in test if ridge == 0 or np.isclose(np.log10(ridge) % 1, 0)]
+    colours = sns.color_palette("viridis_r", len(shown) + 1)[1:]
+    for colour, ridge in zip(colours, shown, strict=True):
+        label = "least norm" if ridge == 0 else f"ρ = {ridge:g}"
+        line(axes, test[ridge], MUTED if ridge == 0 else colour, label, "test_loss", seeds=False)
+    line(axes, at_settings(test, best_settings(validation)), TUNED, "ρ tuned", "test_loss", seeds=False)
+    axes.set(xscale="log", yscale="log", xlabel="number of features N", ylabel="test loss", ylim=(0.75, CLIPPED))
+    plain_ticks(axes.yaxis, [0.8, 1, 2, 5, 10, 20])
+    axes.axvline(examples, color=MUTED, linestyle=":", linewidth=1)
+    highest = geometric_interval(test[0.0][examples])
+    axes.annotate(
+        f"at N = n: {highest.value:,.0f}",
+        (examples, CLIPPED),
+        (6, -3),
+        textcoords="offset points",
+        va="top",
+        fontsize=7,
+        color=MUTED,
+    )
+    axes.legend(loc="upper left", labelspacing=0.25)
+    style.save(figure, inputs.figures, f"{EXPERIMENT}-random_features", inputs.scale)
+
+
+def notebook(inputs: Inputs) -> None:
+    """D1, D3, D10 under the notebook's protocol: test error and loss against width, with the notebook's own points."""
+    figure, axes = plt.subplots(2, 3, figsize=(PAGE, 3.7), sharex="col", sharey="row")
+    for column, (name, (sweep, title)) in zip(axes.T, notebook_sweeps(inputs).items(), strict=True):
+        for panel, metric in zip(column, ("test_error", "test_loss"), strict=True):
+            published = pd.DataFrame(PUBLISHED[name]).set_index("width")
+            if sweep:
+                line(
+                    panel,
+                    sweep.final(metric),
+                    KINDS["noisy" if "noisy" in name else "clean"],
+                    f"ours, n = {sweep.runs['seed'].nunique()}",
+                    metric,
+                )
+            else:
+                panel.plot([], [], linestyle="", label=f"ours: {NOT_RUN}")
+            panel.plot(
+                published[metric],
+                linestyle="",
+                marker="o",
+                markersize=3.5,
+                markerfacecolor="none",
+                markeredgecolor="black",
+                markeredgewidth=0.7,
+                label="notebook, one run a width",
+            )
+            panel.set(xscale="log")
+            plain_ticks(panel.xaxis, [tick for tick in (2, 5, 10, 20, 50, 100, 300) if tick <= published.index[-1]])
+        column[0].set(title=title, ylim=(0.15, 0.95))
+        column[1].set(yscale="log", xlabel="channels" if name.startswith("cnn") else "width h")
+        plain_ticks(column[1].yaxis, [0.5, 1, 2, 5])
+        column[0].legend(loc="upper right")
+    axes[0, 0].set_ylabel("test error")
+    axes[1, 0].set_ylabel("test loss")
+    style.save(figure, inputs.figures, f"{EXPERIMENT}-notebook", inputs.scale)
+
+
+def published_table(inputs: Inputs) -> None:
+    """First minimum, peak and widest of test error and loss: ours beside the notebook's."""
+    small = {
+        "small": (Sweep(inputs.results, "width"), "small, noisy"),
+        "clean": (Sweep(inputs.results, "clean"), "small, clean"),
+    }
+    rows = []
+    for name, (sweep, title) in {**notebook_sweeps(inputs), **small}.items():
+        for metric, word in (("test_error", "error"), ("test_loss", "loss")):
+            ours = three_places(sweep.final(metric)) if sweep else ["not run"] * 3
+            theirs = ["--"] * 3
+            if name in PUBLISHED:
+                frame = pd.DataFrame(PUBLISHED[name]).set_index("width")[[metric]].T
+                theirs = three_places(frame.set_axis([0]))
+            seeds = str(sweep.runs["seed"].nunique()) if sweep else "0"
+            rows.append([title, word, seeds, *(cell for pair in zip(ours, theirs, strict=True) for cell in pair)])
+            title = ""
+    header = [
+        "Protocol",
+        "test",
+        "$n$",
+        "first minimum, ours",
+        "notebook",
+        "peak, ours",
+        "notebook",
+        "widest, ours",
+        "notebook",
+    ]
+    write(inputs.tables / f"{EXPERIMENT}-published.tex", booktabs("@{}llrrrrrrr@{}", header, rows))
+
+
+def notebook_sweeps(inputs: Inputs) -> dict[str, tuple[Sweep, str]]:
+    """By the key of published.yaml: the runs of ours without decay, and a title."""
+    results = inputs.results
+    return {
+        "mlp_noisy": (Sweep(results, "notebook", label_noise=0.15, weight_decay=0.0), "MLP, noisy labels"),
+        "mlp_clean": (Sweep(results, "notebook", label_noise=0.0, weight_decay=0.0), "MLP, clean labels"),
+        "cnn_noisy": (Sweep(results, "cnn", weight_decay=0.0), "CNN, noisy labels"),
+    }
+
+
+def three_places(table: pd.DataFrame) -> list[str]:
+    """Value and, in parentheses, width of the first minimum, of the peak and of the widest, from `[seeds, width]`."""
+    mean = table.mean()
+    places = [mean.loc[: peak(mean)].idxmin(), peak(mean), mean.index[-1]]
+    return [f"{interval(every_seed(table[place]))} ({place})" for place in places]
+
+
+def line(
+    axes: Axes, table: pd.DataFrame, colour: object, label: str, metric: str, seeds: bool = True, marker: str = "o"
+) -> None:
+    """Mean over seeds with its band against the columns of `[seeds, x]`: geometric for losses."""
+    rows: Mapping[int, pd.Series] = {seed: row for seed, row in table.dropna(axis=1).iterrows()}
+    if rows and table.dropna(axis=1).shape[1]:
+        found = band(rows, ACCURACY if "error" in metric else UNBOUNDED, logarithmic="loss" in metric)
+        interval_line(axes, found, rows if seeds else {}, colour, label=label, marker=marker, markersize=2.5)
+
+
+def over_steps(axes: Axes, curves: pd.DataFrame, colour: str, label: str) -> None:
+    rows = {seed: row.loc[1:].dropna() for seed, row in curves.iterrows()}
+    if rows:
+        interval_line(axes, band(rows), rows, colour, label=label)
+
+
+def mark_threshold(axes: Axes, main: Sweep, inputs: Inputs) -> None:
+    """A dotted line at the measured threshold (geometric mean over seeds), where every seed has one."""
+    place = main.thresholds(inputs.config.criteria["D2"].thresholds["tolerance"])
+    if place.notna().all():
+        axes.axvline(geometric_interval(place).value, color=MUTED, linestyle=":", linewidth=1)
+
+
+def width_axis(axes: Axes, widths: list[int]) -> None:
+    axes.set_xscale("log")
+    plain_ticks(axes.xaxis, [tick for tick in (2, 5, 10, 20, 50, 100, 200, 500) if widths[0] <= tick <= widths[-1]])
+    axes.set_xlim(widths[0] / 1.15, widths[-1] * 1.15)
+
+
+def plain_ticks(axis: object, ticks: list[float]) -> None:
+    axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
+    axis.set_ticks([], minor=True)
+
+
+def edges(values: pd.Index) -> np.ndarray:
+    """Edges of cells around values on a logarithmic axis."""
+    logs = np.log(np.asarray(values, dtype=float))
+    middle = (logs[1:] + logs[:-1]) / 2
+    return np.exp(np.concatenate([[2 * logs[0] - middle[0]], middle, [2 * logs[-1] - middle[-1]]]))
+
+
+if __name__ == "__main__":
+    style.main(
+        [width, threshold, effect, training_curves, steps, random_features, notebook, published_table],
+        Path(__file__).with_name("config.yaml"),
+    )

@@ -1,0 +1,99 @@
+"""MNIST-1D (Greydanus & Kobak 2020): ten classes of short noisy signals, made by the authors' own package `mnist1d`.
+
+Its generator is seeded and works offline; `get_dataset`, which downloads, is never called. As in the double-descent
+notebook of its repository there are 16,000 examples, the first 4,000 for training and the other 12,000 for testing.
+Validation examples come from a second run of the generator, so that they are neither trained nor tested on.
+"""
+
+from __future__ import annotations
+
+import random
+from functools import cache, lru_cache
+from typing import Literal
+
+import numpy as np
+import torch
+
+from weightdecay.datasets import Split, Splits
+from weightdecay.errors import ConfigError
+
+CLASSES, LENGTH = 10, 40
+TRAIN_POOL, TEST_POOL, VALIDATION_POOL = 4_000, 12_000, 4_000
+AVAILABLE = {"train": TRAIN_POOL, "validation": VALIDATION_POOL, "test": TEST_POOL}
+SEED, VALIDATION_SEED = 42, 43  # of the generator: 42 is the package's own
+
+# What a noisy label is. `resampled`: drawn anew from all classes, so a tenth of them stays right (the notebook).
+# `incorrect`: one of the nine wrong classes (Nakkiran et al. 2019).
+Noise = Literal["resampled", "incorrect"]
+
+
+@lru_cache(maxsize=32)  # the same object for every width and λ, which the trainer then holds once
+def mnist1d(
+    seed: int, train_size: int, validation_size: int, test_size: int, label_noise: float, noise: Noise
+) -> Splits:
+    """`train_size` examples of the training pool, and so on: inputs `[N, 40]`, one-hot targets `[N, 10]`.
+
+    The seed draws the examples, without replacement, and the noise: once, so that every network of a seed sees the
+    same labels. Training and validation labels are noisy, as nobody has clean ones to tune on; test labels are clean.
+    A smaller training set is the beginning of a larger one of the same seed, labels included.
+    ConfigError for sizes that the pools do not hold, noise outside [0, 1], and validation examples without some class.
+    """
+    if not 0 <= label_noise <= 1:
+        raise ConfigError(f"label_noise is {label_noise:g}, but must lie between 0 and 1.")
+    sizes = {"train": train_size, "validation": validation_size, "test": test_size}
+    for name, size in sizes.items():
+        if not 1 <= size <= AVAILABLE[name]:
+            raise ConfigError(
+                f"{name}_size is {size}, but must lie between 1 and {AVAILABLE[name]}: MNIST-1D has no more here."
+            )
+    inputs, labels = pool(SEED, TRAIN_POOL + TEST_POOL)
+    pools = {
+        "train": (inputs[:TRAIN_POOL], labels[:TRAIN_POOL]),
+        "validation": pool(VALIDATION_SEED, VALIDATION_POOL),
+        "test": (inputs[TRAIN_POOL:], labels[TRAIN_POOL:]),
+    }
+    splits = {}
+    for stream, (name, (x, y)) in enumerate(pools.items()):
+        generator = np.random.default_rng([seed, stream])  # its own, so that the size of one split moves no other
+        chosen = generator.permutation(len(y))[: sizes[name]]
+        if name == "validation" and len(set(y[chosen])) < CLASSES:
+            lacking = ", ".join(str(label) for label in sorted({*range(CLASSES)} - {*y[chosen].tolist()}))
+            raise ConfigError(
+                f"the {sizes[name]} validation examples of seed {seed} have none of class {lacking}: take more of them."
+            )
+        given = noisy(y, 0.0 if name == "test" else label_noise, noise, generator)[chosen]
+        splits[name] = Split(
+            torch.from_numpy(x[chosen].astype(np.float32)), torch.from_numpy(np.eye(CLASSES, dtype=np.float32)[given])
+        )
+    return splits
+
+
+@cache
+def pool(seed: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """`size` examples by the package's generator: signals `[size, 40]` in float64, labels `[size]`; read-only.
+
+    The package seeds the global generators of Python and NumPy; their states are put back.
+    """
+    from mnist1d.data import get_dataset_args, make_dataset  # a second: it imports its plots
+
+    arguments = get_dataset_args()
+    arguments.num_samples, arguments.seed, arguments.train_split = size, seed, 1.0
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002
+    try:
+        made = make_dataset(arguments)
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
+    for array in (made["x"], made["y"]):
+        array.setflags(write=False)
+    return made["x"], made["y"]
+
+
+def noisy(labels: np.ndarray, share: float, noise: Noise, generator: np.random.Generator) -> np.ndarray:
+    """`labels` `[N]` with each chosen with probability `share` and then drawn anew, as `noise` says."""
+    chosen = generator.random(len(labels)) < share
+    if noise == "resampled":
+        drawn = generator.integers(0, CLASSES, len(labels))
+    else:
+        drawn = (labels + generator.integers(1, CLASSES, len(labels))) % CLASSES
+    return np.where(chosen, drawn, labels)
