@@ -25,4 +25,5 @@ $(INSTALLED): requirements.txt pyproject.toml
 	  { echo "Python 3.11 or newer is needed, and $(PYTHON) is not: name another one with make PYTHON=/path/to/python3."; exit 2; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt --editable .
+	$(BIN)/python -m weightdecay.ensemble.warm_up
 	@touch $@

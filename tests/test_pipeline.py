@@ -373,26 +373,6 @@ def test_an_experiment_can_be_trained_and_judged_without_snakemake(checkout):
     assert not checkout.path("paper/numbers.tex").exists()
 
 
-def test_runs_of_different_losses_are_trained_by_their_own_protocols(checkout):
-    checkout.edit("experiments/first/config.yaml", "loss: squared_error", "loss: [squared_error, cross_entropy]")
-    checkout.edit("experiments/first/train.py", "main(None)", "main({'squared_error': 1.0, 'cross_entropy': 2.0})")
-    checkout.edit("src/weightdecay/ensemble/training.py", '"train_loss": 1.0', '"train_loss": protocol')
-    done = checkout.run("weightdecay", "train", "first", "--scale", "smoke")
-    assert done.returncode == 0, done.stderr
-    code = (
-        "from weightdecay import results\n"
-        "print(results.load('results/smoke/first').runs.groupby('loss')['train_loss'].agg(['count', 'min', 'max']))"
-    )
-    checkout.write("fake/losses.py", code)
-    assert [line.split() for line in checkout.run("losses").stdout.splitlines()[2:]] == [
-        ["cross_entropy", "4", "2.0", "2.0"],
-        ["squared_error", "4", "1.0", "1.0"],
-    ]
-    checkout.edit("experiments/first/config.yaml", "cross_entropy]", "hinge]")
-    refused = checkout.run("weightdecay", "train", "first", "--scale", "smoke")
-    assert refused.stderr == "error: loss is 'hinge', but must be one of squared_error, cross_entropy.\n"
-
-
 def test_the_ledger_can_be_cut_short_by_its_reader(checkout):
     command = f"{sys.executable} -m weightdecay claims --scale smoke | {shutil.which('head')} -n 1"
     checkout.tool("cut", command)

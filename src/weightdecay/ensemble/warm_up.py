@@ -1,0 +1,22 @@
+"""Compiles the CPU's training step, which takes 15 seconds once: python -m weightdecay.ensemble.warm_up, in the set-up.
+
+Without it the first training does it, and two that start together both do.
+"""
+
+import torch
+
+from weightdecay.datasets import Split
+from weightdecay.ensemble.networks import mlp
+from weightdecay.ensemble.training import Protocol, train
+from weightdecay.grid import Run
+
+RUN = Run(
+    **{"experiment": "warm_up", "sweep": "warm_up", "seed": 0, "dataset": "ones", "train_size": 2, "network": "mlp"},
+    **{"width": 1, "blocks": 1, "batch_norm_eps": None, "loss": "squared_error", "optimizer": "sgd", "decay": "none"},
+    **{"learning_rate": 0.1, "weight_decay": 0.0, "batch_size": 2, "shuffle": False, "steps": 1},
+    **{"log_every": 1, "log_dense_every": 1},
+)
+
+if __name__ == "__main__":
+    data = {"train": Split(torch.ones(2, 1), torch.ones(2, 1))}
+    train([RUN], Protocol(lambda run: data, lambda runs: mlp(1, 1, 1, 1)), "cpu")
