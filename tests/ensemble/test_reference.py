@@ -137,11 +137,10 @@ def test_the_vectorised_update_equals_the_compiled_one(optimizer, decay):
                     continue
                 slots = list(ensemble.optimizer.slots.values())
                 rows = ensemble.stack.parameters, ensemble.stack.gradients, slots[0], slots[-1]
-                for replica in range(len(runs)):
-                    loops.update(
-                        coefficients[:, replica].numpy().copy(),
-                        ensemble.optimizer.decayed,
-                        *(row[replica].numpy() for row in rows),
-                    )
+                decayed = ensemble.optimizer.decayed
+                for replica, decays in itertools.product(range(len(runs)), (True, False)):
+                    part = slice(decayed) if decays else slice(decayed, None)
+                    pieces = [row[replica, part].numpy() for row in rows]
+                    loops.update(coefficients[:, replica].numpy().copy(), decays, *pieces)
         results.append(ensemble.stack.parameters)
     assert relative_error(*results) < 1e-12

@@ -20,7 +20,7 @@ OPERATION = np.dtype(
             "kind",
             *("x", "inputs", "y", "outputs"),  # first row and number of rows of input and output
             "trained",  # 0: weight and bias are not in the replica's row of parameters, but in that of buffers
-            *("weight", "bias", "biases"),  # offsets in that row, and the number of biases
+            *("weight", "weights", "bias", "biases"),  # their offsets in that row and their numbers
             *("mean", "variance", "eps", "inverse_std"),  # BatchNorm: offsets in the row of buffers
             *(
                 "channels",
@@ -44,19 +44,16 @@ def forward(operations, activations, parameters, buffers, training):
     for op in operations:
         x, y = activations[op.x : op.x + op.inputs], activations[op.y : op.y + op.outputs]
         store = parameters if op.trained else buffers
-        bias = store[op.bias : op.bias + op.biases]
+        weight, bias = store[op.weight : op.weight + op.weights], store[op.bias : op.bias + op.biases]
         if op.kind == LINEAR:
-            weight = store[op.weight : op.weight + op.outputs * op.inputs].reshape(op.outputs, op.inputs)
-            kernels.linear_forward(weight, bias, x, y)
+            kernels.linear_forward(weight.reshape(op.outputs, op.inputs), bias, x, y)
         elif op.kind == CONV1D:
-            weight = store[op.weight : op.weight + op.biases * op.window].reshape(op.biases, op.window)
             padded = activations[op.padded : op.padded + op.inputs + 2 * op.padding]
             padded[: op.padding] = 0
             padded[op.padding : op.padding + op.inputs] = x
             padded[op.padding + op.inputs :] = 0
-            kernels.convolution_forward(weight, bias, padded, y, op.stride)
+            kernels.convolution_forward(weight.reshape(op.biases, op.window), bias, padded, y, op.stride)
         elif op.kind == BATCH_NORM:
-            weight = store[op.weight : op.weight + op.inputs]
             mean = buffers[op.mean : op.mean + op.inputs]
             variance = buffers[op.variance : op.variance + op.inputs]
             if training:
@@ -79,31 +76,24 @@ def backward(operations, activations, gradients, parameters, buffers, parameter_
         x, gradient = activations[op.x : op.x + op.inputs], gradients[op.y : op.y + op.outputs]
         input_gradient = gradients[op.x : op.x + op.inputs] if op.x > 0 else gradients[:0]
         store = parameters if op.trained else buffers
+        weight = store[op.weight : op.weight + op.weights]
+        weight_gradient = parameter_gradients[op.weight : op.weight + op.weights * op.trained]
         bias_gradient = parameter_gradients[op.bias : op.bias + op.biases * op.trained]
         if op.kind == LINEAR:
-            size = op.outputs * op.inputs
+            matrix = weight.reshape(op.outputs, op.inputs)
             if op.trained:
-                weight_gradient = parameter_gradients[op.weight : op.weight + size].reshape(op.outputs, op.inputs)
-                kernels.linear_backward(x, gradient, weight_gradient, bias_gradient)
+                kernels.linear_backward(x, gradient, weight_gradient.reshape(matrix.shape), bias_gradient)
             if input_gradient.size:
-                weight = store[op.weight : op.weight + size].reshape(op.outputs, op.inputs)
-                np.dot(weight.T, gradient, input_gradient)
+                np.dot(matrix.T, gradient, input_gradient)
         elif op.kind == CONV1D:
-            size = op.biases * op.window
-            weight = store[op.weight : op.weight + size].reshape(op.biases, op.window)
-            weight_gradient = parameter_gradients[op.weight : op.weight + size].reshape(op.biases, op.window)
-            padded = activations[op.padded : op.padded + op.inputs + 2 * op.padding]
-            padded_gradient = gradients[op.padded : op.padded + op.inputs + 2 * op.padding]
-            if not input_gradient.size:
-                padded_gradient = gradients[:0]
-            kernels.convolution_backward(
-                weight, padded, gradient, weight_gradient, bias_gradient, padded_gradient, op.stride
-            )
+            matrix, rows = weight.reshape(op.biases, op.window), op.inputs + 2 * op.padding
+            padded = activations[op.padded : op.padded + rows]
+            padded_gradient = gradients[op.padded : op.padded + (rows if input_gradient.size else 0)]
+            outputs = weight_gradient.reshape(matrix.shape), bias_gradient, padded_gradient
+            kernels.convolution_backward(matrix, padded, gradient, *outputs, op.stride)
             if input_gradient.size:
                 input_gradient[:] = padded_gradient[op.padding : op.padding + op.inputs]
         elif op.kind == BATCH_NORM:
-            weight = store[op.weight : op.weight + op.inputs]
-            weight_gradient = parameter_gradients[op.weight : op.weight + op.biases * op.trained]
             inverse_std = buffers[op.inverse_std : op.inverse_std + op.inputs]
             kernels.batch_norm_backward(
                 gradient, x, weight, inverse_std, weight_gradient, bias_gradient, input_gradient
@@ -115,6 +105,19 @@ def backward(operations, activations, gradients, parameters, buffers, parameter_
 
 
 @compiled
+def update(coefficients, decays, weights, gradients, first, second):
+    """One step of the optimiser on some weights of a replica, flat. `coefficients` `[C]`: see `optimizers`; l2 and kept
+    apply if it `decays`. `first` and `second` are Adam's moments; for SGD both are the momentum.
+    """
+    c = coefficients
+    l2, kept = (c[0], c[1]) if decays else (c[0] * 0, c.dtype.type(1))
+    if c.size == SGD_COEFFICIENTS:
+        kernels.sgd(weights, gradients, first, l2, kept, c[2], c[3])
+    else:
+        kernels.adam(weights, gradients, first, second, l2, kept, c[2], c[3], c[4], c[5], c[6], c[7], c[8])
+
+
+@compiled
 def loss_of(kind, outputs, targets, gradient):
     """Mean loss of a batch, the number of examples that are right, and the gradient; all `[K, B]`."""
     if kind == SIGMOID_SQUARED_ERROR:
@@ -122,21 +125,6 @@ def loss_of(kind, outputs, targets, gradient):
     if kind == SQUARED_ERROR:
         return kernels.squared_error(outputs, targets, gradient)
     return kernels.cross_entropy(outputs, targets, gradient)
-
-
-@compiled
-def update(coefficients, decayed, parameters, gradients, first, second):
-    """One step of a replica's optimiser. `coefficients` `[C]`: see `optimizers`; l2 and kept apply to the first
-    `decayed` weights. `first` and `second` `[P]` are Adam's moments; for SGD both are the momentum.
-    """
-    c = coefficients
-    for start, end in ((0, decayed), (decayed, parameters.size)):
-        w, g, m, v = parameters[start:end], gradients[start:end], first[start:end], second[start:end]
-        l2, kept = (c[0], c[1]) if start == 0 else (c[0] * 0, c.dtype.type(1))
-        if c.size == SGD_COEFFICIENTS:
-            kernels.sgd(w, g, m, l2, kept, c[2], c[3])
-        else:
-            kernels.adam(w, g, m, v, l2, kept, c[2], c[3], c[4], c[5], c[6], c[7], c[8])
 
 
 @compiled
@@ -166,8 +154,8 @@ def hold_norm(mode, parameters, held, accuracy):
 def advance(operations, shape, loss_kind, hold, arrays, data, orders, coefficients, start, decayed, replicas, sums):
     """Train every replica for S steps of one epoch, the first of them the `start`-th of the run from 0.
 
-    `shape`: number of rows, first and last row of the outputs. `arrays`: activations and their gradients, flat,
-    gradients of the parameters `[P]`, labels, flat. `data`: inputs and targets `[U, N, ...]`, and `[R]`, which of the U
+    `shape`: number of rows, first and last row of the outputs. `arrays`: activations and their gradients, gradients
+    of the parameters, labels, all flat. `data`: inputs and targets `[U, N, ...]`, and `[R]`, which of the U
     a replica has. `orders`: `[R, epoch_steps, B]`, the epoch's batches. `coefficients`: `[S, R, C]`. `replicas`:
     parameters, buffers, the optimiser's two slots, `[R, ...]`. `sums`: loss, right examples, steps of finite loss, held
     norm, `[R]` each.
@@ -200,7 +188,9 @@ def advance(operations, shape, loss_kind, hold, arrays, data, orders, coefficien
                 break
             finite_steps[r] += 1
             backward(operations, activations, gradients, parameters, buffers, arrays[2])
-            update(coefficients[index, r], decayed, parameters, arrays[2], first, second)
+            c = coefficients[index, r]
+            update(c, True, parameters[:decayed], arrays[2][:decayed], first[:decayed], second[:decayed])
+            update(c, False, parameters[decayed:], arrays[2][decayed:], first[decayed:], second[decayed:])
             if hold != NEVER:
                 accuracy = correct_sum[r] / (steps * batch) if within == steps - 1 else correct_sum[r] * 0
                 held[r] = hold_norm(hold, parameters, held[r], accuracy)

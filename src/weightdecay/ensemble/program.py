@@ -7,6 +7,7 @@ can depend on which others there are.
 
 from __future__ import annotations
 
+import math
 import weakref
 from typing import TYPE_CHECKING
 
@@ -48,7 +49,7 @@ class HostProgram:
         self.replicas = tuple(t.numpy() for t in (stack.parameters, stack.buffers, slots[0], slots[-1]))
         self.sums = tuple(tensor.numpy() for tensor in ensemble.state.values())
         self.data = {name: (*(t.numpy() for t in pair), ensemble.which.numpy()) for name, pair in ensemble.data.items()}
-        self.epoch = -1
+        self.loss, self.epoch = LOSSES[run.loss], -1
 
     def advance(self, steps: int) -> None:
         """That many steps of every replica."""
@@ -59,13 +60,7 @@ class HostProgram:
                 self._begin(epoch)
             count = min(steps, ensemble.epoch_steps - within)
             loops.advance(
-                *(
-                    self.operations,
-                    self.shape,
-                    LOSSES[ensemble.run.loss],
-                    HOLD_NORM[ensemble.run.hold_norm],
-                    self.arrays,
-                ),
+                *(self.operations, self.shape, self.loss, HOLD_NORM[ensemble.run.hold_norm], self.arrays),
                 *(self.data["train"], self.orders, self.coefficients[within : within + count], ensemble.step),
                 *(ensemble.optimizer.decayed, self.replicas, self.sums),
             )
@@ -74,8 +69,7 @@ class HostProgram:
 
     def evaluate(self, split: str) -> tuple[Tensor, Tensor]:
         """Loss and accuracy, `[R]`."""
-        loss = LOSSES[self.ensemble.run.loss]
-        results = loops.evaluate(self.operations, self.shape, loss, self.arrays, self.data[split], self.replicas)
+        results = loops.evaluate(self.operations, self.shape, self.loss, self.arrays, self.data[split], self.replicas)
         return tuple(map(torch.from_numpy, results))
 
     def seek(self) -> None:
@@ -151,6 +145,8 @@ class HostProgram:
         return self.rows - count, count
 
     def _parameters(self, layer: Layer) -> dict[str, int]:
-        biases = layer.shapes["bias"][0] if "bias" in layer.shapes else 0
-        bias = self.offsets[layer, "bias"] if biases else 0
-        return {"weight": self.offsets[layer, "weight"], "bias": bias, "biases": biases, "trained": int(layer.trained)}
+        fields = {"trained": int(layer.trained)}
+        for name, number in (("weight", "weights"), ("bias", "biases")):
+            if name in layer.shapes:
+                fields |= {name: self.offsets[layer, name], number: math.prod(layer.shapes[name])}
+        return fields
