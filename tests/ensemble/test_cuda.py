@@ -14,6 +14,7 @@ from tests.ensemble.runs import PROTOCOL, make
 from tests.ensemble.test_reference import DECAYS, NETWORKS, OPTIMIZERS, relative_error
 from weightdecay.ensemble import backend, stacking
 from weightdecay.ensemble.checkpoint import Checkpoint
+from weightdecay.ensemble.graph import DeviceProgram
 from weightdecay.ensemble.layers import BatchNorm
 from weightdecay.ensemble.networks import leaves
 from weightdecay.ensemble.training import Ensemble, train
@@ -48,7 +49,7 @@ def trained(runs: list, device: torch.device = CUDA, captures: bool = True, dtyp
     """Every tensor of the ensemble after its steps."""
     with backend.arithmetic(device):
         made = ensemble(runs, device, dtype)
-        if made.program is not None:
+        if isinstance(made.program, DeviceProgram):
             made.program.captures = captures
         made.advance(runs[0].steps)
         return {name: tensor.cpu() for name, tensor in made.tensors().items()}

@@ -106,7 +106,7 @@ result.runs.to_pickle(sys.argv[3])
 
 def interrupted_runs() -> list:
     return [
-        make(seed=seed, width=width, steps=2500, shuffle=shuffle, hold_norm=hold)
+        make(seed=seed, width=width, steps=12_000, shuffle=shuffle, hold_norm=hold)
         for seed in (0, 1)
         for width, shuffle, hold in ((32, True, "never"), (48, False, "start"))
     ]

@@ -9,6 +9,7 @@ from tests.ensemble.runs import PROTOCOL, make
 from tests.ensemble.test_reference import DECAYS, OPTIMIZERS, relative_error
 from weightdecay.ensemble import triton_kernels
 from weightdecay.ensemble.layers import BatchNorm
+from weightdecay.ensemble.networks import Stack
 from weightdecay.ensemble.training import Ensemble
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -47,27 +48,22 @@ def test_an_optimiser_s_kernel_equals_its_operations(optimizer, decay, dtype, to
 @pytest.mark.parametrize("affine", [True, False])
 @pytest.mark.parametrize(("dtype", "tolerance"), TOLERANCES)
 def test_batch_norm_s_kernels_equal_its_operations(batch, features, affine, dtype, tolerance):
-    """Rows and columns that fill their blocks and that do not; parameters that lie apart, as in a stack."""
-    replicas, results = 3, []
-    generator = torch.Generator().manual_seed(0)
-
-    def draw(*shape: int) -> torch.Tensor:
-        return torch.randn(shape, generator=generator, dtype=torch.float64).to(DEVICE, dtype)
-
-    x, gradient = draw(replicas, batch, features) * 2 + 5, draw(replicas, batch, features)
-    flat = draw(replicas, 2 * features + 10)
+    """Rows and columns that fill their blocks and that do not; parameters and buffers in the rows of a stack."""
+    eps, results = torch.tensor([1e-5, 1e-2, 1.0]), []
     for fused in (triton_kernels, None):
-        layer = BatchNorm(features, torch.tensor([1e-5, 1e-2, 1.0], device=DEVICE), affine)
-        buffers = flat.clone(), torch.full_like(flat, torch.nan)
-        views = [{"weight": part[:, :features], "bias": part[:, features : 2 * features]} for part in buffers]
-        layer.bind(*views)
+        generators = [torch.Generator().manual_seed(seed) for seed in range(len(eps))]
+        layer = BatchNorm(features, eps, affine)
+        stack = Stack(layer, generators, dtype, DEVICE)
         layer.fused = fused
-        centred = x.clone()
-        y = layer._forward(centred)
-        layer.centred = centred
-        kept = centred.clone()
-        dx = layer._backward(gradient)
-        results.append([y, kept, dx, *views[1].values(), *layer.buffers().values(), layer.inverse_std])
-        assert buffers[1][:, 2 * features :].isnan().all()
+
+        def draw(*shape: int, generator: torch.Generator = generators[0]) -> torch.Tensor:
+            return torch.randn(len(eps), *shape, generator=generator, dtype=torch.float64).to(DEVICE, dtype)
+
+        for tensor in (layer.weight, layer.bias, layer.running_mean):
+            tensor.copy_(draw(features))
+        y = layer.forward(draw(batch, features) * 2 + 5, training=True)
+        centred = layer.centred.clone()
+        dx = layer.backward(draw(batch, features))
+        results.append([y, centred, dx, stack.buffers, stack.gradients])
     for ours, theirs in zip(*results, strict=True):
         assert relative_error(ours, theirs) <= tolerance

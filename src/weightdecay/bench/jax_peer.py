@@ -21,6 +21,7 @@ from weightdecay.bench.floor import flops
 from weightdecay.bench.plain import batches, initial_network
 from weightdecay.bench.torch_peers import CHECKED_STEPS
 from weightdecay.ensemble import layers
+from weightdecay.ensemble.constants import BATCH_NORM_MOMENTUM
 from weightdecay.ensemble.networks import leaves
 from weightdecay.grid import Run
 
@@ -109,7 +110,7 @@ class Jax:
             mean, variance = x.mean(0), x.var(0)
             unbiased = variance * (len(x) / (len(x) - 1))
             after[index] = jax.tree.map(
-                lambda old, new: old + layers.BATCH_NORM_MOMENTUM * (new - old),
+                lambda old, new: old + BATCH_NORM_MOMENTUM * (new - old),
                 before[index],
                 {"mean": mean, "variance": unbiased},
             )

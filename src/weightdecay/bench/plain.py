@@ -6,18 +6,17 @@ import torch
 from torch import Tensor, nn
 
 from weightdecay.bench.cases import Case
-from weightdecay.datasets import Split
 from weightdecay.ensemble import layers
-from weightdecay.ensemble.training import Ensemble, Protocol
+from weightdecay.ensemble.networks import Stack
+from weightdecay.ensemble.training import generator_of
 from weightdecay.grid import Run
 
 
 def initial_network(case: Case, replicas: int) -> layers.Layer:
     """Our network of that many replicas as it starts, on the CPU: the tree of layers, with `[R, ...]` parameters."""
-    protocol = case.protocol()
-    one_batch = Split(*(part[: case.run.batch_size] for part in case.splits()["train"]))  # weights do not depend on it
-    small = Protocol(lambda run: {"train": one_batch}, protocol.network)
-    return Ensemble(case.runs(replicas), small, torch.float32, torch.device("cpu")).stack.network
+    runs = case.runs(replicas)
+    generators = [generator_of(run.seed, 0) for run in runs]
+    return Stack(case.protocol().network(runs), generators, torch.float32, torch.device("cpu")).network
 
 
 def batches(case: Case) -> list[tuple[Tensor, Tensor]]:

@@ -8,7 +8,6 @@ import resource
 import time
 from collections.abc import Callable
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ import torch
 from weightdecay.bench import floor
 from weightdecay.bench.cases import CASES
 from weightdecay.bench.workers import KINDS
+from weightdecay.ensemble import backend
 
 UPDATES = 20
 
@@ -85,7 +85,7 @@ class Server:
 
     def machine(self) -> dict[str, str]:
         """What the numbers are made on."""
-        device = torch.cuda.get_device_name() if self.device.type == "cuda" else _cpu_name()
+        device = torch.cuda.get_device_name() if self.device.type == "cuda" else backend.processor()
         return {"device": device, "python": platform.python_version(), "torch": version("torch")}
 
     def _forget(self) -> None:
@@ -111,12 +111,3 @@ class Server:
         if now:
             torch.cuda.reset_peak_memory_stats()
         return torch.cuda.max_memory_allocated() / 2**20
-
-
-def _cpu_name() -> str:
-    """The processor's name, its family and model where the name says little."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    fields = dict(tuple(part.strip() for part in line.split(":", 1)) for line in reversed(lines) if ":" in line)
-    if "model name" not in fields:
-        return platform.processor() or platform.machine()
-    return f"{fields['model name']} (family {fields['cpu family']}, model {fields['model']})"

@@ -6,6 +6,7 @@ import functools
 import platform
 import resource
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
 from typing import Literal, get_args
 
@@ -47,14 +48,26 @@ def triton_kernels() -> ModuleType | None:
 def description(device: torch.device) -> dict[str, str]:
     """What else decides the last bits of a result: the processor, and whose kernels and matrix products it runs."""
     if device.type == "cpu":
+        import llvmlite.binding
+        import numba
         import scipy.linalg.cython_blas  # noqa: F401  the library that Numba takes its products from: now it is loaded
 
         blas = [library for library in threadpool_info() if library["user_api"] == "blas"]
-        used = next((library for library in blas if "scipy.libs" in library["filepath"]), blas[-1])
+        used = next((library for library in blas if "scipy.libs" in library["filepath"]), blas[-1] if blas else {})
         matmul = " ".join(str(used[key]) for key in ("internal_api", "version", "architecture") if used.get(key))
-        return {"device": platform.processor() or platform.machine(), "kernels": "numba", "matmul": matmul}
+        kernels = f"numba {numba.__version__} for {llvmlite.binding.get_host_cpu_name()}"
+        return {"device": processor(), "kernels": kernels, "matmul": matmul or "a BLAS without a name"}
     kernels = "triton" if triton_kernels() else "torch"
     return {"device": torch.cuda.get_device_name(), "kernels": kernels, "matmul": "cublas"}
+
+
+def processor() -> str:
+    """The CPU's name, with family and model where the name says little."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    fields = dict(tuple(part.strip() for part in line.split(":", 1)) for line in reversed(lines) if ":" in line)
+    if not {"model name", "cpu family", "model"} <= fields.keys():
+        return platform.processor() or platform.machine()
+    return f"{fields['model name']} (family {fields['cpu family']}, model {fields['model']})"
 
 
 def peak_memory(device: torch.device) -> float:
@@ -66,7 +79,7 @@ def peak_memory(device: torch.device) -> float:
 
 @contextmanager
 def arithmetic(device: torch.device, precision: Precision = "float32"):
-    """One thread, denormals flushed, IEEE float32 but where TF32 is asked for; all as it was afterwards.
+    """IEEE float32 but where TF32 is asked for; on a CPU one thread and denormals flushed; all as it was afterwards.
 
     One thread a process: two processes of one thread give several times the steps of one process of two.
     """

@@ -32,8 +32,3 @@ class Checkpoint:
         except Exception:  # torch raises many kinds for a damaged file, and a checkpoint is only ever a shortcut
             return None
         return state if isinstance(state, dict) and state.get("key") == self.key else None
-
-    def remove(self) -> None:
-        """The shard's result is written: nothing is left to resume."""
-        if self.path is not None:
-            self.path.unlink(missing_ok=True)

@@ -1,32 +1,52 @@
 """Numba's compiler, with a cache on disk that knows all the code it was made from."""
 
+from __future__ import annotations
+
 import hashlib
+import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numba
 
-SOURCES = (
-    "compiler.py",
-    "kernels.py",
-    "loops.py",
-    "layers.py",
-    "../grid.py",
-)  # compiled, or with constants compiled in
+from weightdecay.sources import sources
 
 
-def _cache() -> str:
-    """A folder for these sources alone: Numba checks the file that a function is in, but not those that it calls."""
-    here = Path(__file__).parent
-    digest = hashlib.sha256(b"".join((here / name).read_bytes() for name in SOURCES)).hexdigest()[:16]
-    folder = here / "__pycache__" / digest
+def compiled(function: Callable) -> Callable:
+    """Sums in vector lanes, fused multiply-add; NaN and infinity stay what they are: divergence is told by them.
+
+    All is inlined into the loops that Python calls. Otherwise a process that has just compiled a function would round
+    differently from one that has its callers from the cache, which hold copies optimised for themselves.
+    """
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = FOLDER or before
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:  # installed where we may not write
-        folder = Path.home() / ".cache" / "weightdecay" / digest
-    return str(folder)
+        return numba.njit(
+            cache=bool(FOLDER), forceinline=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"}
+        )(function)
+    finally:
+        numba.config.CACHE_DIR = before
 
 
-numba.config.CACHE_DIR = _cache()
+def _folder() -> str:
+    """Where their machine code is kept, or nothing. Numba itself sees a change only in a function's own file."""
+    here = Path(__file__).parent
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources(here / "loops.py"))).hexdigest()[:16]
+    chosen = (
+        [Path(numba.config.CACHE_DIR)] if numba.config.CACHE_DIR else [here / "__pycache__", Path.home() / ".cache"]
+    )
+    for parent in chosen:
+        folder = parent / f"weightdecay-{digest}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            continue
+        if os.access(folder, os.W_OK):
+            for old in set(parent.glob("weightdecay-*")) - {folder}:
+                shutil.rmtree(old, ignore_errors=True)
+            return str(folder)
+    return ""
 
-# Sums in vector lanes and fused multiply-add; NaN and infinity stay what they are, as divergence is told by them.
-compiled = numba.njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
+
+FOLDER = _folder()

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from weightdecay.ensemble.constants import EVALUATION_ROWS
 from weightdecay.ensemble.schedules import multiplier
 from weightdecay.grid import SATURATED
 
 if TYPE_CHECKING:
     from weightdecay.ensemble.training import Ensemble
 
-EVALUATION_ROWS = 512
 TABLE_STEPS = 256  # at least, where an order of so many steps is not too large; then up to a whole epoch
 TABLE_ROWS = 2**26  # of the order, all replicas': 256 MiB
 REPLAYED = 16  # steps a replay: launching a graph takes about as long as a few kernels
@@ -42,7 +42,7 @@ class DeviceProgram:
         self.steps, self.filled = self.epochs * epoch, 0  # a table's steps, and which table is there
         self.seeds = sorted({run.seed for run in ensemble.runs})
         # int32 on the CPU already: half the bytes to upload
-        self.first_rows = self._upload(ensemble.which.int() * ensemble.examples)
+        self.first_rows = ensemble.which.int() * ensemble.examples
         self.seed_of = self._upload(torch.tensor([self.seeds.index(run.seed) for run in ensemble.runs]))
         self.coefficients = self._coefficients(0)  # [steps, C, R]
         self.order = self._order(0)  # [steps, R · B]: rows of `train_rows`; one epoch of them where none is shuffled
@@ -64,7 +64,7 @@ class DeviceProgram:
     def evaluate(self, split: str) -> tuple[Tensor, Tensor]:
         """Mean loss and accuracy over a split, each `[R]`, with BatchNorm's running statistics."""
         ensemble, loss_sum, correct_sum = self.ensemble, 0.0, 0.0
-        which, pair = ensemble.which.to(ensemble.device), ensemble.data[split]
+        which, pair = ensemble.which, ensemble.data[split]
         for inputs, targets in zip(*(part.split(EVALUATION_ROWS, dim=1) for part in pair), strict=True):
             outputs = ensemble.stack.network.forward(inputs[which], training=False)
             loss, correct, _ = ensemble.loss(outputs, targets[which])

@@ -3,7 +3,7 @@
 Activations are `[features, B]`, the batch last: sums over the batch run along memory, a softmax over ten classes is ten
 long rows, and both operands of a product stand as the BLAS wants them. At 40 inputs, 4 outputs and batch 128 it then
 reaches 60 GFLOP/s on a core of a Zen 4 EPYC, where torch's stacked product of `[B, features]` reaches 17; from width 64
-on it stays near the peak. The products are NumPy's BLAS, called from compiled code.
+on it stays near the peak. The products are SciPy's BLAS, called from compiled code.
 
 The same formulas stand as torch operations in `layers`, `losses` and `optimizers`, for GPUs; the tests hold one to the
 other, and both to autograd and `torch.optim`.
@@ -16,7 +16,7 @@ from numba import float32
 from numba.extending import overload
 
 from weightdecay.ensemble.compiler import compiled
-from weightdecay.ensemble.layers import BATCH_NORM_MOMENTUM
+from weightdecay.ensemble.constants import BATCH_NORM_MOMENTUM
 
 # 2ⁿ·eᶠ with n = round(x / ln 2), and eᶠ = 1 + f + f²·(a polynomial): Cephes' expf, whose constants these are.
 LOG2_E, LN2_HIGH, LN2_LOW = np.float32(1.44269504088896341), np.float32(0.693359375), np.float32(-2.12194440e-4)
@@ -50,6 +50,15 @@ def _exponential(x):
 
 
 @compiled
+def total_of(row):
+    """Σ over one row of memory."""
+    total = row.dtype.type(0)
+    for i in range(row.size):
+        total += row[i]
+    return total
+
+
+@compiled
 def linear_forward(weight, bias, x, y):
     """y = W x + b: `[O, I]`, `[O]` (or `[0]`: no bias), `[I, B]`, `[O, B]`."""
     np.dot(weight, x, y)
@@ -64,7 +73,7 @@ def linear_backward(x, gradient, weight_gradient, bias_gradient):
     """The parameters' gradients; the input's is `np.dot(weight.T, gradient)`."""
     np.dot(gradient, x.T, weight_gradient)
     for o in range(bias_gradient.size):
-        bias_gradient[o] = gradient[o].sum()
+        bias_gradient[o] = total_of(gradient[o])
 
 
 @compiled
@@ -104,7 +113,7 @@ def batch_norm_forward(x, weight, bias, eps, running_mean, running_variance, inv
     one, batch, rate = number(1), number(x.shape[1]), number(BATCH_NORM_MOMENTUM)
     for h in range(x.shape[0]):
         row, out = x[h], y[h]
-        mean = row.sum() / batch
+        mean = total_of(row) / batch
         square = number(0)
         for b in range(row.size):
             row[b] -= mean
@@ -183,10 +192,10 @@ def sigmoid_squared_error(logits, targets, gradient):
 
 @compiled
 def squared_error(outputs, targets, gradient):
-    """Mean over the batch of Σ_k (y_k − t_k)²; the number of examples whose largest output is the target's class."""
+    """Mean over the batch of Σ_k (y_k − t_k)²; examples whose largest output, no tie, is the target's class."""
     number = outputs.dtype.type
     two, batch, total = number(2), number(outputs.shape[1]), number(0)
-    largest, target = outputs[0].copy(), np.zeros_like(outputs[0])
+    largest, target, tied = outputs[0].copy(), np.zeros_like(outputs[0]), np.zeros(outputs.shape[1], np.int32)
     for k in range(outputs.shape[0]):
         for b in range(largest.size):
             error = outputs[k, b] - targets[k, b]
@@ -194,7 +203,10 @@ def squared_error(outputs, targets, gradient):
             gradient[k, b] = error * (two / batch)
             largest[b] = max(largest[b], outputs[k, b])
             target[b] += outputs[k, b] * targets[k, b]
-    return total / batch, (largest == target).sum()
+    for k in range(outputs.shape[0]):
+        for b in range(largest.size):
+            tied[b] += outputs[k, b] == largest[b]
+    return total / batch, ((largest == target) & (tied == 1)).sum()
 
 
 @compiled
@@ -206,11 +218,12 @@ def cross_entropy(logits, targets, gradient):
     for k in range(1, classes):
         for b in range(largest.size):
             largest[b] = max(largest[b], logits[k, b])
-    exponentials, target = np.zeros_like(largest), np.zeros_like(largest)
+    exponentials, target, tied = np.zeros_like(largest), np.zeros_like(largest), np.zeros(largest.size, np.int32)
     for k in range(classes):
         for b in range(largest.size):
             z = logits[k, b] - largest[b]
             target[b] += z * targets[k, b]
+            tied[b] += z == 0
             power = exponential(z)
             gradient[k, b] = power
             exponentials[b] += power
@@ -219,7 +232,7 @@ def cross_entropy(logits, targets, gradient):
     for k in range(classes):
         for b in range(largest.size):
             gradient[k, b] = (gradient[k, b] / exponentials[b] - targets[k, b]) / batch
-    return total / batch, (target == 0).sum()
+    return total / batch, ((target == 0) & (tied == 1)).sum()
 
 
 @compiled

@@ -21,8 +21,7 @@ import torch
 from torch import Tensor
 
 from weightdecay.ensemble import backend
-
-BATCH_NORM_MOMENTUM = 0.1  # of the running statistics, as torch.nn.BatchNorm1d's
+from weightdecay.ensemble.constants import BATCH_NORM_MOMENTUM
 
 
 class Layer:
@@ -92,8 +91,8 @@ class Conv1d(Layer):
     """1-D convolution of channels-last activations, as one matrix product over its windows.
 
     Activations are `[R, B, positions · channels]` on both sides, position first, so that it stands between any layers.
-    Weights are `[outputs, kernel · inputs]`; initialisation is `torch.nn.Conv1d`'s. A grouped convolution, the other
-    way to keep replicas apart, runs at a third of the speed on a CPU.
+    Weights are `[outputs, kernel · inputs]`; initialisation is `torch.nn.Conv1d`'s. Another way to keep replicas
+    apart is one grouped convolution for all.
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int = 0):

@@ -10,7 +10,7 @@ import numpy as np
 
 from weightdecay.ensemble import kernels
 from weightdecay.ensemble.compiler import compiled
-from weightdecay.grid import SATURATED
+from weightdecay.ensemble.constants import EVALUATION_ROWS
 
 LINEAR, CONV1D, BATCH_NORM, RELU, FORK, JOIN = range(6)
 OPERATION = np.dtype(
@@ -22,20 +22,12 @@ OPERATION = np.dtype(
             "trained",  # 0: weight and bias are not in the replica's row of parameters, but in that of buffers
             *("weight", "weights", "bias", "biases"),  # their offsets in that row and their numbers
             *("mean", "variance", "eps", "inverse_std"),  # BatchNorm: offsets in the row of buffers
-            *(
-                "channels",
-                "window",
-                "stride",
-                "padding",
-                "padded",
-            ),  # Conv1d, in rows; `padded`: where the input is padded
+            *("window", "stride", "padding", "padded"),  # Conv1d, in rows; `padded`: where the input is padded
         )
     ]
 )
 SIGMOID_SQUARED_ERROR, SQUARED_ERROR, CROSS_ENTROPY = range(3)
 SGD_COEFFICIENTS = 4  # as many as `optimizers.SGD` has; more are Adam's
-NEVER, FROM_START, FROM_SATURATION = range(3)  # from when on the weights' norm is held
-EVALUATION_ROWS = 512
 
 
 @compiled
@@ -137,13 +129,13 @@ def gather(rows, order, columns):
 
 
 @compiled
-def hold_norm(mode, parameters, held, accuracy):
-    """Scale the weights `[P]` back to the norm `held`; returns it, taken now if `accuracy` first calls for it."""
+def hold_norm(parameters, held, begins):
+    """Scale the weights `[P]` back to the norm `held`; returns it, taken now if it `begins` and there is none."""
     norm = parameters.dtype.type(0)
     for i in range(parameters.size):
         norm += parameters[i] * parameters[i]
     norm = math.sqrt(norm)
-    if mode == FROM_SATURATION and math.isnan(held) and accuracy >= SATURATED:
+    if begins and math.isnan(held):
         held = norm
     if not math.isnan(held):
         parameters *= held / norm
@@ -151,53 +143,55 @@ def hold_norm(mode, parameters, held, accuracy):
 
 
 @compiled
-def advance(operations, shape, loss_kind, hold, arrays, data, orders, coefficients, start, decayed, replicas, sums):
-    """Train every replica for S steps of one epoch, the first of them the `start`-th of the run from 0.
+def advance(operations, shape, loss, held_from, arrays, data, orders, coefficients, times, decayed, replicas, sums):
+    """Train every replica for S steps.
 
     `shape`: number of rows, first and last row of the outputs. `arrays`: activations and their gradients, gradients
     of the parameters, labels, all flat. `data`: inputs and targets `[U, N, ...]`, and `[R]`, which of the U
-    a replica has. `orders`: `[R, epoch_steps, B]`, the epoch's batches. `coefficients`: `[S, R, C]`. `replicas`:
-    parameters, buffers, the optimiser's two slots, `[R, ...]`. `sums`: loss, right examples, steps of finite loss, held
-    norm, `[R]` each.
-    A replica whose loss is not finite is trained no further.
+    a replica has. `orders`: `[R, O, B]`, the batches of steps 0 to O − 1, which then come again. `coefficients`:
+    `[S, R, C]`. `times`: the first step, counted from 0, and the steps of an epoch. `replicas`: parameters, buffers,
+    the optimiser's two slots, `[R, ...]`. `sums`: loss, right examples, steps of finite loss, held norm, `[R]` each.
+    `held_from`: 0, the norm of the weights is free; otherwise the training accuracy of an epoch from which it is held,
+    if it is not held already. A replica whose loss is not finite is trained no further.
     """
     inputs, targets, which = data
     loss_sum, correct_sum, finite_steps, held = sums
-    steps, batch = orders.shape[1:]
+    start, epoch_steps = times
+    batches, batch = orders.shape[1:]
     rows, start_row, end_row = shape
     activations, gradients = arrays[0][: rows * batch].reshape(rows, batch), arrays[1].reshape(rows, batch)
     labels = arrays[3][: targets.shape[2] * batch].reshape(targets.shape[2], batch)
     for r in range(which.size):
         parameters, buffers, first, second = replicas[0][r], replicas[1][r], replicas[2][r], replicas[3][r]
         for index in range(len(coefficients)):
-            within = (start + index) % steps
-            if finite_steps[r] < start + index:
+            step = start + index
+            if finite_steps[r] < step:
                 break
-            if within == 0:
+            if step % epoch_steps == 0:
                 loss_sum[r] = correct_sum[r] = 0
-            if index == 0 or steps > 1:
-                order = orders[r, within]
+            if index == 0 or batches > 1:
+                order = orders[r, step % batches]
                 gather(inputs[which[r]], order, activations[: inputs.shape[2]])
                 gather(targets[which[r]], order, labels)
             forward(operations, activations, parameters, buffers, True)
             y, upstream = activations[start_row:end_row], gradients[start_row:end_row]
-            loss, correct = loss_of(loss_kind, y, labels, upstream)
-            loss_sum[r] += loss
+            value, correct = loss_of(loss, y, labels, upstream)
+            loss_sum[r] += value
             correct_sum[r] += correct
-            if not math.isfinite(loss):
+            if not math.isfinite(value):
                 break
             finite_steps[r] += 1
             backward(operations, activations, gradients, parameters, buffers, arrays[2])
             c = coefficients[index, r]
             update(c, True, parameters[:decayed], arrays[2][:decayed], first[:decayed], second[:decayed])
             update(c, False, parameters[decayed:], arrays[2][decayed:], first[decayed:], second[decayed:])
-            if hold != NEVER:
-                accuracy = correct_sum[r] / (steps * batch) if within == steps - 1 else correct_sum[r] * 0
-                held[r] = hold_norm(hold, parameters, held[r], accuracy)
+            if held_from > 0:
+                ends = step % epoch_steps == epoch_steps - 1
+                held[r] = hold_norm(parameters, held[r], ends and correct_sum[r] >= held_from * epoch_steps * batch)
 
 
 @compiled
-def evaluate(operations, shape, loss_kind, arrays, data, replicas):
+def evaluate(operations, shape, loss, arrays, data, replicas):
     """Mean loss and accuracy over a split, each `[R]`, with BatchNorm's running statistics; see `advance`."""
     inputs, targets, which = data
     examples, outputs = targets.shape[1:]
@@ -213,8 +207,8 @@ def evaluate(operations, shape, loss_kind, arrays, data, replicas):
             gather(targets[which[r]], order, labels)
             forward(operations, activations, replicas[0][r], replicas[1][r], False)
             unused = gradient[: labels.size].reshape(labels.shape)
-            loss, correct = loss_of(loss_kind, activations[start_row:end_row], labels, unused)
-            losses[r] += loss * order.size
+            value, correct = loss_of(loss, activations[start_row:end_row], labels, unused)
+            losses[r] += value * order.size
             accuracies[r] += correct
     number = inputs.dtype.type(examples)
     return losses / number, accuracies / number

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from weightdecay.ensemble.layers import BatchNorm, Conv1d, FrozenLinear, Layer, Linear, ReLU, Residual, Sequential
+from weightdecay.errors import ConfigError
 
 ALIGNMENT = 16  # floats: every tensor starts on a 64-byte line, so a matmul never sees a replica-dependent alignment
 
@@ -61,6 +62,32 @@ def scale_invariant_mlp(
     for before, after in pairwise([inputs, *[width] * hidden]):
         layers += [Linear(before, after, bias=False), BatchNorm(after, batch_norm_eps, affine=False), ReLU()]
     return Sequential(*layers, FrozenLinear(width, outputs, last_norm))
+
+
+def check_order(network: Layer) -> None:
+    """ConfigError for layers in an order in which one would overwrite what another still needs."""
+
+    def refuse(what: str) -> None:
+        raise ConfigError(f"{what}: it would overwrite what is still needed. Let Linear or Conv1d stand between.")
+
+    def walk(layer: Layer) -> tuple[Layer, Layer]:
+        """The first and the last layer that works on activations."""
+        if not layer.children:
+            return layer, layer
+        ends = [walk(child) for child in layer.children]
+        for (_, before), (after, _) in pairwise(ends):
+            if isinstance(before, ReLU) and isinstance(after, BatchNorm):
+                refuse("BatchNorm stands directly after ReLU")
+        first, last = ends[0][0], ends[-1][1]
+        if isinstance(layer, Residual) and isinstance(last, ReLU):
+            refuse("a residual body ends in ReLU")
+        if isinstance(layer, Residual) and isinstance(first, ReLU | BatchNorm):
+            refuse(f"a residual body begins with {type(first).__name__}")
+        return first, last
+
+    first, _ = walk(network)
+    if isinstance(first, ReLU | BatchNorm):
+        refuse(f"a network begins with {type(first).__name__}")
 
 
 def leaves(layer: Layer) -> Iterator[Layer]:

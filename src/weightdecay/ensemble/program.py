@@ -16,8 +16,11 @@ import torch
 from torch import Tensor
 
 from weightdecay.ensemble import loops
+from weightdecay.ensemble.constants import EVALUATION_ROWS
 from weightdecay.ensemble.layers import BatchNorm, Conv1d, Layer, Linear, ReLU, Residual, Sequential
 from weightdecay.ensemble.schedules import multiplier
+from weightdecay.errors import ConfigError
+from weightdecay.grid import SATURATED
 
 if TYPE_CHECKING:
     from weightdecay.ensemble.training import Ensemble
@@ -27,7 +30,9 @@ LOSSES = {
     "squared_error": loops.SQUARED_ERROR,
     "cross_entropy": loops.CROSS_ENTROPY,
 }
-HOLD_NORM = {"never": loops.NEVER, "start": loops.FROM_START, "saturation": loops.FROM_SATURATION}
+HELD_FROM = {"never": 0.0, "start": math.inf, "saturation": SATURATED}  # training accuracy; `start` is held already
+TABLE_STEPS = 256  # at least, where an order of so many steps is not too large: a full batch is an epoch a step
+TABLE_ROWS = 2**23  # of the order, all replicas': 64 MiB
 
 
 class HostProgram:
@@ -36,9 +41,10 @@ class HostProgram:
     def __init__(self, ensemble: Ensemble):
         self.ensemble, stack, run = weakref.proxy(ensemble), ensemble.stack, ensemble.run
         inputs, targets = ensemble.data["train"]
-        outputs, batch = targets.shape[2], max(run.batch_size, loops.EVALUATION_ROWS)
+        classes, batch = targets.shape[2], max(run.batch_size, EVALUATION_ROWS)
         self.offsets, self.rows, self.operations = stack.offsets, inputs.shape[2], []
-        output, _ = self._add(stack.network, 0, self.rows)
+        output, outputs = self._add(stack.network, 0, self.rows)
+        _require(outputs == classes, f"the network has {outputs} outputs, but the targets have {classes}")
         self.shape = self.rows, output, output + outputs
         self.operations = np.array(
             [tuple(row.get(name, 0) for name in loops.OPERATION.names) for row in self.operations], loops.OPERATION
@@ -47,22 +53,30 @@ class HostProgram:
         self.arrays = tuple(torch.zeros(size, dtype=stack.parameters.dtype).numpy() for size in sizes)
         slots = list(ensemble.optimizer.slots.values())
         self.replicas = tuple(t.numpy() for t in (stack.parameters, stack.buffers, slots[0], slots[-1]))
-        self.sums = tuple(tensor.numpy() for tensor in ensemble.state.values())
+        sums = ("loss_sum", "correct_sum", "finite_steps", "held_norm")
+        self.sums = tuple(ensemble.state[name].numpy() for name in sums)
         self.data = {name: (*(t.numpy() for t in pair), ensemble.which.numpy()) for name, pair in ensemble.data.items()}
-        self.loss, self.epoch = LOSSES[run.loss], -1
+        epoch = ensemble.epoch_steps
+        rows = epoch * run.batch_size * len(ensemble.runs)
+        self.epochs = (
+            max(1, min(-(-TABLE_STEPS // epoch), TABLE_ROWS // rows)) if run.shuffle else -(-TABLE_STEPS // epoch)
+        )
+        self.loss, self.table = LOSSES[run.loss], -1
 
     def advance(self, steps: int) -> None:
         """That many steps of every replica."""
         ensemble = self.ensemble
+        table_steps = self.epochs * ensemble.epoch_steps
         while steps:
-            epoch, within = divmod(ensemble.step, ensemble.epoch_steps)
-            if epoch != self.epoch:
-                self._begin(epoch)
-            count = min(steps, ensemble.epoch_steps - within)
+            table, within = divmod(ensemble.step, table_steps)
+            if table != self.table:
+                self._fill(table)
+            count = min(steps, table_steps - within)
+            coefficients, times = self.coefficients[within : within + count], (ensemble.step, ensemble.epoch_steps)
             loops.advance(
-                *(self.operations, self.shape, self.loss, HOLD_NORM[ensemble.run.hold_norm], self.arrays),
-                *(self.data["train"], self.orders, self.coefficients[within : within + count], ensemble.step),
-                *(ensemble.optimizer.decayed, self.replicas, self.sums),
+                *(self.operations, self.shape, self.loss, HELD_FROM[ensemble.run.hold_norm], self.arrays),
+                *(self.data["train"], self.orders, coefficients, times, ensemble.optimizer.decayed),
+                *(self.replicas, self.sums),
             )
             ensemble.step += count
             steps -= count
@@ -73,19 +87,23 @@ class HostProgram:
         return tuple(map(torch.from_numpy, results))
 
     def seek(self) -> None:
-        """The ensemble was restored to another step: nothing here depends on it."""
+        """The ensemble was restored to another step: the tables are found by the step anyway."""
 
-    def _begin(self, epoch: int) -> None:
-        """Orders and coefficients of an epoch."""
+    def _fill(self, table: int) -> None:
+        """Orders and coefficients of the epochs of a table."""
         ensemble, run = self.ensemble, self.ensemble.run
-        if run.shuffle or self.epoch < 0:
-            orders = {seed: ensemble.data_order(seed, epoch) for seed in {run.seed for run in ensemble.runs}}
+        if run.shuffle or self.table < 0:
+            epochs = range(table * self.epochs, (table + 1) * self.epochs) if run.shuffle else [0]
+            orders = {
+                seed: torch.cat([ensemble.data_order(seed, epoch) for epoch in epochs])
+                for seed in {run.seed for run in ensemble.runs}
+            }
             self.orders = torch.stack([orders[run.seed] for run in ensemble.runs]).numpy()
-        first = epoch * ensemble.epoch_steps
-        multipliers = [multiplier(run, step) for step in range(first, first + ensemble.epoch_steps)]
-        coefficients = ensemble.optimizer.coefficients(first, torch.tensor(multipliers, dtype=torch.float64))
+        steps = self.epochs * ensemble.epoch_steps
+        multipliers = [multiplier(run, step) for step in range(table * steps, (table + 1) * steps)]
+        coefficients = ensemble.optimizer.coefficients(table * steps, torch.tensor(multipliers, dtype=torch.float64))
         self.coefficients = coefficients.transpose(1, 2).contiguous().numpy()
-        self.epoch = epoch
+        self.table = table
 
     def _add(self, layer: Layer, x: int, inputs: int) -> tuple[int, int]:
         """Append what `layer` does with `inputs` rows from row `x` on; returns the same of its output."""
@@ -97,6 +115,7 @@ class HostProgram:
             case Residual():
                 fork = self._append(loops.FORK, x=x, inputs=inputs)
                 y, outputs = self._add(layer.body, x, inputs)
+                _require(outputs == inputs, f"a residual body has {inputs} inputs, but {outputs} outputs")
                 fork |= {"y": y, "outputs": outputs}
                 self._append(loops.JOIN, x=x, inputs=inputs, y=y, outputs=outputs)
                 return y, outputs
@@ -104,10 +123,14 @@ class HostProgram:
                 self._append(loops.RELU, x=x, inputs=inputs, y=x, outputs=inputs)
                 return x, inputs
             case Linear():
+                own = layer.shapes["weight"][1]
+                _require(own == inputs, f"a linear layer of {own} inputs stands after {inputs} features")
                 y, outputs = self._rows(layer.shapes["weight"][0])
                 self._append(loops.LINEAR, **self._parameters(layer), x=x, inputs=inputs, y=y, outputs=outputs)
                 return y, outputs
             case BatchNorm():
+                own = layer.features
+                _require(own == inputs, f"a batch normalisation of {own} features stands after {inputs}")
                 y, outputs = self._rows(inputs)
                 names = {
                     "mean": "running_mean",
@@ -122,11 +145,12 @@ class HostProgram:
                 return y, outputs
             case Conv1d():
                 channels, padding = layer.inputs, layer.padding * layer.inputs
+                _require(inputs % channels == 0, f"a convolution of {channels} channels stands after {inputs} features")
                 padded, rows = self._rows(inputs + 2 * padding)
                 window = layer.kernel * channels
                 positions = (rows - window) // (layer.stride * channels) + 1
                 y, outputs = self._rows(positions * layer.outputs)
-                shape = {"channels": channels, "window": window, "stride": layer.stride * channels}
+                shape = {"window": window, "stride": layer.stride * channels}
                 self._append(
                     loops.CONV1D,
                     **self._parameters(layer),
@@ -150,3 +174,9 @@ class HostProgram:
             if name in layer.shapes:
                 fields |= {name: self.offsets[layer, name], number: math.prod(layer.shapes[name])}
         return fields
+
+
+def _require(fits: bool, sentence: str) -> None:
+    """ConfigError where two layers do not fit: the compiled loops do not look at bounds."""
+    if not fits:
+        raise ConfigError(f"{sentence}.")

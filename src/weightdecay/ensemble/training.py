@@ -1,4 +1,4 @@
-"""Trains a table of runs. Runs of equal `stack_key` are stacked; a protocol says what data, network and loss they have.
+"""Trains a table of runs. Runs of equal `stack_key` are stacked; a protocol says what data and network they have.
 
 Every run's result is a function of its own row: initialisation and data order come from the run's own generators, no
 operation reduces across replicas, and on a GPU the number of replicas in a stack depends on their shape alone.
@@ -26,9 +26,9 @@ from weightdecay.datasets import Splits
 from weightdecay.ensemble import backend
 from weightdecay.ensemble.checkpoint import Checkpoint
 from weightdecay.ensemble.graph import REPLAYED, DeviceProgram
-from weightdecay.ensemble.layers import Layer
+from weightdecay.ensemble.layers import BatchNorm, Layer
 from weightdecay.ensemble.losses import LOSSES
-from weightdecay.ensemble.networks import Stack
+from weightdecay.ensemble.networks import Stack, check_order
 from weightdecay.ensemble.optimizers import OPTIMIZERS
 from weightdecay.ensemble.progress import Progress
 from weightdecay.ensemble.schedules import log_steps
@@ -37,7 +37,7 @@ from weightdecay.errors import ConfigError
 from weightdecay.grid import Run, config_hash
 
 CHECKPOINT_SECONDS = 30.0
-UNINTERRUPTED = 512  # steps of single networks in one call on a CPU: below a second, as Ctrl-C has to wait for its end
+UNINTERRUPTED = 512  # steps of single networks in one call on a CPU: a second or so, as Ctrl-C has to wait for its end
 
 
 @dataclass(frozen=True)
@@ -66,16 +66,21 @@ class Ensemble:
         if self.run.loss not in LOSSES:
             raise ConfigError(f"loss is {self.run.loss!r}, but must be one of {', '.join(LOSSES)}.")
         self.loss = LOSSES[self.run.loss]
-        self.stack = Stack(protocol.network(runs), [_generator(run.seed, 0) for run in runs], dtype, device)
+        network = protocol.network(runs)
+        check_order(network)
+        self.stack = Stack(network, [generator_of(run.seed, 0) for run in runs], dtype, device)
         self.optimizer = OPTIMIZERS[self.run.optimizer](self.stack, runs)
-        splits = [protocol.splits(run) for run in runs]
-        unique = list({id(split): split for split in splits}.values())  # runs may share their data
-        self.which = torch.tensor([next(u for u, v in enumerate(unique) if v is split) for split in splits])
+        splits = {run: protocol.splits(run) for run in dict.fromkeys(runs)}  # a padded stack has some runs twice
+        unique = list({id(split): split for split in splits.values()}.values())  # and runs may share their data
+        place = {id(split): index for index, split in enumerate(unique)}
+        self.which = torch.tensor([place[id(splits[run])] for run in runs], device=device)
         self.data = {  # inputs and targets, `[U, N, ...]`: replica r has those of index `which[r]`
             name: tuple(torch.stack([split[name][part] for split in unique]).to(device, dtype) for part in (0, 1))
             for name in unique[0]
         }
         self.examples = self.data["train"][0].shape[1]
+        if self.run.batch_size == 1 and any(isinstance(layer, BatchNorm) for layer in self.stack.leaves):
+            raise ConfigError("batch_size is 1, but BatchNorm needs at least 2 examples to have a variance.")
         if self.run.batch_size > self.examples:
             raise ConfigError(
                 f"batch_size is {self.run.batch_size}, but there are only {self.examples} training examples."
@@ -138,7 +143,7 @@ class Ensemble:
     def data_order(self, seed: int, epoch: int) -> Tensor:
         """The examples that every batch of an epoch has, `[epoch_steps, B]`, on the CPU."""
         if self.run.shuffle:
-            order = torch.randperm(self.examples, generator=_generator(seed, 1 + epoch))
+            order = torch.randperm(self.examples, generator=generator_of(seed, 1 + epoch))
         else:
             order = torch.arange(self.examples)
         return order[: self.epoch_steps * self.run.batch_size].view(self.epoch_steps, -1)
@@ -246,7 +251,7 @@ def _tables(stacks: list[list[Run]], done: list[dict[str, Any]], metadata: dict[
     return TrainingResult(runs, pd.concat(parts, ignore_index=True), metadata)
 
 
-def _generator(seed: int, stream: int) -> torch.Generator:
+def generator_of(seed: int, stream: int) -> torch.Generator:
     """A run's own generators on the CPU: stream 0 for its initialisation, 1 + epoch for the order of its data.
 
     Hashed to 32 bits, of which torch's CPU generator uses no more: seeds that differ above them would all be one.

@@ -1,0 +1,150 @@
+"""The CPU's program by itself: convolutions, evaluation in pieces, its exponential, divergence, steps in any pieces."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import conv1d, cross_entropy, linear, relu
+
+from tests.ensemble import reference
+from tests.ensemble.runs import PROTOCOL, make, splits
+from tests.ensemble.test_reference import NETWORKS, relative_error
+from weightdecay.ensemble import backend, kernels, program
+from weightdecay.ensemble.compiler import compiled
+from weightdecay.ensemble.layers import Conv1d, Linear, ReLU, Sequential
+from weightdecay.ensemble.training import Ensemble, Protocol
+from weightdecay.grid import Run
+
+CPU = torch.device("cpu")
+SGD = {"optimizer": "sgd", "learning_rate": 0.05, "decay": "l2", "weight_decay": 0.01}
+PIECES = {
+    "mini-batches, shuffled": {"shuffle": True, "schedule": "cosine"},
+    "mini-batches, norm held": {"hold_norm": "start"},
+    "full batch": {"batch_size": 200, "schedule": "cosine"},
+    "full batch, shuffled": {"batch_size": 200, "shuffle": True},
+}
+
+
+@pytest.fixture(autouse=True)
+def arithmetic():
+    """The trainer's: one thread, denormals flushed, no autograd."""
+    with backend.arithmetic(CPU):
+        yield
+
+
+def ensemble(runs: list[Run], dtype: torch.dtype = torch.float32, protocol: Protocol = PROTOCOL) -> Ensemble:
+    return Ensemble(runs, protocol, dtype, CPU)
+
+
+def state_of(trained: Ensemble, replicas: list[int] | slice = slice(None)) -> dict[str, torch.Tensor]:
+    """A copy of everything that training changes, of some replicas."""
+    return {name: tensor[replicas].clone() for name, tensor in trained.tensors().items()}
+
+
+def assert_same(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> None:
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize(("kernel", "stride", "padding"), [(5, 2, 1), (3, 1, 0), (4, 3, 2)])
+def test_a_step_through_convolutions_is_minus_autograd_s_gradient(kernel, stride, padding):
+    """Plain SGD with η = 1 on the whole data: signals of 20 positions with 2 channels, then 3, then 4."""
+    settings = NETWORKS["cnn"] | SGD | {"learning_rate": 1.0, "weight_decay": 0.0, "train_size": 60, "batch_size": 60}
+    shape = kernel, stride, padding
+    middle = (20 + 2 * padding - kernel) // stride + 1
+    positions = (middle + 2 * padding - kernel) // stride + 1
+    layers = Conv1d(2, 3, *shape), ReLU(), Conv1d(3, 4, *shape), ReLU(), Linear(positions * 4, 10)
+    protocol = Protocol(splits, lambda runs: Sequential(*layers))
+    trained = ensemble([make(**settings, seed=seed) for seed in range(3)], torch.float64, protocol)
+    leaves = trained.stack.leaves
+    before = [(layer.weight.clone(), layer.bias.clone()) for layer in leaves]
+    trained.advance()
+    for replica, run in enumerate(trained.runs):
+        inputs, targets = (part.double() for part in splits(run)["train"])
+        parameters = [[tensor[replica].clone().requires_grad_() for tensor in pair] for pair in before]
+        x = inputs.view(len(inputs), 20, 2).transpose(1, 2)
+        with torch.enable_grad():
+            for weight, bias in parameters[:2]:
+                x = relu(conv1d(x, weight.view(len(weight), kernel, -1).transpose(1, 2), bias, stride, padding))
+            cross_entropy(linear(x.transpose(1, 2).flatten(1), *parameters[2]), targets.argmax(1)).backward()
+        for layer, pair in zip(leaves, parameters, strict=True):
+            for now, start in zip((layer.weight, layer.bias), pair, strict=True):
+                assert start.grad.norm() > 0
+                assert relative_error(start.detach() - now[replica], start.grad) <= 1e-10
+
+
+@pytest.mark.parametrize(("examples", "batch"), [(511, 64), (512, 512), (513, 64), (1300, 600)])
+@pytest.mark.parametrize("network", ["scale-invariant", "mlp, squared error", "cnn"])
+def test_a_measurement_equals_torch_s_for_any_number_of_examples(network, examples, batch):
+    """After five steps, so that the running statistics are no longer those of the start."""
+    settings = NETWORKS[network] | SGD | {"train_size": examples, "batch_size": batch, "steps": 5}
+    runs = [make(**settings, seed=seed) for seed in range(2)]
+    trained = ensemble(runs, torch.float64)
+    trained.advance(5)
+    measured = trained.measure(full=True)
+    for replica, run in enumerate(runs):
+        model = torch.enable_grad()(reference.train)(run, splits(run), torch.float64)[0]
+        inputs, targets = (part.double() for part in splits(run)["train"])
+        outputs = model.eval()(inputs)
+        loss = reference.loss_of(outputs, targets, run).item()
+        accuracy = (outputs.argmax(1) == targets.argmax(1)).double().mean().item()
+        assert 0 < accuracy < 1
+        for split in ("train", "test"):  # the same examples
+            ours = [measured[f"{split}_{metric}"][replica].item() for metric in ("loss", "accuracy")]
+            assert ours == pytest.approx([loss, accuracy], rel=1e-12)
+
+
+@compiled
+def exponentials(x):
+    y = np.empty_like(x)
+    for i in range(x.size):
+        y[i] = kernels.exponential(x[i])
+    return y
+
+
+def test_the_exponential_is_accurate_monotone_and_keeps_nan():
+    """In float32, to about two units in the last place; NaN in every lane of a vector, and in what is left over."""
+    x = np.linspace(-100, 100, 2_000_001, dtype=np.float32)
+    y, inside = exponentials(x), (x >= -87) & (x <= 88)
+    assert np.abs(y[inside] / np.exp(x[inside].astype(np.float64)) - 1).max() <= 2e-7
+    assert np.isfinite(y).all() and (y > 0).all() and (np.diff(y) >= 0).all()
+    for place in range(67):
+        x = np.where(np.arange(67) == place, np.nan, 1).astype(np.float32)
+        assert (np.isnan(exponentials(x)) == np.isnan(x)).all()
+
+
+def test_a_diverging_replica_stops_at_its_step_and_disturbs_no_other():
+    """Between two others, in the middle of an epoch; its weights are those of before the step."""
+    runs = [make(**SGD | {"learning_rate": rate}, seed=seed) for seed, rate in enumerate((1e-3, 1e6, 1e-3))]
+    together, at_once, alone, stopped = ensemble(runs), ensemble(runs), ensemble(runs[::2]), None
+    for step in range(1, 61):
+        before, _, after = state_of(together, [1]), together.advance(), state_of(together, [1])
+        if stopped is not None:
+            assert_same(after, before)
+        elif not after["loss_sum"].isfinite():
+            stopped = step
+            assert torch.equal(after["parameters"], before["parameters"])
+        assert together.diverged_at() == [None, stopped, None]
+    assert stopped is not None and stopped % together.epoch_steps != 1
+    for other in (alone, at_once):
+        other.advance(60)
+    assert_same(state_of(together, [0, 2]), state_of(alone))
+    assert_same(state_of(together), state_of(at_once))
+
+
+@pytest.mark.parametrize("pieces", PIECES)
+def test_a_training_is_the_same_in_one_piece_and_in_any_others(pieces, monkeypatch):
+    """To the last bit, over many epochs, with long tables and short ones, measured between the pieces or not."""
+    runs = [make(**PIECES[pieces], seed=seed, learning_rate=0.001 * (1 + seed)) for seed in range(3)]
+    whole, generator = ensemble(runs), random.Random(0)
+    whole.advance(70)
+    monkeypatch.setattr(program, "TABLE_STEPS", 10)
+    single, broken = ensemble(runs), ensemble(runs)
+    for _ in range(70):
+        single.advance()
+    while broken.step < 70:
+        broken.advance(min(generator.randint(1, 25), 70 - broken.step))
+        broken.measure(full=True)
+    for other in (single, broken):
+        assert_same(state_of(other), state_of(whole))
+    assert (whole.state["finite_steps"] == 70).all()
