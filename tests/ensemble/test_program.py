@@ -12,8 +12,10 @@ from tests.ensemble.runs import PROTOCOL, make, splits
 from tests.ensemble.test_reference import NETWORKS, relative_error
 from weightdecay.ensemble import backend, kernels, program
 from weightdecay.ensemble.compiler import compiled
-from weightdecay.ensemble.layers import Conv1d, Linear, ReLU, Sequential
+from weightdecay.ensemble.layers import BatchNorm, Conv1d, Linear, ReLU, Residual, Sequential
+from weightdecay.ensemble.losses import LOSSES
 from weightdecay.ensemble.training import Ensemble, Protocol
+from weightdecay.errors import ConfigError
 from weightdecay.grid import Run
 
 CPU = torch.device("cpu")
@@ -148,3 +150,47 @@ def test_a_training_is_the_same_in_one_piece_and_in_any_others(pieces, monkeypat
     for other in (single, broken):
         assert_same(state_of(other), state_of(whole))
     assert (whole.state["finite_steps"] == 70).all()
+
+
+EPS = torch.tensor([1e-5])
+UNFIT = {
+    "a linear layer of 7 inputs stands after 40 features": lambda: Sequential(Linear(7, 10)),
+    "a batch normalisation of 8 features stands after 12": lambda: Sequential(
+        Linear(40, 12), BatchNorm(8, EPS), Linear(12, 10)
+    ),
+    "a convolution of 3 channels stands after 40 features": lambda: Sequential(Conv1d(3, 2, 3), Linear(8, 10)),
+    "a residual body has 40 inputs, but 9 outputs": lambda: Sequential(Residual(Linear(40, 9)), Linear(9, 10)),
+    "the network has 12 outputs, but the targets have 10": lambda: Sequential(Linear(40, 12)),
+    "BatchNorm stands directly after ReLU": lambda: Sequential(Linear(40, 10), ReLU(), BatchNorm(10, EPS)),
+    "a residual body ends in ReLU": lambda: Sequential(Linear(40, 10), Residual(Sequential(Linear(10, 10), ReLU()))),
+    "a residual body begins with BatchNorm": lambda: Sequential(
+        Linear(40, 10), Residual(Sequential(BatchNorm(10, EPS), Linear(10, 10)))
+    ),
+    "a network begins with ReLU": lambda: Sequential(ReLU(), Linear(40, 10)),
+}
+
+
+@pytest.mark.parametrize("sentence", UNFIT)
+def test_layers_that_do_not_fit_are_refused_in_one_sentence(sentence):
+    run = make(dataset="classes", loss="cross_entropy", batch_norm_eps=None)
+    with pytest.raises(ConfigError, match=rf"^{sentence}[.:]"):
+        Ensemble([run], Protocol(splits, lambda runs: UNFIT[sentence]()), torch.float32, torch.device("cpu"))
+
+
+def test_batch_norm_of_a_single_example_is_refused():
+    with pytest.raises(ConfigError, match=r"^batch_size is 1, but BatchNorm needs at least 2"):
+        Ensemble([make(batch_size=1)], PROTOCOL, torch.float32, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "squared_error"])
+def test_a_tie_is_no_hit(loss):
+    """A network whose outputs are all alike knows nothing, on a CPU and on a GPU."""
+    outputs, targets = torch.zeros(1, 4, 3), torch.eye(3)[[0, 1, 2, 0]][None]
+    outputs[0, 0, 0] = 1.0  # the first example alone is decided, and rightly
+    assert LOSSES[loss](outputs, targets)[1].sum() == 1
+    columns = [part[0].T.contiguous().numpy() for part in (outputs, targets, outputs)]
+    assert getattr(kernels, loss)(*columns)[1] == 1
+
+
+def test_every_loss_has_its_compiled_form():
+    assert program.LOSSES.keys() == LOSSES.keys()
