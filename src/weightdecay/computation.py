@@ -15,7 +15,7 @@ from pydantic import ConfigDict, ValidationError, validate_call
 
 from weightdecay import grid, results
 from weightdecay.errors import ConfigError, reports_user_errors
-from weightdecay.sources import sources
+from weightdecay.sources import changed
 
 
 @reports_user_errors
@@ -40,11 +40,7 @@ def main(functions: Sequence[Callable[..., pd.DataFrame]]) -> None:
         where = program if arguments.table in hashes else f"computations of scale {arguments.scale}"
         raise ConfigError(f"table is {arguments.table!r}, which is not among the {where}.")
     about = {"experiment": config.experiment, "scale": arguments.scale, "config_hash": hashes[arguments.table]}
-    newest = max(path.stat().st_mtime for path in sources(program))  # nothing may come from an older program
-    if (
-        results.is_made(arguments.output, {"config_hash": about["config_hash"]})
-        and arguments.output.stat().st_mtime >= newest
-    ):
+    if results.is_made(arguments.output, {"config_hash": about["config_hash"]}, since=changed(program)):
         print(f"{arguments.output} is finished already.")
         return
     results.check_writable(arguments.output.parent)

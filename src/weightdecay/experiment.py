@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from weightdecay import grid, results
 from weightdecay.errors import ConfigError, reports_user_errors
-from weightdecay.sources import sources
+from weightdecay.sources import changed
 
 if TYPE_CHECKING:
     from weightdecay.ensemble.training import Protocol
@@ -62,8 +62,8 @@ def main(protocol: "Protocol") -> None:
     config = grid.load_config(program.with_name("config.yaml"))
     runs = shard_of(arguments.shard, grid.table(config, arguments.scale))
     expected = {"config_hash": grid.config_hash(runs), "precision": arguments.precision}
-    newest = max(path.stat().st_mtime for path in sources(program))  # nothing may come from an older program
-    if results.is_made(arguments.output, expected) and arguments.output.stat().st_mtime >= newest:
+    newest = changed(program)
+    if results.is_made(arguments.output, expected, since=newest):
         print(f"{arguments.output} is finished already.")
         return
     # Interrupted training is taken up from here. Beside the results, but no output that Snakemake would remove.

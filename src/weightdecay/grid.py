@@ -179,9 +179,7 @@ def load_config(path: str | Path) -> Config:
 
 def table(config: Config, scale: str) -> list[Run]:
     """Every run of a scale, once, in the order of the file; of equal settings in two sweeps the first is kept."""
-    if scale not in SCALES:
-        raise ConfigError(f"scale is {scale!r}, but must be one of {', '.join(SCALES)}{_closest(scale, SCALES)}.")
-    settings: Scale = getattr(config.scales, scale)
+    settings = _scale(config, scale)
     runs: dict[str, Run] = {}
     for sweep, blocks in settings.sweeps.items():
         for index, block in enumerate(blocks):
@@ -228,9 +226,7 @@ def config_hash(runs: list[Run]) -> str:
 
 def computations(config: Config, scale: str) -> dict[str, str]:
     """Name of every computation of a scale -> its arguments as JSON: canonical, so equal arguments are equal texts."""
-    if scale not in SCALES:
-        raise ConfigError(f"scale is {scale!r}, but must be one of {', '.join(SCALES)}{_closest(scale, SCALES)}.")
-    return {name: _canonical(arguments) for name, arguments in getattr(config.scales, scale).computations.items()}
+    return {name: _canonical(arguments) for name, arguments in _scale(config, scale).computations.items()}
 
 
 def computation_hashes(config: Config, scale: str) -> dict[str, str]:
@@ -239,6 +235,12 @@ def computation_hashes(config: Config, scale: str) -> dict[str, str]:
         name: hashlib.sha256(f"{config.experiment} {name} {arguments}".encode()).hexdigest()
         for name, arguments in computations(config, scale).items()
     }
+
+
+def _scale(config: Config, scale: str) -> Scale:
+    if scale not in SCALES:
+        raise ConfigError(f"scale is {scale!r}, but must be one of {', '.join(SCALES)}{_closest(scale, SCALES)}.")
+    return getattr(config.scales, scale)
 
 
 def _cost(runs: list[Run]) -> float:

@@ -92,13 +92,13 @@ def read_table(path: str | Path, expect: dict | None = None) -> tuple[pd.DataFra
     return frame, metadata
 
 
-def is_made(path: str | Path, expected: dict) -> bool:
-    """Whether the table is there and whole, and its metadata are as `expected`."""
+def is_made(path: str | Path, expected: dict, since: float) -> bool:
+    """Whether the table is there and whole, its metadata as `expected`, and no older than `since`."""
     try:
         read_table(path, expected)
     except ResultError:
         return False
-    return True
+    return Path(path).stat().st_mtime >= since
 
 
 def write_shard(path: str | Path, runs: pd.DataFrame, history: pd.DataFrame, metadata: dict) -> None:
@@ -125,7 +125,7 @@ def merge(
     if missing:
         found = f"{len(expected_runs) - len(missing)} of {len(expected_runs)}"
         raise ResultError(f"the shards of {Path(runs_path).parent} hold only {found} runs: train the others first.")
-    about = {**joined(metadata), "config_hash": config_hash(expected_runs)}
+    about = {**_joined(metadata), "config_hash": config_hash(expected_runs)}
     order = {run.id: position for position, run in enumerate(expected_runs)}
     all_runs = pd.concat(runs, ignore_index=True).sort_values("run", key=lambda ids: ids.map(order), ignore_index=True)
     write_table(history_path, pd.concat(histories, ignore_index=True), about)
@@ -172,7 +172,7 @@ def _frame(records: list[dict]) -> pd.DataFrame:
     return frame.astype(dict.fromkeys(empty, "float64"))
 
 
-def joined(metadata: list[dict]) -> dict:
+def _joined(metadata: list[dict]) -> dict:
     """What the shards say of themselves as one: times add up, memory is the largest, differing values are listed."""
     joined = {}
     for key in {key: None for about in metadata for key in about}:

@@ -23,6 +23,11 @@ def sources(program: str | Path) -> list[Path]:
     return sorted(found)
 
 
+def changed(program: str | Path) -> float:
+    """When the newest of its sources was changed: nothing that the program makes may be older."""
+    return max(path.stat().st_mtime for path in sources(program))
+
+
 @cache
 def _imported(path: Path) -> list[Path]:
     names: set[str] = set()

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
+from tests.ensemble import test_graph
 from tests.ensemble.runs import PROTOCOL, make
 from tests.ensemble.test_reference import DECAYS, NETWORKS, OPTIMIZERS, relative_error
 from weightdecay.ensemble import backend, stacking
@@ -21,13 +22,7 @@ from weightdecay.ensemble.training import Ensemble, train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
-VARIANTS = {
-    "step schedule": {"schedule": "step", "shuffle": True},
-    "norm held from the start": {"hold_norm": "start", "shuffle": True},
-    "norm held from saturation": {"hold_norm": "saturation", "train_size": 64, "width": 128, "weight_decay": 0.5},
-    "full batch, shuffled": {"batch_size": 200, "shuffle": True},
-    "full width": {"width": 256, "shuffle": True},
-}
+VARIANTS = test_graph.VARIANTS | {"full width": {"width": 256, "shuffle": True}}
 NETWORKS_OF_ALL_KINDS = ["batch norm", "cnn", "scale-invariant", "mlp, cross-entropy"]
 
 

@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_flatten
 
 from tests.ensemble.runs import PROTOCOL, make
 from tests.ensemble.test_reference import DECAYS, NETWORKS, OPTIMIZERS
-from weightdecay.ensemble import backend, graph, stacking, training
+from weightdecay.ensemble import backend, stacking, tables, training
 from weightdecay.ensemble.graph import DeviceProgram
 from weightdecay.ensemble.training import Ensemble
 
@@ -27,7 +27,7 @@ VARIANTS = {
 @pytest.fixture(autouse=True)
 def short_tables(monkeypatch):
     """Tables of few steps, so that several are filled within a test."""
-    monkeypatch.setattr(graph, "TABLE_STEPS", 10)
+    monkeypatch.setattr(tables, "TABLE_STEPS", 10)
 
 
 def trained(runs: list, on_device: bool, steps: int | None = None, resume_at: int | None = None) -> Ensemble:

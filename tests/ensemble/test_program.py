@@ -10,7 +10,7 @@ from torch.nn.functional import conv1d, cross_entropy, linear, relu
 from tests.ensemble import reference
 from tests.ensemble.runs import PROTOCOL, make, splits
 from tests.ensemble.test_reference import NETWORKS, relative_error
-from weightdecay.ensemble import backend, kernels, program
+from weightdecay.ensemble import backend, kernels, program, tables
 from weightdecay.ensemble.compiler import compiled
 from weightdecay.ensemble.layers import BatchNorm, Conv1d, Linear, ReLU, Residual, Sequential
 from weightdecay.ensemble.losses import LOSSES
@@ -140,7 +140,7 @@ def test_a_training_is_the_same_in_one_piece_and_in_any_others(pieces, monkeypat
     runs = [make(**PIECES[pieces], seed=seed, learning_rate=0.001 * (1 + seed)) for seed in range(3)]
     whole, generator = ensemble(runs), random.Random(0)
     whole.advance(70)
-    monkeypatch.setattr(program, "TABLE_STEPS", 10)
+    monkeypatch.setattr(tables, "TABLE_STEPS", 10)
     single, broken = ensemble(runs), ensemble(runs)
     for _ in range(70):
         single.advance()

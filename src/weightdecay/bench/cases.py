@@ -50,7 +50,8 @@ class Case:
         return _addition(self.run.train_size) if self.run.dataset == "binary_addition" else _signals()
 
     def protocol(self) -> Protocol:
-        return Protocol(lambda run: self.splits(), _network)
+        """Every run with data of its own: what runs share, the trainer would hold once."""
+        return Protocol(lambda run: dict(self.splits()), _network)
 
 
 def _case(name: str, title: str, **settings) -> Case:

@@ -10,59 +10,55 @@ The program is the same on CPU tensors, only that nothing is captured: the tests
 
 from __future__ import annotations
 
-import weakref
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from weightdecay.ensemble.constants import EVALUATION_ROWS
-from weightdecay.ensemble.schedules import multiplier
+from weightdecay.ensemble.tables import Program
 from weightdecay.grid import SATURATED
 
 if TYPE_CHECKING:
     from weightdecay.ensemble.training import Ensemble
 
-TABLE_STEPS = 256  # at least, where an order of so many steps is not too large; then up to a whole epoch
-TABLE_ROWS = 2**26  # of the order, all replicas': 256 MiB
 REPLAYED = 16  # steps a replay: launching a graph takes about as long as a few kernels
 
 
-class DeviceProgram:
+class DeviceProgram(Program):
     """Advances an ensemble whose tensors are on one device; the CPU only fills tables and launches."""
 
+    table_rows = 2**26  # 256 MiB
+
     def __init__(self, ensemble: Ensemble):
-        self.ensemble = weakref.proxy(ensemble)  # no cycle: a stack's memory is free as soon as it is trained
+        super().__init__(ensemble)
         self.captures = ensemble.device.type == "cuda"
         self.graphs: dict[int, torch.cuda.CUDAGraph] = {}  # by number of steps, the largest first
         self.position = torch.zeros(1, dtype=torch.int64, device=ensemble.device)  # steps done
-        batch_rows = len(ensemble.runs) * ensemble.run.batch_size
-        epoch = ensemble.epoch_steps
-        self.epochs = max(1, min(-(-TABLE_STEPS // epoch), TABLE_ROWS // (epoch * batch_rows)))
-        self.steps, self.filled = self.epochs * epoch, 0  # a table's steps, and which table is there
-        self.seeds = sorted({run.seed for run in ensemble.runs})
-        # int32 on the CPU already: half the bytes to upload
         self.first_rows = ensemble.which.int() * ensemble.examples
-        self.seed_of = self._upload(torch.tensor([self.seeds.index(run.seed) for run in ensemble.runs]))
+        self.seed_of = self._upload(self.seed_of)
         self.coefficients = self._coefficients(0)  # [steps, C, R]
-        self.order = self._order(0)  # [steps, R · B]: rows of `train_rows`; one epoch of them where none is shuffled
+        self.order = self._order(0)  # [steps, R · B]: rows of the training data; one epoch of them if not shuffled
+        self.table = 0
 
-    def advance(self, steps: int) -> None:
-        """That many steps of every replica."""
-        while steps:
-            table, within = divmod(self.ensemble.step, self.steps)
-            if table != self.filled:
-                self.coefficients.copy_(self._coefficients(table))
-                if self.ensemble.run.shuffle:
-                    self.order.copy_(self._order(table))
-                self.filled = table
-            count = min(steps, self.steps - within)
-            self._launch(count)
-            self.ensemble.step += count
-            steps -= count
+    def fill(self, table: int) -> None:
+        self.coefficients.copy_(self._coefficients(table))
+        if self.ensemble.run.shuffle:
+            self.order.copy_(self._order(table))
+
+    def run(self, within: int, count: int) -> None:
+        if not self.captures:
+            for _ in range(count):
+                self._step()
+            return
+        if not self.graphs:
+            self._capture()
+        for size, graph in self.graphs.items():
+            replays, count = divmod(count, size)
+            for _ in range(replays):
+                graph.replay()
 
     def evaluate(self, split: str) -> tuple[Tensor, Tensor]:
-        """Mean loss and accuracy over a split, each `[R]`, with BatchNorm's running statistics."""
         ensemble, loss_sum, correct_sum = self.ensemble, 0.0, 0.0
         which, pair = ensemble.which, ensemble.data[split]
         for inputs, targets in zip(*(part.split(EVALUATION_ROWS, dim=1) for part in pair), strict=True):
@@ -73,20 +69,7 @@ class DeviceProgram:
         return loss_sum / pair[0].shape[1], correct_sum / pair[0].shape[1]
 
     def seek(self) -> None:
-        """The ensemble was restored to another step."""
         self.position.fill_(self.ensemble.step)
-
-    def _launch(self, steps: int) -> None:
-        if not self.captures:
-            for _ in range(steps):
-                self._step()
-            return
-        if not self.graphs:
-            self._capture()
-        for size, graph in self.graphs.items():
-            replays, steps = divmod(steps, size)
-            for _ in range(replays):
-                graph.replay()
 
     def _step(self) -> None:
         """One step, of which nothing is decided by the CPU."""
@@ -143,16 +126,11 @@ class DeviceProgram:
 
     def _coefficients(self, table: int) -> Tensor:
         """What the optimiser takes at every step of a table, `[steps, C, R]`."""
-        first = table * self.steps
-        multipliers = [multiplier(self.ensemble.run, step) for step in range(first, first + self.steps)]
-        return self.ensemble.optimizer.coefficients(first, self._upload(torch.tensor(multipliers, dtype=torch.float64)))
+        return self.ensemble.optimizer.coefficients(table * self.steps, self._upload(self.multipliers(table)))
 
     def _order(self, table: int) -> Tensor:
-        """Which rows the batches of a table are made of, `[steps, R · B]`; drawn once for runs of equal seed."""
-        ensemble = self.ensemble
-        epochs = range(table * self.epochs, (table + 1) * self.epochs) if ensemble.run.shuffle else [0]
-        orders = [[ensemble.data_order(seed, epoch) for seed in self.seeds] for epoch in epochs]
-        orders = self._upload(torch.cat([torch.stack(order, 1) for order in orders]).int())  # [steps, seeds, B]
+        """Which rows the batches of a table are made of, `[steps, R · B]`."""
+        orders = self._upload(self.orders(table).int())  # int32 on the CPU already: half the bytes to upload
         return (orders.index_select(1, self.seed_of) + self.first_rows[:, None]).flatten(1)
 
     def _upload(self, tensor: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ OPERATION = np.dtype(
             *("x", "inputs", "y", "outputs"),  # first row and number of rows of input and output
             "trained",  # 0: weight and bias are not in the replica's row of parameters, but in that of buffers
             *("weight", "weights", "bias", "biases"),  # their offsets in that row and their numbers
-            *("mean", "variance", "eps", "inverse_std"),  # BatchNorm: offsets in the row of buffers
+            *("running_mean", "running_variance", "eps", "inverse_std"),  # BatchNorm: offsets in the row of buffers
             *("window", "stride", "padding", "padded"),  # Conv1d, in rows; `padded`: where the input is padded
         )
     ]
@@ -46,8 +46,8 @@ def forward(operations, activations, parameters, buffers, training):
             padded[op.padding + op.inputs :] = 0
             kernels.convolution_forward(weight.reshape(op.biases, op.window), bias, padded, y, op.stride)
         elif op.kind == BATCH_NORM:
-            mean = buffers[op.mean : op.mean + op.inputs]
-            variance = buffers[op.variance : op.variance + op.inputs]
+            mean = buffers[op.running_mean : op.running_mean + op.inputs]
+            variance = buffers[op.running_variance : op.running_variance + op.inputs]
             if training:
                 inverse_std = buffers[op.inverse_std : op.inverse_std + op.inputs]
                 eps = buffers[op.eps]

@@ -8,7 +8,6 @@ can depend on which others there are.
 from __future__ import annotations
 
 import math
-import weakref
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +17,7 @@ from torch import Tensor
 from weightdecay.ensemble import loops
 from weightdecay.ensemble.constants import EVALUATION_ROWS
 from weightdecay.ensemble.layers import BatchNorm, Conv1d, Layer, Linear, ReLU, Residual, Sequential
-from weightdecay.ensemble.schedules import multiplier
+from weightdecay.ensemble.tables import Program
 from weightdecay.errors import ConfigError
 from weightdecay.grid import SATURATED
 
@@ -31,15 +30,16 @@ LOSSES = {
     "cross_entropy": loops.CROSS_ENTROPY,
 }
 HELD_FROM = {"never": 0.0, "start": math.inf, "saturation": SATURATED}  # training accuracy; `start` is held already
-TABLE_STEPS = 256  # at least, where an order of so many steps is not too large: a full batch is an epoch a step
-TABLE_ROWS = 2**23  # of the order, all replicas': 64 MiB
 
 
-class HostProgram:
+class HostProgram(Program):
     """Advances and evaluates an ensemble whose tensors are on the CPU."""
 
+    table_rows = 2**23  # 64 MiB
+
     def __init__(self, ensemble: Ensemble):
-        self.ensemble, stack, run = weakref.proxy(ensemble), ensemble.stack, ensemble.run
+        super().__init__(ensemble)
+        stack, run = ensemble.stack, ensemble.run
         inputs, targets = ensemble.data["train"]
         classes, batch = targets.shape[2], max(run.batch_size, EVALUATION_ROWS)
         self.offsets, self.rows, self.operations = stack.offsets, inputs.shape[2], []
@@ -56,54 +56,26 @@ class HostProgram:
         sums = ("loss_sum", "correct_sum", "finite_steps", "held_norm")
         self.sums = tuple(ensemble.state[name].numpy() for name in sums)
         self.data = {name: (*(t.numpy() for t in pair), ensemble.which.numpy()) for name, pair in ensemble.data.items()}
-        epoch = ensemble.epoch_steps
-        rows = epoch * run.batch_size * len(ensemble.runs)
-        self.epochs = (
-            max(1, min(-(-TABLE_STEPS // epoch), TABLE_ROWS // rows)) if run.shuffle else -(-TABLE_STEPS // epoch)
-        )
-        self.loss, self.table = LOSSES[run.loss], -1
+        self.loss = LOSSES[run.loss]
 
-    def advance(self, steps: int) -> None:
-        """That many steps of every replica."""
+    def fill(self, table: int) -> None:
+        if self.ensemble.run.shuffle or self.table < 0:
+            self.orders_of_runs = self.orders(table)[:, self.seed_of].transpose(0, 1).contiguous().numpy()
+        coefficients = self.ensemble.optimizer.coefficients(table * self.steps, self.multipliers(table))
+        self.coefficients = coefficients.transpose(1, 2).contiguous().numpy()
+
+    def run(self, within: int, count: int) -> None:
         ensemble = self.ensemble
-        table_steps = self.epochs * ensemble.epoch_steps
-        while steps:
-            table, within = divmod(ensemble.step, table_steps)
-            if table != self.table:
-                self._fill(table)
-            count = min(steps, table_steps - within)
-            coefficients, times = self.coefficients[within : within + count], (ensemble.step, ensemble.epoch_steps)
-            loops.advance(
-                *(self.operations, self.shape, self.loss, HELD_FROM[ensemble.run.hold_norm], self.arrays),
-                *(self.data["train"], self.orders, coefficients, times, ensemble.optimizer.decayed),
-                *(self.replicas, self.sums),
-            )
-            ensemble.step += count
-            steps -= count
+        coefficients, times = self.coefficients[within : within + count], (ensemble.step, ensemble.epoch_steps)
+        loops.advance(
+            *(self.operations, self.shape, self.loss, HELD_FROM[ensemble.run.hold_norm], self.arrays),
+            *(self.data["train"], self.orders_of_runs, coefficients, times, ensemble.optimizer.decayed),
+            *(self.replicas, self.sums),
+        )
 
     def evaluate(self, split: str) -> tuple[Tensor, Tensor]:
-        """Loss and accuracy, `[R]`."""
         results = loops.evaluate(self.operations, self.shape, self.loss, self.arrays, self.data[split], self.replicas)
         return tuple(map(torch.from_numpy, results))
-
-    def seek(self) -> None:
-        """The ensemble was restored to another step: the tables are found by the step anyway."""
-
-    def _fill(self, table: int) -> None:
-        """Orders and coefficients of the epochs of a table."""
-        ensemble, run = self.ensemble, self.ensemble.run
-        if run.shuffle or self.table < 0:
-            epochs = range(table * self.epochs, (table + 1) * self.epochs) if run.shuffle else [0]
-            orders = {
-                seed: torch.cat([ensemble.data_order(seed, epoch) for epoch in epochs])
-                for seed in {run.seed for run in ensemble.runs}
-            }
-            self.orders = torch.stack([orders[run.seed] for run in ensemble.runs]).numpy()
-        steps = self.epochs * ensemble.epoch_steps
-        multipliers = [multiplier(run, step) for step in range(table * steps, (table + 1) * steps)]
-        coefficients = ensemble.optimizer.coefficients(table * steps, torch.tensor(multipliers, dtype=torch.float64))
-        self.coefficients = coefficients.transpose(1, 2).contiguous().numpy()
-        self.table = table
 
     def _add(self, layer: Layer, x: int, inputs: int) -> tuple[int, int]:
         """Append what `layer` does with `inputs` rows from row `x` on; returns the same of its output."""
@@ -132,13 +104,7 @@ class HostProgram:
                 own = layer.features
                 _require(own == inputs, f"a batch normalisation of {own} features stands after {inputs}")
                 y, outputs = self._rows(inputs)
-                names = {
-                    "mean": "running_mean",
-                    "variance": "running_variance",
-                    "eps": "eps",
-                    "inverse_std": "inverse_std",
-                }
-                places = {name: self.offsets[layer, buffer] for name, buffer in names.items()}
+                places = {name: self.offsets[layer, name] for name in layer.buffers}
                 self._append(
                     loops.BATCH_NORM, **self._parameters(layer), **places, x=x, inputs=inputs, y=y, outputs=outputs
                 )

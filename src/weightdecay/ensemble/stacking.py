@@ -40,7 +40,7 @@ def gpu_replicas(run: Run) -> int:
 
     A replica takes 16 bytes a parameter (weights, gradients, both moments of Adam) and its data twice over: 8 MiB for
     the network of 290,080 parameters on 5,000 examples of 96 numbers, so half a GiB a stack. The order of
-    shuffled batches takes up to 256 MiB more (`graph.TABLE_ROWS`).
+    shuffled batches takes up to 256 MiB more (`DeviceProgram.table_rows`).
     """
     least, most = GPU_REPLICAS
     fitting = GPU_FLOATS // (run.batch_size * run.width)
