@@ -73,6 +73,7 @@ def test_a_step_through_convolutions_is_minus_autograd_s_gradient(kernel, stride
             for now, start in zip((layer.weight, layer.bias), pair, strict=True):
                 assert start.grad.norm() > 0
                 assert relative_error(start.detach() - now[replica], start.grad) <= 1e-10
+            assert relative_error(layer.weight_gradient[replica], pair[0].grad) <= 1e-10
 
 
 @pytest.mark.parametrize(("examples", "batch"), [(511, 64), (512, 512), (513, 64), (1300, 600)])

@@ -219,6 +219,20 @@ def test_logging_keeps_the_schedule_and_the_metrics_are_consistent():
     assert math.isclose(wide.loc[0, "train_loss"], 0.25, abs_tol=0.05)  # untrained sigmoid outputs are near 1/2
 
 
+def test_a_protocol_measures_what_else_it_wants():
+    """At every logged step, of the runs asked for alone; what diverged has no value."""
+
+    def measures(ensemble):
+        return {"gradient_norm": ensemble.stack.gradients.norm(dim=1)} if ensemble.step else {}
+
+    runs = [make(seed=0), make(seed=1, learning_rate=1e30)]
+    result = train(runs, Protocol(PROTOCOL.splits, PROTOCOL.network, measures), "cpu")
+    norms = result.history[result.history["metric"] == "gradient_norm"].set_index(["run", "step"])["value"]
+    assert set(norms.index.get_level_values("step")) == {10, 20, 30, 50, 100}
+    assert (norms[runs[0].id] > 0).all() and norms[runs[1].id].isna().all()
+    assert result.runs.set_index("run").loc[runs[0].id, "gradient_norm"] == norms[runs[0].id, 100]
+
+
 def test_a_batch_larger_than_the_data_is_refused():
     with pytest.raises(ConfigError, match="batch_size is 64, but there are only 10 training examples"):
         train([make(train_size=10)], PROTOCOL, "cpu")

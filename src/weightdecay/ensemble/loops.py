@@ -146,11 +146,11 @@ def hold_norm(parameters, held, begins):
 def advance(operations, shape, loss, held_from, arrays, data, orders, coefficients, times, decayed, replicas, sums):
     """Train every replica for S steps.
 
-    `shape`: number of rows, first and last row of the outputs. `arrays`: activations and their gradients, gradients
-    of the parameters, labels, all flat. `data`: inputs and targets `[U, N, ...]`, and `[R]`, which of the U
-    a replica has. `orders`: `[R, O, B]`, the batches of steps 0 to O − 1, which then come again. `coefficients`:
-    `[S, R, C]`. `times`: the first step, counted from 0, and the steps of an epoch. `replicas`: parameters, buffers,
-    the optimiser's two slots, `[R, ...]`. `sums`: loss, right examples, steps of finite loss, held norm, `[R]` each.
+    `shape`: number of rows, first and last row of the outputs. `arrays`: activations, their gradients and labels, all
+    flat. `data`: inputs and targets `[U, N, ...]`, and `[R]`, which of the U a replica has. `orders`: `[R, O, B]`, the
+    batches of steps 0 to O − 1, which then come again. `coefficients`: `[S, R, C]`. `times`: the first step, counted
+    from 0, and the steps of an epoch. `replicas`: parameters, their gradients, buffers, the optimiser's two slots,
+    `[R, ...]`. `sums`: loss, right examples, steps of finite loss, held norm, `[R]` each.
     `held_from`: 0, the norm of the weights is free; otherwise the training accuracy of an epoch from which it is held,
     if it is not held already. A replica whose loss is not finite is trained no further.
     """
@@ -160,9 +160,10 @@ def advance(operations, shape, loss, held_from, arrays, data, orders, coefficien
     batches, batch = orders.shape[1:]
     rows, start_row, end_row = shape
     activations, gradients = arrays[0][: rows * batch].reshape(rows, batch), arrays[1].reshape(rows, batch)
-    labels = arrays[3][: targets.shape[2] * batch].reshape(targets.shape[2], batch)
+    labels = arrays[2][: targets.shape[2] * batch].reshape(targets.shape[2], batch)
     for r in range(which.size):
-        parameters, buffers, first, second = replicas[0][r], replicas[1][r], replicas[2][r], replicas[3][r]
+        parameters, parameter_gradients, buffers = replicas[0][r], replicas[1][r], replicas[2][r]
+        first, second = replicas[3][r], replicas[4][r]
         for index in range(len(coefficients)):
             step = start + index
             if finite_steps[r] < step:
@@ -181,10 +182,10 @@ def advance(operations, shape, loss, held_from, arrays, data, orders, coefficien
             if not math.isfinite(value):
                 break
             finite_steps[r] += 1
-            backward(operations, activations, gradients, parameters, buffers, arrays[2])
+            backward(operations, activations, gradients, parameters, buffers, parameter_gradients)
             c = coefficients[index, r]
-            update(c, True, parameters[:decayed], arrays[2][:decayed], first[:decayed], second[:decayed])
-            update(c, False, parameters[decayed:], arrays[2][decayed:], first[decayed:], second[decayed:])
+            update(c, True, parameters[:decayed], parameter_gradients[:decayed], first[:decayed], second[:decayed])
+            update(c, False, parameters[decayed:], parameter_gradients[decayed:], first[decayed:], second[decayed:])
             if held_from > 0:
                 ends = step % epoch_steps == epoch_steps - 1
                 held[r] = hold_norm(parameters, held[r], ends and correct_sum[r] >= held_from * epoch_steps * batch)
@@ -202,10 +203,10 @@ def evaluate(operations, shape, loss, arrays, data, replicas):
         for start in range(0, examples, EVALUATION_ROWS):
             order = np.arange(start, min(start + EVALUATION_ROWS, examples))
             activations = arrays[0][: rows * order.size].reshape(rows, order.size)
-            labels = arrays[3][: outputs * order.size].reshape(outputs, order.size)
+            labels = arrays[2][: outputs * order.size].reshape(outputs, order.size)
             gather(inputs[which[r]], order, activations[: inputs.shape[2]])
             gather(targets[which[r]], order, labels)
-            forward(operations, activations, replicas[0][r], replicas[1][r], False)
+            forward(operations, activations, replicas[0][r], replicas[2][r], False)
             unused = gradient[: labels.size].reshape(labels.shape)
             value, correct = loss_of(loss, activations[start_row:end_row], labels, unused)
             losses[r] += value * order.size

@@ -71,12 +71,12 @@ class Optimizer:
         return self.stack.parameters.shape[1] if self.runs[0].decay_exclude == "nothing" else self.stack.decayed
 
     def _vectorised(self, coefficients: Tensor) -> None:
-        """The update as torch operations on `[R, P]`, on any device; the gradients are used up."""
+        """The update as torch operations on `[R, P]`, on any device."""
         l2, kept, *others = coefficients[:, :, None]
-        decayed = self.stack.parameters[:, : self.decayed]
-        self.stack.gradients[:, : self.decayed].addcmul_(decayed, l2)
+        decayed, gradients = self.stack.parameters[:, : self.decayed], self.stack.gradients.clone()
+        gradients[:, : self.decayed].addcmul_(decayed, l2)
         decayed.mul_(kept)
-        self._move(self.stack.parameters, self.stack.gradients, *others)
+        self._move(self.stack.parameters, gradients, *others)
 
     def _columns(self, rate: Tensor, steps: range) -> list[Tensor]:
         """The coefficients after l2 and kept, each `[S, R]` or `[R]`; `steps` counts from 1."""

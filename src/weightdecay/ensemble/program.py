@@ -49,10 +49,11 @@ class HostProgram(Program):
         self.operations = np.array(
             [tuple(row.get(name, 0) for name in loops.OPERATION.names) for row in self.operations], loops.OPERATION
         )
-        sizes = self.rows * batch, self.rows * run.batch_size, stack.parameters.shape[1], outputs * batch
+        sizes = self.rows * batch, self.rows * run.batch_size, outputs * batch
         self.arrays = tuple(torch.zeros(size, dtype=stack.parameters.dtype).numpy() for size in sizes)
         slots = list(ensemble.optimizer.slots.values())
-        self.replicas = tuple(t.numpy() for t in (stack.parameters, stack.buffers, slots[0], slots[-1]))
+        replicas = stack.parameters, stack.gradients, stack.buffers, slots[0], slots[-1]
+        self.replicas = tuple(tensor.numpy() for tensor in replicas)
         sums = ("loss_sum", "correct_sum", "finite_steps", "held_norm")
         self.sums = tuple(ensemble.state[name].numpy() for name in sums)
         self.data = {name: (*(t.numpy() for t in pair), ensemble.which.numpy()) for name, pair in ensemble.data.items()}

@@ -46,6 +46,9 @@ class Protocol:
 
     splits: Callable[[Run], Splits]  # the run's data, a function of its seed
     network: Callable[[Sequence[Run]], Layer]  # one network for a stack of runs, per-replica constants as `[R]`
+    # What else is measured at every logged step, name -> `[R]`: of `ensemble.stack`, whose gradients are those of the
+    # last batch, without penalty, at the weights before the last step.
+    measures: Callable[[Ensemble], dict[str, Tensor]] = lambda ensemble: {}
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class Ensemble:
         self.run = runs[0]  # for what all runs of a stack have in common
         if self.run.loss not in LOSSES:
             raise ConfigError(f"loss is {self.run.loss!r}, but must be one of {', '.join(LOSSES)}.")
-        self.loss = LOSSES[self.run.loss]
+        self.loss, self.measures = LOSSES[self.run.loss], protocol.measures
         network = protocol.network(runs)
         check_order(network)
         self.stack = Stack(network, [generator_of(run.seed, 0) for run in runs], dtype, device)
@@ -120,6 +123,7 @@ class Ensemble:
             metrics["train_loss_batch"] = self.state["loss_sum"] / steps
             metrics["train_accuracy_batch"] = self.state["correct_sum"] / (steps * self.run.batch_size)
         metrics["weight_norm"], metrics["weight_norm_sum"] = self.stack.norms()
+        metrics |= self.measures(self)
         diverged = self.state["finite_steps"] < self.step
         return {name: values.masked_fill(diverged, torch.nan) for name, values in metrics.items()}
 
