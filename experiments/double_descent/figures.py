@@ -14,7 +14,6 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 
 from weightdecay.analysis import style
-from weightdecay.analysis.claims import NOT_RUN
 from weightdecay.analysis.measures import band
 from weightdecay.analysis.plots import interval_line, missing
 from weightdecay.analysis.shapes import at_settings, best_settings, peak
@@ -227,7 +226,7 @@ def notebook(inputs: Inputs) -> None:
                     metric,
                 )
             else:
-                panel.plot([], [], linestyle="", label=f"ours: {NOT_RUN}")
+                panel.plot([], [], linestyle="", label="ours: not run")
             if name in PUBLISHED:
                 panel.plot(
                     pd.DataFrame(PUBLISHED[name]).set_index("width")[metric],
@@ -237,7 +236,7 @@ def notebook(inputs: Inputs) -> None:
                     markerfacecolor="none",
                     markeredgecolor="black",
                     markeredgewidth=0.7,
-                    label="notebook, one run a width",
+                    label="notebook, 1 run",
                 )
             panel.set(xscale="log")
             plain_ticks(panel.xaxis, [tick for tick in (2, 5, 10, 20, 50, 100, 300) if tick <= panel.get_xlim()[1]])
