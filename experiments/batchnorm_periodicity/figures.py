@@ -1,5 +1,6 @@
 """Figures and table of BatchNorm with decay, drawn from the runs, events and intervals that claims.py judges."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -25,9 +26,10 @@ from records import (
 )
 
 from weightdecay.analysis import style
+from weightdecay.analysis.claims import NOT_RUN
 from weightdecay.analysis.events import spacings, variation
 from weightdecay.analysis.measures import TRAIN
-from weightdecay.analysis.plots import missing, thousands
+from weightdecay.analysis.plots import missing, plain_ticks, thousands
 from weightdecay.analysis.statistics import Estimate, every_seed, ratio_interval
 from weightdecay.analysis.style import COLUMN, MUTED, PAGE, SPLITS, Inputs
 from weightdecay.analysis.tables import booktabs, interval, write
@@ -36,12 +38,12 @@ MARKERS = "osD^v<>"
 ALIGNED = 0.3  # τ on either side of an event
 
 
-def eps_colours(values: list[float]) -> dict[float, tuple[float, ...]]:
+def eps_colours(values: Sequence[float]) -> dict[float, tuple[float, ...]]:
     """From light for a small eps to dark for a large one."""
     return dict(zip(sorted(values), sns.color_palette("flare", len(values)), strict=True))
 
 
-def rate_colours(values: list[float]) -> dict[float, tuple[float, ...]]:
+def rate_colours(values: Sequence[float]) -> dict[float, tuple[float, ...]]:
     """The colour of a learning rate."""
     return dict(zip(sorted(values), sns.color_palette("crest", len(values)), strict=True))
 
@@ -61,7 +63,7 @@ def accuracy(inputs: Inputs) -> None:
         panel.set(title=f"BatchNorm's eps = {eps:g}", xlabel="step (thousands)", ylim=(-0.02, 1.02))
         thousands(panel)
         if runs.empty:
-            missing(panel, "not run at this scale")
+            missing(panel, NOT_RUN)
     axes[0].set_ylabel("accuracy")
     axes[1].legend(loc="lower right")
     style.save(figure, inputs.figures, f"{EXPERIMENT}-accuracy", inputs.scale)
@@ -87,7 +89,7 @@ def dose(inputs: Inputs) -> None:
         for eps, seeds in values.items():
             axes.plot([eps] * len(seeds), seeds, linestyle="", marker=".", markersize=2.5, color=colour, alpha=0.4)
     axes.set(xscale="log", xlabel="BatchNorm's eps", ylabel="events in a time of 1/(ηλ)")
-    axes.set_ylim(bottom=-0.05)
+    axes.set_ylim(-0.05, 1.35 * axes.get_ylim()[1])
     axes.legend(loc="upper right")
     style.save(figure, inputs.figures, f"{EXPERIMENT}-dose", inputs.scale)
 
@@ -105,17 +107,22 @@ def norm(inputs: Inputs) -> None:
         axes[1].plot(time, records.effective_rate(row["run"]), color=colour, linewidth=0.6, alpha=0.8)
     for η, colour in colours.items():
         axes[0].plot([], [], color=colour, label=f"η = {η:g}")
-    axes[0].legend(loc="upper right", labelspacing=0.2)
+    axes[1].set_ylim(top=0.6)
+    axes[1].legend(handles=axes[0].lines[-len(colours) :], loc="upper right", labelspacing=0.2, ncols=2)
     axes[0].set(title="all η and λ, one seed", ylabel="norm ρ of the weights")
     axes[1].set(title="the same", ylabel="effective learning rate η/ρ²")
-    held = records.sweep("held", seed=0)
-    for label, run, colour in controls(records, held):
+    found = controls(records)
+    for label, run, colour in found:
         loss = records.curve(run, "train_loss_batch").loc[1:]
         axes[2].plot(loss.index / records.tau(run), loss, color=colour, linewidth=0.6, label=label)
-    axes[2].set(title="controls, one η", ylabel="training loss")
-    axes[2].legend(loc="upper right", labelspacing=0.2)
-    for panel in axes:
+    for panel in axes[: 3 if found else 2]:
         panel.set(xlabel="time in 1/(ηλ)", yscale="log")
+    axes[2].set(title="controls, one η", ylabel="training loss")
+    if found:
+        axes[2].set_ylim(top=50)
+        axes[2].legend(loc="upper right", labelspacing=0.2)
+    else:
+        missing(axes[2], NOT_RUN)
     style.save(figure, inputs.figures, f"{EXPERIMENT}-norm", inputs.scale)
 
 
@@ -150,6 +157,9 @@ def phase(inputs: Inputs) -> None:
         label="start of a jump",
     )
     axes.set(xscale="log", yscale="log", xlabel="effective learning rate η/ρ²", ylabel="effective gradient norm ρ‖g‖")
+    plain_ticks(
+        axes.xaxis, [tick for tick in (0.005, 0.01, 0.02, 0.05, 0.1) if effective.min() <= tick <= effective.max()]
+    )
     axes.legend(loc="lower left")
     figure.colorbar(shown, label="time in 1/(ηλ)", pad=0.02)
     style.save(figure, inputs.figures, f"{EXPERIMENT}-phase", inputs.scale)
@@ -161,6 +171,9 @@ def period(inputs: Inputs) -> None:
     figure, axes = plt.subplots(1, len(DATA), figsize=(PAGE, 2.5), sharex=True, sharey=True)
     for panel, sweep in zip(axes, DATA, strict=True):
         table = periods(records, records.sweep(sweep))
+        if not table["reached"].any():
+            missing(panel, NOT_RUN if table.empty else "no two events")
+            continue
         table["tau"] = 1 / (table["learning_rate"] * table["weight_decay"])
         colours = rate_colours(sorted(table["learning_rate"].unique()))
         for (η, colour), marker in zip(colours.items(), MARKERS, strict=False):
@@ -170,9 +183,7 @@ def period(inputs: Inputs) -> None:
         span = np.array([table["tau"].min() / 1.5, table["tau"].max() * 1.5])
         for factor in (0.25, 0.5, 1.0):
             panel.plot(span, factor * span, color=MUTED, linestyle=":", linewidth=0.7)
-            panel.annotate(
-                f"{factor:g}/(ηλ)", (span[1], factor * span[1]), fontsize=7, color=MUTED, ha="right", va="bottom"
-            )
+            panel.text(span[1], factor * span[1], f" {factor:g}/(ηλ)", fontsize=7, color=MUTED, ha="left", va="center")
         exponents = fitted(table, table["period"], table["reached"])
         said = [
             f"{symbol}: {value.value:.2f} [{value.low:.2f}, {value.high:.2f}]"
@@ -184,60 +195,63 @@ def period(inputs: Inputs) -> None:
         panel.text(
             0.97, 0.05, "exponents\n" + "\n".join(said), transform=panel.transAxes, ha="right", va="bottom", fontsize=7
         )
-        panel.set(xscale="log", yscale="log", title=words(sweep), xlabel="1/(ηλ), steps")
+        panel.set(xscale="log", yscale="log", title=words(sweep), xlabel="1/(ηλ), steps", xlim=(span[0], 4 * span[1]))
         panel.legend(loc="upper left", labelspacing=0.2)
     axes[0].set_ylabel("steps between jumps")
     style.save(figure, inputs.figures, f"{EXPERIMENT}-period", inputs.scale)
 
 
 def mechanism(inputs: Inputs) -> None:
-    """B6: divisor and effective learning rate around the events, averaged per setting and seed."""
+    """B6: divisor and effective learning rate around the events, averaged per run, and over the runs of an η or eps."""
     records, t = Records(inputs.results), inputs.config.criteria["B6"].thresholds
     grid, eps = records.sweep("grid"), addition(records)
-    rows = [
-        (
-            grid,
-            "learning_rate",
-            rate_colours(sorted(grid["learning_rate"].unique())),
-            "η = {:g}",
-            lambda run: records.destabilisations(run)["start"],
-        ),
-        (
-            eps,
-            "batch_norm_eps",
-            eps_colours(sorted(eps["batch_norm_eps"].unique())),
-            "eps = {:g}",
-            lambda run: records.collapses(run, t["high"], t["low"])["start"],
-        ),
-    ]
+    starts = {
+        "grid": {run: records.destabilisations(run)["start"] for run in grid["run"]},
+        "addition": {run: records.collapses(run, t["high"], t["low"])["start"] for run in eps["run"]},
+    }
     figure, axes = plt.subplots(2, 2, figsize=(PAGE, 4.2), sharex=True)
-    for (left, right), (runs, field, colours, label, starts) in zip(axes, rows, strict=True):
-        for value, colour in colours.items():
-            chosen = runs[runs[field] == value]
-            for panel, column, power in ((left, "divisor", -1), (right, "rate", 1)):
-                curves = [
-                    aligned(records, run, predictors(records, run)[column] ** power, starts(run))
-                    for run in chosen["run"]
-                ]
-                curves = [curve for curve in curves if not curve.empty]
-                for curve in curves:
-                    panel.plot(curve.index, curve, color=colour, linewidth=0.4, alpha=0.3)
-                if curves:
-                    mean = np.exp(np.log(pd.concat(curves, axis=1)).mean(axis=1))
-                    panel.plot(mean.index, mean, color=colour, label=label.format(value))
-                else:
-                    panel.plot([], [], color=colour, label=f"{label.format(value)}: no event")
-        right.legend(loc="upper right", labelspacing=0.2)
-    for panel in axes.flat:
-        panel.axvline(0, color=MUTED, linestyle=":", linewidth=0.8)
-        panel.set_yscale("log")
-    for panel, name in zip(axes[:, 0], ("digits, scale-invariant", "addition"), strict=True):
-        panel.set(title=name, ylabel="smallest divisor √(var + eps)")
-    axes[0, 1].set_ylabel("effective rate η/ρ²")
-    axes[1, 1].set_ylabel("effective rate η/ρ")
-    for panel in axes[1]:
-        panel.set_xlabel("time from the start of an event, in 1/(ηλ)")
+    for column, name, power in ((0, "divisor", -1), (1, "rate", 1)):
+        curves = {run: predictors(records, run)[name] ** power for run in (*grid["run"], *eps["run"])}
+        around(axes[0, column], records, grid, "learning_rate", "η", rate_colours, curves, starts["grid"])
+        around(axes[1, column], records, eps, "batch_norm_eps", "eps", eps_colours, curves, starts["addition"])
+        axes[1, column].set_xlabel("time from the start of an event, in 1/(ηλ)")
+    for panel, title, ylabel in zip(
+        axes.flat,
+        ("digits, scale-invariant", "", "addition", ""),
+        ("smallest divisor √(var + eps)", "effective rate η/ρ²", "smallest divisor √(var + eps)", "effective rate η/ρ"),
+        strict=True,
+    ):
+        panel.set(title=title, ylabel=ylabel)
     style.save(figure, inputs.figures, f"{EXPERIMENT}-mechanism", inputs.scale)
+
+
+def around(
+    axes: Axes,
+    records: Records,
+    runs: pd.DataFrame,
+    field: str,
+    symbol: str,
+    palette: Callable[[Sequence[float]], dict[float, object]],
+    curves: dict[str, pd.Series],
+    starts: dict[str, pd.Series],
+) -> None:
+    """A curve of each run around its events; bold the geometric mean over the runs of one value of `field`."""
+    drawn = {}
+    for value, colour in palette(runs[field].unique()).items():
+        found = [aligned(records, run, curves[run], starts[run]) for run in runs.loc[runs[field] == value, "run"]]
+        found = [curve for curve in found if not curve.empty]
+        for curve in found:
+            axes.plot(curve.index, curve, color=colour, linewidth=0.4, alpha=0.3)
+        if found:
+            drawn[value] = np.exp(np.log(pd.concat(found, axis=1)).mean(axis=1))
+        axes.plot(
+            drawn.get(value, pd.Series()), color=colour, label=f"{symbol} = {value:g}{'' if found else ': no event'}"
+        )
+    if not drawn:
+        return missing(axes, "no event at this scale")
+    axes.axvline(0, color=MUTED, linestyle=":", linewidth=0.8)
+    axes.set_yscale("log")
+    axes.legend(loc="best", labelspacing=0.2)
 
 
 def events_table(inputs: Inputs) -> None:
@@ -278,8 +292,9 @@ def events_table(inputs: Inputs) -> None:
     write(inputs.tables / f"{EXPERIMENT}-events.tex", booktabs("@{}lrrrrrrrr@{}", header, lines))
 
 
-def controls(records: Records, held: pd.DataFrame) -> list[tuple[str, str, str]]:
-    """Label, run and colour: free, norm held, no decay, in the same η and λ."""
+def controls(records: Records) -> list[tuple[str, str, str]]:
+    """Label, run and colour: free, norm held, no decay, in the same η and λ; empty where that was not run."""
+    held = records.sweep("held", seed=0)
     if held.empty:
         return []
     η, λ = (float(held[field].iloc[0]) for field in ("learning_rate", "weight_decay"))

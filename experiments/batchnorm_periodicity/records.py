@@ -112,14 +112,15 @@ def rate(records: Records, run: str) -> float:
 def periods(records: Records, runs: pd.DataFrame) -> pd.DataFrame:
     """Per run `seed, learning_rate, weight_decay, period, reached, scaled`: mean spacing in steps and in τ.
 
-    Fewer than two events: `reached` is False, and the period at least the time from the last event, or the beginning.
+    Fewer than two events: `reached` is False, and the period at least the time from the last event, or the beginning,
+    to the end of the run or where it diverged.
     """
     rows = []
     for run in runs["run"]:
         starts, row = records.destabilisations(run)["start"], records.row(run)
         reached = len(starts) >= 2
         last = starts.max() if len(starts) else 0.0
-        period = float(np.mean(spacings(starts))) if reached else float(row["steps"] - last)
+        period = float(np.mean(spacings(starts))) if reached else float(records.curve(run, "rho").index[-1] - last)
         rows.append(
             row[["seed", "learning_rate", "weight_decay"]].to_dict()
             | {"run": run, "period": period, "reached": reached, "scaled": period / records.tau(run)}

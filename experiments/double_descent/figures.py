@@ -15,7 +15,7 @@ from matplotlib.colors import LogNorm
 
 from weightdecay.analysis import style
 from weightdecay.analysis.measures import band
-from weightdecay.analysis.plots import interval_line, missing
+from weightdecay.analysis.plots import interval_line, missing, plain_ticks
 from weightdecay.analysis.shapes import at_settings, best_settings, peak
 from weightdecay.analysis.statistics import ACCURACY, UNBOUNDED, every_seed, geometric_interval
 from weightdecay.analysis.style import COLUMN, KINDS, MUTED, PAGE, SPLITS, Inputs, weight_decay_colour
@@ -325,11 +325,6 @@ def width_axis(axes: Axes, widths: list[int]) -> None:
     axes.set_xscale("log")
     plain_ticks(axes.xaxis, [tick for tick in (2, 5, 10, 20, 50, 100, 200, 500) if widths[0] <= tick <= widths[-1]])
     axes.set_xlim(widths[0] / 1.15, widths[-1] * 1.15)
-
-
-def plain_ticks(axis: object, ticks: list[float]) -> None:
-    axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
-    axis.set_ticks([], minor=True)
 
 
 def edges(values: pd.Index) -> np.ndarray:

@@ -69,8 +69,10 @@ def variation(spacing: np.ndarray) -> float:
 
 def dominant_period(values: pd.Series) -> tuple[float, float]:
     """Period in steps at the highest peak of the spectrum of an evenly logged series, and the share of power within
-    ±20 % of its frequency: near 1 for a clock. NaN for a series that does not vary.
+    ±20 % of its frequency: near 1 for a clock. NaN for a series that does not vary or has fewer than 3 values.
     """
+    if len(values) < 3:
+        return np.nan, np.nan
     steps = np.median(np.diff(values.index))
     frequencies, power = signal.periodogram(signal.detrend(values.to_numpy(float)), fs=1 / steps)
     frequencies, power = frequencies[1:], power[1:]
