@@ -107,8 +107,6 @@ def norm(inputs: Inputs) -> None:
         axes[1].plot(time, records.effective_rate(row["run"]), color=colour, linewidth=0.6, alpha=0.8)
     for η, colour in colours.items():
         axes[0].plot([], [], color=colour, label=f"η = {η:g}")
-    axes[1].set_ylim(top=0.6)
-    axes[1].legend(handles=axes[0].lines[-len(colours) :], loc="upper right", labelspacing=0.2, ncols=2)
     axes[0].set(title="all η and λ, one seed", ylabel="norm ρ of the weights")
     axes[1].set(title="the same", ylabel="effective learning rate η/ρ²")
     found = controls(records)
@@ -117,6 +115,8 @@ def norm(inputs: Inputs) -> None:
         axes[2].plot(loss.index / records.tau(run), loss, color=colour, linewidth=0.6, label=label)
     for panel in axes[: 3 if found else 2]:
         panel.set(xlabel="time in 1/(ηλ)", yscale="log")
+    axes[1].set_ylim(top=0.6)
+    axes[1].legend(handles=axes[0].lines[-len(colours) :], loc="upper right", labelspacing=0.2, ncols=2)
     axes[2].set(title="controls, one η", ylabel="training loss")
     if found:
         axes[2].set_ylim(top=50)
@@ -169,6 +169,9 @@ def period(inputs: Inputs) -> None:
     """B4: the mean time between destabilisations against 1/(ηλ)."""
     records = Records(inputs.results)
     figure, axes = plt.subplots(1, len(DATA), figsize=(PAGE, 2.5), sharex=True, sharey=True)
+    runs = pd.concat([records.sweep(sweep) for sweep in DATA])
+    times = 1 / (runs["learning_rate"] * runs["weight_decay"])
+    span = np.array([times.min() / 1.5, times.max() * 1.5])
     for panel, sweep in zip(axes, DATA, strict=True):
         table = periods(records, records.sweep(sweep))
         if not table["reached"].any():
@@ -180,7 +183,6 @@ def period(inputs: Inputs) -> None:
             found = table[(table["learning_rate"] == η) & table["reached"]]
             means = {tau: ratio_interval(np.log(rows["period"])) for tau, rows in found.groupby("tau")}
             intervals(panel, means, colour, marker, f"η = {η:g}", linestyle="")
-        span = np.array([table["tau"].min() / 1.5, table["tau"].max() * 1.5])
         for factor in (0.25, 0.5, 1.0):
             panel.plot(span, factor * span, color=MUTED, linestyle=":", linewidth=0.7)
             panel.text(span[1], factor * span[1], f" {factor:g}/(ηλ)", fontsize=7, color=MUTED, ha="left", va="center")
@@ -202,12 +204,12 @@ def period(inputs: Inputs) -> None:
 
 
 def mechanism(inputs: Inputs) -> None:
-    """B6: divisor and effective learning rate around the events, averaged per run, and over the runs of an η or eps."""
+    """B6: divisor and effective learning rate around the destabilisations, and around the first collapse."""
     records, t = Records(inputs.results), inputs.config.criteria["B6"].thresholds
     grid, eps = records.sweep("grid"), addition(records)
     starts = {
         "grid": {run: records.destabilisations(run)["start"] for run in grid["run"]},
-        "addition": {run: records.collapses(run, t["high"], t["low"])["start"] for run in eps["run"]},
+        "addition": {run: records.collapses(run, t["high"], t["low"])["start"][:1] for run in eps["run"]},
     }
     figure, axes = plt.subplots(2, 2, figsize=(PAGE, 4.2), sharex=True)
     for column, name, power in ((0, "divisor", -1), (1, "rate", 1)):
@@ -215,6 +217,8 @@ def mechanism(inputs: Inputs) -> None:
         around(axes[0, column], records, grid, "learning_rate", "η", rate_colours, curves, starts["grid"])
         around(axes[1, column], records, eps, "batch_norm_eps", "eps", eps_colours, curves, starts["addition"])
         axes[1, column].set_xlabel("time from the start of an event, in 1/(ηλ)")
+    for panel in axes[:, 1]:
+        panel.legend(loc="center left", bbox_to_anchor=(1, 0.5), labelspacing=0.3)
     for panel, title, ylabel in zip(
         axes.flat,
         ("digits, scale-invariant", "", "addition", ""),
@@ -244,14 +248,12 @@ def around(
             axes.plot(curve.index, curve, color=colour, linewidth=0.4, alpha=0.3)
         if found:
             drawn[value] = np.exp(np.log(pd.concat(found, axis=1)).mean(axis=1))
-        axes.plot(
-            drawn.get(value, pd.Series()), color=colour, label=f"{symbol} = {value:g}{'' if found else ': no event'}"
-        )
+        label = f"{symbol} = {value:g}" + ("" if found else ":\nno event")
+        axes.plot(drawn.get(value, pd.Series()), color=colour, label=label)
     if not drawn:
         return missing(axes, "no event at this scale")
     axes.axvline(0, color=MUTED, linestyle=":", linewidth=0.8)
     axes.set_yscale("log")
-    axes.legend(loc="best", labelspacing=0.2)
 
 
 def events_table(inputs: Inputs) -> None:
@@ -307,11 +309,11 @@ def controls(records: Records) -> list[tuple[str, str, str]]:
 
 
 def aligned(records: Records, run: str, curve: pd.Series, starts: pd.Series) -> pd.Series:
-    """Geometric mean of a curve around the starts, on a grid of time in τ; empty where there are none."""
+    """Geometric mean of a curve around the starts, on a grid of time in τ, as far as all have it; empty without any."""
     grid = np.linspace(-ALIGNED, ALIGNED, 61)
     tau, inside = records.tau(run), [start for start in starts if start > ALIGNED * records.tau(run)]
     pieces = [np.interp(start + grid * tau, curve.index, np.log(curve), right=np.nan) for start in inside]
-    return pd.Series(np.exp(np.nanmean(pieces, axis=0)), index=grid) if pieces else pd.Series(dtype=float)
+    return pd.Series(np.exp(np.mean(pieces, axis=0)), index=grid) if pieces else pd.Series(dtype=float)
 
 
 def intervals(
