@@ -18,5 +18,7 @@ def load_program(experiment: str, name: str) -> ModuleType:
         specification.loader.exec_module(module)
     finally:
         sys.path.remove(str(folder))
-        sys.modules.pop("claims", None)
+        beside = {file.stem for file in folder.glob("*.py")}
+        for imported in beside & set(sys.modules):
+            del sys.modules[imported]  # another experiment has programs of the same names
     return module

@@ -27,8 +27,8 @@ Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
-# How each source writes λ: it, given PyTorch's, η and the number m of training examples; the factor on the weights; what
-# stands before Σ w² in the loss; and whether biases are penalised.
+# How each source writes λ: it, given PyTorch's, η and the number m of training examples; the factor on the weights;
+# what stands before Σ w² in the loss; and whether biases are penalised.
 CONVENTIONS = {
     "S0": (lambda λ, η, m: λ / 2, lambda λ, η, m: 1 - 2 * η * λ, lambda λ, η, m: λ, "nothing"),
     "S2": (lambda λ, η, m: λ * m, lambda λ, η, m: 1 - η * λ / m, lambda λ, η, m: λ / (2 * m), "bias_and_norm"),
@@ -257,7 +257,7 @@ def decayed_columns(ensemble: Ensemble, matrices: bool = False) -> Tensor:
 
 
 def gradient_of(ensemble: Ensemble, row: int, weights: Tensor, penalty: float, decayed: Tensor) -> Tensor:
-    """By autograd, at `weights` `[P]`: of the cross-entropy of a run's last batch plus `penalty` Σ w² over `decayed`."""
+    """By autograd, at `weights` `[P]`: of a run's loss on its last batch plus `penalty` Σ w² over `decayed`."""
     w, stack = weights.clone().requires_grad_(), ensemble.stack
     epoch, within = divmod(ensemble.step - 1, ensemble.epoch_steps)
     order = ensemble.data_order(ensemble.runs[row].seed, epoch)[within]

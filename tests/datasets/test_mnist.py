@@ -67,7 +67,7 @@ def test_idx_files_are_read_and_no_example_is_in_two_splits(files):
 
 
 def test_other_files_missing_files_and_too_many_examples_are_refused(files):
-    with pytest.raises(ConfigError, match="the first two at most 80 together and the last at most 40"):
+    with pytest.raises(ConfigError, match="the first two together at most 80, the last 40"):
         mnist(0, 61, 20, 30)
     name = "t10k-labels-idx1-ubyte.gz"
     (module.FOLDER / name).write_bytes(gzip.compress(b"something else"))

@@ -71,6 +71,20 @@ def ratio_interval(log_per_seed: pd.Series) -> Estimate:
     return Estimate(float(np.exp(value)), float(np.exp(low)), float(np.exp(high)), n)
 
 
+def axial_interval(per_seed: Sequence[float] | pd.Series) -> Estimate:
+    """Mean of axes, angles in degrees of which 180 is 0, and its interval: t over the seeds' angles from that mean.
+
+    The mean is that of the doubled angles' directions (Mardia & Jupp 2000, section 1.1), in (−90, 90]; ends may lie
+    outside. ValueError on NaN.
+    """
+    angles = _checked(per_seed)
+    doubled = np.exp(2j * np.radians(angles))
+    mean = float(np.degrees(np.angle(doubled.mean())) / 2)
+    apart = np.degrees(np.angle(doubled / np.exp(2j * np.radians(mean)))) / 2
+    _, low, high, n = mean_interval(apart)
+    return Estimate(mean, mean + low, mean + high, n)
+
+
 def open_above(estimate: Estimate, censored: bool) -> Estimate:
     """An estimate made of lower bounds has no upper end."""
     return estimate._replace(high=np.inf) if censored else estimate

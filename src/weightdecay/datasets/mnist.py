@@ -56,8 +56,8 @@ def mnist(seed: int, train_size: int, validation_size: int, test_size: int) -> S
     for part, size in wanted.items():
         if not 1 <= size <= available[part] or min(train_size, validation_size) < 1:
             raise ConfigError(
-                f"train_size {train_size}, validation_size {validation_size}, test_size {test_size}: each must be at least "
-                f"1, the first two at most {available['train']} together and the last at most {available['t10k']}."
+                f"train_size {train_size}, validation_size {validation_size}, test_size {test_size}: each must "
+                f"be at least 1, the first two together at most {available['train']}, the last {available['t10k']}."
             )
     chosen = {
         part: np.random.default_rng([seed, stream]).permutation(available[part]) for stream, part in enumerate(wanted)
