@@ -216,7 +216,6 @@ def less_sensitive(grids: Grids, t: Mapping[str, float]) -> tuple[list[Part], st
 def one_over_rate(grids: Grids, t: Mapping[str, float]) -> tuple[list[Part], str]:
     """O7: the exponent of the best λ against η, and ηλ at the best cell, of each optimiser."""
     exponents, products, notes = [], [], []
-    least, most = t["product"] / t["factor"], t["product"] * t["factor"]
     for method, letters in LETTERS.items():
         slopes, at_best, lacking, asked = [], [], 0, 0
         for dataset, schedule in grids.surfaces(method):
@@ -227,8 +226,9 @@ def one_over_rate(grids: Grids, t: Mapping[str, float]) -> tuple[list[Part], str
             at_best.append(best_cells(errors).map(lambda cell, cells=errors.columns: np.log(np.prod(cells[cell]))))
         words = f"{method}: exponent of the best λ against η"
         exponents.append(judged(letters, words, every_seed(over_surfaces(slopes)), t["low"], t["high"]))
-        product_ = ratio_interval(over_surfaces(at_best))
-        products.append(judged(f"{letters}Product", f"{method}: ηλ at the best cell", product_, least, most))
+        found = ratio_interval(over_surfaces(at_best) - np.log(t["product"]))
+        words = f"{method}: ηλ at the best cell, over {t['product']:g}"
+        products.append(judged(f"{letters}Product", words, found, 1 / t["factor"], t["factor"]))
         notes.append(f"{lacking} of {asked} best λ of {method} are at an end of the grid")
     return exponents + products, joined(*notes, missing_datasets(grids))
 

@@ -255,8 +255,8 @@ def best_table(inputs: Inputs) -> None:
                 name = method if method in METHODS else f"{method}, no decay"
                 decay = [scientific(λ), scientific(η * λ)] if λ else ["--", "--"]
                 rows.append([NAMES[dataset], escape(name), schedule, scientific(η), *decay, error])
-    header = ["Data", "Optimiser", "schedule", r"$\eta$", r"$\lambda$", r"$\eta\lambda$", "test error"]
-    write(inputs.tables / f"{EXPERIMENT}-best.tex", booktabs("@{}lllrrrr@{}", header, sparse(rows)))
+    header = ["Optimiser", "schedule", r"$\eta$", r"$\lambda$", r"$\eta\lambda$", "test error"]
+    write(inputs.tables / f"{EXPERIMENT}-best.tex", booktabs("@{}llrrrr@{}", header, grouped(rows)))
 
 
 def basins_table(inputs: Inputs) -> None:
@@ -268,8 +268,8 @@ def basins_table(inputs: Inputs) -> None:
         ]
         for row in basin_table(inputs).itertuples()
     ]
-    header = ["Data", "Optimiser", "schedule", r"angle, $\lambda$", r"angle, $\eta\lambda$", "ratio of axes", "area"]
-    write(inputs.tables / f"{EXPERIMENT}-basins.tex", booktabs("@{}lllrrrr@{}", header, sparse(rows)))
+    header = ["Optimiser", "schedule", r"angle, $\lambda$", r"angle, $\eta\lambda$", "ratio of axes", "area"]
+    write(inputs.tables / f"{EXPERIMENT}-basins.tex", booktabs("@{}llrrrr@{}", header, grouped(rows)))
 
 
 def basin_table(inputs: Inputs) -> pd.DataFrame:
@@ -288,12 +288,14 @@ def basin_table(inputs: Inputs) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def sparse(rows: list[list[str]]) -> list[list[str]]:
-    """The same rows, the first two cells only where they change."""
-    shown = []
-    for before, row in zip([["", ""], *rows], rows, strict=False):
-        first = "" if row[0] == before[0] else row[0]
-        shown.append([first, "" if not first and row[1] == before[1] else row[1], *row[2:]])
+def grouped(rows: list[list[str]]) -> list[list[str]]:
+    """The same rows without their first cell, which heads those that have it; the second only where it changes."""
+    shown, before = [], ["", ""]
+    for row in rows:
+        if row[0] != before[0]:
+            shown.append([rf"\multicolumn{{{len(row) - 1}}}{{@{{}}l}}{{\emph{{{row[0]}}}}}"])
+        shown.append(["" if row[:2] == before[:2] else row[1], *row[2:]])
+        before = row
     return shown
 
 
