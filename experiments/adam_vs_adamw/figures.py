@@ -156,7 +156,10 @@ def best_lambda(inputs: Inputs) -> None:
                     errors = np.nan_to_num([middle - low, high - middle])
                     style_ = {"color": colour, "marker": marker, "markersize": 3, "elinewidth": 0.7, "linewidth": 0.8}
                     panel.errorbar(x, middle, errors, **style_, label=schedule)
-            ends = grids.errors(dataset, method, grids.schedules(dataset, method)[0], "validation").columns
+            if not (schedules := grids.schedules(dataset, method)):
+                missing(panel, NOT_RUN)
+                continue
+            ends = grids.errors(dataset, method, schedules[0], "validation").columns
             η, λ = (np.unique(ends.get_level_values(level)) for level in (0, 1))
             panel.plot(η, 0.01 / η, color=MUTED, linestyle="--", linewidth=0.9, label="λ = 0.01/η (S0)")
             panel.set(xscale="log", yscale="log", xlim=(η[0] / 1.3, η[-1] * 1.3), ylim=(λ[0] / 1.6, λ[-1] * 1.6))
