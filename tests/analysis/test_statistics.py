@@ -177,6 +177,14 @@ def test_axes_at_89_and_minus_89_degrees_are_two_degrees_apart():
     assert shifted.value == pytest.approx(30) and shifted.high - shifted.low == pytest.approx(found.high - found.low)
 
 
+def test_the_interval_of_an_axis_covers_it_by_t_and_by_bootstrap():
+    generator = np.random.default_rng(3)
+    for seeds, trials, least in ((4, 1000, 0.92), (20, 60, 0.85)):  # BCa takes a while: 60 trials, 3 standard errors
+        found = [statistics.axial_interval(generator.normal(88.0, 8.0, seeds) % 180) for _ in range(trials)]
+        covered = [any(one.low <= angle <= one.high for angle in (-92.0, 88.0)) for one in found]
+        assert np.mean(covered) >= least
+
+
 def test_an_axis_of_one_seed_has_no_interval():
     assert statistics.axial_interval([200.0]).value == pytest.approx(20) and np.isnan(
         statistics.axial_interval([200.0]).low
