@@ -1,7 +1,7 @@
 """What the best λ depends on, and rules for finding it. (S0, sections 7 and 10; S1, S2, S3; claims T1-T11)
 
-MNIST-1D with clean labels; an MLP, or a residual network with BatchNorm; Adam with coupled or decoupled decay. The best λ
-is found for several sizes of the training set, rates of dropout and learning-rate schedules, with biases and
+MNIST-1D with clean labels; an MLP, or a residual network with BatchNorm; Adam with coupled or decoupled decay. The best
+λ is found for several sizes of the training set, rates of dropout and learning-rate schedules, with biases and
 normalisation left out of decay or not, and by S0's grid search with cross-validation. Settings and their sources:
 config.yaml beside this file.
 """
@@ -26,7 +26,7 @@ FOLD = re.compile(r"mnist1d_fold(\d+)of(\d+)")
 
 
 def splits(run: Run) -> Splits:
-    """The examples of the run's seed, the same for every λ; or for a fold of cross-validation, those left and held out."""
+    """The examples of the run's seed, the same for every λ; for a fold of cross-validation those left and held out."""
     check(run)
     fold = FOLD.fullmatch(run.dataset)
     if fold is None:
@@ -36,7 +36,7 @@ def splits(run: Run) -> Splits:
 
 @lru_cache(maxsize=64)  # the same object for every λ, which the trainer then holds once
 def held_out(seed: int, size: int, fold: int, folds: int) -> Splits:
-    """Every `folds`-th of the `size` training examples held out for validation, from the `fold`-th on, counted from 1."""
+    """Every `folds`-th of the `size` training examples held out for validation, from the `fold`-th on (1 is first)."""
     inputs, targets = mnist1d(seed, size, VALIDATION, TEST, 0.0, "incorrect")["train"]
     out = torch.arange(size) % folds == fold - 1
     return {"train": Split(inputs[~out], targets[~out]), "validation": Split(inputs[out], targets[out])}
