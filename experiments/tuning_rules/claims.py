@@ -48,13 +48,18 @@ def judge(results: Any, criteria: Mapping[str, Any]) -> list[Claim]:
 def falls_with_size(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
     """T1: the power of n, and the best λ and what it gives at each n. By error, which is flat and noisy, beside it."""
     parts = [
-        judged(name, f"{name.lower()}: power of n", every_seed(powers(runs, decay)), most=t["power"])
+        judged(
+            name,
+            f"power of n that the best λ goes as, {name.lower()}",
+            every_seed(powers(runs, decay)),
+            most=t["power"],
+        )
         for decay, name in DECAYS.items()
     ]
     for decay, name in DECAYS.items():
         by_error = every_seed(powers(runs, decay, by="validation_error"))
         parts.append(
-            reported(f"{name}ByError", f"{name.lower()}: the same, λ > 0 chosen by validation error", by_error)
+            reported(f"{name}ByError", f"the same, λ > 0 chosen by validation error, {name.lower()}", by_error)
         )
     for decay, name in DECAYS.items():
         for n in runs.sizes():
@@ -301,7 +306,13 @@ def not_divided(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
 
 def size_powers(runs: Runs, t: Mapping[str, float]) -> list[Part]:
     return [
-        judged(name, f"{name.lower()}: power of n", every_seed(powers(runs, decay)), t["low"], t["high"])
+        judged(
+            name,
+            f"power of n that the best λ goes as, {name.lower()}",
+            every_seed(powers(runs, decay)),
+            t["low"],
+            t["high"],
+        )
         for decay, name in DECAYS.items()
     ]
 
