@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from settings import BATCH_NORM, DECAYS, Runs, Setting
+from settings import BATCH_NORM, DECAYS, Runs, Setting, cross_validated, small_effects
 
 from weightdecay.analysis import claims as ledger
 from weightdecay.analysis.claims import NOT_RUN, Claim, Part, counts, joined, judged, reported
@@ -74,7 +74,7 @@ def falls_with_size(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str
         reported(f"None{in_letters(n)}Error", f"test error without decay, n = {n:,}", every_seed(without(runs, n)))
         for n in runs.sizes()
     ]
-    return parts + none, noted(runs, sized(runs))
+    return parts + none, sizes_noted(runs)
 
 
 def smaller_with_dropout(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
@@ -156,27 +156,10 @@ def under_a_schedule(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], st
 
 def a_little(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
     """T5: a small λ against none, at the setting where it does worst."""
-    small: dict[str, dict[str, pd.Series]] = {"Fixed": {}, "Tenth": {}}
-    for setting in runs.settings():
-        table = runs.final("validation_loss", setting)
-        grid = np.array([λ for λ in table.columns if λ > 0])
-        if 0.0 not in table.columns:
-            continue
-        if np.isclose(grid, t["weight_decay"]).any():
-            small["Fixed"][setting] = pd.Series(t["weight_decay"], table.index)
-        aim = t["share"] * table[grid].idxmin(axis=1)
-        small["Tenth"][setting] = aim.map(lambda λ, grid=grid: grid[np.abs(np.log(grid / λ)).argmin()])
     parts, beside, notes = [], [], []
-    for name, what in (("Fixed", f"λ = {t['weight_decay']:g}"), ("Tenth", "a tenth of the best λ")):
-        losses, errors = pd.DataFrame(), pd.DataFrame()
-        for setting, choice in small[name].items():
-            none = pd.Series(0.0, choice.index)
-            loss, error = (
-                [runs.at(metric, setting, chosen) for chosen in (choice, none)]
-                for metric in ("test_loss", "test_error")
-            )
-            losses[str(setting)] = np.log(loss[0] / loss[1])
-            errors[str(setting)] = error[0] - error[1]
+    what_of = {"Fixed": f"λ = {t['weight_decay']:g}", "Tenth": "a tenth of the best λ"}
+    for name, (losses, errors) in small_effects(runs, t).items():
+        what = what_of[name]
         worst_loss, worst_error = (at_largest(table, table) for table in (losses, errors))
         parts += [
             judged(
@@ -208,11 +191,8 @@ def a_little(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
 def grid_search(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
     """T6: λ chosen by cross-validation among S0's five, against the best of the whole grid."""
     parts, beside, notes = [], [], []
-    folds = sorted({dataset for dataset in runs.runs["dataset"] if "_fold" in dataset})
     for decay, name in DECAYS.items():
-        whole = Setting(decay=decay)
-        held_out = [runs.final("validation_loss", replace(whole, dataset=fold)) for fold in folds]
-        chosen = (sum(held_out) / len(folds)).idxmin(axis=1) if folds else pd.Series(dtype=float)
+        whole, chosen = Setting(decay=decay), cross_validated(runs, decay)
         best = runs.tuned(whole).loc[chosen.index]
         loss, error = (
             [runs.at(metric, whole, choice) for choice in (chosen, best)] for metric in ("test_loss", "test_error")
@@ -240,7 +220,7 @@ def grid_search(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
             )
         )
         notes.append(f"{name.lower()}: chosen {values(chosen)}, best {values(best)}")
-    return parts + beside, joined(f"{len(folds)} folds", *notes)
+    return parts + beside, joined(f"{len(runs.folds())} folds", *notes)
 
 
 def named_values(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
@@ -296,12 +276,12 @@ def typical_range(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
 
 def divided_by_examples(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
     """T10: S2's λ/m."""
-    return size_powers(runs, t), noted(runs, sized(runs))
+    return size_powers(runs, t), sizes_noted(runs)
 
 
 def not_divided(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
     """T11: S3's λ."""
-    return size_powers(runs, t), noted(runs, sized(runs))
+    return size_powers(runs, t), sizes_noted(runs)
 
 
 def size_powers(runs: Runs, t: Mapping[str, float]) -> list[Part]:
@@ -349,6 +329,12 @@ def sized(runs: Runs) -> list[Setting]:
     return [Setting(n, decay) for decay in DECAYS for n in runs.sizes()]
 
 
+def sizes_noted(runs: Runs) -> str:
+    """The note of a claim on how the best λ goes with the number of examples."""
+    few = len(runs.sizes()) < LEAST_SIZES
+    return joined(noted(runs, sized(runs)), f"fewer than {LEAST_SIZES} sizes" if few else "")
+
+
 def noted(runs: Runs, settings: Sequence[Setting], best: bool = True) -> str:
     """Of these settings: how many runs diverged and, where the `best` λ is used, where it is an end of the grid."""
     settings = list(dict.fromkeys(settings))
@@ -358,11 +344,9 @@ def noted(runs: Runs, settings: Sequence[Setting], best: bool = True) -> str:
         found = runs.best(setting)
         if found.isna().any():
             ends.append(f"{setting} ({int(found.isna().sum())} of {len(found)} seeds)")
-    few = len(runs.sizes()) < LEAST_SIZES and len({setting.train_size for setting in settings}) > 1
     return joined(
         counts(len(used), {"diverged": diverged(used)}) if len(used) else NOT_RUN,
         f"best λ at an end of the grid: {', '.join(ends)}" if ends else "",
-        f"fewer than {LEAST_SIZES} sizes" if few else "",
     )
 
 

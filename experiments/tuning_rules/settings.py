@@ -1,5 +1,6 @@
 """The runs of the tuning rules by what a λ is chosen for, and the best λ of each. What claims and figures both read."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +30,7 @@ class Setting:
         said += [f"dropout {self.dropout:g}"] if self.dropout else []
         said += [self.schedule] if self.schedule != "constant" else []
         said += ["BatchNorm"] if self.network != "mlp" else []
-        said += ["biases and norm left out"] if self.decay_exclude != "nothing" else []
+        said += ["matrices alone"] if self.decay_exclude != "nothing" else []
         return ", ".join(said)
 
 
@@ -55,7 +56,8 @@ class Runs:
         decayed = self.runs[(self.runs["decay"] != "none") & (self.runs["dataset"] == "mnist1d")]
         fields = list(vars(Setting()))
         found = decayed[fields].drop_duplicates().sort_values(fields)
-        return [Setting(**row) for row in found.to_dict(orient="records")]
+        settings = [Setting(**row) for row in found.to_dict(orient="records")]
+        return sorted(settings, key=lambda setting: setting.decay_exclude != "nothing")
 
     def sizes(self) -> list[int]:
         """Every number of training examples, smallest first."""
@@ -65,6 +67,10 @@ class Runs:
         """Every rate of dropout above 0 with that decay."""
         chosen = self.runs[(self.runs["decay"] == decay) & (self.runs["dropout"] > 0)]
         return sorted(chosen["dropout"].unique().tolist())
+
+    def folds(self) -> list[str]:
+        """The data sets of cross-validation."""
+        return sorted(dataset for dataset in self.runs["dataset"].unique() if "_fold" in dataset)
 
     def final(self, metric: str, setting: Setting) -> pd.DataFrame:
         """Final values of a metric; `..._error` is 1 − accuracy."""
@@ -103,3 +109,31 @@ def best_of(losses: pd.Series) -> float:
     if len(inner) < 3 or losses.idxmin() not in inner.index[1:-1]:
         return np.nan
     return vertex(1 / inner)
+
+
+def cross_validated(runs: Runs, decay: str) -> pd.Series:
+    """Per seed the λ with the lowest mean loss of the folds held out; empty where there are none."""
+    tables = [runs.final("validation_loss", Setting(decay=decay, dataset=fold)) for fold in runs.folds()]
+    return (sum(tables) / len(tables)).idxmin(axis=1) if tables else pd.Series(dtype=float)
+
+
+def small_effects(runs: Runs, t: Mapping[str, float]) -> dict[str, tuple[pd.DataFrame, pd.DataFrame]]:
+    """What a small λ does against none: logarithm of the ratio of test losses, difference of test errors.
+
+    "Fixed": λ = `weight_decay`, "Tenth": the grid's nearest to `share` of its best, per seed. Each `[seeds, setting]`.
+    """
+    found = {"Fixed": (pd.DataFrame(), pd.DataFrame()), "Tenth": (pd.DataFrame(), pd.DataFrame())}
+    for setting in runs.settings():
+        validation = runs.final("validation_loss", setting)
+        grid = np.array([λ for λ in validation.columns if λ > 0])
+        if 0.0 not in validation.columns:
+            continue
+        aim = t["share"] * validation[grid].idxmin(axis=1)
+        choices = {"Tenth": aim.map(lambda λ, grid=grid: grid[np.abs(np.log(grid / λ)).argmin()])}
+        if np.isclose(grid, t["weight_decay"]).any():
+            choices["Fixed"] = pd.Series(t["weight_decay"], validation.index)
+        for name, choice in choices.items():
+            for table, metric in zip(found[name], ("test_loss", "test_error"), strict=True):
+                small, none = runs.at(metric, setting, choice), runs.final(metric, setting)[0.0]
+                table[str(setting)] = np.log(small / none) if metric == "test_loss" else small - none
+    return found

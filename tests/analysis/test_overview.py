@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
 from weightdecay.analysis import overview, style
@@ -77,7 +78,7 @@ def test_every_claim_is_there_and_legible_on_one_page(draw, count, tmp_path):
     texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
     assert min(text.get_fontsize() for text in texts) >= 7
     assert {f"A{i}" for i in range(count)} <= {text.get_text() for text in texts}
-    renderer = figure.canvas.get_renderer()
+    renderer = FigureCanvasAgg(figure).get_renderer()
     extents = {text.get_text(): text.get_window_extent(renderer) for text in texts}
     outside = {text: box for text, box in extents.items() if box.x0 < -1 or box.x1 > figure.bbox.width + 1}
     assert not outside
