@@ -43,13 +43,16 @@ class Runs:
     def __init__(self, results: Any):
         self.runs = results.runs
         self.histories = Histories(results.history)
+        self._runs: dict[Setting, pd.DataFrame] = {}
         self._tables: dict[tuple[str, Setting], pd.DataFrame] = {}
 
     def of(self, setting: Setting) -> pd.DataFrame:
         """The runs of a setting. Without decay nothing is left out of it, so that λ = 0 is the same run for both."""
-        fields = vars(setting)
-        without = fields | {"decay": "none", "decay_exclude": "nothing"}
-        return pd.concat([select(self.runs, **without), select(self.runs, **fields)])
+        if setting not in self._runs:
+            fields = vars(setting)
+            without = fields | {"decay": "none", "decay_exclude": "nothing"}
+            self._runs[setting] = pd.concat([select(self.runs, **without), select(self.runs, **fields)])
+        return self._runs[setting]
 
     def settings(self) -> list[Setting]:
         """All that were trained with decay, cross-validation aside."""
@@ -99,7 +102,8 @@ class Runs:
     def at(self, metric: str, setting: Setting, choice: pd.Series) -> pd.Series:
         """Per seed the final value at its own λ."""
         table = self.final(metric, setting)
-        return pd.Series({seed: table.loc[seed, λ] for seed, λ in choice.items()}, dtype=float)
+        rows, columns = table.index.get_indexer(choice.index), table.columns.get_indexer(choice)
+        return pd.Series(table.to_numpy()[rows, columns], choice.index, dtype=float)
 
 
 def best_of(losses: pd.Series) -> float:

@@ -4,8 +4,8 @@ import itertools
 import math
 from functools import cache
 
+import numpy as np
 import pytest
-import torch
 from matplotlib.text import Text
 
 from tests.experiments.tuning_rules import CONFIG, World, synthetic
@@ -66,24 +66,23 @@ def test_a_best_decay_that_does_not_move_is_what_s3_says(judged):
 @pytest.mark.parametrize(
     ("id", "part", "world"),
     [
-        ("T1", "Decoupled", {"power": -0.1}),
-        ("T2", "DecoupledZeroPointFive", {"dropout": 0.9}),
+        ("T1", "Decoupled", {"power": 0.0}),
+        ("T2", "DecoupledZeroPointFive", {"dropout": 1.0}),
         ("T3", "BatchNormLoss", {"spared": 1.2}),
         ("T3", "BatchNormError", {"spared_error": 0.05}),
         ("T3", "PlainError", {"spared_error": 0.05}),
-        ("T5", "FixedLoss", {"none": 0.9}),
-        ("T5", "TenthLoss", {"none": 0.9}),
-        ("T6", "CoupledLoss", {"best": 0.3}),
-        ("T7", "CoupledSmall", {"best": 0.1}),
-        ("T7", "CoupledLarge", {"best": 0.01}),
+        ("T5", "FixedLoss", {"none": 0.8}),
+        ("T5", "TenthLoss", {"none": 0.8}),
+        ("T6", "CoupledLoss", {"best": 0.3, "power": 0.0}),
+        ("T7", "CoupledSmall", {"best": 0.3, "power": 0.0}),
+        ("T7", "CoupledLarge", {"best": 0.3, "power": 0.0}),
         ("T8", "DecoupledTest", {"underfit": 0.0}),
         ("T9", "CoupledTwoFiveZero", {"best": 2.0, "power": -0.2}),
     ],
 )
 def test_each_part_can_fail_alone(judged, id, part, world):
     assert judged()[id].part(part).verdict == "reproduced"
-    failed = judged(**world)[id].part(part)
-    assert failed.verdict == "refuted" or math.isnan(failed.measured)
+    assert judged(**world)[id].part(part).verdict == "refuted"
 
 
 def test_the_best_decay_is_found_between_the_values_of_the_grid(judged):
@@ -240,6 +239,6 @@ def test_a_network_trains_alike_alone_and_among_all_rates_of_dropout():
     together = train(rows, protocol, device="cpu").runs.set_index("run")
     for row in rows:
         alone = train([row], protocol, device="cpu").runs.set_index("run").loc[row.id]
-        metrics = [column for column in alone.index if column.endswith(("_loss", "_accuracy", "_norm"))]
-        assert len(metrics) > 6 and torch.tensor([float(alone[name]) for name in metrics]).isfinite().all()
-        assert together.loc[row.id, metrics].equals(alone[metrics])
+        metrics = ["train_loss", "validation_loss", "test_loss", "test_accuracy", "weight_norm"]
+        assert np.isfinite(alone[metrics].astype(float)).all()
+        assert together.loc[row.id, metrics].tolist() == alone[metrics].tolist()
