@@ -39,8 +39,8 @@ def judge(results: Any, criteria: Mapping[str, Any]) -> list[Claim]:
         "T7": named_values(runs, threshold["T7"]),
         "T8": too_large(runs, threshold["T8"]),
         "T9": typical_range(runs, threshold["T9"]),
-        "T10": divided_by_examples(runs, threshold["T10"]),
-        "T11": not_divided(runs, threshold["T11"]),
+        "T10": goes_with_size(runs, threshold["T10"]),
+        "T11": goes_with_size(runs, threshold["T11"]),
     }
     return [ledger.claim(id, EXPERIMENT, criteria, *found) for id, found in parts.items()]
 
@@ -135,8 +135,9 @@ def left_out(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
 def under_a_schedule(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
     """T4: the best λ under a cosine schedule over that under a constant learning rate; other schedules beside it."""
     parts, beside, used = [], [], []
+    schedules = sorted(set(runs.runs["schedule"]) - {"constant"})
     for decay, name in DECAYS.items():
-        for schedule in sorted(set(runs.runs["schedule"]) - {"constant"}):
+        for schedule in schedules:
             constant, decaying = Setting(decay=decay), Setting(decay=decay, schedule=schedule)
             ratio = ratio_interval(np.log(runs.best(decaying) / runs.best(constant)))
             stem, what = f"{name}{schedule.title()}", f"{name.lower()}: best λ, {schedule} over constant"
@@ -151,6 +152,10 @@ def under_a_schedule(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], st
                 label = f"{name.lower()}, {schedule}: test loss at the constant rate's λ over that at its own"
                 beside.append(reported(f"{stem}Regret", label, ratio_interval(regret)))
             used += [decaying, constant]
+    for schedule in schedules:
+        alone = [runs.final("test_loss", Setting(schedule=name))[0.0] for name in (schedule, "constant")]
+        label = f"test loss without decay, {schedule} over constant"
+        beside.append(reported(f"{schedule.title()}None", label, ratio_interval(np.log(alone[0] / alone[1]))))
     return parts + beside, noted(runs, used)
 
 
@@ -274,27 +279,12 @@ def typical_range(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
     ], noted(runs, sized(runs))
 
 
-def divided_by_examples(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """T10: S2's λ/m."""
-    return size_powers(runs, t), sizes_noted(runs)
-
-
-def not_divided(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """T11: S3's λ."""
-    return size_powers(runs, t), sizes_noted(runs)
-
-
-def size_powers(runs: Runs, t: Mapping[str, float]) -> list[Part]:
-    return [
-        judged(
-            name,
-            f"power of n that the best λ goes as, {name.lower()}",
-            every_seed(powers(runs, decay)),
-            t["low"],
-            t["high"],
-        )
-        for decay, name in DECAYS.items()
-    ]
+def goes_with_size(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """T10: the power of n that S2's λ/m implies. T11: that of S3's λ."""
+    what = "power of n that the best λ goes as"
+    found = {name: every_seed(powers(runs, decay)) for decay, name in DECAYS.items()}
+    parts = [judged(name, f"{what}, {name.lower()}", power, t["low"], t["high"]) for name, power in found.items()]
+    return parts, sizes_noted(runs)
 
 
 def powers(runs: Runs, decay: str, by: str = "validation_loss") -> pd.Series:
