@@ -66,23 +66,28 @@ def dropout_and_schedule(inputs: Inputs) -> None:
         f"schedule, {KIND[decay]}": {name: Setting(decay=decay, schedule=name) for name in schedules}
         for decay in DECAYS
     }
-    figure, axes = plt.subplots(2, 3, figsize=(PAGE, 3.9), sharex="col", sharey="row")
+    figure, axes = plt.subplots(2, 3, figsize=(PAGE, 3.5), sharex="col", sharey="row")
     for column, (title, settings) in zip(axes.T, (dropout | schedule).items(), strict=True):
         family(column, runs, title, settings)
-    label(axes)
+    loss_axis(axes)
+    for panel in axes.flat:
+        panel.label_outer()
     style.save(figure, inputs.figures, f"{EXPERIMENT}-dropout_and_schedule", inputs.scale)
 
 
 def exclusion(inputs: Inputs) -> None:
     """T3: test loss and error against λ, with biases and normalisation decayed or left out."""
     runs = Runs(inputs.results)
-    figure, axes = plt.subplots(2, 2, figsize=(PAGE, 3.9), sharex="col", sharey="row")
-    for column, (title, decayed) in zip(
-        axes.T, {"residual network with BatchNorm": BATCH_NORM, "MLP": Setting()}.items(), strict=True
-    ):
+    figure, axes = plt.subplots(1, 4, figsize=(PAGE, 2.2))
+    pairs = axes.reshape(2, 2)
+    titles = {"residual, BatchNorm": BATCH_NORM, "MLP": Setting()}
+    for pair, (title, decayed) in zip(pairs, titles.items(), strict=True):
         spared = Setting(**vars(decayed) | {"decay_exclude": "bias_and_norm"})
-        family(column, runs, title, {"all decayed": decayed, "weight matrices alone": spared})
-    label(axes)
+        family(pair, runs, title, {"all decayed": decayed, "matrices alone": spared})
+    for panel, first in zip(pairs[1], pairs[0], strict=True):
+        panel.sharey(first)
+    loss_axis(pairs.T)
+    pairs[0][1].get_legend().remove()  # the same as the other
     style.save(figure, inputs.figures, f"{EXPERIMENT}-exclusion", inputs.scale)
 
 
@@ -90,7 +95,7 @@ def small_and_searched(inputs: Inputs) -> None:
     """T5: what a small λ does at every setting. T6: test loss on the whole grid, S0's five values in it, the chosen."""
     runs = Runs(inputs.results)
     t = inputs.config.criteria["T5"].thresholds
-    figure, axes = plt.subplots(1, 2, figsize=(PAGE, 3.5), width_ratios=[1, 1.05])
+    figure, axes = plt.subplots(1, 2, figsize=(PAGE, 3.2), width_ratios=[1, 1.05])
     panel, effects = axes[0], small_effects(runs, t)
     settings = list(effects["Tenth"][0].columns)
     words = {"Fixed": f"λ = {t['weight_decay']:g}", "Tenth": "best λ / 10"}
@@ -154,14 +159,13 @@ def family(column: np.ndarray, runs: Runs, title: str, settings: Mapping[str, Se
             column[0].plot([found.low, found.high], [0.03 + 0.045 * index] * 2, color=colour, transform=place)
             column[0].plot(found.value, 0.03 + 0.045 * index, marker="|", markersize=5, color=colour, transform=place)
     column[0].set(title=title, yscale="log")
-    column[1].set_xlabel("λ")
-    column[1].legend(loc="upper left")
+    for panel, metric in zip(column, LABELS, strict=True):
+        panel.set(xlabel="λ", ylabel=LABELS[metric])
+    column[1].legend(loc="upper left", borderaxespad=0.1)
 
 
-def label(axes: np.ndarray) -> None:
-    """Names and ticks of the shared vertical axes, and room below the losses for the best λ."""
-    for row, metric in zip(axes, LABELS, strict=True):
-        row[0].set_ylabel(LABELS[metric])
+def loss_axis(axes: np.ndarray) -> None:
+    """Ticks of the losses, on an axis that they share, and room below them for the best λ."""
     axes[0, 0].set_ylim(bottom=axes[0, 0].get_ylim()[0] * 0.8)
     plain_ticks(axes[0, 0].yaxis, LOSSES)
 
