@@ -219,6 +219,10 @@ class Dropout(Layer):
     def forward(self, x: Tensor, training: bool) -> Tensor:
         if not training:
             return x
+        kernels = backend.triton_kernels() if x.device.type == "cuda" else None
+        if kernels is not None:
+            self.factors = kernels.dropout(x, self.words, self.position, self.number)
+            return x
         self.factors = dropout.factors(self.words, self.position, self.number, x.shape, x.dtype)
         return x.mul_(self.factors)
 
