@@ -92,7 +92,7 @@ def test_every_claim_is_there_and_legible_on_one_page(draw, count, tmp_path):
 @pytest.mark.parametrize(
     ("value", "text"),
     [(0.9764, "0.98"), (12.34, "12.3"), (3665, "3,665"), (-0.0352, "−0.035"), (0.0035, "0.0035"), (-1e-6, "0.0000"),
-     (math.inf, "∞"), (-math.inf, "−∞"), (math.nan, "–")],
+     (0.0, "0"), (math.inf, "∞"), (-math.inf, "−∞"), (math.nan, "–")],
 )  # fmt: skip
 def test_numbers(value, text):
     assert overview.number(value) == text

@@ -148,6 +148,8 @@ def number(value: float) -> str:
         return "–"
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
+    if value == 0:
+        return "0"
     size = abs(value)
     decimals = next((places for places, least in enumerate((99.5, 9.95, 0.0995, 0.00995)) if size >= least), 4)
     text = f"{size:,.{decimals}f}"
