@@ -36,6 +36,7 @@ rule all:
     input:
         expand(f"{RESULTS}/{{experiment}}/{{table}}.parquet", experiment=plan.experiments, table=["runs", "history"]),
         f"{RESULTS}/claims.json",
+        plan.overview,
         [[*plan.figures(name), *plan.tables(name)] for name in plan.experiments],
         "paper/main.pdf" if plan.engine else [],
 
@@ -162,6 +163,27 @@ rule ledger:
         "python -m weightdecay claims --scale {params.scale} --paper paper > {log} 2>&1"
 
 
+# All claims by verdict, on one page.
+rule overview:
+    input:
+        claims=f"{RESULTS}/claims.json",
+        scale="paper/scale.txt",
+        code=pipeline.code("src/weightdecay/analysis/overview.py"),
+    output:
+        plan.overview,
+    log:
+        f"{RESULTS}/logs/overview.log",
+    conda:
+        "environment.yml"
+    params:
+        scale=plan.scale,
+    message:
+        "Draw the overview of all claims"
+    shell:
+        "python -m weightdecay.analysis.overview --scale {params.scale} --claims {input.claims}"
+        " --figures paper/figures > {log} 2>&1"
+
+
 for name in plan.experiments:
 
     rule:
@@ -197,7 +219,7 @@ rule paper:
     input:
         text=plan.paper_text(),
         numbers=["paper/numbers.tex", "paper/tables/claims.tex"],
-        figures=[[*plan.figures(name), *plan.tables(name)] for name in plan.experiments],
+        figures=[plan.overview, *([*plan.figures(name), *plan.tables(name)] for name in plan.experiments)],
         scale="paper/scale.txt",
     output:
         "paper/main.pdf",

@@ -18,6 +18,6 @@ def load_program(experiment: str, name: str) -> ModuleType:
         specification.loader.exec_module(module)
     finally:
         sys.path.remove(str(folder))
-        for neighbour in folder.glob("*.py"):
+        for neighbour in folder.glob("*.py"):  # the next experiment has its own of that name
             sys.modules.pop(neighbour.stem, None)
     return module

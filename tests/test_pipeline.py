@@ -101,6 +101,17 @@ def ledger(results, experiments, paper):
     for claim in claims * 10_000:
         print(claim)
 """
+OVERVIEW = """
+import argparse
+from pathlib import Path
+from weightdecay.analysis import style
+parser = argparse.ArgumentParser()
+for option in ("scale", "claims", "figures"):
+    parser.add_argument(f"--{option}")
+options = parser.parse_args()
+for kind in ("pdf", "png"):
+    Path(options.figures, f"overview.{kind}").write_text(options.scale)
+"""
 
 
 class Checkout:
@@ -118,6 +129,7 @@ class Checkout:
         self.write("src/weightdecay/ensemble/training.py", TRAINER)
         self.write("src/weightdecay/analysis/style.py", "")
         self.write("src/weightdecay/analysis/tables.py", TABLES)
+        self.write("src/weightdecay/analysis/overview.py", OVERVIEW)
         for name, claim in (("first", "A1"), ("second", "D1")):
             programs = {"train.py": TRAIN, "claims.py": CLAIMS, "figures.py": FIGURES}
             for file, text in {**programs, "config.yaml": CONFIG.format(name=name, claim=claim)}.items():
@@ -189,8 +201,8 @@ def checkout(built, tmp_path) -> Checkout:
 
 
 SMOKE = ("--config", "scale=smoke")
-DRAWN = {"figures_first": 1, "figures_second": 1}
-JUDGED_FIRST = {"claims": 1, "ledger": 1, "figures_first": 1}
+DRAWN = {"figures_first": 1, "figures_second": 1, "overview": 1}
+JUDGED_FIRST = {"claims": 1, "ledger": 1, "overview": 1, "figures_first": 1}
 
 
 def test_everything_is_built_without_tex_and_one_line_says_how_to_get_the_pdf(checkout):
@@ -201,6 +213,7 @@ def test_everything_is_built_without_tex_and_one_line_says_how_to_get_the_pdf(ch
     ]
     assert sorted(path.name for path in checkout.path("paper/figures").iterdir()) == [
         *("first-norm.pdf", "first-norm.png"),
+        *("overview.pdf", "overview.png"),
         *("second-norm.pdf", "second-norm.png"),
     ]
     assert json.loads(checkout.path("results/smoke/claims.json").read_text()) == [

@@ -31,7 +31,7 @@ SATURATED = 0.999  # epoch-mean training accuracy from which `hold_norm: saturat
 # What may differ between the replicas of one stacked batch: everything that changes neither shapes nor the program.
 PER_REPLICA = (
     *("sweep", "seed", "learning_rate", "momentum", "weight_decay", "decay"),
-    *("beta1", "beta2", "eps", "batch_norm_eps", "label_noise"),
+    *("beta1", "beta2", "eps", "batch_norm_eps", "label_noise", "dropout"),
 )
 
 
@@ -56,6 +56,7 @@ class Run(Strict):
     width: Count
     blocks: Natural
     batch_norm_eps: Positive | None  # None: no BatchNorm
+    dropout: Rate = 0.0  # of the hidden activations, after each ReLU
 
     loss: Name
     optimizer: Literal["sgd", "adam"]

@@ -24,6 +24,8 @@ OPTIONS = {"scale": "laptop", "device": "auto"}  # --config scale=... device=...
 class Plan:
     """The pipeline at one scale on one device. Raises a WeightDecayError for whatever cannot work."""
 
+    overview = ("paper/figures/overview.pdf", "paper/figures/overview.png")  # of all claims
+
     def __init__(self, config: dict, local: bool = True):
         for key in config:
             if key not in OPTIONS:

@@ -89,6 +89,14 @@ def test_worlds_that_violate_one(judged, id, world, verdict):
     assert judged(**world)[id].verdict == verdict
 
 
+def test_a_judged_part_keeps_what_it_was_held_against(judged):
+    claims = judged()
+    ratio, exponent = claims["A4"].parts[0], claims["A10"].parts[0]
+    assert (ratio.least, ratio.most) == (2.0, math.inf) and (exponent.least, exponent.most) == (-1.25, -0.75)
+    beside = next(part for part in claims["A4"].parts if part.verdict is None)
+    assert (beside.least, beside.most) == (-math.inf, math.inf)
+
+
 def test_two_seeds_decide_nothing(judged):
     assert {claim.verdict for claim in judged(seeds=2).values()} == {"undecided"}
 

@@ -29,6 +29,38 @@ class Block(nn.Module):
         return torch.relu(x + self.second_norm(self.second(torch.relu(self.first_norm(self.first(x))))))
 
 
+class Dropout(nn.Module):
+    """x · 0 or x / (1 − p); who is dropped at `step` is said by Philox 4×32-10, written here with Python's integers."""
+
+    def __init__(self, run: Run, number: int):
+        super().__init__()
+        self.rate, self.number, self.step = round(run.dropout * 2**24) / 2**24, number, 0
+        self.key = [int(word) for word in np.random.SeedSequence([run.seed, 0, 1]).generate_state(2)]
+
+    def forward(self, x):
+        if not self.training:
+            return x
+        batch, features = x.shape
+        words = [
+            philox([example, group, self.step, self.number], self.key)
+            for example in range(batch)
+            for group in range(-(-features // 4))
+        ]
+        uniform = torch.tensor(words).view(batch, -1)[:, :features] // 2**8 / 2**24
+        return x * (uniform >= self.rate) / (1 - self.rate)
+
+
+def philox(counter: list[int], key: list[int]) -> list[int]:
+    """Ten rounds on four words of 32 bits (Salmon et al. 2011, section 3.3)."""
+    a, b, c, d = counter
+    low, high = key
+    for _ in range(10):
+        first, second = 0xD2511F53 * a, 0xCD9E8D57 * c
+        a, b, c, d = second >> 32 ^ b ^ low, second % 2**32, first >> 32 ^ d ^ high, first % 2**32
+        low, high = (low + 0x9E3779B9) % 2**32, (high + 0xBB67AE85) % 2**32
+    return [a, b, c, d]
+
+
 def network(inputs: int, outputs: int, run: Run) -> nn.Module:
     """The run's network with PyTorch's modules."""
     width, eps = run.width, run.batch_norm_eps
@@ -47,10 +79,11 @@ def network(inputs: int, outputs: int, run: Run) -> nn.Module:
         last.requires_grad_(not scale_invariant)
         return nn.Sequential(*layers, nn.Flatten(), last)
     layers, before = [], inputs
-    for _ in range(run.blocks):
+    for number in range(run.blocks):
         layers.append(nn.Linear(before, width, bias=not scale_invariant))
         layers += [nn.BatchNorm1d(width, eps=eps, affine=False)] if scale_invariant else []
         layers.append(nn.ReLU())
+        layers += [Dropout(run, number)] if run.dropout else []
         before = width
     last = nn.Linear(width, outputs, bias=not scale_invariant)
     last.requires_grad_(not scale_invariant)
@@ -135,6 +168,8 @@ def train(run: Run, splits: Splits, dtype: torch.dtype) -> tuple[nn.Module, list
         batch = order[within * run.batch_size : (within + 1) * run.batch_size]
         for group in optimizer.param_groups:
             group["lr"] = run.learning_rate * multiplier(run, step)
+        for module in model.modules():
+            module.step = step
         optimizer.zero_grad()
         loss = loss_of(model(inputs[batch]), targets[batch], run)
         loss.backward()

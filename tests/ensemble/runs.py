@@ -64,7 +64,7 @@ def network(runs: Sequence[Run]) -> Layer:
     inputs, outputs = (40, 10) if run.dataset == "classes" else (64, 32)
     eps = None if run.batch_norm_eps is None else torch.tensor([run.batch_norm_eps for run in runs])
     if run.network == "mlp":
-        return mlp(inputs, outputs, run.width, run.blocks)
+        return mlp(inputs, outputs, run.width, run.blocks, dropout=any(run.dropout for run in runs))
     if run.network == "cnn":
         return cnn(inputs, outputs, CHANNELS)
     if run.network == "scale_invariant_cnn":

@@ -12,7 +12,7 @@ from tests.ensemble.runs import PROTOCOL, make, splits
 from tests.ensemble.test_reference import NETWORKS, relative_error
 from weightdecay.ensemble import backend, kernels, program, tables
 from weightdecay.ensemble.compiler import compiled
-from weightdecay.ensemble.layers import BatchNorm, Conv1d, Linear, ReLU, Residual, Sequential
+from weightdecay.ensemble.layers import BatchNorm, Conv1d, Dropout, Linear, ReLU, Residual, Sequential
 from weightdecay.ensemble.losses import LOSSES
 from weightdecay.ensemble.training import Ensemble, Protocol
 from weightdecay.errors import ConfigError
@@ -23,6 +23,7 @@ SGD = {"optimizer": "sgd", "learning_rate": 0.05, "decay": "l2", "weight_decay":
 PIECES = {
     "mini-batches, shuffled": {"shuffle": True, "schedule": "cosine"},
     "mini-batches, norm held": {"hold_norm": "start"},
+    "mini-batches, dropout": NETWORKS["mlp, dropout"],
     "full batch": {"batch_size": 200, "schedule": "cosine"},
     "full batch, shuffled": {"batch_size": 200, "shuffle": True},
 }
@@ -162,10 +163,14 @@ UNFIT = {
     "a convolution of 3 channels stands after 40 features": lambda: Sequential(Conv1d(3, 2, 3), Linear(8, 10)),
     "a residual body has 40 inputs, but 9 outputs": lambda: Sequential(Residual(Linear(40, 9)), Linear(9, 10)),
     "the network has 12 outputs, but the targets have 10": lambda: Sequential(Linear(40, 12)),
+    "BatchNorm stands directly after Dropout": lambda: Sequential(Linear(40, 10), Dropout(), BatchNorm(10, EPS)),
     "BatchNorm stands directly after ReLU": lambda: Sequential(Linear(40, 10), ReLU(), BatchNorm(10, EPS)),
     "a residual body ends in ReLU": lambda: Sequential(Linear(40, 10), Residual(Sequential(Linear(10, 10), ReLU()))),
     "a residual body begins with BatchNorm": lambda: Sequential(
         Linear(40, 10), Residual(Sequential(BatchNorm(10, EPS), Linear(10, 10)))
+    ),
+    "a residual body ends in Dropout": lambda: Sequential(
+        Linear(40, 10), Residual(Sequential(Linear(10, 10), Dropout()))
     ),
     "a network begins with ReLU": lambda: Sequential(ReLU(), Linear(40, 10)),
 }

@@ -33,6 +33,7 @@ NETWORKS = {
 EPOCH_STEPS = 3  # 200 examples in batches of 64
 OTHER_NETWORKS = {  # one-hot classes
     "mlp, cross-entropy": {"network": "mlp", "loss": "cross_entropy", "batch_norm_eps": None, "shuffle": True},
+    "mlp, dropout": {"network": "mlp", "loss": "cross_entropy", "batch_norm_eps": None, "dropout": 0.3, "width": 30},
     "mlp, squared error": {"network": "mlp", "loss": "squared_error", "batch_norm_eps": None, "blocks": 1},
     "cnn": {"network": "cnn", "loss": "cross_entropy", "batch_norm_eps": None},
     "scale-invariant": {"network": "scale_invariant_mlp", "loss": "cross_entropy", "batch_norm_eps": 1e-5},

@@ -85,6 +85,8 @@ def test_networks_of_every_width_solo_equal_batched_bitwise(network, loss):
         settings["batch_norm_eps"] = None
     widths = [16] if network == "cnn" else [2, 3, 10, 16, 47, 64, 130]
     runs = [make(**settings, width=width, seed=seed, weight_decay=0.1 * seed) for width in widths for seed in range(5)]
+    if network == "mlp":
+        runs += [run.model_copy(update={"dropout": 0.2 * run.seed}) for run in runs if run.seed]
     together = by_run(train(runs, PROTOCOL, "cpu"))[1]
     alone = pd.concat([train([run], PROTOCOL, "cpu").history for run in runs])
     pd.testing.assert_frame_equal(

@@ -7,7 +7,7 @@ pytest.importorskip("triton")
 
 from tests.ensemble.runs import PROTOCOL, make
 from tests.ensemble.test_reference import DECAYS, OPTIMIZERS, relative_error
-from weightdecay.ensemble import triton_kernels
+from weightdecay.ensemble import dropout, triton_kernels
 from weightdecay.ensemble.layers import BatchNorm
 from weightdecay.ensemble.networks import Stack
 from weightdecay.ensemble.training import Ensemble
@@ -42,6 +42,19 @@ def test_an_optimiser_s_kernel_equals_its_operations(optimizer, decay, dtype, to
         results.append([stack.parameters, *optimiser.slots.values()])
     for ours, theirs in zip(*results, strict=True):
         assert relative_error(ours, theirs) <= tolerance
+
+
+@pytest.mark.parametrize(("batch", "features"), [(64, 64), (130, 7), (300, 33)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_dropout_s_kernel_equals_its_operations_bitwise(batch, features, dtype):
+    """Rates of 0, of little and of nearly 1; counters that fill their blocks and that do not."""
+    words = dropout.words_of([make(seed=seed, dropout=rate) for seed, rate in enumerate((0.0, 0.3, 0.999))], DEVICE)
+    x = torch.randn(len(words), batch, features, dtype=dtype).to(DEVICE)
+    for step, layer in ((0, 0), (2**31 + 5, 3)):
+        position, ours = torch.tensor([step], device=DEVICE), x.clone()
+        factors = triton_kernels.dropout(ours, words, position, layer)
+        expected = dropout.factors(words, position, layer, x.shape, dtype)
+        assert torch.equal(factors, expected) and torch.equal(ours, x * expected)
 
 
 @pytest.mark.parametrize(("batch", "features"), [(64, 64), (50, 40), (130, 7), (200, 33)])

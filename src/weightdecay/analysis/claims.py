@@ -30,7 +30,10 @@ NOT_RUN = "not run at this scale"
 
 @dataclass(frozen=True)
 class Part:
-    """One measured quantity of a claim. `name`: letters only, for the macro; `verdict` None: reported, not judged."""
+    """One measured quantity of a claim. `name`: letters only, for the macro; `verdict` None: reported, not judged.
+
+    A judged one was held against "least <= quantity <= most".
+    """
 
     name: str
     quantity: str
@@ -39,6 +42,8 @@ class Part:
     high: float
     n: int
     verdict: Verdict | None
+    least: float = -math.inf
+    most: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,7 @@ def combine(verdicts: Iterable[Verdict]) -> Verdict:
 
 def judged(name: str, quantity: str, estimate: Estimate, least: float = -math.inf, most: float = math.inf) -> Part:
     """A part that is held against "least <= quantity <= most"."""
-    return Part(name, quantity, *estimate, verdict=judge_interval(estimate, least, most))
+    return Part(name, quantity, *estimate, verdict=judge_interval(estimate, least, most), least=least, most=most)
 
 
 def reported(name: str, quantity: str, estimate: Estimate) -> Part:
@@ -140,7 +145,8 @@ def read(path: Path) -> list[Claim]:
         if not isinstance(rows, list):
             raise TypeError
         return [
-            Claim(**_decode(row) | {"parts": tuple(Part(**_decode(part)) for part in row["parts"])}) for row in rows
+            Claim(**_decode(row) | {"parts": tuple(Part(**_decode(part, PART_FIELDS)) for part in row["parts"])})
+            for row in rows
         ]
     except FileNotFoundError:
         scale, experiment = Path(path).resolve().parts[-3:-1]  # results/<scale>/<experiment>/claims.json
@@ -161,16 +167,17 @@ def main(judge: Callable[[Any, Mapping[str, Any]], list[Claim]], config_path: Pa
     write(arguments.output, judge(results.load_scale(arguments.results, config, arguments.scale), config.criteria))
 
 
-FIELDS = ("measured", "low", "high")
+FIELDS = ("measured", "low", "high")  # that may be unknown or open
+PART_FIELDS = (*FIELDS, "least", "most")
 
 
-def _encode(row: dict[str, Any]) -> dict[str, Any]:
-    for field in FIELDS:
+def _encode(row: dict[str, Any], fields: Sequence[str] = FIELDS) -> dict[str, Any]:
+    for field in fields:
         row[field] = None if math.isnan(row[field]) else str(row[field]) if math.isinf(row[field]) else row[field]
     if "parts" in row:
-        row["parts"] = [_encode(part) for part in row["parts"]]
+        row["parts"] = [_encode(part, PART_FIELDS) for part in row["parts"]]
     return row
 
 
-def _decode(row: dict[str, Any]) -> dict[str, Any]:
-    return row | {field: math.nan if row[field] is None else float(row[field]) for field in FIELDS}
+def _decode(row: dict[str, Any], fields: Sequence[str] = FIELDS) -> dict[str, Any]:
+    return row | {field: math.nan if row[field] is None else float(row[field]) for field in fields}

@@ -15,6 +15,7 @@ import matplotlib.pyplot as plt
 import seaborn as sns
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from weightdecay import grid
 from weightdecay.analysis.claims import Claim, read
@@ -81,7 +82,9 @@ def apply() -> None:
 def save(figure: Figure, folder: Path, stem: str, scale: str) -> None:
     """<folder>/<stem>.pdf and .png, stamped unless the scale is the paper's; the same figure gives the same bytes."""
     if scale != "paper":
-        figure.get_layout_engine().set(rect=(0, 0.035, 1, 0.965))
+        layout = figure.get_layout_engine()
+        if isinstance(layout, ConstrainedLayoutEngine):
+            layout.set(rect=(0, 0.035, 1, 0.965))
         figure.text(
             0.995, 0.004, f"{scale} scale, not the paper's", ha="right", va="bottom", fontsize=7, color="#AA3377"
         )

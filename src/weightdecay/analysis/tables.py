@@ -69,6 +69,7 @@ SPECIAL = {
     "–": "--",
     "—": "---",
     "²": r"\ensuremath{^2}",
+    "§": r"\S{}",
 }
 
 
@@ -180,14 +181,16 @@ def _experiment_tex(experiment: str, claims: Sequence[Claim]) -> str:
         measured = r"\begin{tabular}[t]{@{}p{1.45in}p{1.25in}r@{}}" + r" \\ ".join(parts) + r"\end{tabular}"
         note = rf" \emph{{Note: {escape(claim.note)}.}}" if claim.note else ""
         words = rf"{escape(claim.statement)} \emph{{Criterion:}} {escape(claim.criterion)}{note}"
-        rows.append(rf"{claim.id} & \raggedright {words} & {measured} & {claim.verdict} \\")
+        rows.append(rf"{claim.id} & {escape(claim.source)} & \raggedright {words} & {measured} & {claim.verdict} \\")
     title = (
-        rf"\multicolumn{{4}}{{@{{}}l}}{{\textbf{{{escape(experiment.replace('_', ' ').capitalize())}}}}} \\ \midrule"
+        rf"\multicolumn{{5}}{{@{{}}l}}{{\textbf{{{escape(experiment.replace('_', ' ').capitalize())}}}}} \\ \midrule"
     )
-    header = r"Claim & Statement & Measured: mean over seeds [95\,\% interval], $n$ ($^*$: judged) & Verdict \\"
+    header = (
+        r"Claim & Source & Statement & Measured: mean over seeds [95\,\% interval], $n$ ($^*$: judged) & Verdict \\"
+    )
     body = "\n\\addlinespace\n".join(rows)
     return (
-        "{\\footnotesize\n\\begin{xltabular}{\\textwidth}{@{}lXll@{}}\n\\toprule\n"
+        "{\\footnotesize\n\\begin{xltabular}{\\textwidth}{@{}l>{\\raggedright\\arraybackslash}p{0.62in}Xll@{}}\n\\toprule\n"
         f"{title}\n{header}\n\\midrule\n\\endfirsthead\n\\toprule\n{header}\n\\midrule\n\\endhead\n"
         f"\\bottomrule\n\\endfoot\n{body}\n\\end{{xltabular}}}}\n"
     )

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from weightdecay.ensemble.constants import EVALUATION_ROWS
+from weightdecay.ensemble.networks import dropouts
 from weightdecay.ensemble.tables import Program
 from weightdecay.grid import SATURATED
 
@@ -35,6 +36,8 @@ class DeviceProgram(Program):
         self.captures = ensemble.device.type == "cuda"
         self.graphs: dict[int, torch.cuda.CUDAGraph] = {}  # by number of steps, the largest first
         self.position = torch.zeros(1, dtype=torch.int64, device=ensemble.device)  # steps done
+        for layer in dropouts(ensemble.stack.network):
+            layer.position = self.position
         self.first_rows = ensemble.which.int() * ensemble.examples
         self.seed_of = self._upload(self.seed_of)
         self.coefficients = self._coefficients(0)  # [steps, C, R]

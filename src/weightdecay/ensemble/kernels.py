@@ -16,7 +16,14 @@ from numba import float32
 from numba.extending import overload
 
 from weightdecay.ensemble.compiler import compiled
-from weightdecay.ensemble.constants import BATCH_NORM_MOMENTUM
+from weightdecay.ensemble.constants import (
+    BATCH_NORM_MOMENTUM,
+    DROPOUT_LEVELS,
+    PHILOX_MULTIPLIERS,
+    PHILOX_ROUNDS,
+    PHILOX_WEYL,
+    WORD,
+)
 
 # 2ⁿ·eᶠ with n = round(x / ln 2), and eᶠ = 1 + f + f²·(a polynomial): Cephes' expf, whose constants these are.
 LOG2_E, LN2_HIGH, LN2_LOW = np.float32(1.44269504088896341), np.float32(0.693359375), np.float32(-2.12194440e-4)
@@ -24,6 +31,9 @@ COEFFICIENTS = tuple(
     np.float32(c) for c in (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 0.5)
 )
 SMALLEST, LARGEST = np.float32(-87.33), np.float32(88.37)  # beyond them the result is what it is there
+# Beside a signed integer Numba would make a float of an unsigned one.
+MULTIPLIERS, WEYL = tuple(map(np.uint64, PHILOX_MULTIPLIERS)), tuple(map(np.uint64, PHILOX_WEYL))
+MASK, WORD_BITS, LEVEL_BITS = np.uint64(WORD), np.uint64(32), np.uint64(8)
 ONE, HALF, BIAS, MANTISSA = np.float32(1), np.float32(0.5), np.int32(127), np.int32(23)
 
 
@@ -180,6 +190,28 @@ def relu_backward(y, gradient):
     zero = y.dtype.type(0)
     for i in range(y.size):
         gradient[i] = gradient[i] if y[i] > zero else zero
+
+
+@compiled
+def dropout_factors(words, step, layer, factors):
+    """Write `factors` `[H, B]`, H a multiple of four: 0 or 1/(1 − p), see `dropout`; `words` `[3]` are the run's."""
+    number = factors.dtype.type
+    dropped = words[2]
+    zero, scale = number(0), number(1) / (number(DROPOUT_LEVELS - np.int64(dropped)) / number(DROPOUT_LEVELS))
+    for group in range(factors.shape[0] // 4):
+        rows = factors[4 * group : 4 * group + 4]
+        for example in range(factors.shape[1]):
+            a, b, c, d = np.uint64(example), np.uint64(group), np.uint64(step), np.uint64(layer)
+            low, high = words[0], words[1]
+            for _ in range(PHILOX_ROUNDS):
+                first, second = a * MULTIPLIERS[0], c * MULTIPLIERS[1]
+                a, b = (second >> WORD_BITS) ^ b ^ low, second & MASK
+                c, d = (first >> WORD_BITS) ^ d ^ high, first & MASK
+                low, high = (low + WEYL[0]) & MASK, (high + WEYL[1]) & MASK
+            rows[0, example] = zero if (a >> LEVEL_BITS) < dropped else scale
+            rows[1, example] = zero if (b >> LEVEL_BITS) < dropped else scale
+            rows[2, example] = zero if (c >> LEVEL_BITS) < dropped else scale
+            rows[3, example] = zero if (d >> LEVEL_BITS) < dropped else scale
 
 
 @compiled

@@ -4,8 +4,8 @@ Activations are `[R, B, features]`, parameters `[R, ...]`. This is what a GPU ru
 layers compiled, one replica after another. The backward passes are written by hand: it saves autograd's bookkeeping and
 writes gradients straight into the flat buffer the optimiser reads. The tests hold all of them to autograd in float64.
 
-Tensors are handed over, not shared: BatchNorm and ReLU overwrite what they are given, the others leave it alone. A
-network begins with one of the others, as its input is the data.
+Tensors are handed over, not shared: BatchNorm, ReLU and Dropout overwrite what they are given, the others leave it
+alone. A network begins with one of the others, as its input is the data.
 
 One replica's numbers must not depend on which replicas share the batch. That rules out any reduction across
 replicas, and leaves only operations whose order of summation within a replica is fixed by its own shape.
@@ -20,7 +20,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from weightdecay.ensemble import backend
+from weightdecay.ensemble import backend, dropout
 from weightdecay.ensemble.constants import BATCH_NORM_MOMENTUM
 
 
@@ -213,6 +213,30 @@ class ReLU(Layer):
 
     def backward(self, gradient: Tensor, input_gradient: bool = True) -> Tensor:
         return torch.ops.aten.threshold_backward.grad_input(gradient, self.y, 0, grad_input=gradient)
+
+
+class Dropout(Layer):
+    """Inverted dropout, as `torch.nn.Dropout`: in training x · 0 or x / (1 − p), p its run's `dropout`, else x.
+
+    May follow a ReLU, whose gradient is zero where the output is: what was dropped has none either way.
+    """
+
+    number: int  # among the network's dropouts, from 0
+    words: Tensor  # `[R, 3]`, of `dropout.words_of`
+    position: Tensor  # `[1]`, the step
+
+    def forward(self, x: Tensor, training: bool) -> Tensor:
+        if not training:
+            return x
+        kernels = backend.triton_kernels() if x.device.type == "cuda" else None
+        if kernels is not None:
+            self.factors = kernels.dropout(x, self.words, self.position, self.number)
+            return x
+        self.factors = dropout.factors(self.words, self.position, self.number, x.shape, x.dtype)
+        return x.mul_(self.factors)
+
+    def backward(self, gradient: Tensor, input_gradient: bool = True) -> Tensor:
+        return gradient * self.factors
 
 
 class Sequential(Layer):

@@ -12,7 +12,7 @@ from weightdecay.ensemble import kernels
 from weightdecay.ensemble.compiler import compiled
 from weightdecay.ensemble.constants import EVALUATION_ROWS
 
-LINEAR, CONV1D, BATCH_NORM, RELU, FORK, JOIN = range(6)
+LINEAR, CONV1D, BATCH_NORM, RELU, DROPOUT, FORK, JOIN = range(7)
 OPERATION = np.dtype(
     [
         (name, np.int64)
@@ -23,6 +23,7 @@ OPERATION = np.dtype(
             *("weight", "weights", "bias", "biases"),  # their offsets in that row and their numbers
             *("running_mean", "running_variance", "eps", "inverse_std"),  # BatchNorm: offsets in the row of buffers
             *("window", "stride", "padding", "padded"),  # Conv1d, in rows; `padded`: where the input is padded
+            *("factors", "layer"),  # Dropout: where they stand, in rows, and which of the network's dropouts it is
         )
     ]
 )
@@ -31,8 +32,11 @@ SGD_COEFFICIENTS = 4  # as many as `optimizers.SGD` has; more are Adam's
 
 
 @compiled
-def forward(operations, activations, parameters, buffers, training):
-    """Run the network on the first rows of `activations` `[rows, B]`; `parameters` and `buffers` are one replica's."""
+def forward(operations, activations, parameters, buffers, training, step, dropout):
+    """Run the network on the first rows of `activations` `[rows, B]`; `parameters` and `buffers` are one replica's.
+
+    `step` and the replica's `dropout` `[3]` (`dropout.words_of`) decide what is dropped in training.
+    """
     for op in operations:
         x, y = activations[op.x : op.x + op.inputs], activations[op.y : op.y + op.outputs]
         store = parameters if op.trained else buffers
@@ -56,12 +60,17 @@ def forward(operations, activations, parameters, buffers, training):
                 kernels.batch_norm_evaluation(x, weight, bias, buffers[op.eps], mean, variance, y)
         elif op.kind == RELU:
             kernels.relu_forward(y.reshape(-1))
+        elif op.kind == DROPOUT and training and dropout[2] > 0:
+            kernels.dropout_factors(
+                dropout, step, op.layer, activations[op.factors : op.factors + (op.inputs + 3) // 4 * 4]
+            )
+            y *= activations[op.factors : op.factors + op.inputs]
         elif op.kind == JOIN:
             y += x
 
 
 @compiled
-def backward(operations, activations, gradients, parameters, buffers, parameter_gradients):
+def backward(operations, activations, gradients, parameters, buffers, parameter_gradients, dropout):
     """From the output's rows of `gradients` `[rows, B]` to `parameter_gradients` `[P]`."""
     for index in range(operations.size - 1, -1, -1):
         op = operations[index]
@@ -92,6 +101,8 @@ def backward(operations, activations, gradients, parameters, buffers, parameter_
             )
         elif op.kind == RELU:
             kernels.relu_backward(x.reshape(-1), gradient.reshape(-1))
+        elif op.kind == DROPOUT and dropout[2] > 0:
+            gradient *= activations[op.factors : op.factors + op.inputs]
         elif op.kind == FORK and input_gradient.size:
             input_gradient += gradient
 
@@ -143,14 +154,16 @@ def hold_norm(parameters, held, begins):
 
 
 @compiled
-def advance(operations, shape, loss, held_from, arrays, data, orders, coefficients, times, decayed, replicas, sums):
+def advance(
+    operations, shape, loss, held_from, arrays, data, orders, coefficients, times, decayed, replicas, dropout, sums
+):
     """Train every replica for S steps.
 
     `shape`: number of rows, first and last row of the outputs. `arrays`: activations, their gradients and labels, all
     flat. `data`: inputs and targets `[U, N, ...]`, and `[R]`, which of the U a replica has. `orders`: `[R, O, B]`, the
     batches of steps 0 to O − 1, which then come again. `coefficients`: `[S, R, C]`. `times`: the first step, counted
     from 0, and the steps of an epoch. `replicas`: parameters, their gradients, buffers, the optimiser's two slots,
-    `[R, ...]`. `sums`: loss, right examples, steps of finite loss, held norm, `[R]` each.
+    `[R, ...]`. `dropout`: `[R, 3]`. `sums`: loss, right examples, steps of finite loss, held norm, `[R]` each.
     `held_from`: 0, the norm of the weights is free; otherwise the training accuracy of an epoch from which it is held,
     if it is not held already. A replica whose loss is not finite is trained no further.
     """
@@ -174,7 +187,7 @@ def advance(operations, shape, loss, held_from, arrays, data, orders, coefficien
                 order = orders[r, step % batches]
                 gather(inputs[which[r]], order, activations[: inputs.shape[2]])
                 gather(targets[which[r]], order, labels)
-            forward(operations, activations, parameters, buffers, True)
+            forward(operations, activations, parameters, buffers, True, step, dropout[r])
             y, upstream = activations[start_row:end_row], gradients[start_row:end_row]
             value, correct = loss_of(loss, y, labels, upstream)
             loss_sum[r] += value
@@ -182,7 +195,7 @@ def advance(operations, shape, loss, held_from, arrays, data, orders, coefficien
             if not math.isfinite(value):
                 break
             finite_steps[r] += 1
-            backward(operations, activations, gradients, parameters, buffers, parameter_gradients)
+            backward(operations, activations, gradients, parameters, buffers, parameter_gradients, dropout[r])
             c = coefficients[index, r]
             update(c, True, parameters[:decayed], parameter_gradients[:decayed], first[:decayed], second[:decayed])
             update(c, False, parameters[decayed:], parameter_gradients[decayed:], first[decayed:], second[decayed:])
@@ -199,6 +212,7 @@ def evaluate(operations, shape, loss, arrays, data, replicas):
     losses, accuracies = np.zeros(which.size, inputs.dtype), np.zeros(which.size, inputs.dtype)
     gradient = np.empty(outputs * EVALUATION_ROWS, inputs.dtype)
     rows, start_row, end_row = shape
+    nothing = np.zeros(3, np.uint64)  # is dropped
     for r in range(which.size):
         for start in range(0, examples, EVALUATION_ROWS):
             order = np.arange(start, min(start + EVALUATION_ROWS, examples))
@@ -206,7 +220,7 @@ def evaluate(operations, shape, loss, arrays, data, replicas):
             labels = arrays[2][: outputs * order.size].reshape(outputs, order.size)
             gather(inputs[which[r]], order, activations[: inputs.shape[2]])
             gather(targets[which[r]], order, labels)
-            forward(operations, activations, replicas[0][r], replicas[2][r], False)
+            forward(operations, activations, replicas[0][r], replicas[2][r], False, 0, nothing)
             unused = gradient[: labels.size].reshape(labels.shape)
             value, correct = loss_of(loss, activations[start_row:end_row], labels, unused)
             losses[r] += value * order.size

@@ -8,7 +8,17 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from weightdecay.ensemble.layers import BatchNorm, Conv1d, FrozenLinear, Layer, Linear, ReLU, Residual, Sequential
+from weightdecay.ensemble.layers import (
+    BatchNorm,
+    Conv1d,
+    Dropout,
+    FrozenLinear,
+    Layer,
+    Linear,
+    ReLU,
+    Residual,
+    Sequential,
+)
 from weightdecay.errors import ConfigError
 
 ALIGNMENT = 16  # floats: every tensor starts on a 64-byte line, so a matmul never sees a replica-dependent alignment
@@ -31,10 +41,15 @@ def residual_mlp(inputs: int, outputs: int, width: int, blocks: int, batch_norm_
     return Sequential(Linear(inputs, width), *hidden, Linear(width, outputs))
 
 
-def mlp(inputs: int, outputs: int, width: int, hidden: int) -> Layer:
-    """`hidden` layers Linear, ReLU of one width, then Linear: logits `[R, B, outputs]`."""
+def mlp(inputs: int, outputs: int, width: int, hidden: int, dropout: bool = False) -> Layer:
+    """`hidden` layers Linear, ReLU (and Dropout) of one width, then Linear: logits `[R, B, outputs]`."""
     sizes = [inputs, *[width] * hidden]
-    layers = [layer for before, after in pairwise(sizes) for layer in (Linear(before, after), ReLU())]
+    after_each = (ReLU, Dropout) if dropout else (ReLU,)
+    layers = [
+        layer
+        for before, after in pairwise(sizes)
+        for layer in (Linear(before, after), *(make() for make in after_each))
+    ]
     return Sequential(*layers, Linear(width, outputs))
 
 
@@ -95,17 +110,17 @@ def check_order(network: Layer) -> None:
             return layer, layer
         ends = [walk(child) for child in layer.children]
         for (_, before), (after, _) in pairwise(ends):
-            if isinstance(before, ReLU) and isinstance(after, BatchNorm):
-                refuse("BatchNorm stands directly after ReLU")
+            if isinstance(before, ReLU | Dropout) and isinstance(after, BatchNorm):
+                refuse(f"BatchNorm stands directly after {type(before).__name__}")
         first, last = ends[0][0], ends[-1][1]
-        if isinstance(layer, Residual) and isinstance(last, ReLU):
-            refuse("a residual body ends in ReLU")
-        if isinstance(layer, Residual) and isinstance(first, ReLU | BatchNorm):
+        if isinstance(layer, Residual) and isinstance(last, ReLU | Dropout):
+            refuse(f"a residual body ends in {type(last).__name__}")
+        if isinstance(layer, Residual) and isinstance(first, ReLU | BatchNorm | Dropout):
             refuse(f"a residual body begins with {type(first).__name__}")
         return first, last
 
     first, _ = walk(network)
-    if isinstance(first, ReLU | BatchNorm):
+    if isinstance(first, ReLU | BatchNorm | Dropout):
         refuse(f"a network begins with {type(first).__name__}")
 
 
@@ -115,6 +130,12 @@ def leaves(layer: Layer) -> Iterator[Layer]:
         yield layer
     for child in layer.children:
         yield from leaves(child)
+
+
+def dropouts(layer: Layer) -> list[Dropout]:
+    """The network's dropouts, in forward order."""
+    own = [layer] if isinstance(layer, Dropout) else []
+    return own + [found for child in layer.children for found in dropouts(child)]
 
 
 class Stack:

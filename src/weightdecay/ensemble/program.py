@@ -16,7 +16,7 @@ from torch import Tensor
 
 from weightdecay.ensemble import loops
 from weightdecay.ensemble.constants import EVALUATION_ROWS
-from weightdecay.ensemble.layers import BatchNorm, Conv1d, Layer, Linear, ReLU, Residual, Sequential
+from weightdecay.ensemble.layers import BatchNorm, Conv1d, Dropout, Layer, Linear, ReLU, Residual, Sequential
 from weightdecay.ensemble.tables import Program
 from weightdecay.errors import ConfigError
 from weightdecay.grid import SATURATED
@@ -43,6 +43,7 @@ class HostProgram(Program):
         inputs, targets = ensemble.data["train"]
         classes, batch = targets.shape[2], max(run.batch_size, EVALUATION_ROWS)
         self.offsets, self.rows, self.operations = stack.offsets, inputs.shape[2], []
+        self.dropout = ensemble.dropout.numpy().astype(np.uint64)
         output, outputs = self._add(stack.network, 0, self.rows)
         _require(outputs == classes, f"the network has {outputs} outputs, but the targets have {classes}")
         self.shape = self.rows, output, output + outputs
@@ -71,7 +72,7 @@ class HostProgram(Program):
         loops.advance(
             *(self.operations, self.shape, self.loss, HELD_FROM[ensemble.run.hold_norm], self.arrays),
             *(self.data["train"], self.orders_of_runs, coefficients, times, ensemble.optimizer.decayed),
-            *(self.replicas, self.sums),
+            *(self.replicas, self.dropout, self.sums),
         )
 
     def evaluate(self, split: str) -> tuple[Tensor, Tensor]:
@@ -94,6 +95,11 @@ class HostProgram(Program):
                 return y, outputs
             case ReLU():
                 self._append(loops.RELU, x=x, inputs=inputs, y=x, outputs=inputs)
+                return x, inputs
+            case Dropout():
+                factors, _ = self._rows(-(-inputs // 4) * 4)
+                place = {"factors": factors, "layer": layer.number}
+                self._append(loops.DROPOUT, **place, x=x, inputs=inputs, y=x, outputs=inputs)
                 return x, inputs
             case Linear():
                 own = layer.shapes["weight"][1]

@@ -25,10 +25,11 @@ from torch import Tensor
 from weightdecay.datasets import Splits
 from weightdecay.ensemble import backend
 from weightdecay.ensemble.checkpoint import Checkpoint
+from weightdecay.ensemble.dropout import words_of
 from weightdecay.ensemble.graph import REPLAYED, DeviceProgram
 from weightdecay.ensemble.layers import BatchNorm, Layer
 from weightdecay.ensemble.losses import LOSSES
-from weightdecay.ensemble.networks import Stack, check_order
+from weightdecay.ensemble.networks import Stack, check_order, dropouts
 from weightdecay.ensemble.optimizers import OPTIMIZERS
 from weightdecay.ensemble.progress import Progress
 from weightdecay.ensemble.schedules import log_steps
@@ -71,6 +72,11 @@ class Ensemble:
         self.loss, self.measures = LOSSES[self.run.loss], protocol.measures
         network = protocol.network(runs)
         check_order(network)
+        self.dropout = words_of(runs, device)
+        for number, layer in enumerate(dropouts(network)):
+            layer.number, layer.words = number, self.dropout
+        if any(run.dropout for run in runs) and not dropouts(network):
+            raise ConfigError(f"dropout is {max(run.dropout for run in runs):g}, but the network has no Dropout.")
         self.stack = Stack(network, [generator_of(run.seed, 0) for run in runs], dtype, device)
         self.optimizer = OPTIMIZERS[self.run.optimizer](self.stack, runs)
         splits = {run: protocol.splits(run) for run in dict.fromkeys(runs)}  # a padded stack has some runs twice

@@ -1,8 +1,9 @@
-"""What a GPU does in one sweep through memory instead of many, compiled by Triton: batch normalisation, Adam and SGD.
+"""What a GPU does in one sweep through memory instead of many, compiled by Triton: dropout, BatchNorm, Adam and SGD.
 
-The same formulas stand as torch operations in `layers` and `optimizers`, for machines where Triton is missing, and
-the tests hold one to the other. Every replica's numbers come from programs of its own, which sum in a fixed order.
-Divisions and roots are rounded as IEEE 754 asks, as torch's are: Triton's own are approximations in float32.
+The same formulas stand as torch operations in `dropout`, `layers` and `optimizers`, for machines where Triton is
+missing, and the tests hold one to the other. Every replica's numbers come from programs of its own, which sum in a
+fixed order. Divisions and roots are rounded as IEEE 754 asks, as torch's are: Triton's own are approximations in
+float32.
 """
 
 import torch
@@ -10,9 +11,13 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from weightdecay.ensemble.constants import DROPOUT_LEVELS, PHILOX_MULTIPLIERS, PHILOX_ROUNDS, PHILOX_WEYL, WORD
+
 ROWS = 64  # of the batch at a time
 COLUMNS = 32  # × 4 bytes: one line of the cache
-BLOCK = 1024  # parameters a program updates
+BLOCK = 1024  # parameters a program updates, or groups of four features whose factors of dropout it draws
+M0, M1, W0, W1, MASK = map(tl.constexpr, (*PHILOX_MULTIPLIERS, *PHILOX_WEYL, WORD))
+ROUNDS, LEVELS, LEVEL = map(tl.constexpr, (PHILOX_ROUNDS, DROPOUT_LEVELS, 1 / DROPOUT_LEVELS))  # a power of two: exact
 
 
 def works() -> bool:
@@ -40,6 +45,16 @@ def sgd(parameters: Tensor, gradients: Tensor, momentum: Tensor, coefficients: T
     replicas, size = parameters.shape
     grid = (triton.cdiv(size, BLOCK), replicas)
     _sgd[grid](parameters, gradients, momentum, coefficients, replicas, size, decayed, BLOCK)
+
+
+def dropout(x: Tensor, words: Tensor, step: Tensor, layer: int) -> Tensor:
+    """`x` `[R, B, H]` becomes x · factors; returns them (`dropout.factors`)."""
+    replicas, batch, features = x.shape
+    factors = torch.empty_like(x)
+    assert x.is_contiguous() and words.is_contiguous()
+    grid = (triton.cdiv(batch * triton.cdiv(features, 4), BLOCK), replicas)
+    _dropout[grid](x, factors, words, step, layer, batch, features, BLOCK)
+    return factors
 
 
 def batch_norm_forward(x, weight, bias, eps, momentum, running_mean, running_variance, inverse_std, y):
@@ -118,6 +133,34 @@ def _sgd(parameters, gradients, momentum, coefficients, replicas, size, decayed,
     weight = weight * tl.where(columns < decayed, kept, 1) - rate * velocity
     tl.store(momentum + at, velocity, mask=inside)
     tl.store(parameters + at, weight, mask=inside)
+
+
+@triton.jit
+def _dropout(x, factors, words, step, layer, batch, features, BLOCK: tl.constexpr):
+    replica = tl.program_id(1).to(tl.int64)
+    groups = (features + 3) // 4
+    index = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    example, group = index // groups, index % groups
+    low, high = tl.load(words + 3 * replica), tl.load(words + 3 * replica + 1)
+    dropped = tl.load(words + 3 * replica + 2)
+    a, b = example.to(tl.int64), group.to(tl.int64)
+    c, d = tl.zeros([BLOCK], tl.int64) + tl.load(step), tl.zeros([BLOCK], tl.int64) + layer
+    for _ in tl.static_range(ROUNDS):
+        first, second = a * M0, c * M1  # modulo 2⁶⁴, whatever the sign
+        a, b = ((second >> 32) & MASK) ^ b ^ low, second & MASK
+        c, d = ((first >> 32) & MASK) ^ d ^ high, first & MASK
+        low, high = (low + W0) & MASK, (high + W1) & MASK
+    dtype = x.dtype.element_ty
+    one = tl.full([BLOCK], 1, dtype)
+    scale = _divide(one, (-dropped + LEVELS).to(dtype) * LEVEL * one)
+    for lane in tl.static_range(4):
+        word = a if lane == 0 else b if lane == 1 else c if lane == 2 else d
+        factor = tl.where((word >> 8) < dropped, 0, scale)
+        column = 4 * group + lane
+        inside = (example < batch) & (column < features)
+        at = (replica * batch + example) * features + column
+        tl.store(factors + at, factor, mask=inside)
+        tl.store(x + at, tl.load(x + at, mask=inside) * factor, mask=inside)
 
 
 @triton.jit

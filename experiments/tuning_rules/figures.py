@@ -1,0 +1,242 @@
+"""Figures and table of the tuning rules, drawn from the runs, measures and intervals that claims.py judges."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+from claims import EXPERIMENT
+from matplotlib.axes import Axes
+from settings import BATCH_NORM, DECAYS, Runs, Setting, cross_validated, small_effects
+
+from weightdecay.analysis import style
+from weightdecay.analysis.measures import band
+from weightdecay.analysis.plots import interval_line, missing
+from weightdecay.analysis.statistics import ACCURACY, UNBOUNDED, Estimate, every_seed, ratio_interval
+from weightdecay.analysis.style import KINDS, MUTED, PAGE, Inputs
+from weightdecay.analysis.tables import booktabs, interval, write
+
+COLOURS = {"decoupled": KINDS["free"], "l2": KINDS["clean"]}
+KIND = {decay: name.lower() for decay, name in DECAYS.items()}
+MARKERS = "osD^v<>"
+LOSSES = [1, 1.5, 2, 3, 4, 6, 8, 12]  # ticks
+WINDOW = 110  # the largest λ of a setting over the smallest that is drawn: the part of the grid around the best
+CHOSEN = {"linestyle": "", "marker": "o", "markersize": 8, "markerfacecolor": "none"}
+LABELS = {"test_loss": "test loss", "test_error": "test error"}
+
+
+def size(inputs: Inputs) -> None:
+    """T1, T7, T9-T11: test loss against λ for each number of examples; the best λ against that number."""
+    runs, claims = Runs(inputs.results), inputs.claims
+    figure, axes = plt.subplots(1, 3, figsize=(PAGE, 2.6), width_ratios=[1, 1, 1.1])
+    shades = sns.color_palette("viridis_r", len(runs.sizes()) + 1)[1:]
+    for panel, decay in zip(axes, DECAYS, strict=False):
+        for colour, marker, n in zip(shades, MARKERS, runs.sizes(), strict=False):
+            against_decay(panel, runs, "test_loss", Setting(n, decay), colour, f"n = {n:,}", marker)
+        panel.set(title=f"{KIND[decay]} decay", xlabel="λ", ylabel="test loss", yscale="log")
+        plain_ticks(panel.yaxis, LOSSES)
+    axes[0].legend(loc="upper right", labelspacing=0.2)
+    panel, spans = axes[2], claims["T7"]
+    for decay, name in DECAYS.items():
+        found = {n: ratio_interval(np.log(runs.best(Setting(n, decay)))) for n in runs.sizes()}
+        power = claims["T1"].part(name)
+        said = "" if np.isnan(power.measured) else f", power {minus(power.measured)}"
+        errors(panel, found, COLOURS[decay], f"{KIND[decay]}{said}")
+    ends = runs.sizes()[0], runs.sizes()[-1]
+    for n, part in zip(ends, ("CoupledSmall", "CoupledLarge"), strict=True):
+        bounds = spans.part(part)
+        panel.fill_betweenx([bounds.least, bounds.most], n / 1.15, n * 1.15, color=MUTED, alpha=0.3, linewidth=0)
+        panel.text(n, bounds.least / 1.25, "S0", ha="center", va="top", fontsize=7, color=MUTED)
+    panel.set(xscale="log", yscale="log", xlabel="training examples n", ylabel="best λ", title="best λ")
+    plain_ticks(panel.xaxis, runs.sizes())
+    panel.set_xlim(ends[0] / 1.35, ends[1] * 1.35)
+    panel.set_ylim(2e-5, 300)
+    panel.legend(loc="upper right")
+    style.save(figure, inputs.figures, f"{EXPERIMENT}-size", inputs.scale)
+
+
+def dropout_and_schedule(inputs: Inputs) -> None:
+    """T2, T4: test loss and error against λ with dropout, and under a schedule; the best λ below."""
+    runs = Runs(inputs.results)
+    rates = [0.0, *runs.rates("decoupled")]
+    dropout = {"dropout, decoupled": {f"p = {rate:g}": Setting(dropout=rate) for rate in rates}}
+    schedules = sorted(set(runs.runs["schedule"]))
+    schedule = {
+        f"schedule, {KIND[decay]}": {name: Setting(decay=decay, schedule=name) for name in schedules}
+        for decay in DECAYS
+    }
+    figure, axes = plt.subplots(2, 3, figsize=(PAGE, 3.5), sharex="col", sharey="row")
+    for column, (title, settings) in zip(axes.T, (dropout | schedule).items(), strict=True):
+        family(column, runs, title, settings)
+    loss_axis(axes)
+    for panel in axes.flat:
+        panel.label_outer()
+    style.save(figure, inputs.figures, f"{EXPERIMENT}-dropout_and_schedule", inputs.scale)
+
+
+def exclusion(inputs: Inputs) -> None:
+    """T3: test loss and error against λ, with biases and normalisation decayed or left out."""
+    runs = Runs(inputs.results)
+    figure, axes = plt.subplots(1, 4, figsize=(PAGE, 2.2))
+    pairs = axes.reshape(2, 2)
+    titles = {"residual, BatchNorm": BATCH_NORM, "MLP": Setting()}
+    for pair, (title, decayed) in zip(pairs, titles.items(), strict=True):
+        spared = Setting(**vars(decayed) | {"decay_exclude": "bias_and_norm"})
+        family(pair, runs, title, {"all decayed": decayed, "matrices alone": spared})
+    for panel, first in zip(pairs[1], pairs[0], strict=True):
+        panel.sharey(first)
+    loss_axis(pairs.T)
+    pairs[0][1].get_legend().remove()  # the same as the other
+    style.save(figure, inputs.figures, f"{EXPERIMENT}-exclusion", inputs.scale)
+
+
+def small_and_searched(inputs: Inputs) -> None:
+    """T5: what a small λ does at every setting. T6: test loss on the whole grid, S0's five values in it, the chosen."""
+    runs = Runs(inputs.results)
+    t = inputs.config.criteria["T5"].thresholds
+    figure, axes = plt.subplots(1, 2, figsize=(PAGE, 3.2), width_ratios=[1, 1.05])
+    panel, effects = axes[0], small_effects(runs, t)
+    settings = list(effects["Tenth"][0].columns)
+    words = {"Fixed": f"λ = {t['weight_decay']:g}", "Tenth": "best λ / 10"}
+    for (kind, (losses, _)), colour, marker, shift in zip(
+        effects.items(), (KINDS["noisy"], KINDS["clean"]), "os", (-0.16, 0.16), strict=True
+    ):
+        found = {settings.index(name) + shift: ratio_interval(losses[name]) for name in losses}
+        errors(panel, found, colour, words[kind], marker, upright=False)
+    panel.axvline(1, color="black", linewidth=0.7)
+    panel.axvline(t["loss"], color=MUTED, linewidth=0.7, linestyle=":")
+    panel.set_yticks(range(len(settings)), settings)
+    panel.set(xscale="log", xlabel="test loss over that without decay", ylim=(len(settings) - 0.4, -0.6))
+    plain_ticks(panel.xaxis, [0.3, 0.4, 0.5, 0.7, 1.0])
+    panel.legend(loc="lower left")
+    panel, smallest = axes[1], 1e-6
+    for decay, marker in zip(DECAYS, MARKERS, strict=False):
+        setting = Setting(decay=decay)
+        against_decay(panel, runs, "test_loss", setting, COLOURS[decay], KIND[decay], marker, smallest)
+        chosen = cross_validated(runs, decay)
+        panel.plot(chosen.clip(lower=smallest), runs.at("test_loss", setting, chosen), **CHOSEN, color=COLOURS[decay])
+    panel.plot([], [], **CHOSEN, color=MUTED, label="found by search")
+    panel.axvspan(smallest / 2, 0.0141, color=MUTED, alpha=0.12, linewidth=0)
+    panel.text(0.02, 0.98, "S0's five values", transform=panel.transAxes, va="top", fontsize=7, color=MUTED)
+    panel.set(xlabel="λ", ylabel="test loss", yscale="log", xlim=(smallest / 2, 40))
+    panel.set_ylim(top=panel.get_ylim()[1] * 1.15)
+    panel.set_xticks([smallest, *10.0 ** np.arange(-5, 2, 2)], ["0", *(f"$10^{{{k}}}$" for k in range(-5, 2, 2))])
+    panel.set_xticks([], minor=True)
+    plain_ticks(panel.yaxis, LOSSES)
+    panel.legend(loc="lower left", borderaxespad=0.2)
+    style.save(figure, inputs.figures, f"{EXPERIMENT}-small_and_searched", inputs.scale)
+
+
+def best_table(inputs: Inputs) -> None:
+    """The best λ of every number of examples, and test error there and without decay."""
+    runs, rows = Runs(inputs.results), []
+    for decay in DECAYS:
+        for n in runs.sizes():
+            setting = Setting(n, decay)
+            table = runs.final("test_error", setting)
+            tuned = runs.tuned(setting)
+            grid = [λ for λ in table.columns if λ > 0]
+            cells = [ratio_interval(np.log(runs.best(setting))), every_seed(table[0.0], ACCURACY)]
+            cells.append(every_seed(runs.at("test_error", setting, tuned), ACCURACY))
+            cells.append(every_seed(runs.at("test_error", setting, runs.tuned(setting, "validation_error")), ACCURACY))
+            shown = [four_digits(cells[0]), *map(interval, cells[1:])]
+            rows.append([KIND[decay], f"{n:,}".replace(",", "{,}"), f"{grid[0]:g} to {grid[-1]:g}", *shown])
+    header = ["Decay", "$n$", "grid of $\\lambda$", "best $\\lambda$", "error, $\\lambda=0$", "error, best $\\lambda$"]
+    header.append("error, $\\lambda$ by error")
+    write(inputs.tables / f"{EXPERIMENT}-best.tex", booktabs("@{}lrrrrrr@{}", header, rows))
+
+
+def family(column: np.ndarray, runs: Runs, title: str, settings: Mapping[str, Setting]) -> None:
+    """Test loss above, test error below, of some settings; a tick and its interval at each one's best λ."""
+    colours = (KINDS["free"], KINDS["clean"], KINDS["held"], KINDS["noisy"])
+    for index, (colour, marker, (label, setting)) in enumerate(zip(colours, MARKERS, settings.items(), strict=False)):
+        for panel, metric in zip(column, ("test_loss", "test_error"), strict=True):
+            against_decay(panel, runs, metric, setting, colour, label, marker)
+        found = ratio_interval(np.log(runs.best(setting)))
+        if np.isfinite(found.value):
+            place = column[0].get_xaxis_transform()
+            column[0].plot([found.low, found.high], [0.03 + 0.045 * index] * 2, color=colour, transform=place)
+            column[0].plot(found.value, 0.03 + 0.045 * index, marker="|", markersize=5, color=colour, transform=place)
+    column[0].set(title=title, yscale="log")
+    for panel, metric in zip(column, LABELS, strict=True):
+        panel.set(xlabel="λ", ylabel=LABELS[metric])
+    column[1].legend(loc="upper left", borderaxespad=0.1)
+
+
+def loss_axis(axes: np.ndarray) -> None:
+    """Ticks of the losses, on an axis that they share, and room below them for the best λ."""
+    axes[0, 0].set_ylim(bottom=axes[0, 0].get_ylim()[0] * 0.8)
+    plain_ticks(axes[0, 0].yaxis, LOSSES)
+
+
+def against_decay(
+    axes: Axes,
+    runs: Runs,
+    metric: str,
+    setting: Setting,
+    colour: object,
+    label: str,
+    marker: str = "o",
+    zero: float | None = None,
+) -> None:
+    """Mean over seeds with its band against λ > 0, geometric for losses; a dotted dash at the left: without decay.
+
+    `zero`: where on the logarithmic axis λ = 0 is drawn as a point instead.
+    """
+    table = runs.final(metric, setting)
+    if table.empty:
+        return missing(axes, "not run at this scale")
+    logarithmic = "loss" in metric
+    shown = table.rename(columns={0.0: zero} if zero else {}).dropna(axis=1)
+    shown = shown[[λ for λ in shown.columns if zero or λ >= shown.columns[-1] / WINDOW]]
+    rows = {seed: row for seed, row in shown.iterrows()}
+    found = band(rows, UNBOUNDED if logarithmic else ACCURACY, logarithmic=logarithmic)
+    if not zero:
+        level = np.exp(np.log(table[0.0]).mean()) if logarithmic else table[0.0].mean()
+        axes.plot([0, 0.06], [level, level], color=colour, linestyle=":", transform=axes.get_yaxis_transform())
+    interval_line(axes, found, rows, colour, label=label, marker=marker, markersize=2.5)
+    axes.set_xscale("log")
+
+
+def errors(
+    axes: Axes, found: Mapping[float, Estimate], colour: object, label: str, marker: str = "o", upright: bool = True
+) -> None:
+    """Estimates with their intervals at places on an axis; what is unknown is left out."""
+    known = {at: estimate for at, estimate in found.items() if np.isfinite(estimate.value)}
+    values = [estimate.value for estimate in known.values()]
+    ends = [[e.value - e.low for e in known.values()], [e.high - e.value for e in known.values()]]
+    ends = None if np.isnan(ends).any() else ends
+    style_ = {"color": colour, "marker": marker, "markersize": 3.5, "elinewidth": 0.9, "label": label}
+    if upright:
+        axes.errorbar(list(known), values, ends, capsize=1.5, **style_)
+    else:
+        axes.errorbar(values, list(known), xerr=ends, linestyle="", **style_)
+
+
+def four_digits(estimate: Estimate) -> str:
+    """Value and interval of a λ, small ones with more decimals than `tables.interval` has."""
+    if not np.isfinite(estimate.value) or estimate.value >= 0.1:
+        return interval(estimate)
+    return f"{estimate.value:.4f} [{estimate.low:.4f}, {estimate.high:.4f}]"
+
+
+def minus(value: float) -> str:
+    return f"{value:.2f}".replace("-", "−")
+
+
+def plain_ticks(axis: object, ticks: list[float]) -> None:
+    """Those of the ticks that the axis shows now, as plain numbers; its own where it shows none of them."""
+    low, high = axis.get_view_interval()
+    ticks = [tick for tick in ticks if low <= tick <= high]
+    if not ticks:
+        return
+    axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
+    axis.set_ticks([], minor=True)
+
+
+if __name__ == "__main__":
+    style.main(
+        [size, dropout_and_schedule, exclusion, small_and_searched, best_table],
+        Path(__file__).with_name("config.yaml"),
+    )

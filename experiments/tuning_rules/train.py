@@ -1,0 +1,72 @@
+"""What the best λ depends on, and rules for finding it. (S0, sections 7 and 10; S1, S2, S3; claims T1-T11)
+
+MNIST-1D with clean labels; an MLP, or a residual network with BatchNorm; Adam with coupled or decoupled decay. The best
+λ is found for several sizes of the training set, rates of dropout and learning-rate schedules, with biases and
+normalisation left out of decay or not, and by S0's grid search with cross-validation. Settings and their sources:
+config.yaml beside this file.
+"""
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+
+import torch
+
+from weightdecay.datasets import Split, Splits
+from weightdecay.datasets.mnist1d import CLASSES, LENGTH, mnist1d
+from weightdecay.ensemble.layers import Layer
+from weightdecay.ensemble.networks import mlp, residual_mlp
+from weightdecay.ensemble.training import Protocol
+from weightdecay.errors import ConfigError
+from weightdecay.experiment import main
+from weightdecay.grid import Run
+
+VALIDATION, TEST = 1_000, 2_000  # examples that are not trained on, whatever the training set's size
+FOLD = re.compile(r"mnist1d_fold(\d+)of(\d+)")
+
+
+def splits(run: Run) -> Splits:
+    """The examples of the run's seed, the same for every λ; for a fold of cross-validation those left and held out."""
+    check(run)
+    fold = FOLD.fullmatch(run.dataset)
+    if fold is None:
+        return mnist1d(run.seed, run.train_size, VALIDATION, TEST, 0.0, "incorrect")
+    return held_out(run.seed, run.train_size, *map(int, fold.groups()))
+
+
+@lru_cache(maxsize=64)  # the same object for every λ, which the trainer then holds once
+def held_out(seed: int, size: int, fold: int, folds: int) -> Splits:
+    """Every `folds`-th of the `size` training examples held out for validation, from the `fold`-th on (1 is first)."""
+    inputs, targets = mnist1d(seed, size, VALIDATION, TEST, 0.0, "incorrect")["train"]
+    out = torch.arange(size) % folds == fold - 1
+    return {"train": Split(inputs[~out], targets[~out]), "validation": Split(inputs[out], targets[out])}
+
+
+def network(runs: Sequence[Run]) -> Layer:
+    """`mlp` or `residual_mlp` of the run's width and blocks."""
+    run = runs[0]
+    if run.network == "mlp":
+        return mlp(LENGTH, CLASSES, run.width, run.blocks, dropout=any(run.dropout for run in runs))
+    eps = None if run.batch_norm_eps is None else torch.tensor([run.batch_norm_eps for run in runs])
+    return residual_mlp(LENGTH, CLASSES, run.width, run.blocks, eps)
+
+
+def check(run: Run) -> None:
+    """ConfigError for a row that asks for what is not trained here."""
+    allowed = {"network": ("mlp", "residual_mlp"), "loss": ("cross_entropy",)}
+    for field, values in allowed.items():
+        if getattr(run, field) not in values:
+            raise ConfigError(f"{field} is {getattr(run, field)!r}, but must be one of {', '.join(values)}.")
+    if run.label_noise:
+        raise ConfigError(f"label_noise is {run.label_noise:g}, but the labels are clean here.")
+    fold = FOLD.fullmatch(run.dataset)
+    if run.dataset != "mnist1d" and not (fold and 1 <= int(fold[1]) <= int(fold[2]) and int(fold[2]) >= 2):
+        raise ConfigError(
+            f"dataset is {run.dataset!r}, but must be mnist1d or mnist1d_fold<k>of<K> with 1 <= k <= K, K at least 2."
+        )
+
+
+PROTOCOL = Protocol(splits, network)
+
+if __name__ == "__main__":
+    main(PROTOCOL)

@@ -1,0 +1,244 @@
+"""T1-T11 on results whose truth is known, verdicts both ways; every figure and table; the folds of cross-validation."""
+
+import itertools
+import math
+from functools import cache
+
+import numpy as np
+import pytest
+from matplotlib.text import Text
+
+from tests.experiments.tuning_rules import CONFIG, World, synthetic
+from tests.programs import load_program
+from weightdecay.analysis import style, tables
+from weightdecay.ensemble.networks import dropouts
+from weightdecay.ensemble.training import train
+from weightdecay.errors import ConfigError
+from weightdecay.grid import Run
+
+
+@pytest.fixture(scope="module")
+def judged():
+    """`judged(seeds=3, ..., **world)`: the claims by id."""
+    judge = load_program("tuning_rules", "claims").judge
+
+    @cache
+    def judging(seeds=3, sizes=None, rates=None, **world):
+        options = {name: value for name, value in (("sizes", sizes), ("rates", rates)) if value is not None}
+        found = judge(synthetic(World(**world), seeds, **options), CONFIG.criteria)
+        return {claim.id: claim for claim in found}
+
+    return judging
+
+
+def test_what_is_true_is_reproduced(judged):
+    claims = judged()
+    assert list(claims) == [f"T{number}" for number in range(1, 12)]
+    verdicts = {id: claim.verdict for id, claim in claims.items()}
+    assert verdicts.pop("T11") == "refuted"  # it denies what T10 says
+    assert set(verdicts.values()) == {"reproduced"}, verdicts
+
+
+@pytest.mark.parametrize(
+    ("id", "world"),
+    [
+        ("T1", {"power": 0.0}),
+        ("T2", {"dropout": 1.0}),
+        ("T3", {"spared": 1.2, "spared_error": 0.05}),
+        ("T4", {"cosine": 1.0}),
+        ("T5", {"none": 0.8}),
+        ("T6", {"misled": 1e-4}),
+        ("T7", {"best": 0.3, "power": 0.0}),
+        ("T8", {"underfit": 0.0}),
+        ("T9", {"best": 2.0, "power": -0.2}),
+        ("T10", {"power": -0.4}),
+    ],
+)
+def test_what_is_false_is_not_reproduced(judged, id, world):
+    assert judged(**world)[id].verdict in ("refuted", "mixed")
+
+
+def test_a_best_decay_that_does_not_move_is_what_s3_says(judged):
+    claims = judged(power=0.0)
+    assert [claims[id].verdict for id in ("T1", "T10", "T11")] == ["refuted", "refuted", "reproduced"]
+
+
+@pytest.mark.parametrize(
+    ("id", "part", "world"),
+    [
+        ("T1", "Decoupled", {"power": 0.0}),
+        ("T2", "DecoupledZeroPointFive", {"dropout": 1.0}),
+        ("T3", "BatchNormLoss", {"spared": 1.2}),
+        ("T3", "BatchNormError", {"spared_error": 0.05}),
+        ("T3", "PlainError", {"spared_error": 0.05}),
+        ("T5", "FixedLoss", {"none": 0.8}),
+        ("T5", "TenthLoss", {"none": 0.8}),
+        ("T6", "CoupledLoss", {"best": 0.3, "power": 0.0}),
+        ("T7", "CoupledSmall", {"best": 0.3, "power": 0.0}),
+        ("T7", "CoupledLarge", {"best": 0.3, "power": 0.0}),
+        ("T8", "DecoupledTest", {"underfit": 0.0}),
+        ("T9", "CoupledTwoFiveZero", {"best": 2.0, "power": -0.2}),
+    ],
+)
+def test_each_part_can_fail_alone(judged, id, part, world):
+    assert judged()[id].part(part).verdict == "reproduced"
+    assert judged(**world)[id].part(part).verdict == "refuted"
+
+
+def test_the_best_decay_is_found_between_the_values_of_the_grid(judged):
+    claim = judged(best=0.0047)["T1"]
+    assert claim.part("DecoupledOneZeroZeroZero").measured == pytest.approx(0.0047, rel=0.05)
+    assert claim.part("CoupledFourZeroZeroZero").measured == pytest.approx(0.0047 / 4, rel=0.05)
+    assert claim.part("Coupled").measured == pytest.approx(-1, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("cosine", "spread", "verdict"),
+    [(2.0, 1e-3, "reproduced"), (0.5, 1e-3, "reproduced"), (1.0, 1e-4, "refuted"), (1.25, 2e-3, "undecided")],
+)
+def test_a_schedule_may_move_the_best_decay_either_way(judged, cosine, spread, verdict):
+    claim = judged(cosine=cosine, spread=spread)["T4"]
+    assert claim.verdict == verdict
+    part = claim.part("DecoupledCosine")
+    assert (part.most == 0.8 and part.least == -math.inf) if cosine < 1 else part.least in (1.25, -math.inf)
+
+
+def test_a_wide_interval_around_no_difference_is_undecided():
+    part = load_program("tuning_rules", "claims").outside
+    estimate = load_program("tuning_rules", "claims").Estimate
+    assert part("Part", "ratio", estimate(1.1, 0.7, 1.2, 4), 1.25).verdict == "undecided"  # .7 would be a difference
+    assert part("Part", "ratio", estimate(1.1, 0.9, 1.2, 4), 1.25).verdict == "refuted"
+    assert part("Part", "ratio", estimate(0.5, 0.4, 0.7, 4), 1.25).verdict == "reproduced"
+
+
+def test_a_best_decay_at_an_end_of_the_grid_is_unknown_and_said(judged):
+    claims = judged(best=1e-6)
+    assert claims["T1"].verdict == "undecided" and math.isnan(claims["T1"].measured)
+    assert "best λ at an end of the grid: decoupled, n = 250 (3 of 3 seeds)" in claims["T1"].note
+    assert claims["T2"].verdict == claims["T4"].verdict == "undecided"
+
+
+def test_no_decay_that_is_best_of_all_leaves_the_best_decay_unknown(judged):
+    claims = judged(none=0.8)
+    assert claims["T1"].verdict == "undecided" and "at an end" in claims["T1"].note
+
+
+def test_two_seeds_decide_nothing(judged):
+    assert {claim.verdict for claim in judged(seeds=2).values()} == {"undecided"}
+
+
+def test_three_sizes_are_too_few_for_a_power(judged):
+    claims = judged(sizes=(250, 1000, 4000))
+    assert {claims[id].verdict for id in ("T1", "T10", "T11")} == {"undecided"}
+    assert "fewer than 4 sizes" in claims["T1"].note and claims["T7"].verdict == "reproduced"
+
+
+def test_what_was_not_run_is_undecided_and_said(judged):
+    claim = judged(rates=())["T2"]
+    assert (claim.verdict, claim.note, claim.n) == ("undecided", "not run at this scale", 0)
+
+
+def test_a_diverged_run_is_never_the_best_and_is_counted(judged):
+    claims = judged(diverged=(1.0,))
+    assert claims["T1"].verdict == "reproduced" and "diverged" in claims["T1"].note
+    assert claims["T8"].part("DecoupledTrain").verdict == "reproduced" and "diverged" in claims["T8"].note
+
+
+@pytest.fixture
+def draw(tmp_path, monkeypatch):
+    """`draw(results)`: the folder with every figure and table, and the figures themselves."""
+
+    def drawing(results):
+        programs = {name: load_program("tuning_rules", name) for name in ("claims", "figures")}
+        claims = {claim.id: claim for claim in programs["claims"].judge(results, CONFIG.criteria)}
+        drawn, save = [], style.save
+        monkeypatch.setattr(style, "save", lambda figure, *rest: (drawn.append(figure), save(figure, *rest)))
+        style.apply()
+        for name in (*CONFIG.figures, *(f"{table}_table" for table in CONFIG.tables)):
+            getattr(programs["figures"], name)(style.Inputs("laptop", results, CONFIG, claims, tmp_path, tmp_path))
+        monkeypatch.undo()
+        return tmp_path, drawn
+
+    return drawing
+
+
+def names() -> set[str]:
+    figures = {f"tuning_rules-{name}.{kind}" for name, kind in itertools.product(CONFIG.figures, ("pdf", "png"))}
+    return figures | {f"tuning_rules-{name}.tex" for name in CONFIG.tables}
+
+
+def test_all_that_the_config_promises_is_made_and_legible(draw):
+    folder, drawn = draw(synthetic())
+    assert {path.name for path in folder.iterdir()} == names()
+    for figure in drawn:
+        texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
+        assert texts and min(text.get_fontsize() for text in texts) >= 7
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_a_grid_of_which_most_is_missing_is_drawn_all_the_same(draw):
+    folder, _ = draw(synthetic(World(best=1e-6), seeds=1, sizes=(250, 1000), rates=()))
+    assert {path.name for path in folder.iterdir()} == names()
+    assert "--" in (folder / "tuning_rules-best.tex").read_text()
+
+
+def test_every_claim_of_the_config_is_pure_ascii_once_escaped():
+    for criterion in CONFIG.criteria.values():
+        assert tables.escape(criterion.source + criterion.statement + criterion.criterion).isascii()
+
+
+def run(**changes) -> Run:
+    fixed = {"experiment": "tuning_rules", "sweep": "size", "seed": 0, "decay": "none"}
+    return Run(**{**CONFIG.defaults, **fixed, **changes})
+
+
+def test_folds_are_a_partition_of_the_training_examples():
+    program = load_program("tuning_rules", "train")
+    whole = program.splits(run(train_size=103))["train"]
+    folds = [program.splits(run(train_size=103, dataset=f"mnist1d_fold{k}of5")) for k in range(1, 6)]
+    rows = {tuple(row.tolist()) for row in whole.inputs}
+    held_out = [tuple(row.tolist()) for fold in folds for row in fold["validation"].inputs]
+    assert len(held_out) == len(set(held_out)) == 103 and set(held_out) == rows
+    for fold in folds:
+        kept = {tuple(row.tolist()) for row in fold["train"].inputs}
+        assert len(fold["validation"].inputs) in (20, 21)
+        assert kept == rows - {tuple(row.tolist()) for row in fold["validation"].inputs}
+    assert program.splits(run(train_size=103, dataset="mnist1d_fold2of5"))["train"] is folds[1]["train"]  # held once
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"dataset": "mnist"}, "dataset is 'mnist', but must be mnist1d or mnist1d_fold<k>of<K> with 1 <= k <= K"),
+        ({"dataset": "mnist1d_fold6of5"}, "dataset is 'mnist1d_fold6of5', but must be mnist1d or"),
+        ({"dataset": "mnist1d_fold1of1"}, "dataset is 'mnist1d_fold1of1', but must be mnist1d or"),
+        ({"network": "cnn"}, "network is 'cnn', but must be one of mlp, residual_mlp."),
+        ({"loss": "squared_error"}, "loss is 'squared_error', but must be one of cross_entropy."),
+        ({"label_noise": 0.1}, "label_noise is 0.1, but the labels are clean here."),
+    ],
+)
+def test_rows_that_cannot_be_trained_are_refused_in_one_sentence(changes, sentence):
+    with pytest.raises(ConfigError) as caught:
+        load_program("tuning_rules", "train").splits(run(**changes))
+    assert str(caught.value).startswith(sentence)
+
+
+def test_networks_are_as_the_rows_say():
+    program = load_program("tuning_rules", "train")
+    assert not dropouts(program.network([run(), run(seed=1)]))
+    assert len(dropouts(program.network([run(), run(dropout=0.5)]))) == 2
+    with pytest.raises(ConfigError, match="has no Dropout"):
+        train([run(network="residual_mlp", batch_norm_eps=1e-5, dropout=0.5)], program.PROTOCOL, device="cpu")
+
+
+def test_a_network_trains_alike_alone_and_among_all_rates_of_dropout():
+    """Bitwise."""
+    protocol = load_program("tuning_rules", "train").PROTOCOL
+    few = {"steps": 20, "log_every": 20, "log_dense_every": 20, "train_size": 300, "decay": "l2", "weight_decay": 0.01}
+    rows = [run(**few, dropout=rate, seed=seed) for rate in (0.0, 0.2, 0.5) for seed in (0, 1)]
+    together = train(rows, protocol, device="cpu").runs.set_index("run")
+    for row in rows:
+        alone = train([row], protocol, device="cpu").runs.set_index("run").loc[row.id]
+        metrics = ["train_loss", "validation_loss", "test_loss", "test_accuracy", "weight_norm"]
+        assert np.isfinite(alone[metrics].astype(float)).all()
+        assert together.loc[row.id, metrics].tolist() == alone[metrics].tolist()
