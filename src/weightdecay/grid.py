@@ -30,7 +30,7 @@ SATURATED = 0.999  # epoch-mean training accuracy from which `hold_norm: saturat
 
 # What may differ between the replicas of one stacked batch: everything that changes neither shapes nor the program.
 PER_REPLICA = (
-    *("sweep", "seed", "learning_rate", "momentum", "weight_decay", "decay"),
+    *("sweep", "seed", "learning_rate", "momentum", "weight_decay", "decay", "l1_ratio"),
     *("beta1", "beta2", "eps", "batch_norm_eps", "label_noise"),
 )
 
@@ -64,8 +64,9 @@ class Run(Strict):
     beta1: Rate = 0.9
     beta2: Rate = 0.999
     eps: Positive = 1e-8
-    decay: Literal["none", "l2", "decoupled"]
+    decay: Literal["none", "l2", "decoupled", "l1", "proximal_l1", "elastic_net"]  # see ensemble/optimizers.py
     weight_decay: Annotated[float, Field(ge=0)]
+    l1_ratio: Annotated[float, Field(ge=0, le=1)] = 0.5  # of λ in elastic_net; the rest decays weights
     decay_exclude: Literal["nothing", "bias_and_norm"] = "nothing"
     schedule: Literal["constant", "step", "cosine"] = "constant"
 
@@ -277,6 +278,8 @@ def _expand(config: Config, scale: str, sweep: str, index: int, block: Block) ->
             raise ConfigError(f"{where}: {sentence(error.errors()[0])}.") from error
         if run.decay == "none" and run.weight_decay != 0:
             raise ConfigError(f"{where}: weight_decay is {run.weight_decay}, but must be 0 where decay is none.")
+        if run.decay != "elastic_net" and "l1_ratio" in {**config.defaults, **block}:
+            raise ConfigError(f"{where}: l1_ratio is for decay: elastic_net, but decay is {run.decay}.")
         runs.append(run)
     return runs
 
