@@ -65,7 +65,7 @@ def recovery(
                 reference = theirs[method](penalty).fit(x, y).coef_ if method in theirs else np.nan
                 rows.append(
                     {
-                        **{"seed": seed, "method": method, "penalty": penalty, "step": step},
+                        **{"seed": seed, "method": method, "penalty": penalty, "step": step, "relevant": relevant},
                         "zero_irrelevant": (w[relevant:] == 0).mean(),
                         "zero_relevant": (w[:relevant] == 0).mean(),
                         "small_irrelevant": (np.abs(w[relevant:]) < SMALL).mean(),
@@ -92,11 +92,11 @@ def groups(
     correlations: Correlations,
     penalties: Count,
 ) -> pd.DataFrame:
-    """L3, L4: groups of correlated features, weights 1 in the first groups. A row for each seed, correlation, method.
+    """L3, L4: groups of correlated features, weights 1 in the first. A row for each seed, correlation and method.
 
     A seed draws `draws` samples, each with a λ of its own. `kept`: weights that are not 0 in a relevant group;
     `share`: of the group's Σ|w| that its largest has; `same`: how often two draws agree on which that is; `spread`:
-    root of the summed variances of all weights over draws, and `bias`, the distance of their mean from the true weights.
+    root of the summed variances of all weights over draws; `bias`, the distance of their mean from the true weights.
     `weight_<draw>_<member>`: the first group's weights of the first three draws, for a look.
     """
     rows = []
