@@ -21,7 +21,7 @@ EXPERIMENT = "curve_fitting"
 DECAY = 0.01  # S3's
 LARGE = 100.0  # of C8
 FIT = [f"fit_{number:02}" for number in range(len(GRID))]
-MANY = ("fit_", "layer2_weight_bin_", "layer2_gradient_bin_")  # one metric a point or bin
+CURVES = ("weight_norm", "layer2_weight_std", "gradient_norm")  # metrics that are followed over the steps
 LOSSES = {"squared_error": "L2", "smooth_l1": "smooth L1", "absolute_error": "L1"}
 
 
@@ -30,7 +30,7 @@ class Runs:
 
     def __init__(self, results: Any):
         self.runs, history = results.runs, results.history
-        self.histories = Histories(history[~history["metric"].str.startswith(MANY)])
+        self.histories = Histories(history[history["metric"].isin(CURVES)])
         first = history[history["step"] == 0]
         self.start = first.pivot(index="run", columns="metric", values="value")
 

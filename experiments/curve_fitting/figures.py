@@ -12,7 +12,7 @@ from numpy.polynomial.polynomial import polyval
 
 from weightdecay.analysis import style
 from weightdecay.analysis.measures import select
-from weightdecay.analysis.plots import curves, over_columns, zero_and_logarithm
+from weightdecay.analysis.plots import over_columns, zero_and_logarithm
 from weightdecay.analysis.style import MUTED, PAGE, SPLITS, Inputs, weight_decay_colour
 
 SEED = 0  # of every example shown
@@ -22,7 +22,7 @@ POWERS = 40  # points of a drawn curve a unit of x
 
 
 def fit(inputs: Inputs) -> None:
-    """C1: S3's figure, the fit at some steps with and without decay, for one seed; then the last of all seeds."""
+    """C1: S3's figure, the fit at some steps with and without decay, for one seed; then the last over all seeds."""
     runs, history = Runs(inputs.results), inputs.results.history
     demos = {λ: runs.demo(λ) for λ in PAIR}
     end = int(demos[0.0]["steps"].iloc[0])
@@ -40,9 +40,10 @@ def fit(inputs: Inputs) -> None:
             panel.plot(GRID, values[FIT], color=weight_decay_colour(λ), label=label)
         panel.set(title=f"one seed, step {step:,}", xlabel="x")
     for λ, chosen in demos.items():
-        over_columns(axes[-1], chosen[FIT].set_axis(GRID, axis=1), weight_decay_colour(λ))
+        mean, spread = chosen[FIT].mean(), chosen[FIT].std()
+        axes[-1].fill_between(GRID, mean - spread, mean + spread, color=weight_decay_colour(λ), alpha=0.4, linewidth=0)
     true_line(axes[-1])
-    axes[-1].set(title=f"all {len(demos[0.0])} seeds, step {end:,}", xlabel="x", ylim=(-3, 3))
+    axes[-1].set(title=f"spread of {len(demos[0.0])} seeds", xlabel="x", ylim=(-3, 3))
     axes[0].set_ylabel("y")
     axes[0].legend(loc="upper left", labelspacing=0.2, borderaxespad=0.1)
     style.save(figure, inputs.figures, f"{EXPERIMENT}-fit", inputs.scale)
@@ -54,29 +55,35 @@ def histograms(inputs: Inputs) -> None:
     figure, axes = plt.subplots(1, 4, figsize=(PAGE, 3.2), sharey=True)
     kinds = (("weight", WEIGHT_EDGES, "weight of layer 2"), ("gradient", GRADIENT_EDGES, "log₁₀ |gradient| of layer 2"))
     for pair, (kind, edges, label) in zip((axes[:2], axes[2:]), kinds, strict=True):
-        for panel, (λ, title) in zip(pair, PAIR.items(), strict=True):
-            own = history[history["run"].isin(runs.demo(λ)["run"])]
-            own = own[own["metric"].str.startswith(f"layer2_{kind}_bin_")]
+        counts = history[history["metric"].str.startswith(f"layer2_{kind}_bin_")]
+        tables = {}
+        for λ in PAIR:
+            own = counts[counts["run"].isin(runs.demo(λ)["run"])]
             table = own.pivot_table(index="step", columns="metric", values="value")
-            ridge_lines(panel, table.div(table.sum(axis=1), axis=0), edges, weight_decay_colour(λ), kind == "gradient")
+            tables[λ] = table.div(table.sum(axis=1), axis=0)
+        highest = max(table.iloc[:, 1:-1].to_numpy().max() for table in tables.values())
+        for panel, (λ, title) in zip(pair, PAIR.items(), strict=True):
+            ridge_lines(panel, tables[λ], edges, weight_decay_colour(λ), highest, kind == "gradient")
             panel.set(title=title, xlabel=label)
     axes[0].set_ylabel("step")
     axes[0].invert_yaxis()
     style.save(figure, inputs.figures, f"{EXPERIMENT}-histograms", inputs.scale)
 
 
-def ridge_lines(axes: Axes, shares: pd.DataFrame, edges: np.ndarray, colour: object, zeros: bool) -> None:
-    """One line a step from shares `[steps, bins]`, heights to one scale; `zeros`: says how many lie below the edges."""
+def ridge_lines(
+    axes: Axes, shares: pd.DataFrame, edges: np.ndarray, colour: object, highest: float, zeros: bool
+) -> None:
+    """One line a step from shares `[steps, bins]`; `highest` is 1.9 steps high. `zeros`: how many lie below all bins."""
     steps = shares.index.to_numpy(float)
     centres = (edges[1:] + edges[:-1]) / 2
-    height = 1.9 * np.diff(steps).min() / shares.iloc[:, 1:-1].to_numpy().max()
+    height = 1.9 * np.diff(steps).min() / highest
     for order, (step, row) in enumerate(shares.iterrows()):
         tops = step - height * row.to_numpy()[1:-1]
         axes.fill_between(centres, tops, step, color=colour, alpha=0.75, linewidth=0, zorder=2 * order)
         axes.plot(centres, tops, color="black", linewidth=0.5, zorder=2 * order + 1)
         if zeros and step in (steps[0], steps[-1]):
-            axes.text(edges[0], step, f"0: {row.iloc[0]:.0%}", fontsize=7, va="bottom", zorder=99)
-    axes.set_xlim(edges[0], edges[-1])
+            axes.text(edges[-1] + 2.5, step, f"{row.iloc[0]:.0%} are 0", fontsize=7, va="bottom", ha="right", zorder=99)
+    axes.set_xlim(edges[0], edges[-1] + 2.5 * zeros)
 
 
 def norms(inputs: Inputs) -> None:
@@ -90,7 +97,10 @@ def norms(inputs: Inputs) -> None:
     }
     for panel, (metric, label) in zip(axes, shown.items(), strict=False):
         for λ, name in PAIR.items():
-            curves(panel, runs.histories, runs.demo(λ).reset_index(), metric, weight_decay_colour(λ), name)
+            table = pd.DataFrame(
+                {seed: runs.histories.curve(run, metric) for seed, run in runs.demo(λ)["run"].items()}
+            ).T
+            over_columns(panel, table, weight_decay_colour(λ), log="gradient" in metric, label=name)
         panel.set(xlabel="step", title=label)
     axes[0].set_ylim(bottom=0)
     axes[1].set_ylim(bottom=0)
@@ -101,7 +111,7 @@ def norms(inputs: Inputs) -> None:
         tried.assign(failed=tried["diverged_at"].notna()).groupby(["weight_decay", "learning_rate"])["failed"].mean()
     )
     for λ, marker in zip(PAIR, "os", strict=True):
-        axes[3].plot(share[λ], marker=marker, color=weight_decay_colour(λ), markersize=4)
+        axes[3].plot(share[λ], marker=marker, color=weight_decay_colour(λ), markersize=4, markerfacecolor="none")
     axes[3].set(xscale="log", xlabel="learning rate η", title="share that diverges", ylim=(-0.03, 1.03))
     style.save(figure, inputs.figures, f"{EXPERIMENT}-norms", inputs.scale)
 
@@ -123,15 +133,17 @@ def weight_decay(inputs: Inputs) -> None:
     shrunk = pd.DataFrame({λ: demo["weight_norm"] / runs.started(demo, "weight_norm") for λ, demo in demos.items()})
     over_columns(axes[2], shrunk.clip(lower=1e-9), SPLITS["train"], marker="o", log=True)
     axes[0].set(title="mean squared error", ylim=(0, None))
-    axes[0].legend(loc="upper left")
+    axes[0].legend(loc="lower right")
     axes[1].set(title="variation of the fit's slope", ylim=(0, None))
-    axes[2].set(title="norm of all parameters, end over start", yscale="log")
+    axes[2].set(title="norm of all parameters, over start", yscale="log")
     positive = [λ for λ in demos if λ > 0]
     failed = [λ for λ, demo in demos.items() if demo["diverged_at"].notna().any()]
     for panel in axes:
         zero_and_logarithm(panel, positive[0], positive[-1])
         panel.set_xlabel("λ")
-        panel.xaxis.set_tick_params(which="minor", bottom=False)
+        ticks = [λ for λ in (0.01, 1.0, 100.0) if λ <= positive[-1]]
+        panel.set_xticks([0, *ticks], ["0", *(f"{λ:g}" for λ in ticks)])
+        panel.set_xticks([], minor=True)
         for λ in failed:
             panel.axvline(λ, color=MUTED, linestyle=":", linewidth=1)
             panel.text(
@@ -160,7 +172,7 @@ def polynomials(inputs: Inputs) -> None:
         for split in ("train", "test"):
             values = rows.pivot(index="seed", columns=column, values=f"{split}_loss").clip(lower=1e-6)
             over_columns(panel, values, SPLITS[split], log=True, marker="o", markersize=2.5, label=split)
-        panel.set(yscale="log", ylim=(1e-3, 1e5))
+        panel.set(yscale="log", ylim=(1e-3, 1e3))
     axes[0].set(xlabel="degree", title="least squares, mean squared error")
     axes[1].set(xlabel="λ", xscale="log", title=f"degree {highest} with a ridge")
     axes[0].legend(loc="upper left")
@@ -178,8 +190,8 @@ def polynomials(inputs: Inputs) -> None:
     ):
         weights = row.filter(like="weight_").drop("weight_decay").dropna().to_numpy(float)
         axes[2].plot(x, polyval(x, weights), color=colour, label=label)
-    axes[2].set(xlabel="x", title="one seed", ylim=(-4, 8))
-    axes[2].legend(loc="upper left")
+    axes[2].set(xlabel="x", title="one seed", ylim=(-5, 11))
+    axes[2].legend(loc="upper center")
     style.save(figure, inputs.figures, f"{EXPERIMENT}-polynomials", inputs.scale)
 
 
@@ -188,9 +200,12 @@ def constraints(inputs: Inputs) -> None:
     table = inputs.results.tables["constraints"]
     own = table[table["seed"] == SEED].set_index("weight_decay")
     figure, axes = plt.subplots(1, 3, figsize=(PAGE, 2.3))
-    for power, (_, values) in enumerate(own.filter(like="weight_").items(), 1):
-        axes[0].plot(values, color=plt.cm.cividis(power / (own.filter(like="weight_").shape[1] + 1)))
-    axes[0].set(xscale="log", xlabel="λ", title="coefficients of x, x², … (one seed)")
+    coefficients = own.filter(like="weight_")
+    for power, (_, values) in enumerate(coefficients.items(), 1):
+        label = f"of x{f'$^{power}$' if power > 1 else ''}" if power in (1, coefficients.shape[1]) else None
+        axes[0].plot(values, color=plt.cm.cividis(power / (coefficients.shape[1] + 1)), label=label)
+    axes[0].legend(loc="lower right")
+    axes[0].set(xscale="log", xlabel="λ", title="coefficients (one seed)")
     norms = table.pivot(index="seed", columns="weight_decay", values="norm")
     over_columns(axes[1], norms, SPLITS["train"], log=True, marker="o", label="‖w‖")
     last = norms.columns[-1]
@@ -203,14 +218,10 @@ def constraints(inputs: Inputs) -> None:
     axes[2].plot(own["norm"] ** 2, own["loss"], color=MUTED, zorder=1)
     for λ, row in own.iterrows():
         axes[2].plot(row["norm"] ** 2, row["loss"], "o", color=weight_decay_colour(λ))
-        if 0.005 < λ < 5:
+        if 0.05 < λ < 500:
             axes[2].annotate(f" λ = {λ:g}", (row["norm"] ** 2, row["loss"]), fontsize=7, va="bottom")
-    axes[2].set(
-        xlabel="C, the most that ‖w‖² may be",
-        title="least loss in the ball (one seed)",
-        xscale="symlog",
-        xlim=(0, None),
-    )
+    axes[2].set(xlabel="C, the most that ‖w‖² may be", title="least loss in the ball (one seed)", xscale="log")
+    axes[2].set_xlim(1e-5, 8 * own["norm"].max() ** 2)
     style.save(figure, inputs.figures, f"{EXPERIMENT}-constraints", inputs.scale)
 
 

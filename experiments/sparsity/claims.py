@@ -77,7 +77,7 @@ def exact_zeros(table: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part]
             t["zeros"],
         ),
         reported("Small", "irrelevant weights below .001, S2's update", every_seed(same["small_irrelevant"], ACCURACY)),
-        reported("Size", "size of irrelevant weights over ηλ, S2's update", size_in_steps(same)),
+        reported("Size", "size over ηλ where the minimiser is 0, S2's update", size_in_steps(same)),
         reported("Lambda", "λ chosen", ratio_interval(np.log(chosen["penalty"]))),
         reported("Digits", "decimals shared with scikit-learn, L1", every_seed(digits(table, "proximal"))),
         reported(
@@ -87,7 +87,7 @@ def exact_zeros(table: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part]
 
 
 def size_in_steps(rows: pd.DataFrame):
-    """How many of its own steps ηλ S2's update leaves irrelevant weights away from 0 (root mean square)."""
+    """How many of its own steps ηλ S2's update leaves weights away from 0 where they should be 0 (root mean square)."""
     return ratio_interval(np.log(rows["size"] / (rows["step"] * rows["penalty"])))
 
 

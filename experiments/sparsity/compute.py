@@ -37,8 +37,8 @@ def recovery(
     """L1, L2: independent features, the first few with weights ±1. A row for each seed, method, λ (0: least squares).
 
     Shares of weights exactly 0 (`zero_irrelevant`, `zero_relevant`) and below 1e-3 (`small_irrelevant`); the `size` of
-    irrelevant weights (root mean square), the `norm` of all, `validation_loss`, and, where scikit-learn has the method,
-    the largest difference from its solution: `disagreement`.
+    irrelevant weights that proximal L1 has at 0 (root mean square; NaN: it has none there), the `norm` of all weights,
+    `validation_loss`, and, where scikit-learn has the method, the largest difference from its solution: `disagreement`.
     """
     rows, grid = [], np.array(penalties)
     for seed in range(seeds):
@@ -61,7 +61,9 @@ def recovery(
             "ridge": lambda penalty: Ridge(alpha=samples * penalty, fit_intercept=False),
         }
         for method, weights in solutions.items():
-            for penalty, w in zip([0.0] if method == "least_squares" else penalties, weights.T, strict=True):
+            known = [0.0] if method == "least_squares" else penalties
+            for penalty, w, sparse in zip(known, weights.T, solutions["proximal"].T, strict=False):
+                zero = sparse[relevant:] == 0
                 reference = theirs[method](penalty).fit(x, y).coef_ if method in theirs else np.nan
                 rows.append(
                     {
@@ -70,7 +72,7 @@ def recovery(
                         "zero_relevant": (w[:relevant] == 0).mean(),
                         "small_irrelevant": (np.abs(w[relevant:]) < SMALL).mean(),
                         "zero": (w == 0).mean(),
-                        "size": np.sqrt((w[relevant:] ** 2).mean()),
+                        "size": np.sqrt((w[relevant:][zero] ** 2).mean()) if zero.any() else np.nan,
                         "norm": np.linalg.norm(w),
                         "validation_loss": ((x_validation @ w - y_validation) ** 2).mean(),
                         "disagreement": np.abs(w - reference).max(),
