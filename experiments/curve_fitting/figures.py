@@ -25,9 +25,11 @@ def fit(inputs: Inputs) -> None:
     """C1: S3's figure, the fit at some steps with and without decay, for one seed; then the last over all seeds."""
     runs, history = Runs(inputs.results), inputs.results.history
     demos = {λ: runs.demo(λ) for λ in PAIR}
-    end = int(demos[0.0]["steps"].iloc[0])
-    log_every = int(demos[0.0]["log_every"].iloc[0])
-    shown = sorted({log_every, max(log_every, 3 * end // 10 // log_every * log_every), end})
+    history = history[
+        history["metric"].isin(FIT) & history["run"].isin([demo.loc[SEED, "run"] for demo in demos.values()])
+    ]
+    logged = sorted(history.loc[history["step"] > 0, "step"].unique())
+    shown = sorted({logged[0], logged[3 * len(logged) // 10 - 1], logged[-1]})  # S3 shows ten
     figure, axes = plt.subplots(1, len(shown) + 1, figsize=(PAGE, 2.3), sharex=True, sharey=True)
     x, train, test = line(SEED, int(demos[0.0]["train_size"].iloc[0]), outlier=False)
     for panel, step in zip(axes, shown, strict=False):
@@ -73,7 +75,7 @@ def histograms(inputs: Inputs) -> None:
 def ridge_lines(
     axes: Axes, shares: pd.DataFrame, edges: np.ndarray, colour: object, highest: float, zeros: bool
 ) -> None:
-    """One line a step from shares `[steps, bins]`; `highest` is 1.9 steps high. `zeros`: how many lie below all bins."""
+    """One line a step from shares `[steps, bins]`; `highest` is 1.9 steps high. `zeros`: how many are below them."""
     steps = shares.index.to_numpy(float)
     centres = (edges[1:] + edges[:-1]) / 2
     height = 1.9 * np.diff(steps).min() / highest

@@ -67,6 +67,9 @@ SPECIAL = {
     "–": "--",
     "—": "---",
     "²": r"\ensuremath{^2}",
+    "Σ": r"\ensuremath{\Sigma}",
+    "‖": r"\ensuremath{\|}",
+    "|": r"\ensuremath{|}",
 }
 
 
