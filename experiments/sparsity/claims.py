@@ -188,6 +188,7 @@ def pruned_units(runs: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part]
         judged("Loss", "test loss, proximal L1 over no decay", loss("proximal_l1"), most=t["loss"]),
         reported("SubgradientSmall", "units below .001, subgradient of L1", share("l1", "small_units")),
         reported("Net", "units pruned, Elastic Net", share("elastic_net")),
+        reported("Coupled", "units pruned, L2 in the gradient", share("l2")),
         reported("Inputs", "irrelevant inputs cut off, proximal L1", share("proximal_l1", "zero_inputs")),
         reported("Weights", "first-layer weights 0, proximal L1", share("proximal_l1", "zero_weights")),
         reported("SubgradientLoss", "test loss, subgradient of L1 over no decay", loss("l1")),

@@ -74,7 +74,7 @@ def weights(inputs: Inputs) -> None:
     ticks = [FLOOR, 1e-4, 1e-2, 1]
     axes.set_yticks(ticks, ["0", *(f"{tick:g}" for tick in ticks[1:])])
     axes.set_yticks([], minor=True)
-    axes.legend(loc="center right", labelspacing=0.25, borderaxespad=0.2)
+    figure.legend(loc="outside upper center", ncols=3, columnspacing=1)
     style.save(figure, inputs.figures, f"{EXPERIMENT}-weights", inputs.scale)
 
 
@@ -90,7 +90,7 @@ def groups(inputs: Inputs) -> None:
             panel.bar(np.arange(members) + 1 + 0.27 * (draw - 1), values, 0.25, color=colour, alpha=1 - 0.3 * draw)
         panel.axhline(1, color=MUTED, linestyle=":", linewidth=1)
         panel.axhline(0, color="black", linewidth=0.6)
-        panel.set(title=f"{label}: a group, 3 samples", xlabel="feature of the group")
+        panel.set(title=f"a group, {label.split(',')[0]}", xlabel="feature of the group")
         panel.set_xticks(np.arange(members) + 1)
     limits = [f(panel.get_ylim()[side] for panel in axes[:2]) for side, f in enumerate((min, max))]
     for panel in axes[:2]:
@@ -125,8 +125,9 @@ def wide(inputs: Inputs) -> None:
             error = None if np.isnan(found.low) else [[found.value - found.low], [found.high - found.value]]
             axes.errorbar(at, found.value, error, color=colour, marker=marker, capsize=2, label="" if x else label)
     axes.set_xticks(range(len(correlations)), [f"{correlation:g}" for correlation in correlations])
-    axes.set(xlabel="correlation in a group", ylabel="error beyond the noise", yscale="log")
+    axes.set(xlabel="correlation in a group (0: no groups)", ylabel="error beyond the noise", yscale="log")
     axes.set_xlim(-0.5, len(correlations) - 0.5)
+    plain(axes, [1, 2, 3, 5, 10, 20, 30, 50, 100])
     axes.legend(loc="best", labelspacing=0.25)
     style.save(figure, inputs.figures, f"{EXPERIMENT}-wide", inputs.scale)
 
