@@ -43,9 +43,10 @@ def fit(inputs: Inputs) -> None:
         panel.set(title=f"one seed, step {step:,}", xlabel="x")
     for λ, chosen in demos.items():
         mean, spread = chosen[FIT].mean(), chosen[FIT].std()
-        axes[-1].fill_between(GRID, mean - spread, mean + spread, color=weight_decay_colour(λ), alpha=0.4, linewidth=0)
+        for edge in (mean - spread, mean + spread):
+            axes[-1].plot(GRID, edge, color=weight_decay_colour(λ))
     true_line(axes[-1])
-    axes[-1].set(title=f"spread of {len(demos[0.0])} seeds", xlabel="x", ylim=(-3, 3))
+    axes[-1].set(title=f"mean ± SD of {len(demos[0.0])} seeds", xlabel="x", ylim=(-3, 3))
     axes[0].set_ylabel("y")
     axes[0].legend(loc="upper left", labelspacing=0.2, borderaxespad=0.1)
     style.save(figure, inputs.figures, f"{EXPERIMENT}-fit", inputs.scale)
