@@ -18,5 +18,6 @@ def load_program(experiment: str, name: str) -> ModuleType:
         specification.loader.exec_module(module)
     finally:
         sys.path.remove(str(folder))
-        sys.modules.pop("claims", None)
+        for neighbour in folder.glob("*.py"):
+            sys.modules.pop(neighbour.stem, None)
     return module

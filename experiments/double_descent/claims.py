@@ -100,7 +100,7 @@ def judge(results: Any, criteria: Mapping[str, Any]) -> list[Claim]:
     main, clean = Sweep(results, "width"), Sweep(results, "clean")
     notebook = {noise: Sweep(results, "notebook", label_noise=noise) for noise in (0.15, 0.0)}
     parts = {
-        "D1": non_monotone(main, notebook[0.15], threshold["D1"]),
+        "D1": both_protocols(main, notebook[0.15], threshold["D1"]),
         "D2": peak_at_threshold(results, main, notebook[0.15], threshold["D2"]),
         "D3": noise_makes_it(main, clean, notebook, threshold["D3"]),
         "D4": over_time(main, threshold["D4"]),
@@ -109,21 +109,21 @@ def judge(results: Any, criteria: Mapping[str, Any]) -> list[Claim]:
         "D7": tuned_per_width(main, threshold["D7"]),
         "D8": one_for_all(main, threshold["D8"]),
         "D9": without_training(results.tables["random_features"], threshold["D9"]),
-        "D10": convolutional(Sweep(results, "cnn"), threshold["D10"]),
+        "D10": both_protocols(Sweep(results, "small_cnn"), Sweep(results, "cnn"), threshold["D10"]),
         "D11": over_epochs(main, threshold["D11"]),
     }
     return [ledger.claim(id, EXPERIMENT, criteria, *found) for id, found in parts.items()]
 
 
-def non_monotone(main: Sweep, notebook: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """D1: a first minimum, a peak, a second descent."""
-    parts = descent(main, t)
+def both_protocols(small: Sweep, notebook: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """D1, D10: a first minimum, a peak, a second descent; under the notebook's protocol too where that was run."""
+    parts = descent(small, t)
     if notebook:
         parts += descent(notebook, t, "Notebook", ", notebook")
     return parts, joined(
-        places(main),
+        places(small),
         "" if notebook else f"the notebook's protocol: {NOT_RUN}",
-        counts(len(main.runs) + len(notebook.runs), {"diverged": diverged(main.runs) + diverged(notebook.runs)}),
+        counts(len(small.runs) + len(notebook.runs), {"diverged": diverged(small.runs) + diverged(notebook.runs)}),
     )
 
 
@@ -305,11 +305,6 @@ def without_training(table: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[
         judged("Rise", "tuned ridge: largest rise with features", ratio_interval(largest_rises(tuned)), most=t["rise"]),
         reported("Removed", "test loss at N = n, tuned over none", ratio_interval((tuned - least)[examples])),
     ], f"n = {examples}"
-
-
-def convolutional(cnn: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """D10: the notebook's CNN."""
-    return descent(cnn, t), counts(len(cnn.runs), {"diverged": diverged(cnn.runs)})
 
 
 def over_epochs(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:

@@ -14,9 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 
 from weightdecay.analysis import style
-from weightdecay.analysis.claims import NOT_RUN
 from weightdecay.analysis.measures import band
-from weightdecay.analysis.plots import interval_line, missing
+from weightdecay.analysis.plots import interval_line, missing, plain_ticks
 from weightdecay.analysis.shapes import at_settings, best_settings, peak
 from weightdecay.analysis.statistics import ACCURACY, UNBOUNDED, every_seed, geometric_interval
 from weightdecay.analysis.style import COLUMN, KINDS, MUTED, PAGE, SPLITS, Inputs, weight_decay_colour
@@ -213,35 +212,36 @@ def random_features(inputs: Inputs) -> None:
 
 
 def notebook(inputs: Inputs) -> None:
-    """D1, D3, D10 under the notebook's protocol: test error and loss against width, with the notebook's own points."""
-    figure, axes = plt.subplots(2, 3, figsize=(PAGE, 3.7), sharex="col", sharey="row")
-    for column, (name, (sweep, title)) in zip(axes.T, notebook_sweeps(inputs).items(), strict=True):
+    """D1, D3, D10: test error and loss against width, with the notebook's own points; last, the CNN on few examples."""
+    figure, axes = plt.subplots(2, 4, figsize=(PAGE, 3.7), sharex="col", sharey="row")
+    small = {"small_cnn": (Sweep(inputs.results, "small_cnn"), "CNN, small, noisy")}
+    for column, (name, (sweep, title)) in zip(axes.T, (notebook_sweeps(inputs) | small).items(), strict=True):
         for panel, metric in zip(column, ("test_error", "test_loss"), strict=True):
-            published = pd.DataFrame(PUBLISHED[name]).set_index("width")
             if sweep:
                 line(
                     panel,
                     sweep.final(metric),
-                    KINDS["noisy" if "noisy" in name else "clean"],
+                    KINDS["noisy" if "noisy" in title else "clean"],
                     f"ours, n = {sweep.runs['seed'].nunique()}",
                     metric,
                 )
             else:
-                panel.plot([], [], linestyle="", label=f"ours: {NOT_RUN}")
-            panel.plot(
-                published[metric],
-                linestyle="",
-                marker="o",
-                markersize=3.5,
-                markerfacecolor="none",
-                markeredgecolor="black",
-                markeredgewidth=0.7,
-                label="notebook, one run a width",
-            )
+                panel.plot([], [], linestyle="", label="ours: not run")
+            if name in PUBLISHED:
+                panel.plot(
+                    pd.DataFrame(PUBLISHED[name]).set_index("width")[metric],
+                    linestyle="",
+                    marker="o",
+                    markersize=3.5,
+                    markerfacecolor="none",
+                    markeredgecolor="black",
+                    markeredgewidth=0.7,
+                    label="notebook, 1 run",
+                )
             panel.set(xscale="log")
-            plain_ticks(panel.xaxis, [tick for tick in (2, 5, 10, 20, 50, 100, 300) if tick <= published.index[-1]])
+            plain_ticks(panel.xaxis, [tick for tick in (2, 5, 10, 20, 50, 100, 300) if tick <= panel.get_xlim()[1]])
         column[0].set(title=title, ylim=(0.15, 0.95))
-        column[1].set(yscale="log", xlabel="channels" if name.startswith("cnn") else "width h")
+        column[1].set(yscale="log", xlabel="channels" if "cnn" in name else "width h")
         plain_ticks(column[1].yaxis, [0.5, 1, 2, 5])
         column[0].legend(loc="upper right")
     axes[0, 0].set_ylabel("test error")
@@ -254,9 +254,10 @@ def published_table(inputs: Inputs) -> None:
     small = {
         "small": (Sweep(inputs.results, "width"), "small, noisy"),
         "clean": (Sweep(inputs.results, "clean"), "small, clean"),
+        "small_cnn": (Sweep(inputs.results, "small_cnn"), "small CNN, noisy"),
     }
     rows = []
-    for name, (sweep, title) in {**notebook_sweeps(inputs), **small}.items():
+    for name, (sweep, title) in (notebook_sweeps(inputs) | small).items():
         for metric, word in (("test_error", "error"), ("test_loss", "loss")):
             ours = three_places(sweep.final(metric)) if sweep else ["not run"] * 3
             theirs = ["--"] * 3
@@ -324,11 +325,6 @@ def width_axis(axes: Axes, widths: list[int]) -> None:
     axes.set_xscale("log")
     plain_ticks(axes.xaxis, [tick for tick in (2, 5, 10, 20, 50, 100, 200, 500) if widths[0] <= tick <= widths[-1]])
     axes.set_xlim(widths[0] / 1.15, widths[-1] * 1.15)
-
-
-def plain_ticks(axis: object, ticks: list[float]) -> None:
-    axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
-    axis.set_ticks([], minor=True)
 
 
 def edges(values: pd.Index) -> np.ndarray:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from weightdecay.analysis import style
 from weightdecay.analysis.measures import select
-from weightdecay.analysis.plots import over_columns
+from weightdecay.analysis.plots import over_columns, plain_ticks
 from weightdecay.analysis.statistics import ACCURACY, geometric_interval
 from weightdecay.analysis.style import COLUMN, MUTED, PAGE, Inputs
 
@@ -51,7 +51,7 @@ def recovery(inputs: Inputs) -> None:
             panel.set_ylim(-0.03, 1.03)
     axes[1].legend(loc="upper left", labelspacing=0.25)
     axes[2].set_yscale("log")
-    plain(axes[2], [1, 1.5, 2, 3, 5])
+    ticks(axes[2], [1, 1.5, 2, 3, 5])
     style.save(figure, inputs.figures, f"{EXPERIMENT}-recovery", inputs.scale)
 
 
@@ -71,8 +71,7 @@ def weights(inputs: Inputs) -> None:
         )
     axes.axvline(own["relevant"].iloc[0] + 0.5, color=MUTED, linestyle=":", linewidth=1)
     axes.set(yscale="log", ylim=(FLOOR / 2, 8), xlabel="feature (left of the line: relevant)", ylabel="|w|")
-    ticks = [FLOOR, 1e-4, 1e-2, 1]
-    axes.set_yticks(ticks, ["0", *(f"{tick:g}" for tick in ticks[1:])])
+    axes.set_yticks([FLOOR, 1e-4, 1e-2, 1], ["0", "0.0001", "0.01", "1"])
     axes.set_yticks([], minor=True)
     figure.legend(loc="outside upper center", ncols=3, columnspacing=1)
     style.save(figure, inputs.figures, f"{EXPERIMENT}-weights", inputs.scale)
@@ -127,7 +126,7 @@ def wide(inputs: Inputs) -> None:
     axes.set_xticks(range(len(correlations)), [f"{correlation:g}" for correlation in correlations])
     axes.set(xlabel="correlation in a group (0: no groups)", ylabel="error beyond the noise", yscale="log")
     axes.set_xlim(-0.5, len(correlations) - 0.5)
-    plain(axes, [1, 2, 3, 5, 10, 20, 30, 50, 100])
+    ticks(axes, [1, 2, 3, 5, 10, 20, 30, 50, 100])
     axes.legend(loc="best", labelspacing=0.25)
     style.save(figure, inputs.figures, f"{EXPERIMENT}-wide", inputs.scale)
 
@@ -154,18 +153,16 @@ def network(inputs: Inputs) -> None:
     axes[3].axhline(free, color=MUTED, linestyle=":", linewidth=1)
     axes[3].text(0.02, free, "no decay", transform=axes[3].get_yaxis_transform(), fontsize=7, va="bottom", color=MUTED)
     axes[3].set_yscale("log")
-    plain(axes[3], [0.3, 0.4, 0.5, 0.7, 1, 1.5])
+    ticks(axes[3], [0.3, 0.4, 0.5, 0.7, 1, 1.5])
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
     style.save(figure, inputs.figures, f"{EXPERIMENT}-network", inputs.scale)
 
 
-def plain(axes: Axes, ticks: list[float]) -> None:
-    """These ticks on a logarithmic y axis, as far as they lie in it."""
+def ticks(axes: Axes, wanted: list[float]) -> None:
+    """Those of these ticks that lie in a logarithmic y axis."""
     low, high = axes.get_ylim()
-    inside = [tick for tick in ticks if low <= tick <= high]
-    axes.set_yticks(inside, [f"{tick:g}" for tick in inside])
-    axes.set_yticks([], minor=True)
+    plain_ticks(axes.yaxis, [tick for tick in wanted if low <= tick <= high])
 
 
 if __name__ == "__main__":

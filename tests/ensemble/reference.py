@@ -35,13 +35,17 @@ def network(inputs: int, outputs: int, run: Run) -> nn.Module:
     if run.network == "residual_mlp":
         blocks = [Block(width, eps) for _ in range(run.blocks)]
         return nn.Sequential(nn.Linear(inputs, width), *blocks, nn.Linear(width, outputs))
-    if run.network == "cnn":
+    scale_invariant = run.network.startswith("scale_invariant")
+    if run.network.endswith("cnn"):
         layers, before, positions = [nn.Unflatten(1, (1, inputs))], 1, inputs
         for kernel in (5, 3, 3):
-            layers += [nn.Conv1d(before, CHANNELS, kernel, stride=2, padding=1), nn.ReLU()]
+            layers.append(nn.Conv1d(before, CHANNELS, kernel, stride=2, padding=1, bias=not scale_invariant))
+            layers += [nn.BatchNorm1d(CHANNELS, eps=eps, affine=False)] if scale_invariant else []
+            layers.append(nn.ReLU())
             before, positions = CHANNELS, (positions + 2 - kernel) // 2 + 1
-        return nn.Sequential(*layers, nn.Flatten(), nn.Linear(CHANNELS * positions, outputs))
-    scale_invariant = run.network == "scale_invariant_mlp"
+        last = nn.Linear(CHANNELS * positions, outputs, bias=not scale_invariant)
+        last.requires_grad_(not scale_invariant)
+        return nn.Sequential(*layers, nn.Flatten(), last)
     layers, before = [], inputs
     for _ in range(run.blocks):
         layers.append(nn.Linear(before, width, bias=not scale_invariant))
@@ -60,7 +64,7 @@ def layers_of(model: nn.Module) -> list[nn.Module]:
 
 def ours(module: nn.Module, weight: Tensor, run: Run) -> Tensor:
     """A weight of the module in the trainer's layout, in which channels come last."""
-    if isinstance(module, nn.Linear) and run.network == "cnn":
+    if isinstance(module, nn.Linear) and run.network.endswith("cnn"):
         weight = weight.view(len(weight), CHANNELS, -1)
     return weight.transpose(1, 2).reshape(len(weight), -1) if weight.dim() == 3 else weight
 
@@ -69,7 +73,7 @@ def theirs(module: nn.Module, weight: Tensor, run: Run) -> Tensor:
     """The inverse of `ours`."""
     if isinstance(module, nn.Conv1d):
         return weight.view(module.out_channels, -1, module.in_channels).transpose(1, 2)
-    if run.network == "cnn":
+    if run.network.endswith("cnn"):
         return weight.view(len(weight), -1, CHANNELS).transpose(1, 2).reshape(len(weight), -1)
     return weight
 

@@ -8,7 +8,7 @@ from tests.ensemble.reference import CHANNELS, LAST_NORM
 from weightdecay.datasets import Split, Splits
 from weightdecay.datasets.binary_addition import binary_addition
 from weightdecay.ensemble.layers import Layer
-from weightdecay.ensemble.networks import cnn, mlp, residual_mlp, scale_invariant_mlp
+from weightdecay.ensemble.networks import cnn, mlp, residual_mlp, scale_invariant_cnn, scale_invariant_mlp
 from weightdecay.ensemble.training import Protocol
 from weightdecay.grid import Run
 
@@ -67,6 +67,8 @@ def network(runs: Sequence[Run]) -> Layer:
         return mlp(inputs, outputs, run.width, run.blocks)
     if run.network == "cnn":
         return cnn(inputs, outputs, CHANNELS)
+    if run.network == "scale_invariant_cnn":
+        return scale_invariant_cnn(inputs, outputs, CHANNELS, eps, LAST_NORM)
     if run.network == "scale_invariant_mlp":
         return scale_invariant_mlp(inputs, outputs, run.width, run.blocks, eps, LAST_NORM)
     return residual_mlp(inputs, outputs, run.width, run.blocks, eps)

@@ -9,7 +9,7 @@ import torch
 from weightdecay.ensemble import kernels
 from weightdecay.ensemble.layers import BatchNorm, Conv1d, Layer, Linear, ReLU, Residual, Sequential
 from weightdecay.ensemble.losses import absolute_error, cross_entropy, sigmoid_squared_error, smooth_l1, squared_error
-from weightdecay.ensemble.networks import Stack, cnn, mlp, residual_mlp, scale_invariant_mlp
+from weightdecay.ensemble.networks import Stack, cnn, mlp, residual_mlp, scale_invariant_cnn, scale_invariant_mlp
 
 REPLICAS, BATCH, FEATURES = 3, 7, 5
 EPS = torch.tensor([1e-5, 1e-2, 0.3])
@@ -21,6 +21,8 @@ LAYERS = {
     "convolution": lambda: Conv1d(1, 4, 3, 2, 1),
     "mlp": lambda: mlp(FEATURES, 4, 6, 2),
     "cnn": lambda: cnn(FEATURES, 4, 3),
+    "batch norm over positions": lambda: Sequential(Conv1d(1, 4, 3, 1, 1, bias=False), BatchNorm(4, EPS)),
+    "scale-invariant cnn": lambda: scale_invariant_cnn(FEATURES, 4, 3, EPS),
     "scale-invariant": lambda: scale_invariant_mlp(FEATURES, 4, 6, 2, EPS),
     "the whole network": lambda: residual_mlp(FEATURES, 4, 6, 2, EPS),
     "the whole network without batch norm": lambda: residual_mlp(FEATURES, 4, 6, 2, None),

@@ -43,6 +43,7 @@ OTHER_NETWORKS = {  # one-hot classes
     "mlp, smooth l1": {"network": "mlp", "loss": "smooth_l1", "batch_norm_eps": None, "blocks": 1},
     "cnn": {"network": "cnn", "loss": "cross_entropy", "batch_norm_eps": None},
     "scale-invariant": {"network": "scale_invariant_mlp", "loss": "cross_entropy", "batch_norm_eps": 1e-5},
+    "scale-invariant cnn": {"network": "scale_invariant_cnn", "loss": "cross_entropy", "batch_norm_eps": 1e-5},
 }
 NETWORKS |= {name: settings | {"dataset": "classes"} for name, settings in OTHER_NETWORKS.items()}
 CASES = list(itertools.product(OPTIMIZERS, DECAYS, NETWORKS))

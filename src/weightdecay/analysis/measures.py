@@ -28,6 +28,10 @@ class Histories:
         steps_values = self._values.get((run, metric), np.empty((0, 2)))
         return pd.Series(steps_values[:, 1], index=pd.Index(steps_values[:, 0], name="step"), name=metric)
 
+    def metrics(self, run: str) -> list[str]:
+        """What was logged of a run."""
+        return [metric for name, metric in self._values if name == run]
+
     def first_step(self, run: str, metric: str, threshold: float) -> float:
         """First logged step with `metric >= threshold`, late by at most a logging interval; NaN where it never came."""
         curve = self.curve(run, metric)

@@ -1,11 +1,12 @@
 """What the figures of several experiments draw alike: accuracies against λ, curves with their band over seeds."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 
 from weightdecay.analysis.claims import NOT_RUN
 from weightdecay.analysis.measures import Histories, band
@@ -78,6 +79,12 @@ def zero_and_logarithm(axes: Axes, smallest: float, largest: float) -> None:
     minor = np.outer(decades, np.arange(2, 10)).ravel()
     axes.set_xticks(minor[minor <= 1.3 * largest], minor=True)
     axes.set_xlim(-0.25 * linear, 1.35 * largest)
+
+
+def plain_ticks(axis: Axis, ticks: Sequence[float]) -> None:
+    """These ticks alone, as plain numbers: what a logarithmic axis of one decade needs."""
+    axis.set_ticks(list(ticks), [f"{tick:g}" for tick in ticks])
+    axis.set_ticks([], minor=True)
 
 
 def thousands(axes: Axes) -> None:

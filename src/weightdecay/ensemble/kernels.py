@@ -108,29 +108,35 @@ def convolution_backward(weight, x, gradient, weight_gradient, bias_gradient, in
 
 @compiled
 def batch_norm_forward(x, weight, bias, eps, running_mean, running_variance, inverse_std, y):
-    """`x` `[H, B]` becomes x − mean; `y` `[H, B]` and `inverse_std` `[H]` are written, running statistics updated."""
-    number = x.dtype.type
-    one, batch, rate = number(1), number(x.shape[1]), number(BATCH_NORM_MOMENTUM)
-    for h in range(x.shape[0]):
-        row, out = x[h], y[h]
-        mean = total_of(row) / batch
-        square = number(0)
-        for b in range(row.size):
-            row[b] -= mean
-            square += row[b] * row[b]
-        inverse_std[h] = one / math.sqrt(square / batch + eps)
+    """`x` `[P · H, B]`, H features at P positions, becomes x − mean, over positions and batch; `y`, alike, and
+    `inverse_std` `[H]` are written, running statistics updated.
+    """
+    number, features = x.dtype.type, inverse_std.size
+    one, count, rate = number(1), number(x.size // features), number(BATCH_NORM_MOMENTUM)
+    for h in range(features):
+        total = square = number(0)
+        for row in x[h::features]:
+            total += total_of(row)
+        mean = total / count
+        for row in x[h::features]:
+            for b in range(row.size):
+                row[b] -= mean
+                square += row[b] * row[b]
+        inverse_std[h] = one / math.sqrt(square / count + eps)
         scale, shift = weight[h] * inverse_std[h], bias[h]
-        for b in range(row.size):
-            out[b] = row[b] * scale + shift
+        for p in range(h, x.shape[0], features):
+            row, out = x[p], y[p]
+            for b in range(row.size):
+                out[b] = row[b] * scale + shift
         running_mean[h] += rate * (mean - running_mean[h])
-        running_variance[h] += rate * (square / (batch - one) - running_variance[h])
+        running_variance[h] += rate * (square / (count - one) - running_variance[h])
 
 
 @compiled
 def batch_norm_evaluation(x, weight, bias, eps, running_mean, running_variance, y):
-    """`y` `[H, B]` from `x` by the running statistics."""
-    for h in range(x.shape[0]):
-        row, out = x[h], y[h]
+    """`y` `[P · H, B]` from `x` by the running statistics `[H]`."""
+    for p in range(x.shape[0]):
+        row, out, h = x[p], y[p], p % running_mean.size
         scale = weight[h] / math.sqrt(running_variance[h] + eps)
         shift = bias[h] - running_mean[h] * scale
         for b in range(row.size):
@@ -139,22 +145,25 @@ def batch_norm_evaluation(x, weight, bias, eps, running_mean, running_variance, 
 
 @compiled
 def batch_norm_backward(gradient, centred, weight, inverse_std, weight_gradient, bias_gradient, input_gradient):
-    """dx = γ/σ · (dy − mean(dy) − x̂ · mean(dy·x̂)), with x̂ = centred/σ never formed; `[H, B]` and `[H]`."""
-    number = centred.dtype.type
-    batch = number(centred.shape[1])
-    for h in range(centred.shape[0]):
-        upstream, row, out = gradient[h], centred[h], input_gradient[h]
+    """dx = γ/σ · (dy − mean(dy) − x̂ · mean(dy·x̂)), with x̂ = centred/σ never formed; `[P · H, B]` and `[H]`."""
+    number, features = centred.dtype.type, inverse_std.size
+    count = number(centred.size // features)
+    for h in range(features):
         total = product = number(0)
-        for b in range(row.size):
-            total += upstream[b]
-            product += upstream[b] * row[b]
+        for p in range(h, centred.shape[0], features):
+            upstream, row = gradient[p], centred[p]
+            for b in range(row.size):
+                total += upstream[b]
+                product += upstream[b] * row[b]
         inverse = inverse_std[h]
         if bias_gradient.size:
             bias_gradient[h], weight_gradient[h] = total, product * inverse
         scale = weight[h] * inverse
-        shift, slope = scale * total / batch, scale * product * inverse * inverse / batch
-        for b in range(row.size):
-            out[b] = upstream[b] * scale - shift - row[b] * slope
+        shift, slope = scale * total / count, scale * product * inverse * inverse / count
+        for p in range(h, centred.shape[0], features):
+            upstream, row, out = gradient[p], centred[p], input_gradient[p]
+            for b in range(row.size):
+                out[b] = upstream[b] * scale - shift - row[b] * slope
 
 
 @compiled

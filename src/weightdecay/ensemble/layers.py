@@ -95,17 +95,17 @@ class Conv1d(Layer):
     apart is one grouped convolution for all.
     """
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int = 0):
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int = 0, bias: bool = True):
         self.inputs, self.outputs = inputs, outputs
         self.kernel, self.stride, self.padding = kernel, stride, padding
-        self.shapes = {"weight": (outputs, kernel * inputs), "bias": (outputs,)}
+        self.shapes = {"weight": (outputs, kernel * inputs), **({"bias": (outputs,)} if bias else {})}
 
     def initialise(self, generator: torch.Generator) -> dict[str, Tensor]:
         return _uniform(self.shapes, self.kernel * self.inputs, generator)
 
     def bind(self, tensors: dict[str, Tensor], gradients: dict[str, Tensor]) -> None:
         self.weight, self.weight_gradient = tensors["weight"], gradients["weight"]
-        self.bias, self.bias_gradient = tensors["bias"], gradients["bias"]
+        self.bias, self.bias_gradient = tensors.get("bias"), gradients.get("bias")
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
         replicas, batch, features = x.shape
@@ -125,7 +125,8 @@ class Conv1d(Layer):
         replicas, batch, _ = gradient.shape
         gradient = gradient.reshape(replicas, -1, self.outputs)
         torch.bmm(gradient.transpose(1, 2), self.windows, out=self.weight_gradient)
-        torch.sum(gradient, 1, out=self.bias_gradient)
+        if self.bias_gradient is not None:
+            torch.sum(gradient, 1, out=self.bias_gradient)
         if not input_gradient:
             return None
         windows = torch.bmm(gradient, self.weight).view(replicas, batch, self.positions, self.kernel, self.inputs)
@@ -136,10 +137,11 @@ class Conv1d(Layer):
 
 
 class BatchNorm(Layer):
-    """Batch normalisation over axis 1, each replica with its own eps and running statistics (Ioffe & Szegedy 2015).
+    """Batch normalisation, each replica with its own eps and running statistics (Ioffe & Szegedy 2015).
 
-    Conventions are `torch.nn.BatchNorm1d`'s: biased variance normalises the batch, unbiased variance enters the
-    running average, momentum 0.1.
+    Activations are `[R, B, positions · features]`, one position unless a convolution stands before; statistics are over
+    batch and positions. Conventions are `torch.nn.BatchNorm1d`'s: biased variance normalises the batch, unbiased
+    variance enters the running average, momentum 0.1.
     """
 
     def __init__(self, features: int, eps: Tensor, affine: bool = True):
@@ -163,6 +165,13 @@ class BatchNorm(Layer):
         self.fused = backend.triton_kernels() if self.weight.device.type == "cuda" else None
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
+        return self._forward(x.view(len(x), -1, self.features), training).view(x.shape)
+
+    def backward(self, gradient: Tensor, input_gradient: bool = True) -> Tensor:
+        return self._backward(gradient.reshape(self.centred.shape)).view(gradient.shape)
+
+    def _forward(self, x: Tensor, training: bool) -> Tensor:
+        """Of `[R, N, features]`, N examples at all positions."""
         if not training:
             scale = self.weight * (self.running_variance + self.eps).rsqrt()
             shift = self.bias - self.running_mean * scale
@@ -181,7 +190,7 @@ class BatchNorm(Layer):
         self.running_variance.lerp_(variance * (batch / (batch - 1)), BATCH_NORM_MOMENTUM)
         return torch.addcmul(self.bias[:, None], x, (self.weight * self.inverse_std)[:, None])
 
-    def backward(self, gradient: Tensor, input_gradient: bool = True) -> Tensor:
+    def _backward(self, gradient: Tensor) -> Tensor:
         """dx = γ/σ · (dy − mean(dy) − x̂ · mean(dy·x̂)), with x̂ = centred/σ never formed."""
         if self.fused is not None:
             arrays = self.weight, self.inverse_std, self.weight_gradient, self.bias_gradient

@@ -44,12 +44,12 @@ def forward(operations, activations, parameters, buffers, training):
             padded[: op.padding] = 0
             padded[op.padding : op.padding + op.inputs] = x
             padded[op.padding + op.inputs :] = 0
-            kernels.convolution_forward(weight.reshape(op.biases, op.window), bias, padded, y, op.stride)
+            kernels.convolution_forward(weight.reshape(op.weights // op.window, op.window), bias, padded, y, op.stride)
         elif op.kind == BATCH_NORM:
-            mean = buffers[op.running_mean : op.running_mean + op.inputs]
-            variance = buffers[op.running_variance : op.running_variance + op.inputs]
+            mean = buffers[op.running_mean : op.running_mean + op.weights]
+            variance = buffers[op.running_variance : op.running_variance + op.weights]
             if training:
-                inverse_std = buffers[op.inverse_std : op.inverse_std + op.inputs]
+                inverse_std = buffers[op.inverse_std : op.inverse_std + op.weights]
                 eps = buffers[op.eps]
                 kernels.batch_norm_forward(x, weight, bias, eps, mean, variance, inverse_std, y)
             else:
@@ -78,7 +78,7 @@ def backward(operations, activations, gradients, parameters, buffers, parameter_
             if input_gradient.size:
                 np.dot(matrix.T, gradient, input_gradient)
         elif op.kind == CONV1D:
-            matrix, rows = weight.reshape(op.biases, op.window), op.inputs + 2 * op.padding
+            matrix, rows = weight.reshape(op.weights // op.window, op.window), op.inputs + 2 * op.padding
             padded = activations[op.padded : op.padded + rows]
             padded_gradient = gradients[op.padded : op.padded + (rows if input_gradient.size else 0)]
             outputs = weight_gradient.reshape(matrix.shape), bias_gradient, padded_gradient
@@ -86,7 +86,7 @@ def backward(operations, activations, gradients, parameters, buffers, parameter_
             if input_gradient.size:
                 input_gradient[:] = padded_gradient[op.padding : op.padding + op.inputs]
         elif op.kind == BATCH_NORM:
-            inverse_std = buffers[op.inverse_std : op.inverse_std + op.inputs]
+            inverse_std = buffers[op.inverse_std : op.inverse_std + op.weights]
             kernels.batch_norm_backward(
                 gradient, x, weight, inverse_std, weight_gradient, bias_gradient, input_gradient
             )

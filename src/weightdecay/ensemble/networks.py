@@ -38,17 +38,18 @@ def mlp(inputs: int, outputs: int, width: int, hidden: int) -> Layer:
     return Sequential(*layers, Linear(width, outputs))
 
 
+KERNELS = 5, 3, 3  # of the notebook's CNN, each with stride 2 and padding 1
+
+
 def cnn(inputs: int, outputs: int, channels: int) -> Layer:
-    """The 1-D CNN of MNIST-1D's notebook: kernels 5, 3, 3 with stride 2 and padding 1, then Linear (25 channels there).
+    """The 1-D CNN of MNIST-1D's notebook: three convolutions, then Linear (25 channels there).
 
     `inputs`: length of the one-channel signal.
     """
     layers: list[Layer] = []
-    positions, before = inputs, 1
-    for kernel in (5, 3, 3):
+    for before, kernel in zip((1, channels, channels), KERNELS, strict=True):
         layers += [Conv1d(before, channels, kernel, stride=2, padding=1), ReLU()]
-        positions, before = (positions + 2 - kernel) // 2 + 1, channels
-    return Sequential(*layers, Linear(positions * channels, outputs))
+    return Sequential(*layers, Linear(_positions(inputs) * channels, outputs))
 
 
 def scale_invariant_mlp(
@@ -62,6 +63,24 @@ def scale_invariant_mlp(
     for before, after in pairwise([inputs, *[width] * hidden]):
         layers += [Linear(before, after, bias=False), BatchNorm(after, batch_norm_eps, affine=False), ReLU()]
     return Sequential(*layers, FrozenLinear(width, outputs, last_norm))
+
+
+def scale_invariant_cnn(
+    inputs: int, outputs: int, channels: int, batch_norm_eps: Tensor, last_norm: float = 10.0
+) -> Layer:
+    """`cnn` made scale-invariant in the same way: BatchNorm without affine, over batch and positions."""
+    layers: list[Layer] = []
+    for before, kernel in zip((1, channels, channels), KERNELS, strict=True):
+        convolution = Conv1d(before, channels, kernel, stride=2, padding=1, bias=False)
+        layers += [convolution, BatchNorm(channels, batch_norm_eps, affine=False), ReLU()]
+    return Sequential(*layers, FrozenLinear(_positions(inputs) * channels, outputs, last_norm))
+
+
+def _positions(inputs: int) -> int:
+    """Positions that the convolutions leave of a signal."""
+    for kernel in KERNELS:
+        inputs = (inputs + 2 - kernel) // 2 + 1
+    return inputs
 
 
 def check_order(network: Layer) -> None:

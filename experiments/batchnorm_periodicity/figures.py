@@ -1,0 +1,346 @@
+"""Figures and table of BatchNorm with decay, drawn from the runs, events and intervals that claims.py judges."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from claims import EXPERIMENT
+from matplotlib.axes import Axes
+from records import (
+    DATA,
+    Records,
+    addition,
+    at_events,
+    collapse_counts,
+    eps_sweep,
+    fitted,
+    per_seed,
+    periods,
+    predictors,
+    rate,
+    slope,
+    words,
+)
+
+from weightdecay.analysis import style
+from weightdecay.analysis.claims import NOT_RUN
+from weightdecay.analysis.events import spacings, variation
+from weightdecay.analysis.measures import TRAIN
+from weightdecay.analysis.plots import missing, plain_ticks, thousands
+from weightdecay.analysis.statistics import Estimate, every_seed, ratio_interval
+from weightdecay.analysis.style import COLUMN, MUTED, PAGE, SPLITS, Inputs
+from weightdecay.analysis.tables import booktabs, interval, write
+
+MARKERS = "osD^v<>"
+ALIGNED = 0.3  # τ on either side of an event
+
+
+def eps_colours(values: Sequence[float]) -> dict[float, tuple[float, ...]]:
+    """From light for a small eps to dark for a large one."""
+    return dict(zip(sorted(values), sns.color_palette("flare", len(values)), strict=True))
+
+
+def rate_colours(values: Sequence[float]) -> dict[float, tuple[float, ...]]:
+    """The colour of a learning rate."""
+    return dict(zip(sorted(values), sns.color_palette("crest", len(values)), strict=True))
+
+
+def accuracy(inputs: Inputs) -> None:
+    """B1, B2, B9, after S1's figure: accuracy over steps at the default eps and at 1e-2; every seed a line."""
+    records = Records(inputs.results)
+    figure, axes = plt.subplots(1, 2, figsize=(PAGE, 2.3), sharey=True)
+    for panel, eps in zip(axes, (1e-5, 1e-2), strict=True):
+        runs = addition(records, eps)
+        runs = runs[runs["weight_decay"] == runs["weight_decay"].min()]
+        for place, run in enumerate(runs.sort_values("seed")["run"]):
+            for split, metric in {"train": TRAIN, "test": "test_accuracy"}.items():
+                curve = records.curve(run, metric)
+                alpha, width, label = (1, 0.9, split) if place == 0 else (0.3, 0.5, None)
+                panel.plot(curve.index, curve, color=SPLITS[split], alpha=alpha, linewidth=width, label=label)
+        panel.set(title=f"BatchNorm's eps = {eps:g}", xlabel="step (thousands)", ylim=(-0.02, 1.02))
+        thousands(panel)
+        if runs.empty:
+            missing(panel, NOT_RUN)
+    axes[0].set_ylabel("accuracy")
+    axes[1].legend(loc="lower right")
+    style.save(figure, inputs.figures, f"{EXPERIMENT}-accuracy", inputs.scale)
+
+
+def dose(inputs: Inputs) -> None:
+    """B2: how many events, against eps, in both networks."""
+    records, t = Records(inputs.results), inputs.config.criteria["B2"].thresholds
+    every, digits = addition(records), eps_sweep(records)
+    count = collapse_counts(records, every, t)
+    figure, axes = plt.subplots(figsize=(COLUMN, 2.4))
+    found = {
+        "addition: collapses": {
+            eps: per_seed(rows, lambda run: count[run] / length(records, run))
+            for eps, rows in every.groupby("batch_norm_eps")
+        },
+        "digits: destabilisations": {
+            eps: per_seed(rows, lambda run: rate(records, run)) for eps, rows in digits.groupby("batch_norm_eps")
+        },
+    }
+    for (label, values), colour, marker in zip(found.items(), (SPLITS["test"], SPLITS["train"]), MARKERS, strict=False):
+        intervals(axes, {eps: every_seed(seeds) for eps, seeds in values.items()}, colour, marker, label)
+        for eps, seeds in values.items():
+            axes.plot([eps] * len(seeds), seeds, linestyle="", marker=".", markersize=2.5, color=colour, alpha=0.4)
+    axes.set(xscale="log", xlabel="BatchNorm's eps", ylabel="events in a time of 1/(ηλ)")
+    axes.set_ylim(-0.05, 1.35 * axes.get_ylim()[1])
+    axes.legend(loc="upper right")
+    style.save(figure, inputs.figures, f"{EXPERIMENT}-dose", inputs.scale)
+
+
+def norm(inputs: Inputs) -> None:
+    """B4, B5, B7, B8: norm ρ and effective learning rate over time in units of 1/(ηλ), all settings of one seed."""
+    records = Records(inputs.results)
+    runs = records.sweep("grid", seed=0)
+    figure, axes = plt.subplots(1, 3, figsize=(PAGE, 2.4))
+    colours = rate_colours(sorted(runs["learning_rate"].unique()))
+    for _, row in runs.sort_values(["learning_rate", "weight_decay"]).iterrows():
+        time = records.curve(row["run"], "rho").loc[1:].index / records.tau(row["run"])
+        colour = colours[row["learning_rate"]]
+        axes[0].plot(time, records.curve(row["run"], "rho").loc[1:], color=colour, linewidth=0.6, alpha=0.8)
+        axes[1].plot(time, records.effective_rate(row["run"]), color=colour, linewidth=0.6, alpha=0.8)
+    for η, colour in colours.items():
+        axes[0].plot([], [], color=colour, label=f"η = {η:g}")
+    axes[0].set(title="all η and λ, one seed", ylabel="norm ρ of the weights")
+    axes[1].set(title="the same", ylabel="effective learning rate η/ρ²")
+    found = controls(records)
+    for label, run, colour in found:
+        loss = records.curve(run, "train_loss_batch").loc[1:]
+        axes[2].plot(loss.index / records.tau(run), loss, color=colour, linewidth=0.6, label=label)
+    for panel in axes[: 3 if found else 2]:
+        panel.set(xlabel="time in 1/(ηλ)", yscale="log")
+    axes[1].set_ylim(top=0.6)
+    axes[1].legend(handles=axes[0].lines[-len(colours) :], loc="upper right", labelspacing=0.2, ncols=2)
+    axes[2].set(title="controls, one η", ylabel="training loss")
+    if found:
+        axes[2].set_ylim(top=50)
+        axes[2].legend(loc="upper right", labelspacing=0.2)
+    else:
+        missing(axes[2], NOT_RUN)
+    style.save(figure, inputs.figures, f"{EXPERIMENT}-norm", inputs.scale)
+
+
+def phase(inputs: Inputs) -> None:
+    """B8: effective gradient norm against effective learning rate, with time as colour, of one run."""
+    records = Records(inputs.results)
+    runs = records.sweep("grid", seed=0)
+    run = runs.sort_values("steps")["run"].iloc[len(runs) // 2]
+    effective = records.effective_rate(run)
+    gradient = (records.curve(run, "rho") * records.curve(run, "gradient_norm")).dropna()
+    figure, axes = plt.subplots(figsize=(COLUMN, 2.6))
+    axes.plot(effective, gradient[effective.index], color=MUTED, linewidth=0.3, alpha=0.5)
+    shown = axes.scatter(
+        effective,
+        gradient[effective.index],
+        c=effective.index / records.tau(run),
+        s=3,
+        cmap="viridis",
+        linewidths=0,
+        rasterized=True,
+    )
+    starts = records.destabilisations(run)["start"]
+    axes.plot(
+        effective[starts],
+        gradient[starts],
+        linestyle="",
+        marker="o",
+        markersize=5,
+        markerfacecolor="none",
+        markeredgecolor="black",
+        markeredgewidth=0.8,
+        label="start of a jump",
+    )
+    axes.set(xscale="log", yscale="log", xlabel="effective learning rate η/ρ²", ylabel="effective gradient norm ρ‖g‖")
+    plain_ticks(
+        axes.xaxis, [tick for tick in (0.005, 0.01, 0.02, 0.05, 0.1) if effective.min() <= tick <= effective.max()]
+    )
+    axes.legend(loc="lower left")
+    figure.colorbar(shown, label="time in 1/(ηλ)", pad=0.02)
+    style.save(figure, inputs.figures, f"{EXPERIMENT}-phase", inputs.scale)
+
+
+def period(inputs: Inputs) -> None:
+    """B4: the mean time between destabilisations against 1/(ηλ)."""
+    records = Records(inputs.results)
+    figure, axes = plt.subplots(1, len(DATA), figsize=(PAGE, 2.5), sharex=True, sharey=True)
+    runs = pd.concat([records.sweep(sweep) for sweep in DATA])
+    times = 1 / (runs["learning_rate"] * runs["weight_decay"])
+    span = np.array([times.min() / 1.5, times.max() * 1.5])
+    for panel, sweep in zip(axes, DATA, strict=True):
+        table = periods(records, records.sweep(sweep))
+        if not table["reached"].any():
+            missing(panel, NOT_RUN if table.empty else "no two events")
+            continue
+        table["tau"] = 1 / (table["learning_rate"] * table["weight_decay"])
+        colours = rate_colours(sorted(table["learning_rate"].unique()))
+        for (η, colour), marker in zip(colours.items(), MARKERS, strict=False):
+            found = table[(table["learning_rate"] == η) & table["reached"]]
+            means = {tau: ratio_interval(np.log(rows["period"])) for tau, rows in found.groupby("tau")}
+            intervals(panel, means, colour, marker, f"η = {η:g}", linestyle="")
+        for factor in (0.25, 0.5, 1.0):
+            panel.plot(span, factor * span, color=MUTED, linestyle=":", linewidth=0.7)
+            panel.text(span[1], factor * span[1], f" {factor:g}/(ηλ)", fontsize=7, color=MUTED, ha="left", va="center")
+        exponents = fitted(table, table["period"], table["reached"])
+        said = [
+            f"{symbol}: {value.value:.2f} [{value.low:.2f}, {value.high:.2f}]"
+            for symbol, value in (
+                ("η", every_seed(exponents["learning_rate"])),
+                ("λ", every_seed(exponents["weight_decay"])),
+            )
+        ]
+        panel.text(
+            0.97, 0.05, "exponents\n" + "\n".join(said), transform=panel.transAxes, ha="right", va="bottom", fontsize=7
+        )
+        panel.set(xscale="log", yscale="log", title=words(sweep), xlabel="1/(ηλ), steps", xlim=(span[0], 4 * span[1]))
+        panel.legend(loc="upper left", labelspacing=0.2)
+    axes[0].set_ylabel("steps between jumps")
+    style.save(figure, inputs.figures, f"{EXPERIMENT}-period", inputs.scale)
+
+
+def mechanism(inputs: Inputs) -> None:
+    """B6: divisor and effective learning rate around the destabilisations, and around the first collapse."""
+    records, t = Records(inputs.results), inputs.config.criteria["B6"].thresholds
+    grid, eps = records.sweep("grid"), addition(records)
+    starts = {
+        "grid": {run: records.destabilisations(run)["start"] for run in grid["run"]},
+        "addition": {run: records.collapses(run, t["high"], t["low"])["start"][:1] for run in eps["run"]},
+    }
+    figure, axes = plt.subplots(2, 2, figsize=(PAGE, 4.2), sharex=True)
+    for column, name, power in ((0, "divisor", -1), (1, "rate", 1)):
+        curves = {run: predictors(records, run)[name] ** power for run in (*grid["run"], *eps["run"])}
+        around(axes[0, column], records, grid, "learning_rate", "η", rate_colours, curves, starts["grid"])
+        around(axes[1, column], records, eps, "batch_norm_eps", "eps", eps_colours, curves, starts["addition"])
+        axes[1, column].set_xlabel("time from the start of an event, in 1/(ηλ)")
+    for panel in axes[:, 1]:
+        panel.legend(loc="center left", bbox_to_anchor=(1, 0.5), labelspacing=0.3)
+    for panel, title, ylabel in zip(
+        axes.flat,
+        ("digits, scale-invariant", "", "addition", ""),
+        ("smallest divisor √(var + eps)", "effective rate η/ρ²", "smallest divisor √(var + eps)", "effective rate η/ρ"),
+        strict=True,
+    ):
+        panel.set(title=title, ylabel=ylabel)
+    style.save(figure, inputs.figures, f"{EXPERIMENT}-mechanism", inputs.scale)
+
+
+def around(
+    axes: Axes,
+    records: Records,
+    runs: pd.DataFrame,
+    field: str,
+    symbol: str,
+    palette: Callable[[Sequence[float]], dict[float, object]],
+    curves: dict[str, pd.Series],
+    starts: dict[str, pd.Series],
+) -> None:
+    """A curve of each run around its events; bold the geometric mean over the runs of one value of `field`."""
+    drawn = {}
+    for value, colour in palette(runs[field].unique()).items():
+        found = [aligned(records, run, curves[run], starts[run]) for run in runs.loc[runs[field] == value, "run"]]
+        found = [curve for curve in found if not curve.empty]
+        for curve in found:
+            axes.plot(curve.index, curve, color=colour, linewidth=0.4, alpha=0.3)
+        if found:
+            drawn[value] = np.exp(np.log(pd.concat(found, axis=1)).mean(axis=1))
+        label = f"{symbol} = {value:g}" + ("" if found else ":\nno event")
+        axes.plot(drawn.get(value, pd.Series()), color=colour, label=label)
+    if not drawn:
+        return missing(axes, "no event at this scale")
+    axes.axvline(0, color=MUTED, linestyle=":", linewidth=0.8)
+    axes.set_yscale("log")
+
+
+def events_table(inputs: Inputs) -> None:
+    """Destabilisations by η and λ, per data set: how many, how far apart, how regular, at which effective rate."""
+    records, lines = Records(inputs.results), []
+    for sweep in DATA:
+        title = words(sweep)
+        for (η, λ), runs in records.sweep(sweep).groupby(["learning_rate", "weight_decay"]):
+            table = periods(records, runs)
+
+            def measured(value, geometric=False, runs=runs) -> str:
+                seeds = per_seed(runs, value)
+                return interval(ratio_interval(np.log(seeds)) if geometric else every_seed(seeds))
+
+            scaled = interval(ratio_interval(np.log(table["scaled"]))) if table["reached"].all() else "--"
+            lines.append(
+                [
+                    *(title, f"{η:g}", f"{λ:g}", str(runs["steps"].iloc[0])),
+                    measured(lambda run: len(records.destabilisations(run))),
+                    scaled,
+                    measured(lambda run: variation(spacings(records.destabilisations(run)["start"]))),
+                    measured(lambda run: slope(records, run)),
+                    measured(lambda run: at_events(records, run, records.effective_rate(run)), geometric=True),
+                ]
+            )
+            title = ""
+    header = [
+        "Data",
+        "$\\eta$",
+        "$\\lambda$",
+        "steps",
+        "jumps",
+        "period $\\cdot\\,\\eta\\lambda$",
+        "variation",
+        "slope$/(-\\eta\\lambda)$",
+        "$\\eta/\\rho^2$ at a jump",
+    ]
+    write(inputs.tables / f"{EXPERIMENT}-events.tex", booktabs("@{}lrrrrrrrr@{}", header, lines))
+
+
+def controls(records: Records) -> list[tuple[str, str, str]]:
+    """Label, run and colour: free, norm held, no decay, in the same η and λ; empty where that was not run."""
+    held = records.sweep("held", seed=0)
+    if held.empty:
+        return []
+    η, λ = (float(held[field].iloc[0]) for field in ("learning_rate", "weight_decay"))
+    found = {
+        "norm free": (records.sweep("grid", seed=0, learning_rate=η, weight_decay=λ), style.KINDS["free"]),
+        "norm held": (held, style.KINDS["held"]),
+        "no decay": (records.sweep("no_decay", seed=0, learning_rate=η), MUTED),
+    }
+    return [(label, runs["run"].iloc[0], colour) for label, (runs, colour) in found.items() if len(runs)]
+
+
+def aligned(records: Records, run: str, curve: pd.Series, starts: pd.Series) -> pd.Series:
+    """Geometric mean of a curve around the starts, on a grid of time in τ, as far as all have it; empty without any."""
+    grid = np.linspace(-ALIGNED, ALIGNED, 61)
+    tau, inside = records.tau(run), [start for start in starts if start > ALIGNED * records.tau(run)]
+    pieces = [np.interp(start + grid * tau, curve.index, np.log(curve), right=np.nan) for start in inside]
+    return pd.Series(np.exp(np.mean(pieces, axis=0)), index=grid) if pieces else pd.Series(dtype=float)
+
+
+def intervals(
+    axes: Axes, found: dict[float, Estimate], colour: object, marker: str, label: str, linestyle: str = "-"
+) -> None:
+    """Values against x with their 95 % intervals."""
+    x, values = list(found), list(found.values())
+    errors = np.nan_to_num([[v.value - v.low for v in values], [v.high - v.value for v in values]])
+    axes.errorbar(
+        x,
+        [v.value for v in values],
+        errors,
+        color=colour,
+        marker=marker,
+        markersize=3.5,
+        elinewidth=0.9,
+        capsize=1.5,
+        linewidth=0.8,
+        linestyle=linestyle,
+        label=label,
+    )
+
+
+def length(records: Records, run: str) -> float:
+    """Of a run, in τ."""
+    return records.row(run)["steps"] / records.tau(run)
+
+
+if __name__ == "__main__":
+    style.main([accuracy, dose, norm, phase, period, mechanism, events_table], Path(__file__).with_name("config.yaml"))

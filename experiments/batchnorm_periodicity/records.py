@@ -1,0 +1,248 @@
+"""What is read off the runs of BatchNorm with decay: events, how far apart they are, what foretells them."""
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from weightdecay.analysis.events import (
+    collapses,
+    concordance,
+    destabilisations,
+    dominant_period,
+    spacings,
+    times_to_next,
+)
+from weightdecay.analysis.measures import TRAIN, Histories, select
+from weightdecay.analysis.statistics import power_law
+
+DATA = {"grid": "", "mnist1d": "Mnist"}  # sweeps over η and λ -> prefix of the parts' names
+WINDOW = 0.1  # of τ: within it a destabilisation takes place
+MOMENTS = 20  # a τ: at which predictors are compared
+
+
+class Records:
+    """Runs with their curves and events."""
+
+    def __init__(self, results: Any):
+        self.runs, self.histories = results.runs, Histories(results.history)
+        self.destabilisations = cache(self._destabilisations)
+        self.collapses = cache(self._collapses)
+
+    def sweep(self, name: str, **settings: object) -> pd.DataFrame:
+        """The runs of a sweep; `decayed=True`: those with decay. `batch_norm_eps=None`: those without BatchNorm."""
+        runs = self.runs[self.runs["sweep"] == name]
+        if (decayed := settings.pop("decayed", None)) is not None:
+            runs = runs[(runs["weight_decay"] > 0) == decayed]
+        if settings.get("batch_norm_eps", 0) is None:
+            runs = runs[runs["batch_norm_eps"].isna()]
+            settings.pop("batch_norm_eps")
+        return select(runs, **settings)
+
+    def curve(self, run: str, metric: str) -> pd.Series:
+        return self.histories.curve(run, metric)
+
+    def row(self, run: str) -> pd.Series:
+        return self.runs.loc[self.runs["run"] == run].iloc[0]
+
+    def tau(self, run: str) -> float:
+        """Steps of (1 − momentum)/(ηλ); without decay those of its control, the same network with the same η."""
+        row = self.row(run)
+        λ = row["weight_decay"]
+        if λ == 0:
+            control = self.sweep("addition" if row["network"] == "residual_mlp" else "held", decayed=True)
+            λ = select(control, learning_rate=float(row["learning_rate"]))["weight_decay"].min()
+        return (1 - row["momentum"]) / (row["learning_rate"] * λ)
+
+    def _destabilisations(self, run: str) -> pd.DataFrame:
+        loss = self.curve(run, "train_loss_batch")
+        return destabilisations(self.curve(run, "rho").loc[1:], loss, WINDOW * self.tau(run))
+
+    def _collapses(self, run: str, high: float, low: float) -> pd.DataFrame:
+        return collapses(self.curve(run, TRAIN), high, low)
+
+    def divisor(self, run: str) -> pd.Series:
+        """The smallest √(variance + eps) that any BatchNorm divides a feature by, per logged step."""
+        names = [name for name in self.histories.metrics(run) if name.startswith("smallest_variance")]
+        variance = pd.concat([self.curve(run, name) for name in names], axis=1).min(axis=1)
+        return np.sqrt(variance + self.row(run)["batch_norm_eps"])
+
+    def effective_rate(self, run: str) -> pd.Series:
+        """η/ρ² with SGD (over 1 − momentum), η/ρ with Adam, whose steps do not depend on the gradient's scale."""
+        row, rho = self.row(run), self.curve(run, "rho").loc[1:]
+        return row["learning_rate"] / (1 - row["momentum"]) / (rho if row["optimizer"] == "adam" else rho**2)
+
+
+def addition(records: Records, eps: float | None = None) -> pd.DataFrame:
+    """S1's network with decay and BatchNorm, at one eps or all, at S1's η."""
+    runs = records.sweep("addition", decayed=True)
+    runs = runs[runs["batch_norm_eps"].notna() & np.isclose(runs["learning_rate"], 1e-3)]
+    return runs if eps is None else select(runs, batch_norm_eps=float(eps))
+
+
+def eps_sweep(records: Records) -> pd.DataFrame:
+    """The scale-invariant network at every eps, with the default's run of the same η and λ."""
+    runs = records.sweep("eps")
+    if runs.empty:
+        return runs
+    η, λ = (float(runs[field].iloc[0]) for field in ("learning_rate", "weight_decay"))
+    return pd.concat([runs, records.sweep("grid", learning_rate=η, weight_decay=λ)]).sort_values("batch_norm_eps")
+
+
+def per_seed(runs: pd.DataFrame, value: Callable[[str], float], skip: bool = False) -> pd.Series:
+    """Mean over a seed's runs of `value(run)`; NaN where any is, unless those are to be skipped."""
+    values = pd.Series([value(run) for run in runs["run"]], dtype=float)
+    return values.groupby(runs["seed"].to_numpy()).agg(lambda found: found.mean(skipna=skip))
+
+
+def collapse_counts(
+    records: Records, runs: pd.DataFrame, t: Mapping[str, float], until: float = np.inf
+) -> dict[str, int]:
+    """Run -> how many collapses have their bottom by step `until`."""
+    return {run: int((records.collapses(run, t["high"], t["low"])["bottom"] <= until).sum()) for run in runs["run"]}
+
+
+def rate(records: Records, run: str) -> float:
+    """Destabilisations in a τ."""
+    return len(records.destabilisations(run)) / (records.row(run)["steps"] / records.tau(run))
+
+
+def periods(records: Records, runs: pd.DataFrame) -> pd.DataFrame:
+    """Per run `seed, learning_rate, weight_decay, period, reached, scaled`: mean spacing in steps and in τ.
+
+    Fewer than two events: `reached` is False, and the period at least the time from the last event, or the beginning,
+    to the end of the run or where it diverged.
+    """
+    rows = []
+    for run in runs["run"]:
+        starts, row = records.destabilisations(run)["start"], records.row(run)
+        reached = len(starts) >= 2
+        last = starts.max() if len(starts) else 0.0
+        period = float(np.mean(spacings(starts))) if reached else float(records.curve(run, "rho").index[-1] - last)
+        rows.append(
+            row[["seed", "learning_rate", "weight_decay"]].to_dict()
+            | {"run": run, "period": period, "reached": reached, "scaled": period / records.tau(run)}
+        )
+    columns = ["seed", "learning_rate", "weight_decay", "run", "period", "reached", "scaled"]
+    return pd.DataFrame(rows, columns=columns).astype({"reached": bool}).set_index("run")
+
+
+def fitted(table: pd.DataFrame, values: pd.Series, reached: pd.Series) -> pd.DataFrame:
+    """Exponents of η and λ per seed, `[seeds, (learning_rate, weight_decay)]`."""
+    names = ["learning_rate", "weight_decay"]
+    found = {
+        seed: power_law({name: rows[name] for name in names}, values[rows.index], reached[rows.index])
+        for seed, rows in table.groupby("seed")
+    }
+    return pd.DataFrame(found, index=names, dtype=float).T
+
+
+def slope(records: Records, run: str) -> float:
+    """Median over the intervals between two destabilisations of the slope of log ρ in their middle half, in −ηλ."""
+    rho, events = np.log(records.curve(run, "rho")), records.destabilisations(run)
+    slopes = []
+    for end, start in zip(events["end"].iloc[:-1], events["start"].iloc[1:], strict=True):
+        quarter = (start - end) / 4
+        middle = rho.loc[end + quarter : start - quarter]
+        if len(middle) >= 4:
+            slopes.append(np.polyfit(middle.index, middle, 1)[0])
+    return float(np.median(slopes)) * -records.tau(run) if slopes else np.nan
+
+
+def spectrum(records: Records, run: str) -> tuple[float, float]:
+    """Period at the peak of the spectrum of log ρ, in steps, and the share of power near it."""
+    return dominant_period(np.log(records.curve(run, "rho").loc[records.tau(run) :]))
+
+
+def at_events(records: Records, run: str, curve: pd.Series) -> float:
+    """Geometric mean of a positive curve at the starts of the destabilisations; NaN where there are none."""
+    starts = records.destabilisations(run)["start"]
+    return float(np.exp(np.log(curve[starts]).mean())) if len(starts) else np.nan
+
+
+def predictors(records: Records, run: str) -> pd.DataFrame:
+    """Per logged step 1/divisor, effective rate, effective rate × variance/(variance + eps): large before an event."""
+    divisor, effective = records.divisor(run), records.effective_rate(run)
+    eps = records.row(run)["batch_norm_eps"]
+    return pd.DataFrame(
+        {"divisor": 1 / divisor, "rate": effective, "both": effective * (1 - eps / divisor**2)}
+    ).dropna()
+
+
+def moments(records: Records, run: str, t: Mapping[str, float]) -> pd.DataFrame:
+    """Predictors at `MOMENTS` steps a τ with `time`, `observed`: the time to the next event in τ, and whether it came.
+
+    Events are destabilisations; of the addition network collapses, after it has fitted.
+    """
+    table, tau = predictors(records, run), records.tau(run)
+    if records.row(run)["network"] == "residual_mlp":
+        starts = records.collapses(run, t["high"], t["low"])["start"]
+        table = table.loc[records.histories.first_step(run, TRAIN, t["high"]) :]
+    else:
+        starts = records.destabilisations(run)["start"]
+        table = table.loc[WINDOW * tau :]
+    place = np.floor(table.index.to_numpy() / tau * MOMENTS)
+    table = table[np.append(True, np.diff(place) > 0)]
+    time, observed = times_to_next(table.index.to_numpy(), starts.to_numpy())
+    return table.assign(time=time / tau, observed=observed)
+
+
+def foretelling(records: Records, runs: pd.DataFrame, t: Mapping[str, float]) -> pd.DataFrame:
+    """Harrell's C of every predictor, pooled over a seed's runs: `[seeds, (divisor, rate, both)]`."""
+    rows = {}
+    for seed, group in runs.groupby("seed"):
+        pooled = pd.concat([moments(records, run, t) for run in group["run"]])
+        time, observed = pooled["time"].to_numpy(), pooled["observed"].to_numpy(bool)
+        rows[seed] = {
+            name: concordance(pooled[name].to_numpy(), time, observed) for name in ("divisor", "rate", "both")
+        }
+    return pd.DataFrame(rows, index=["divisor", "rate", "both"], dtype=float).T
+
+
+def spreads(records: Records, runs: pd.DataFrame) -> pd.DataFrame:
+    """Standard deviation between a seed's settings of the logarithm of each predictor at the jumps: `[seeds, ...]`."""
+    rows = [
+        {"seed": row["seed"]}
+        | {name: at_events(records, row["run"], curve) for name, curve in predictors(records, row["run"]).items()}
+        for _, row in runs.iterrows()
+    ]
+    table = pd.DataFrame(rows, columns=["seed", "divisor", "rate", "both"]).set_index("seed")
+    return np.log(table.dropna()).groupby("seed").std()
+
+
+def variance_over_eps(records: Records, run: str, t: Mapping[str, float]) -> float:
+    """Geometric mean over the collapses of smallest variance over eps; NaN where there are none."""
+    starts = records.collapses(run, t["high"], t["low"])["start"]
+    relative = records.divisor(run) ** 2 / records.row(run)["batch_norm_eps"] - 1
+    return float(np.exp(np.log(relative[starts]).mean())) if len(starts) else np.nan
+
+
+def settled_gains(records: Records, run: str, t: Mapping[str, float]) -> tuple[float, float]:
+    """Mean gain in settled test accuracy over the collapses, and mean gain from settling to the next collapse."""
+    accuracy, events = records.curve(run, "test_accuracy"), records.collapses(run, t["high"], t["low"])
+    if events.empty:
+        return np.nan, np.nan
+    end = accuracy.index[-1]
+    bounds = [records.histories.first_step(run, TRAIN, t["high"]), *events["start"]]
+    bottoms, stops = [bounds[0], *events["bottom"]], [*events["start"], end]
+    if end - bottoms[-1] < WINDOW * records.tau(run):
+        bottoms, stops = bottoms[:-1], stops[:-1]
+    halves = [accuracy.loc[(bottom + stop) / 2 : stop] for bottom, stop in zip(bottoms, stops, strict=True)]
+    settled = [half.median() for half in halves]
+    within = [half.iloc[len(half) // 2 :].median() - half.iloc[: len(half) // 2 + 1].median() for half in halves[1:]]
+    return float(np.mean(np.diff(settled))), float(np.mean(within)) if within else np.nan
+
+
+def settings_of(runs: pd.DataFrame) -> str:
+    """λ and length of runs, for a note."""
+    if runs.empty:
+        return ""
+    λ = ", ".join(f"{value:g}" for value in sorted(runs["weight_decay"].unique()))
+    return f"λ = {λ}, {', '.join(str(steps) for steps in sorted(runs['steps'].unique()))} steps"
+
+
+def words(sweep: str) -> str:
+    names = {"grid": "digits", "mnist1d": "MNIST-1D", "full_batch": "full batch", "cnn": "CNN"}
+    return names.get(sweep, sweep)

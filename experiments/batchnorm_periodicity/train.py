@@ -1,0 +1,102 @@
+"""BatchNorm with weight decay: does training collapse again and again, and why? (S1, its last section; claims B1–B10)
+
+Two networks. S1's own, on binary addition: residual, BatchNorm with scale and shift, AdamW; what varies is BatchNorm's
+eps. And that of Lobacheva et al. (2021), whose loss does not depend on the norm of its weights: BatchNorm without
+affine, the last layer random and frozen, plain SGD, on handwritten digits and MNIST-1D; what varies is η, λ and eps.
+Settings and their sources: config.yaml beside this file.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from weightdecay.datasets import Splits
+from weightdecay.datasets.binary_addition import BITS, binary_addition
+from weightdecay.datasets.digits import PIXELS, digits
+from weightdecay.datasets.mnist1d import CLASSES, LENGTH, mnist1d
+from weightdecay.ensemble.layers import BatchNorm, Layer
+from weightdecay.ensemble.networks import mlp, residual_mlp, scale_invariant_cnn, scale_invariant_mlp
+from weightdecay.ensemble.training import Ensemble, Protocol
+from weightdecay.errors import ConfigError
+from weightdecay.experiment import main
+from weightdecay.grid import Run
+
+DATASETS = {  # network -> what it is trained on
+    "residual_mlp": ("binary_addition",),
+    "mlp": ("digits", "mnist1d"),
+    "scale_invariant_mlp": ("digits", "mnist1d"),
+    "scale_invariant_cnn": ("mnist1d",),
+}
+INPUTS = {"digits": PIXELS, "mnist1d": LENGTH}
+TEST_SIZE = {"digits": 300, "mnist1d": 500}  # evaluated at every logged step, of which there are many
+VALIDATION_SIZE = 200  # nothing is tuned here
+
+
+def splits(run: Run) -> Splits:
+    """Clean labels; training and test examples alone, as no setting is chosen by results."""
+    check(run)
+    sets: dict[str, Callable[[], Splits]] = {
+        "binary_addition": lambda: binary_addition(run.seed, run.train_size, 0.0),
+        "digits": lambda: digits(run.seed, run.train_size, VALIDATION_SIZE, TEST_SIZE["digits"]),
+        "mnist1d": lambda: mnist1d(run.seed, run.train_size, VALIDATION_SIZE, TEST_SIZE["mnist1d"], 0.0, "incorrect"),
+    }
+    return {name: split for name, split in sets[run.dataset]().items() if name != "validation"}
+
+
+def network(runs: Sequence[Run]) -> Layer:
+    """S1's network, a scale-invariant one, or an MLP without BatchNorm."""
+    run = runs[0]
+    eps = None if run.batch_norm_eps is None else torch.tensor([run.batch_norm_eps for run in runs])
+    if run.network == "residual_mlp":
+        return residual_mlp(2 * BITS, BITS, run.width, run.blocks, eps)
+    if run.network == "mlp":
+        return mlp(INPUTS[run.dataset], CLASSES, run.width, run.blocks)
+    if run.network == "scale_invariant_cnn":
+        return scale_invariant_cnn(LENGTH, CLASSES, run.width, eps)
+    return scale_invariant_mlp(INPUTS[run.dataset], CLASSES, run.width, run.blocks, eps)
+
+
+def measures(ensemble: Ensemble) -> dict[str, Tensor]:
+    """Of the weights that stand before a BatchNorm: `rho`, their norm, and `gradient_norm`, that of the last batch's
+    gradient. Of every BatchNorm k: `smallest_variance_k` and `median_variance_k` over its features, of the last batch,
+    and `scale_k`, the root mean square of γ where it is trained.
+    """
+    layers = ensemble.stack.leaves
+    before = [layer for layer, after in pairwise(layers) if isinstance(after, BatchNorm)]
+    if not before:
+        return {}
+    measured = {"rho": norm([layer.weight for layer in before])}
+    if ensemble.step == 0:
+        return measured
+    measured["gradient_norm"] = norm([layer.weight_gradient for layer in before])
+    for k, layer in enumerate((layer for layer in layers if isinstance(layer, BatchNorm)), 1):
+        variance = (layer.inverse_std.double() ** -2 - layer.eps.double()).clamp_min(0).to(layer.inverse_std.dtype)
+        measured[f"smallest_variance_{k}"] = variance.amin(1)
+        measured[f"median_variance_{k}"] = variance.median(1).values
+        if layer.trained:
+            measured[f"scale_{k}"] = layer.weight.square().mean(1).sqrt()
+    return measured
+
+
+def norm(tensors: Sequence[Tensor]) -> Tensor:
+    """L2 norm over all entries of tensors `[R, ...]`: `[R]`."""
+    return torch.stack([torch.linalg.vector_norm(tensor.flatten(1), dim=1) for tensor in tensors]).norm(dim=0)
+
+
+def check(run: Run) -> None:
+    """ConfigError for a row that asks for what is not trained here."""
+    if run.network not in DATASETS:
+        raise ConfigError(f"network is {run.network!r}, but must be one of {', '.join(DATASETS)}.")
+    allowed = DATASETS[run.network]
+    if run.dataset not in allowed:
+        raise ConfigError(f"dataset is {run.dataset!r}, but must be one of {', '.join(allowed)} for {run.network}.")
+    if run.network.startswith("scale_invariant") and run.batch_norm_eps is None:
+        raise ConfigError(f"batch_norm_eps is null, but {run.network} is scale-invariant by its BatchNorm.")
+
+
+PROTOCOL = Protocol(splits, network, measures)
+
+if __name__ == "__main__":
+    main(PROTOCOL)

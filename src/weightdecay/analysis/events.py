@@ -1,0 +1,102 @@
+"""When training comes apart and recovers: events in a run's history, how regular they are, what foretells them.
+
+Two definitions, as not every network has weights whose norm matters. A *destabilisation* is seen in the norm ρ of the
+weights before BatchNorm and in the loss, a *collapse* in the training accuracy. Both read logged values, whose steps
+may lie any distance apart that resolves the window.
+"""
+
+import numpy as np
+import pandas as pd
+from scipy import signal
+
+RISE = 1.02  # of ρ, from its lowest point to its highest within a window
+LOSS_RISE = 2.0  # of the loss in that time, over its median in the window before
+
+
+def destabilisations(norm: pd.Series, loss: pd.Series, window: float) -> pd.DataFrame:
+    """Sudden rises of ρ and of the loss, both logged by step: one row an event, columns `start, end, rise, loss_rise`.
+
+    An event starts where ρ is lowest before it rises by `RISE` or more within `window` steps, and ends at the highest
+    point of that window; the loss between them is at least `LOSS_RISE` times its median over the window before. The
+    first window of a run, of which there is no before, has no events. `rise` is the factor of ρ.
+    """
+    steps, values = norm.index.to_numpy(float), norm.to_numpy(float)
+    losses = loss.reindex(norm.index).to_numpy(float)
+    rows, here = [], int(np.searchsorted(steps, steps[0] + window)) if len(steps) else 0
+    while here < len(steps) - 1:
+        last = np.searchsorted(steps, steps[here] + window, side="right")
+        top = here + int(values[here:last].argmax())
+        rise = values[top] / values[here]
+        lowest = values[here] <= values[here : top + 1].min()
+        if rise < RISE or not lowest:
+            here += 1
+            continue
+        first = np.searchsorted(steps, steps[here] - window)
+        loss_rise = np.nanmax(losses[here : top + 1]) / np.nanmedian(losses[first : here + 1])
+        if loss_rise >= LOSS_RISE:
+            rows.append((steps[here], steps[top], rise, loss_rise))
+        here = top if loss_rise >= LOSS_RISE else here + 1
+    return pd.DataFrame(rows, columns=["start", "end", "rise", "loss_rise"], dtype=float)
+
+
+def collapses(accuracy: pd.Series, high: float, low: float) -> pd.DataFrame:
+    """Falls of an accuracy from `high` or more to `low` or less, by step: columns `start, bottom, lowest`.
+
+    `start`: the last step at `high` before; `bottom`: the step of the lowest accuracy before it is at `high` again.
+    """
+    rows, start, bottom = [], None, None
+    for step, value in accuracy.dropna().items():
+        if value >= high:
+            if bottom is not None:
+                rows.append((start, *bottom))
+            start, bottom = step, None
+        elif start is not None and value <= low and (bottom is None or value < bottom[1]):
+            bottom = (step, value)
+    if bottom is not None:
+        rows.append((start, *bottom))
+    return pd.DataFrame(rows, columns=["start", "bottom", "lowest"], dtype=float)
+
+
+def spacings(starts: pd.Series) -> np.ndarray:
+    """Steps from each event to the next; empty with fewer than two."""
+    return np.diff(starts.to_numpy(float))
+
+
+def variation(spacing: np.ndarray) -> float:
+    """Coefficient of variation of the spacings: 0 for a clock, 1 for events at random; NaN with fewer than three."""
+    return float(np.std(spacing, ddof=1) / np.mean(spacing)) if len(spacing) >= 3 else np.nan
+
+
+def dominant_period(values: pd.Series) -> tuple[float, float]:
+    """Period in steps at the highest peak of the spectrum of an evenly logged series, and the share of power within
+    ±20 % of its frequency: near 1 for a clock. NaN for a series that does not vary or has fewer than 3 values.
+    """
+    if len(values) < 3:
+        return np.nan, np.nan
+    steps = np.median(np.diff(values.index))
+    frequencies, power = signal.periodogram(signal.detrend(values.to_numpy(float)), fs=1 / steps)
+    frequencies, power = frequencies[1:], power[1:]
+    if not len(power) or power.max() == 0:
+        return np.nan, np.nan
+    peak = frequencies[power.argmax()]
+    near = np.abs(frequencies / peak - 1) <= 0.2
+    return float(1 / peak), float(power[near].sum() / power.sum())
+
+
+def times_to_next(steps: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For each step the time to the next start, and whether there is one; otherwise the time to the last step."""
+    following = np.searchsorted(starts, steps)
+    observed = following < len(starts)
+    ends = np.append(starts, steps[-1])[following]
+    return ends - steps, observed
+
+
+def concordance(predictor: np.ndarray, time: np.ndarray, observed: np.ndarray) -> float:
+    """Harrell's C: of two moments, how often that with the larger predictor has its event first; 0.5 by chance.
+
+    All `[N]`. Pairs count of which it is known that one event came first (Harrell et al. 1982); equal predictors count
+    half. NaN where no pair does.
+    """
+    first = observed[:, None] & (time[:, None] < time[None, :])
+    above = (predictor[:, None] > predictor[None, :]) + 0.5 * (predictor[:, None] == predictor[None, :])
+    return float(above[first].mean()) if first.any() else np.nan

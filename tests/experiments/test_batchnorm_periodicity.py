@@ -1,0 +1,209 @@
+"""B1-B10 on results whose truth is known, verdicts both ways; every figure and table, also from a grid nearly empty."""
+
+import itertools
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.text import Text
+
+from tests.experiments.batchnorm_periodicity import ADDITION, CONFIG, World, synthetic
+from tests.programs import load_program
+from weightdecay.analysis import style, tables
+from weightdecay.ensemble import backend
+from weightdecay.ensemble.training import Ensemble
+from weightdecay.errors import ConfigError
+from weightdecay.grid import Run
+
+
+@pytest.fixture(scope="module")
+def judged():
+    """`judged(seeds=3, ..., **world)`: the claims by id."""
+    judge = load_program("batchnorm_periodicity", "claims").judge
+
+    @cache
+    def judging(seeds=3, everything=True, **world):
+        found = judge(synthetic(World(**world), seeds, everything), CONFIG.criteria)
+        return {claim.id: claim for claim in found}
+
+    return judging
+
+
+def test_what_is_true_is_reproduced(judged):
+    claims = judged()
+    assert list(claims) == [f"B{number}" for number in range(1, 11)]
+    verdicts = {id: claim.verdict for id, claim in claims.items()}
+    assert verdicts.pop("B6") in ("refuted", "mixed")  # B8 is true
+    assert set(verdicts.values()) == {"reproduced"}, verdicts
+
+
+def test_a_common_divisor_is_the_other_mechanism(judged):
+    claims = judged(common="divisor")
+    assert claims["B6"].verdict == "reproduced" and claims["B8"].verdict in ("refuted", "mixed")
+
+
+@pytest.mark.parametrize(
+    ("id", "part", "world"),
+    [
+        ("B1", "Count", {"collapses": 1}),
+        ("B2", "Count", {"cured": False}),
+        ("B2", "Correlation", {"cured": False}),
+        ("B3", "Addition", {"without_decay": True}),
+        ("B3", "Plain", {"without_norm": True}),
+        ("B4", "Rate", {"power": -0.5}),
+        ("B4", "MnistDecay", {"power": -0.5}),
+        ("B5", "Digits", {"fall": 0.8}),
+        ("B7", "Held", {"held": True}),
+        ("B8", "Rate", {"common": "divisor"}),
+        ("B9", "Gain", {"gain": 0.0}),
+        ("B10", "Ratio", {"faster": 1.0}),
+    ],
+)
+def test_each_part_can_fail(judged, id, part, world):
+    assert judged()[id].part(part).verdict == "reproduced"
+    assert judged(**world)[id].part(part).verdict == "refuted"
+
+
+@pytest.mark.parametrize(("part", "right"), [("Foretells", "divisor"), ("Common", "divisor")])
+def test_the_comparison_of_mechanisms_finds_the_true_one(judged, part, right):
+    assert judged(common=right)["B6"].part(part).verdict == "reproduced"
+    assert judged()["B6"].part(part).verdict == "refuted"
+
+
+def test_what_is_measured_is_what_was_made(judged):
+    claims = judged(fall=0.9, period=0.4)
+    assert claims["B5"].part("Digits").measured == pytest.approx(0.9, abs=0.01)
+    assert claims["B4"].part("Period").measured == pytest.approx(0.4, abs=0.02)
+    assert claims["B8"].part("Value").measured == pytest.approx(0.02, rel=0.05)
+    assert claims["B1"].measured == 3 and claims["B9"].measured == pytest.approx(0.1, abs=0.01)
+    assert claims["B10"].measured == pytest.approx(3, rel=0.05)
+
+
+def test_a_network_that_never_fits_leaves_the_ratio_open(judged):
+    claim = judged(faster=100.0)["B10"]
+    assert claim.verdict == "reproduced" and np.isinf(claim.high) and "3 of 3 runs without" in claim.note
+
+
+def test_two_seeds_decide_nothing(judged):
+    assert {claim.verdict for claim in judged(seeds=2).values()} == {"undecided"}
+
+
+def test_what_was_not_run_is_undecided(judged):
+    claims = judged(everything=False)
+    assert claims["B7"].verdict == claims["B8"].verdict == "undecided"
+    assert claims["B1"].verdict == "reproduced"
+
+
+def test_a_diverged_run_is_said_and_does_not_pass_for_a_calm_one(judged):
+    claim = judged(diverged=True)["B4"]
+    assert "2 of 24 runs had fewer than two events; 2 of 24 runs diverged" in claim.note
+
+
+@pytest.fixture
+def draw(tmp_path, monkeypatch):
+    """`draw(results)`: the folder with every figure and table, and the figures themselves."""
+
+    def drawing(results):
+        programs = {name: load_program("batchnorm_periodicity", name) for name in ("claims", "figures")}
+        claims = {claim.id: claim for claim in programs["claims"].judge(results, CONFIG.criteria)}
+        drawn, save = [], style.save
+        monkeypatch.setattr(style, "save", lambda figure, *rest: (drawn.append(figure), save(figure, *rest)))
+        style.apply()
+        for name in (*CONFIG.figures, *(f"{table}_table" for table in CONFIG.tables)):
+            getattr(programs["figures"], name)(style.Inputs("laptop", results, CONFIG, claims, tmp_path, tmp_path))
+        monkeypatch.undo()
+        return tmp_path, drawn
+
+    return drawing
+
+
+def names() -> set[str]:
+    kinds = itertools.product(CONFIG.figures, ("pdf", "png"))
+    figures = {f"batchnorm_periodicity-{name}.{kind}" for name, kind in kinds}
+    return figures | {f"batchnorm_periodicity-{name}.tex" for name in CONFIG.tables}
+
+
+def test_all_that_the_config_promises_is_made_and_legible(draw):
+    folder, drawn = draw(synthetic())
+    assert {path.name for path in folder.iterdir()} == names()
+    for figure in drawn:
+        texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
+        assert texts and min(text.get_fontsize() for text in texts) >= 7
+
+
+def test_a_grid_of_which_most_is_missing_is_drawn_all_the_same(draw):
+    folder, _ = draw(synthetic(World(collapses=0, period=9.0), seeds=1, everything=False))
+    assert {path.name for path in folder.iterdir()} == names()
+
+
+def test_every_claim_of_the_config_is_pure_ascii_once_escaped():
+    for criterion in CONFIG.criteria.values():
+        assert tables.escape(criterion.statement + criterion.criterion).isascii()
+
+
+def run(**changes) -> Run:
+    few = {"learning_rate": 0.1, "weight_decay": 1e-3, "steps": 20, "log_dense_every": 10}
+    fixed = {"experiment": "batchnorm_periodicity", "sweep": "grid", "seed": 0}
+    return Run(**{**fixed, **CONFIG.defaults, **few, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"network": "resnet"}, "network is 'resnet', but must be one of residual_mlp, mlp, "),
+        ({"dataset": "mnist"}, "dataset is 'mnist', but must be one of digits, mnist1d for scale_invariant_mlp."),
+        (
+            {"batch_norm_eps": None},
+            "batch_norm_eps is null, but scale_invariant_mlp is scale-invariant by its BatchNorm.",
+        ),
+        ({"train_size": 1500}, "test_size 300, validation_size 200, train_size 1500: each must be at least 1"),
+    ],
+)
+def test_rows_that_cannot_be_trained_are_refused_in_one_sentence(changes, sentence):
+    with pytest.raises(ConfigError) as caught:
+        load_program("batchnorm_periodicity", "train").splits(run(**changes))
+    assert str(caught.value).startswith(sentence)
+
+
+NETWORKS = {
+    "addition": ADDITION | {"weight_decay": 0.1, "batch_norm_eps": 1e-2},
+    "scale-invariant": {},
+    "cnn": {"network": "scale_invariant_cnn", "dataset": "mnist1d", "width": 5},
+}
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_what_is_measured_is_of_the_last_batch(network):
+    """Norms by hand from the layers; variances by running the layers up to each BatchNorm on the batch again."""
+    program = load_program("batchnorm_periodicity", "train")
+    rows = [run(**NETWORKS[network] | {"seed": seed, "steps": 3}) for seed in range(2)]
+    with backend.arithmetic(torch.device("cpu")):
+        ensemble = Ensemble(rows, program.PROTOCOL, torch.float64, torch.device("cpu"))
+        assert set(program.measures(ensemble)) == {"rho"}  # there is no batch yet
+        ensemble.advance(2)
+        order = torch.stack([ensemble.data_order(row.seed, 0)[2] for row in rows])
+        inputs = torch.stack([ensemble.data["train"][0][ensemble.which[r]][order[r]] for r in range(2)])
+        kept = ensemble.stack.parameters.clone(), ensemble.stack.buffers.clone()
+        seen = {}
+        norms = [layer for layer in ensemble.stack.leaves if type(layer).__name__ == "BatchNorm"]
+        for k, layer in enumerate(norms, 1):
+
+            def watched(x, training, k=k, layer=layer, forward=layer.forward):
+                seen[k] = x.view(2, -1, layer.features).var(1, unbiased=False)
+                return forward(x, training)
+
+            layer.forward = watched
+        ensemble.stack.network.forward(inputs.clone(), training=True)
+        ensemble.stack.parameters.copy_(kept[0]), ensemble.stack.buffers.copy_(kept[1])
+        ensemble.advance()
+        measured = program.measures(ensemble)
+    assert len(seen) == {"addition": 4, "scale-invariant": 3, "cnn": 3}[network]
+    for k, variance in seen.items():
+        torch.testing.assert_close(measured[f"smallest_variance_{k}"], variance.amin(1), rtol=1e-6, atol=1e-9)
+        torch.testing.assert_close(measured[f"median_variance_{k}"], variance.median(1).values, rtol=1e-6, atol=1e-9)
+    matrices = [layer for layer, after in itertools.pairwise(ensemble.stack.leaves) if after in norms]
+    for name, tensors in {"rho": "weight", "gradient_norm": "weight_gradient"}.items():
+        expected = torch.cat([getattr(layer, tensors).flatten(1) for layer in matrices], 1).norm(dim=1)
+        torch.testing.assert_close(measured[name], expected)
+    assert ("scale_1" in measured) == (network == "addition")
