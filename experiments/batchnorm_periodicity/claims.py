@@ -1,11 +1,11 @@
-"""Claims B1-B10 on BatchNorm with decay, judged by the criteria of config.yaml.
+"""Claims B1-B11 on BatchNorm with decay, judged by the criteria of config.yaml.
 
 One estimate per seed, then a 95 % interval over seeds. Events are those of weightdecay.analysis.events: collapses of
 the training accuracy, which every network can have, and destabilisations, seen in the norm ρ of the weights before
 BatchNorm. Times are in τ = (1 − momentum)/(ηλ) steps.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from records import (
     per_seed,
     periods,
     rate,
+    risen,
     settings_of,
     settled_gains,
     slope,
@@ -43,7 +44,7 @@ LETTERS = "ABCDEFGHIJ"
 
 
 def judge(results: Any, criteria: Mapping[str, Any]) -> list[Claim]:
-    """The ten claims, in order."""
+    """The eleven claims, in order."""
     threshold = {id: words.thresholds for id, words in criteria.items()}
     records = Records(results)
     judges = [
@@ -57,6 +58,7 @@ def judge(results: Any, criteria: Mapping[str, Any]) -> list[Claim]:
         common_rate,
         better_afterwards,
         faster_training,
+        thrown_up,
     ]
     found = {f"B{number}": judge(records, threshold[f"B{number}"]) for number, judge in enumerate(judges, 1)}
     return [ledger.claim(id, EXPERIMENT, criteria, *parts_and_note) for id, parts_and_note in found.items()]
@@ -389,6 +391,29 @@ def faster_training(records: Records, t: Mapping[str, float]) -> tuple[list[Part
         ),
         reported("Steps", "steps to fit with BatchNorm", ratio_interval(np.log(fast))),
     ], counts(len(bare), {"without BatchNorm never fit": int(never.sum()), "diverged": diverged(bare)})
+
+
+def thrown_up(records: Records, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """B11: what a collapse does to the weights and to the variance."""
+    runs = addition(records, t["eps"])
+
+    def rise(curve: Callable[[str], pd.Series]) -> Estimate:
+        return ratio_interval(np.log(per_seed(runs, lambda run: risen(records, run, curve(run), t))))
+
+    return [
+        judged(
+            "Norm",
+            "norm ρ after over at the start of a collapse",
+            rise(lambda run: records.curve(run, "rho")),
+            t["factor"],
+        ),
+        judged(
+            "Variance",
+            "smallest variance, the same",
+            rise(lambda run: records.divisor(run) ** 2 - t["eps"]),
+            t["factor"],
+        ),
+    ], settings_of(runs)
 
 
 if __name__ == "__main__":

@@ -219,6 +219,13 @@ def variance_over_eps(records: Records, run: str, t: Mapping[str, float]) -> flo
     return float(np.exp(np.log(relative[starts]).mean())) if len(starts) else np.nan
 
 
+def risen(records: Records, run: str, curve: pd.Series, t: Mapping[str, float]) -> float:
+    """Geometric mean over the collapses of the largest value within `WINDOW` of the start over that at the start."""
+    starts = records.collapses(run, t["high"], t["low"])["start"]
+    factors = [curve.loc[start : start + WINDOW * records.tau(run)].max() / curve[start] for start in starts]
+    return float(np.exp(np.mean(np.log(factors)))) if factors else np.nan
+
+
 def settled_gains(records: Records, run: str, t: Mapping[str, float]) -> tuple[float, float]:
     """Mean gain in settled test accuracy over the collapses, and mean gain from settling to the next collapse."""
     accuracy, events = records.curve(run, "test_accuracy"), records.collapses(run, t["high"], t["low"])

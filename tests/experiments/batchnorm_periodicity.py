@@ -28,6 +28,7 @@ class World:
     common: str = "rate"  # what has a value of its own at a jump: the effective "rate", or the "divisor"
     held: bool = False  # periods with the norm held
     gain: float = 0.1  # in test accuracy, at each collapse
+    thrown: float = 1.3  # factor of ρ at a collapse of the addition network
     faster: float = 3.0  # steps to fit without BatchNorm over with it
     diverged: bool = False  # seed 0 of two settings of the grid
 
@@ -125,7 +126,7 @@ def _addition(run: Run, world: World, steps: np.ndarray) -> dict[str, np.ndarray
         accuracy[(steps > start) & (steps <= start + 500)] = 0.3
     test = 0.2 + world.gain * np.searchsorted(starts, steps) + generator.normal(0, 1e-3, len(steps))
     rho = 20 * np.exp(-steps / 20000) if run.decay != "none" else np.full(len(steps), 20.0)
-    rho = rho * np.exp(0.04 * np.searchsorted(starts, steps))
+    rho = rho * world.thrown ** np.searchsorted(starts, steps)
     curves = {"train_loss_batch": 1e-2 * (2 - accuracy), "train_accuracy_batch": accuracy, "test_accuracy": test}
     if run.batch_norm_eps is None:
         return curves

@@ -1,4 +1,4 @@
-"""B1-B10 on results whose truth is known, verdicts both ways; every figure and table, also from a grid nearly empty."""
+"""B1-B11 on results whose truth is known, verdicts both ways; every figure and table, also from a grid nearly empty."""
 
 import itertools
 from functools import cache
@@ -32,7 +32,7 @@ def judged():
 
 def test_what_is_true_is_reproduced(judged):
     claims = judged()
-    assert list(claims) == [f"B{number}" for number in range(1, 11)]
+    assert list(claims) == [f"B{number}" for number in range(1, 12)]
     verdicts = {id: claim.verdict for id, claim in claims.items()}
     assert verdicts.pop("B6") in ("refuted", "mixed")  # B8 is true
     assert set(verdicts.values()) == {"reproduced"}, verdicts
@@ -58,6 +58,8 @@ def test_a_common_divisor_is_the_other_mechanism(judged):
         ("B8", "Rate", {"common": "divisor"}),
         ("B9", "Gain", {"gain": 0.0}),
         ("B10", "Ratio", {"faster": 1.0}),
+        ("B11", "Norm", {"thrown": 1.05}),
+        ("B11", "Variance", {"thrown": 1.02}),
     ],
 )
 def test_each_part_can_fail(judged, id, part, world):
