@@ -194,7 +194,21 @@ def pruned_units(runs: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part]
         reported("SubgradientLoss", "test loss, subgradient of L1 over no decay", loss("l1")),
         reported("DecoupledLoss", "test loss, decoupled L2 over no decay", loss("decoupled")),
         reported("Lambda", "λ chosen, proximal L1", ratio_interval(np.log(chosen["proximal_l1"]["weight_decay"]))),
+        *under_sgd(runs),
     ], counts(len(runs), {"diverged": diverged(runs)})
+
+
+def under_sgd(runs: pd.DataFrame) -> list[Part]:
+    """What L1 prunes under SGD with momentum, where that was run."""
+    if not (runs["optimizer"] == "sgd").any():
+        return []
+    return [
+        reported(name, f"{what}, SGD", every_seed(chosen_runs(runs, decay, "sgd")["zero_units"], ACCURACY))
+        for name, what, decay in (
+            ("Sgd", "units pruned, proximal L1", "proximal_l1"),
+            ("SgdSubgradient", "units pruned, subgradient of L1", "l1"),
+        )
+    ]
 
 
 if __name__ == "__main__":

@@ -47,6 +47,7 @@ def table(seeds: int) -> list[Run]:
     kinds = ("l1", "proximal_l1", "elastic_net", "l2", "decoupled")
     blocks = [{"decay": decay, "weight_decay": λ} for decay in kinds for λ in PENALTIES]
     fixed = {"experiment": "sparsity", "sweep": "network", **CONFIG.defaults}
+    blocks += [{**block, "optimizer": "sgd"} for block in blocks if block["decay"] in ("l1", "proximal_l1")]
     return [Run(**{**fixed, **block, "seed": seed}) for block in [{"decay": "none"}, *blocks] for seed in range(seeds)]
 
 
@@ -58,7 +59,7 @@ def synthetic(world: World = World(), seeds: int = 3) -> Results:
         jitter = _jitter(run.seed, int(run.id[:8], 16))
         best = run.weight_decay in (0.0, PENALTIES[1])
         loss = jitter * (1 if run.decay == "none" else world.loss) * (1 if best else 1.5)
-        units = pruned.get(run.decay, 0.0) * jitter * (1.0 if best else 0.1)
+        units = pruned.get(run.decay, 0.0) * jitter * (1.0 if best else 0.1) * (0.5 if run.optimizer == "sgd" else 1.0)
         shares = {
             f"{name}_{of}": min(1.0, units) for name in ("zero", "small") for of in ("units", "inputs", "weights")
         }
@@ -168,6 +169,13 @@ def test_each_part_can_fail(judged, id, part, world):
 def test_every_judged_part_is_made_to_fail(judged):
     parts = {(id, part.name) for id, claim in judged().items() for part in claim.parts if part.verdict}
     assert parts == {(id, part) for id, part, _ in PARTS}
+
+
+def test_optimisers_are_told_apart(judged):
+    """The claim is of Adam's runs; those of SGD, with half as many units pruned, are reported beside it."""
+    claim = judged()["L6"]
+    assert claim.measured == pytest.approx(0.5, rel=0.02)
+    assert claim.part("Sgd").measured == pytest.approx(0.25, rel=0.02) and claim.part("Sgd").verdict is None
 
 
 def test_two_seeds_decide_nothing(judged):
