@@ -23,7 +23,7 @@ DECAYS = {
     "l2": {"decay": "l2", "weight_decay": 0.01},
     "decoupled": {"decay": "decoupled", "weight_decay": 0.1},
     "decoupled, matrices only": {"decay": "decoupled", "weight_decay": 0.1, "decay_exclude": "bias_and_norm"},
-    "l1": {"decay": "l1", "weight_decay": 1e-4},  # small: where a weight crosses 0 its gradient jumps, in float32 at another step
+    "l1": {"decay": "l1", "weight_decay": 1e-4},  # small: where a weight changes its sign, rounding decides the step
     "proximal l1": {"decay": "proximal_l1", "weight_decay": 0.01},
     "elastic net, matrices only": {
         **{"decay": "elastic_net", "weight_decay": 0.05, "l1_ratio": 0.2, "decay_exclude": "bias_and_norm"}
