@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from weightdecay.analysis.shapes import (
     at_largest,
@@ -14,6 +16,7 @@ from weightdecay.analysis.shapes import (
     last_falls,
     peak,
     rises_and_falls,
+    valley,
     vertex,
 )
 
@@ -87,3 +90,17 @@ def test_a_joint_setting_counts_the_known_losses_alone():
 def test_what_is_read_where_others_are_largest():
     curves = pd.DataFrame({1: [0.0, 0.0, 9.0], 2: [1.0, 1.0, 1.0]})
     assert at_largest(curves, curves * 10).tolist() == [0.0, 0.0, 10.0]
+
+
+@given(st.floats(-1.5, 1.5), st.floats(0.05, 1))
+def test_the_valley_of_a_parabola_is_found_between_the_points(place, curvature):
+    x = np.linspace(-4, 4, 9) * np.log(2)
+    curve = pd.Series(np.exp(curvature * (x - place) ** 2), index=np.exp(x))
+    assert valley(curve) == pytest.approx(np.exp(place), rel=1e-6)
+
+
+def test_a_valley_at_the_end_is_unknown():
+    assert np.isnan(valley(pd.Series([1.0, 2.0, 3.0], index=[1.0, 2.0, 4.0])))
+    assert np.isnan(valley(pd.Series([3.0, 2.0, 1.0], index=[1.0, 2.0, 4.0])))
+    assert np.isnan(valley(pd.Series([np.nan, np.nan], index=[1.0, 2.0])))
+    assert valley(pd.Series([3.0, 1.0, 1.0], index=[1.0, 2.0, 4.0])) == pytest.approx(2 * 2**0.5, rel=0.3)

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from weightdecay.analysis import statistics
-from weightdecay.analysis.measures import Histories, band, dip, final_table, longest, select
+from weightdecay.analysis.measures import Histories, band, dip, final_table, finals, longest, select
 
 
 @pytest.mark.parametrize("n", [3, 5, 20])
@@ -166,3 +166,43 @@ def test_band_is_the_interval_at_every_step():
     found = band(curves, statistics.ACCURACY).loc[2]
     interval = statistics.mean_interval([curve[2] for curve in curves.values()], statistics.ACCURACY)
     assert list(found) == pytest.approx([interval.value, interval.low, interval.high])
+
+
+def test_axes_at_89_and_minus_89_degrees_are_two_degrees_apart():
+    found = statistics.axial_interval([89.0, -89.0, 89.0, -89.0])
+    assert abs(found.value) == pytest.approx(90) and found.high - found.low == pytest.approx(
+        2 * 3.182 * 1.1547 / 2, rel=1e-3
+    )
+    shifted = statistics.axial_interval([29.0, 31.0, 29.0, 31.0])
+    assert shifted.value == pytest.approx(30) and shifted.high - shifted.low == pytest.approx(found.high - found.low)
+
+
+def test_the_interval_of_an_axis_covers_it_by_t_and_by_bootstrap():
+    generator = np.random.default_rng(3)
+    for seeds, trials, least in ((4, 1000, 0.92), (20, 60, 0.85)):  # BCa takes a while: 60 trials, 3 standard errors
+        found = [statistics.axial_interval(generator.normal(88.0, 8.0, seeds) % 180) for _ in range(trials)]
+        covered = [any(one.low <= angle <= one.high for angle in (-92.0, 88.0)) for one in found]
+        assert np.mean(covered) >= least
+
+
+def test_an_axis_of_one_seed_has_no_interval():
+    assert statistics.axial_interval([200.0]).value == pytest.approx(20) and np.isnan(
+        statistics.axial_interval([200.0]).low
+    )
+
+
+def test_finals_of_many_runs_are_those_of_one_after_another():
+    steps, generator = np.arange(0, 101, 5), np.random.default_rng(0)
+    runs = pd.DataFrame({"run": list("abc"), "steps": 100, "diverged_at": [np.nan, np.nan, 40.0], "seed": [0, 1, 2]})
+    parts = [
+        pd.DataFrame({"run": run, "step": steps, "metric": metric, "value": generator.random(len(steps))})
+        for run in "abc"
+        for metric in ("test_loss", "test_accuracy")
+    ]
+    history = pd.concat(parts)
+    history.loc[(history["run"] == "c") & (history["step"] >= 40), "value"] = np.nan
+    table = finals(runs, history, ("test_loss", "test_accuracy"))
+    histories = Histories(history)
+    for index, run in runs.iterrows():
+        assert table.loc[index, "test_accuracy"] == pytest.approx(histories.final_accuracy(run, "test_accuracy", 10))
+        assert table.loc[index, "test_loss"] == pytest.approx(histories.final(run, "test_loss", 10), nan_ok=True)

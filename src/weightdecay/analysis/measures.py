@@ -3,6 +3,8 @@
 Everything the claims and the figures say of a run goes through here, so that a figure shows what a claim judges.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -88,6 +90,21 @@ def final_table(
     values = [histories.final(run, metric, window, if_diverged=lost) for _, run in runs.iterrows()]
     keys = pd.MultiIndex.from_frame(runs[["seed", column]])
     return pd.Series(values, index=keys, dtype=float).unstack(column)
+
+
+def finals(runs: pd.DataFrame, history: pd.DataFrame, metrics: Sequence[str], share: float = 0.1) -> pd.DataFrame:
+    """Means over the last `share` of every run, `[runs, metrics]`, indexed as `runs`: of thousands of runs at once.
+
+    As `Histories.final`: a diverged run has accuracy 0 and an unknown loss.
+    """
+    rows = history[history["metric"].isin(metrics)].set_index("run")
+    ends = (1 - share) * runs.set_index("run")["steps"] * (1 - 1e-9)
+    late = rows[rows["step"] >= ends.reindex(rows.index)].set_index("metric", append=True)["value"]
+    table = late.groupby(level=["run", "metric"]).mean().unstack("metric").reindex(runs["run"])[list(metrics)]
+    table.index = runs.index
+    for metric in metrics:
+        table.loc[runs["diverged_at"].notna(), metric] = 0.0 if "accuracy" in metric else np.nan
+    return table
 
 
 def diverged(runs: pd.DataFrame) -> int:

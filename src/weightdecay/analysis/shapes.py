@@ -96,6 +96,24 @@ def vertex(curve: pd.Series) -> float:
     return float(np.exp(x[1] - linear / (2 * square))) if square < 0 else float(curve.index[top])
 
 
+def valley(curve: pd.Series, points: int = 5) -> float:
+    """Where a positive curve is lowest: of the parabola through its lowest point and those about it, on log axes.
+
+    Least squares over `points` of the curve's, or as many of them as it has; NaN where the lowest is an end, beyond
+    which the curve may fall on. The lowest point itself where the parabola has no minimum among those points.
+    """
+    curve = curve.dropna()
+    low = int(curve.to_numpy().argmin()) if len(curve) else 0
+    if low in (0, len(curve) - 1) or curve.empty:
+        return np.nan
+    near = curve.iloc[max(0, low - points // 2) : low + points // 2 + 1]
+    x = np.log(near.index.to_numpy(float))
+    square, linear, _ = np.polyfit(x - x.mean(), np.log(near.to_numpy()), 2)
+    if square <= 0 or not x[0] <= (found := x.mean() - linear / (2 * square)) <= x[-1]:
+        return float(curve.index[low])
+    return float(np.exp(found))
+
+
 def best_settings(validation: dict[float, pd.DataFrame], joint: bool = False) -> pd.DataFrame:
     """The setting with the lowest validation loss, per seed and x, `[seeds, x]`; from losses `[seeds, x]` by setting.
 

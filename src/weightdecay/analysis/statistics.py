@@ -17,6 +17,7 @@ import pandas as pd
 from scipy import optimize, special, stats
 
 CONFIDENCE = 0.95
+LEAST_BOOTSTRAP = 10  # seeds
 ACCURACY = (0.0, 1.0)  # bounds of an accuracy
 DIFFERENCE = (-1.0, 1.0)  # bounds of a difference of two
 UNBOUNDED = (-np.inf, np.inf)
@@ -71,6 +72,28 @@ def ratio_interval(log_per_seed: pd.Series) -> Estimate:
     return Estimate(float(np.exp(value)), float(np.exp(low)), float(np.exp(high)), n)
 
 
+def axial_interval(per_seed: Sequence[float] | pd.Series) -> Estimate:
+    """Mean of axes, angles in degrees of which 180 is 0, and its interval about it; ends may lie outside (−90, 90].
+
+    The mean is that of the doubled angles' directions (Mardia & Jupp 2000, section 1.1), which is no mean of numbers:
+    its interval is the bootstrap's from 10 seeds on, below that Student's t over the seeds' angles from it.
+    ValueError on NaN.
+    """
+    angles = _checked(per_seed)
+    mean = float(axial_mean(angles))
+    apart = (angles - mean + 90) % 180 - 90
+    if len(apart) >= LEAST_BOOTSTRAP and np.ptp(apart) > 0:
+        _, low, high, n = bootstrap_interval(apart, axial_mean)
+    else:
+        _, low, high, n = mean_interval(apart)
+    return Estimate(mean, mean + low, mean + high, n)
+
+
+def axial_mean(angles: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Mean axis along `axis`, of angles in degrees of which 180 is 0: in (−90, 90]."""
+    return np.degrees(np.angle(np.exp(2j * np.radians(angles)).mean(axis))) / 2
+
+
 def open_above(estimate: Estimate, censored: bool) -> Estimate:
     """An estimate made of lower bounds has no upper end."""
     return estimate._replace(high=np.inf) if censored else estimate
@@ -95,7 +118,7 @@ def bootstrap_interval(per_seed: Sequence[float] | pd.Series, statistic: Callabl
     `statistic(values, axis)` is vectorised, as `numpy.median`. Resampling is seeded: same data, same interval.
     """
     values = _checked(per_seed)
-    if len(values) < 10:
+    if len(values) < LEAST_BOOTSTRAP:
         raise ValueError(f"a bootstrap over {len(values)} seeds under-covers: 10 are the least, or use mean_interval")
     result = stats.bootstrap(
         (values,), statistic, confidence_level=CONFIDENCE, method="BCa", rng=np.random.default_rng(0)

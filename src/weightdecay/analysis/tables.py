@@ -49,6 +49,8 @@ SPECIAL = {
     "^": r"\textasciicircum{}",
     "<": r"\ensuremath{<}",
     ">": r"\ensuremath{>}",
+    "Σ": r"\ensuremath{\Sigma}",
+    "α": r"\ensuremath{\alpha}",
     "λ": r"\ensuremath{\lambda}",
     "η": r"\ensuremath{\eta}",
     "τ": r"\ensuremath{\tau}",

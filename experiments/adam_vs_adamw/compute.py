@@ -1,0 +1,281 @@
+"""O1-O3 and O10: what single updates do, in float64 on networks in training; and S0's own classifier.
+
+The first three take a network apart step by step, which no table of runs records; the last keeps histograms of weights.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from pydantic import Field
+from scipy import stats
+from torch import Tensor
+
+from weightdecay.computation import main
+from weightdecay.datasets.digits import CLASSES
+from weightdecay.datasets.mnist import PIXELS, digits_28, mnist
+from weightdecay.datasets.mnist1d import LENGTH, mnist1d
+from weightdecay.ensemble.layers import Linear, ReLU, Sequential
+from weightdecay.ensemble.networks import mlp
+from weightdecay.ensemble.training import Ensemble, Protocol
+from weightdecay.grid import Run
+
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+# How each source writes λ: it, given PyTorch's, η and the number m of training examples; the factor on the weights;
+# what stands before Σ w² in the loss; and whether biases are penalised.
+CONVENTIONS = {
+    "S0": (lambda λ, η, m: λ / 2, lambda λ, η, m: 1 - 2 * η * λ, lambda λ, η, m: λ, "nothing"),
+    "S2": (lambda λ, η, m: λ * m, lambda λ, η, m: 1 - η * λ / m, lambda λ, η, m: λ / (2 * m), "bias_and_norm"),
+    "S2 second": (lambda λ, η, m: η * λ, lambda λ, η, m: 1 - λ, lambda λ, η, m: λ / (2 * η), "nothing"),
+    "S3": (lambda λ, η, m: λ, lambda λ, η, m: 1 - η * λ, lambda λ, η, m: λ / 2, "nothing"),
+}
+CLASSIFIERS = {  # S0's three optimisers with its settings, and the same two without decay
+    "adam_l2": {"optimizer": "adam", "decay": "l2", "learning_rate": 0.001, "weight_decay": 0.01},
+    "adamw": {"optimizer": "adam", "decay": "decoupled", "learning_rate": 0.001, "weight_decay": 0.01},
+    "adam": {"optimizer": "adam", "decay": "none", "learning_rate": 0.001, "weight_decay": 0.0},
+    "sgd_l2": {"optimizer": "sgd", "decay": "l2", "learning_rate": 0.01, "momentum": 0.9, "weight_decay": 0.0001},
+    "sgd": {"optimizer": "sgd", "decay": "none", "learning_rate": 0.01, "momentum": 0.9, "weight_decay": 0.0},
+}
+
+
+def identities(
+    *,
+    seeds: Count,
+    train_size: Count,
+    width: Count,
+    batch_size: Count,
+    steps: Count,
+    learning_rate: Positive,
+    weight_decay: Positive,
+) -> pd.DataFrame:
+    """One row for each seed and convention: residuals of the identity, relative to the largest weight.
+
+    `update`: the largest of all updates, each from the same weights: a gradient step on the penalised loss by autograd,
+    the factor, the trainer's l2 and its decoupled update. `run`: between runs of the three at the end.
+    """
+    network = {"train_size": train_size, "width": width, "batch_size": batch_size, "steps": steps}
+    rows = []
+    for convention, (own, factor_of, penalty_of, exclude) in CONVENTIONS.items():
+        λ = own(weight_decay, learning_rate, train_size)
+        factor, penalty = (f(λ, learning_rate, train_size) for f in (factor_of, penalty_of))
+        common = network | {"optimizer": "sgd", "learning_rate": learning_rate, "decay_exclude": exclude}
+        decays = [{"decay": decay, "weight_decay": weight_decay} for decay in ("l2", "decoupled")]
+        ensemble = small_network(seeds, common, decays)
+        decayed = decayed_columns(ensemble)
+        alone = ensemble.stack.parameters[::2].clone()  # the penalised loss followed on its own
+        largest = torch.zeros(seeds, dtype=torch.float64)
+        for _ in range(steps):
+            before = ensemble.stack.parameters.clone()
+            ensemble.advance()
+            after = ensemble.stack.parameters
+            for seed in range(seeds):
+                l2, decoupled = 2 * seed, 2 * seed + 1
+                updates = []
+                for row in (l2, decoupled):
+                    gradient = gradient_of(ensemble, row, before[row], 0.0, decayed)
+                    shrunk = torch.where(decayed, factor * before[row], before[row]) - learning_rate * gradient
+                    updates.append((shrunk, after[row]))
+                stepped = before[l2] - learning_rate * gradient_of(ensemble, l2, before[l2], penalty, decayed)
+                updates.append((stepped, after[l2]))
+                found = max(relative(*pair) for pair in updates)
+                largest[seed] = max(largest[seed], found)
+                alone[seed] -= learning_rate * gradient_of(ensemble, l2, alone[seed], penalty, decayed)
+        final = ensemble.stack.parameters
+        for seed in range(seeds):
+            l2, decoupled = final[2 * seed], final[2 * seed + 1]
+            run = max(relative(l2, decoupled), relative(l2, alone[seed]))
+            row = {"seed": seed, "convention": convention, "factor": factor, "λ": λ}
+            rows.append(row | {"update": float(largest[seed]), "run": run})
+    return pd.DataFrame(rows)
+
+
+def schedules(
+    *,
+    seeds: Count,
+    train_size: Count,
+    width: Count,
+    batch_size: Count,
+    steps: Count,
+    learning_rate: Positive,
+    weight_decay: Positive,
+    momentum: Share,
+) -> pd.DataFrame:
+    """One row for each seed, schedule and momentum (0 and the one given), at the end of three runs.
+
+    `distance`: between the weights with an L2 penalty λ and with decay λ/(1 − momentum), over the distance that the
+    penalty makes. `shrinkage`: log of the weights' norm without decay over that with the penalty.
+    """
+    network = {"train_size": train_size, "width": width, "batch_size": batch_size, "steps": steps}
+    rows = []
+    for schedule in ("constant", "step", "cosine"):
+        for μ in (0.0, momentum):
+            common = network | {"optimizer": "sgd", "momentum": μ, "schedule": schedule}
+            decays = [
+                {"decay": "l2", "weight_decay": weight_decay},
+                {"decay": "decoupled", "weight_decay": weight_decay / (1 - μ)},
+                {"decay": "none", "weight_decay": 0.0},
+            ]
+            rate = learning_rate * (1 - μ)  # the same length of step, whatever the momentum
+            ensemble = small_network(seeds, common | {"learning_rate": rate}, decays)
+            ensemble.advance(steps)
+            for seed in range(seeds):
+                l2, decoupled, none = ensemble.stack.parameters[3 * seed : 3 * seed + 3]
+                distance = (l2 - decoupled).norm() / (l2 - none).norm()
+                row = {"seed": seed, "schedule": schedule, "momentum": μ, "distance": float(distance)}
+                rows.append(row | {"shrinkage": float((none.norm() / l2.norm()).log())})
+    return pd.DataFrame(rows)
+
+
+def decay_rates(
+    *,
+    seeds: Count,
+    train_size: Count,
+    width: Count,
+    batch_size: Count,
+    steps: Count,
+    learning_rate: Positive,
+    weight_decay: Positive,
+    bins: Count,
+) -> pd.DataFrame:
+    """One row for each seed, decay and bin of weights of like gradient scale, over the second half of a run of Adam.
+
+    A weight's decay is the part of its update that Adam's step on the loss's gradient alone, divided by the second
+    moment that the optimiser has, does not make; its `rate` is the least-squares factor of −ηλw in it. `gradient`:
+    root mean square over the steps. Both are geometric means of a bin, `low` and `high` its extreme rates. `slope`:
+    of log rate against log gradient over all weights with a positive rate, a share `counted` of those with a gradient.
+    """
+    common = {"train_size": train_size, "width": width, "batch_size": batch_size, "steps": steps}
+    kinds = ("l2", "decoupled")
+    decays = [{"decay": kind, "weight_decay": weight_decay} for kind in kinds]
+    ensemble = small_network(seeds, common | {"optimizer": "adam", "learning_rate": learning_rate}, decays)
+    run, stack = ensemble.run, ensemble.stack
+    first, product, square, gradients = (torch.zeros_like(stack.parameters) for _ in range(4))
+    for step in range(1, steps + 1):
+        before = stack.parameters.clone()
+        ensemble.advance()
+        first.mul_(run.beta1).add_((1 - run.beta1) * stack.gradients)
+        second = ensemble.optimizer.slots["second_moment"] / (1 - run.beta2**step)
+        alone = learning_rate * first / (1 - run.beta1**step) / (second.sqrt() + run.eps)
+        if step > steps // 2:
+            product += (before - alone - stack.parameters) * before
+            square += before.square()
+            gradients += stack.gradients.square()
+    scale = (gradients / (steps - steps // 2)).sqrt()
+    rows = []
+    for row, of in enumerate(ensemble.runs):
+        known = (scale[row] > 0) & (square[row] > 0) & decayed_columns(ensemble, matrices=True)
+        rates = (product[row] / square[row] / (learning_rate * weight_decay))[known].numpy()
+        sizes = scale[row][known].numpy()
+        positive = rates > 0
+        line = stats.linregress(np.log(sizes[positive]), np.log(rates[positive]))
+        order = np.argsort(sizes[positive])
+        for number, members in enumerate(np.array_split(order, bins)):
+            found, size = rates[positive][members], sizes[positive][members]
+            about = {"seed": of.seed, "decay": of.decay, "bin": number, "slope": line.slope, "counted": positive.mean()}
+            means = {"gradient": np.exp(np.log(size).mean()), "rate": np.exp(np.log(found).mean())}
+            rows.append(about | means | {"low": found.min(), "high": found.max()})
+    return pd.DataFrame(rows)
+
+
+def classifier(
+    *,
+    seeds: Count,
+    dataset: Literal["digits_28", "mnist"],
+    train_size: Count,
+    validation_size: Count,
+    test_size: Count,
+    batch_size: Count,
+    epochs: Count,
+    bins: Count,
+    limit: Positive,
+) -> pd.DataFrame:
+    """S0's network 784-256-128-10 under its three optimisers and without decay: one row a seed, run, stage and bin.
+
+    `share` of the weights (no biases) in each of `bins` bins from −`limit` to `limit`, those beyond in the last ones,
+    before and after training; `spread`, `kurtosis` (excess) and `largest` of all weights, and errors of every split.
+    """
+    data = {"digits_28": digits_28, "mnist": mnist}[dataset]
+
+    def network(_: Sequence[Run]) -> Sequential:
+        return Sequential(Linear(PIXELS, 256), ReLU(), Linear(256, 128), ReLU(), Linear(128, CLASSES))
+
+    protocol = Protocol(lambda run: data(run.seed, train_size, validation_size, test_size), network)
+    common = {"dataset": dataset, "train_size": train_size, "batch_size": batch_size, "width": 256}
+    steps = epochs * (train_size // batch_size)
+    edges = np.linspace(-limit, limit, bins + 1)
+    rows = []
+    for optimizer in ("adam", "sgd"):
+        kinds = {name: settings for name, settings in CLASSIFIERS.items() if settings["optimizer"] == optimizer}
+        for seed in range(seeds):  # one at a time: a stack of all would be large
+            runs = [run_of(common | {"steps": steps, "seed": seed} | settings) for settings in kinds.values()]
+            ensemble = Ensemble(runs, protocol, torch.float32, torch.device("cpu"))
+            for stage in ("before", "after"):
+                if stage == "after":
+                    ensemble.advance(steps)
+                errors = {name: 1 - ensemble.program.evaluate(name)[1] for name in ensemble.data}
+                weights = ensemble.stack.parameters[:, : ensemble.stack.decayed].numpy()
+                for row, name in enumerate(kinds):
+                    own = weights[row].astype(np.float64)  # no padding: every matrix is a multiple of 16 floats
+                    counts, _ = np.histogram(own.clip(-limit, limit), edges)
+                    about = {"seed": seed, "network": name, "stage": stage, "spread": own.std()}
+                    about |= {"kurtosis": stats.kurtosis(own), "largest": np.abs(own).max()}
+                    about |= {f"{split}_error": float(error[row]) for split, error in errors.items()}
+                    rows += [
+                        about | {"left": left, "right": right, "share": count / own.size}
+                        for left, right, count in zip(edges[:-1], edges[1:], counts, strict=True)
+                    ]
+    return pd.DataFrame(rows)
+
+
+def small_network(seeds: int, common: dict, decays: Sequence[dict]) -> Ensemble:
+    """An MLP on MNIST-1D in float64, one replica for each seed and, within it, for each of `decays`."""
+    runs = [run_of(common | {"seed": seed} | decay) for seed in range(seeds) for decay in decays]
+    sizes = common["train_size"], 100, 1  # validation and test examples, which are not looked at
+    protocol = Protocol(
+        lambda run: mnist1d(run.seed, *sizes, 0.0, "incorrect"), lambda runs: mlp(LENGTH, 10, common["width"], 1)
+    )
+    return Ensemble(runs, protocol, torch.float64, torch.device("cpu"))
+
+
+def run_of(settings: dict) -> Run:
+    """A row with what the networks here have in common."""
+    fixed = {"experiment": "adam_vs_adamw", "sweep": "computation", "dataset": "mnist1d", "network": "mlp", "blocks": 1}
+    more = {"batch_norm_eps": None, "loss": "cross_entropy", "shuffle": True}
+    return Run(**{**fixed, **more, "log_every": settings["steps"], "log_dense_every": settings["steps"], **settings})
+
+
+def decayed_columns(ensemble: Ensemble, matrices: bool = False) -> Tensor:
+    """Which of the P columns decay applies to; only weight matrices where `matrices`."""
+    columns = torch.arange(ensemble.stack.parameters.shape[1])
+    return columns < (ensemble.stack.decayed if matrices else ensemble.optimizer.decayed)
+
+
+def gradient_of(ensemble: Ensemble, row: int, weights: Tensor, penalty: float, decayed: Tensor) -> Tensor:
+    """By autograd, at `weights` `[P]`: of a run's loss on its last batch plus `penalty` Σ w² over `decayed`."""
+    w, stack = weights.clone().requires_grad_(), ensemble.stack
+    epoch, within = divmod(ensemble.step - 1, ensemble.epoch_steps)
+    order = ensemble.data_order(ensemble.runs[row].seed, epoch)[within]
+    x, targets = (part[ensemble.which[row]][order] for part in ensemble.data["train"])
+    for number, layer in enumerate(stack.leaves):
+        x = x.relu() if number else x
+        weight, bias = (
+            w[stack.offsets[layer, name] :][: math.prod(shape)].view(shape) for name, shape in layer.shapes.items()
+        )
+        x = torch.addmm(bias, x, weight.T)
+    loss = torch.nn.functional.cross_entropy(x, targets.argmax(1)) + penalty * w[decayed].square().sum()
+    return torch.autograd.grad(loss, w)[0]
+
+
+def relative(first: Tensor, second: Tensor) -> float:
+    """Largest difference, over the largest of the first."""
+    return float((first - second).abs().max() / first.abs().max())
+
+
+if __name__ == "__main__":
+    main([identities, schedules, decay_rates, classifier])

@@ -1,0 +1,352 @@
+"""Figures and tables of Adam + L2 against AdamW, drawn from the errors and shapes that claims.py judges."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from claims import CLASSIFIERS, EXPERIMENT, letters_of
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from surfaces import DATASETS, FACTORS, LAWS, METHODS, UNDECAYED, Grids, best_by_setting, exponents_of
+
+from weightdecay.analysis import style
+from weightdecay.analysis.basins import good_cells
+from weightdecay.analysis.claims import NOT_RUN
+from weightdecay.analysis.plots import missing
+from weightdecay.analysis.statistics import Estimate, axial_interval, every_seed, geometric_interval, ratio_interval
+from weightdecay.analysis.style import COLUMN, KINDS, MUTED, PAGE, Inputs
+from weightdecay.analysis.tables import booktabs, escape, interval, number, write
+
+NAMES = {"mnist1d": "MNIST-1D", "digits": "digits", "addition": "addition"}
+COLOURS = {"AdamW": "#0072B2", "Adam + L2": "#D55E00", "SGDW": "#56B4E9", "SGD + L2": "#E69F00"}
+LINES = {"constant": ("#000000", "o"), "step": ("#009E73", "s"), "cosine": ("#CC79A7", "^")}
+WORST = 1.3  # times the best error: the end of the colour scale
+
+
+def heat_maps_mnist1d(inputs: Inputs) -> None:
+    """O4-O6: every grid of MNIST-1D in both coordinates."""
+    heat_maps(inputs, "mnist1d")
+
+
+def heat_maps_digits(inputs: Inputs) -> None:
+    """O4-O6: every grid of the handwritten digits in both coordinates."""
+    heat_maps(inputs, "digits")
+
+
+def heat_maps_addition(inputs: Inputs) -> None:
+    """O4-O6: every grid of the addition task in both coordinates."""
+    heat_maps(inputs, "addition")
+
+
+def heat_maps(inputs: Inputs, dataset: str) -> None:
+    """Held-out error, mean over seeds, of a data set's grids: λ above, ηλ below, one colour scale for all."""
+    grids = Grids(inputs.results)
+    stem = f"{EXPERIMENT}-heat_maps_{dataset}"
+    schedules = grids.schedules(dataset)
+    if not schedules:
+        figure, axes = plt.subplots(figsize=(COLUMN, 1.2))
+        missing(axes, f"{NAMES[dataset]}: {NOT_RUN}")
+        return style.save(figure, inputs.figures, stem, inputs.scale)
+    methods = [method for method in METHODS if grids.schedules(dataset, method)]
+    tables = {
+        (method, schedule): grids.errors(dataset, method, schedule, "held_out").mean()
+        for method in methods
+        for schedule in schedules
+    }
+    lowest = max(min(table.min() for table in tables.values()), 1e-3)
+    norm = LogNorm(lowest, WORST * lowest)
+    rows = [(schedule, coordinate) for schedule in schedules for coordinate in ("λ", "ηλ")]
+    figure, axes = plt.subplots(
+        len(rows), len(methods), figsize=(PAGE, 1.2 * len(rows) + 0.4), squeeze=False, sharex="col"
+    )
+    mesh = None
+    for line, (schedule, coordinate) in zip(axes, rows, strict=True):
+        for panel, method in zip(line, methods, strict=True):
+            mesh = heat_map(panel, tables[method, schedule], coordinate, norm)
+        line[0].set_ylabel(f"{schedule}\n{coordinate}")
+    name_panels(axes, methods)
+    bar = figure.colorbar(mesh, ax=axes, label="held-out error", shrink=0.4, aspect=40, pad=0.01, extend="max")
+    ticks = [tick * lowest for tick in (1, 1.05, 1.1, 1.15, 1.2, 1.25, WORST)]
+    bar.ax.yaxis.set_ticks(ticks, [f"{tick:.3f}" for tick in ticks])
+    bar.ax.minorticks_off()
+    style.save(figure, inputs.figures, stem, inputs.scale)
+
+
+def heat_map(axes: Axes, errors: pd.Series, coordinate: str, norm: LogNorm) -> object:
+    """One grid: the best tenth of cells outlined in white, the best with a dot. A shear in the coordinate ηλ."""
+    table = errors.unstack("learning_rate")  # [λ, η]
+    x, y = np.meshgrid(edges(table.columns), edges(table.index))
+    y = y * x if coordinate == "ηλ" else y
+    mesh = axes.pcolormesh(x, y, table, norm=norm, cmap=sns.color_palette("mako", as_cmap=True), rasterized=True)
+    for place, cell in enumerate(good_cells(errors)):
+        η, λ = table.columns.get_loc(cell[0]), table.index.get_loc(cell[1])
+        corners = [(λ, η), (λ, η + 1), (λ + 1, η + 1), (λ + 1, η), (λ, η)]
+        axes.plot([x[at] for at in corners], [y[at] for at in corners], color="white", linewidth=0.9)
+        if place == 0:
+            centre = np.exp(np.mean([np.log([x[at], y[at]]) for at in corners[:4]], axis=0))
+            axes.plot(*centre, marker="o", color="#D55E00", markersize=3, markeredgecolor="white", markeredgewidth=0.4)
+    axes.set(xscale="log", yscale="log")
+    axes.minorticks_off()
+    return mesh
+
+
+def name_panels(axes: np.ndarray, methods: Iterable[str]) -> None:
+    """A method over each column, η below."""
+    for top, bottom, method in zip(axes[0], axes[-1], methods, strict=True):
+        top.set_title(method)
+        bottom.set_xlabel("η")
+
+
+def basins(inputs: Inputs) -> None:
+    """O4, O6: angle of every basin in either coordinate, its ratio of axes and its area, with 95 % intervals."""
+    table = basin_table(inputs)
+    surfaces = list(dict.fromkeys(zip(table["dataset"], table["schedule"], strict=True)))
+    panels = {
+        "λ": "angle against λ (degrees)",
+        "ηλ": "angle against ηλ (degrees)",
+        "anisotropy": "ratio of axes, against λ",
+        "area": "area (decades²)",
+    }
+    figure, axes = plt.subplots(1, 4, figsize=(PAGE, 0.38 * len(surfaces) + 1.0), sharey=True)
+    for panel, (column, title) in zip(axes, panels.items(), strict=True):
+        for number_, method in enumerate(METHODS):
+            rows = table[table["method"] == method]
+            places = [surfaces.index(key) for key in zip(rows["dataset"], rows["schedule"], strict=True)]
+            for place, found in zip(places, rows[column], strict=True):
+                y = place + 0.18 * (number_ - 1.5)
+                label = method if place == 0 else None
+                panel.plot(found.value, y, marker="o", color=COLOURS[method], linestyle="", label=label)
+                for shift in (-180, 0, 180) if "angle" in title else (0,):  # an axis has no end: intervals go on
+                    panel.plot([found.low + shift, found.high + shift], [y, y], color=COLOURS[method], linewidth=0.9)
+        panel.set_xlabel(title)
+        if "angle" in title:
+            panel.set(xlim=(-90, 90), xticks=[-90, -45, 0, 45, 90])
+            for angle in (-45, 45):
+                panel.axvline(angle, color=MUTED, linestyle=":", linewidth=0.7)
+            panel.axvline(0, color=MUTED, linewidth=0.5)
+    axes[2].set(xlim=(1, None))
+    axes[3].set(xlim=(0, None))
+    axes[0].set_yticks(range(len(surfaces)), [f"{NAMES[dataset]}, {schedule}" for dataset, schedule in surfaces])
+    axes[0].invert_yaxis()
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
+    style.save(figure, inputs.figures, f"{EXPERIMENT}-basins", inputs.scale)
+
+
+def best_lambda(inputs: Inputs) -> None:
+    """O7: the best λ against η of every optimiser and schedule, beside S0's λ = 0.01/η."""
+    grids, usable = Grids(inputs.results), inputs.config.criteria["O7"].thresholds["usable"]
+    datasets = [dataset for dataset in DATASETS if grids.schedules(dataset)]
+    figure, axes = plt.subplots(
+        len(datasets), 4, figsize=(PAGE, 1.55 * len(datasets) + 0.5), squeeze=False, sharex="col", sharey="col"
+    )
+    for line, dataset in zip(axes, datasets, strict=True):
+        for panel, method in zip(line, METHODS, strict=True):
+            for number_, (schedule, (colour, marker)) in enumerate(LINES.items()):
+                if schedule not in grids.schedules(dataset, method):
+                    continue
+                found = grids.best_decays(dataset, method, schedule, usable).dropna(axis=1, how="all")
+                estimates = [geometric_interval(values.dropna()) for _, values in found.items()]
+                x = np.array(found.columns, dtype=float) * 1.06 ** (number_ - 1)
+                if len(x):
+                    middle = np.array([e.value for e in estimates])
+                    low, high = (np.array([getattr(e, end) for e in estimates]) for end in ("low", "high"))
+                    errors = np.nan_to_num([middle - low, high - middle])
+                    style_ = {"color": colour, "marker": marker, "markersize": 3, "elinewidth": 0.7, "linewidth": 0.8}
+                    panel.errorbar(x, middle, errors, **style_, label=schedule)
+            if not (schedules := grids.schedules(dataset, method)):
+                missing(panel, NOT_RUN)
+                continue
+            ends = grids.errors(dataset, method, schedules[0], "validation").columns
+            η, λ = (np.unique(ends.get_level_values(level)) for level in (0, 1))
+            panel.plot(η, 0.01 / η, color=MUTED, linestyle="--", linewidth=0.9, label="λ = 0.01/η (S0)")
+            panel.set(xscale="log", yscale="log", xlim=(η[0] / 1.3, η[-1] * 1.3), ylim=(λ[0] / 1.6, λ[-1] * 1.6))
+            panel.minorticks_off()
+        line[0].set_ylabel(f"{NAMES[dataset]}\nbest λ")
+    name_panels(axes, METHODS)
+    handles = dict(zip(*reversed(axes[0, 0].get_legend_handles_labels()), strict=True))
+    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=4)
+    style.save(figure, inputs.figures, f"{EXPERIMENT}-best_lambda", inputs.scale)
+
+
+def decay_rates(inputs: Inputs) -> None:
+    """O2: decay of weights over ηλ against their gradient scale, under Adam + L2 and AdamW."""
+    table = inputs.results.tables["decay_rates"]
+    figure, axes = plt.subplots(figsize=(COLUMN, 2.4))
+    for method, (_, kind) in {"Adam + L2": METHODS["Adam + L2"], "AdamW": METHODS["AdamW"]}.items():
+        rows = table[table["decay"] == kind]
+        for _, own in rows.groupby("seed"):
+            axes.plot(own["gradient"], own["rate"], color=COLOURS[method], alpha=0.3, linewidth=0.5)
+        bins = np.exp(np.log(rows[["gradient", "rate"]]).groupby(rows["bin"]).mean())
+        axes.plot(bins["gradient"], bins["rate"], color=COLOURS[method], marker="o", markersize=2.5, label=method)
+        if kind == "l2":
+            start = bins.iloc[0]
+            guide = start["rate"] * start["gradient"] / bins["gradient"]
+            axes.plot(bins["gradient"], guide, color=MUTED, linestyle="--", linewidth=0.9, label="∝ 1/gradient")
+    axes.set(xscale="log", yscale="log", xlabel="root mean square gradient of the weight", ylabel="decay over ηλ")
+    ticks = [tick for tick in (1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1) if bins["gradient"].min() < 1.2 * tick]
+    axes.xaxis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.xaxis.set_ticks([], minor=True)
+    axes.set_xlim(table["gradient"].min() / 1.2, table["gradient"].max() * 1.2)
+    axes.legend(loc="center right")
+    style.save(figure, inputs.figures, f"{EXPERIMENT}-decay_rates", inputs.scale)
+
+
+def exponents(inputs: Inputs) -> None:
+    """O7, O8: fitted exponents of the best λ beside those of the laws."""
+    figure, axes = plt.subplots(1, 2, figsize=(PAGE, 2.3), width_ratios=[3, 2])
+    markers = dict(zip(LAWS, "Dvs", strict=True))
+    for metric, colour, shift, words in (
+        ("validation_accuracy", "black", -0.12, "measured, best by validation error"),
+        ("validation_loss", MUTED, 0.12, "measured, best by validation loss"),
+    ):
+        found = exponents_of(best_by_setting(inputs.results, metric))
+        for place, factor in enumerate(FACTORS):
+            error_bar(axes[0], every_seed(found[factor]), place + shift, colour, words if place == 0 else None)
+    for name, marker in markers.items():
+        words, law = LAWS[name]
+        colour = sns.color_palette("colorblind")[list(LAWS).index(name)]
+        label = words.replace("λ_norm", "λ$_\\mathrm{norm}$ (S1)")
+        axes[0].plot(np.arange(3) + 0.3, law, linestyle="", marker=marker, color=colour, markersize=4.5, label=label)
+    axes[0].set_xticks(range(3), ["batch size b", "training points B", "epochs T"])
+    axes[0].set(ylabel="exponent of the best λ", xlim=(-0.4, 2.6))
+    axes[0].axhline(0, color=MUTED, linewidth=0.5)
+    axes[0].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    claim = inputs.claims["O7"]
+    for place, part in enumerate(claim.parts[: len(METHODS)]):
+        method = list(METHODS)[place]
+        error_bar(axes[1], Estimate(part.measured, part.low, part.high, part.n), place, COLOURS[method], None)
+    axes[1].axhline(-1, color=MUTED, linestyle="--", linewidth=0.9)
+    axes[1].text(3.4, -0.97, "λ ∝ 1/η (S0)", ha="right", va="bottom", fontsize=7, color=MUTED)
+    axes[1].axhline(0, color=MUTED, linewidth=0.5)
+    axes[1].set_xticks(range(len(METHODS)), [method.replace(" + ", "\n+ ") for method in METHODS])
+    axes[1].set(ylabel="exponent of the best λ in η", xlim=(-0.5, 3.5))
+    style.save(figure, inputs.figures, f"{EXPERIMENT}-exponents", inputs.scale)
+
+
+def classifier(inputs: Inputs) -> None:
+    """O10: weights of S0's classifier before training, after it, and after it with decay; means over seeds."""
+    table = inputs.results.tables["classifier"]
+    shares = table.groupby(["network", "stage", "left", "right"])["share"].mean().reset_index()
+    figure, axes = plt.subplots(1, 3, figsize=(PAGE, 2.2), sharey=True)
+    for panel, (network, (letters, without)) in zip(axes, CLASSIFIERS.items(), strict=True):
+        curves = {
+            "before training": (network, "before", MUTED),
+            "after, no decay": (without, "after", KINDS["held"]),
+            "after, with decay": (network, "after", KINDS["free"]),
+        }
+        for label, (name, stage, colour) in curves.items():
+            rows = shares[(shares["network"] == name) & (shares["stage"] == stage)].sort_values("left")
+            panel.stairs(rows["share"], [*rows["left"], rows["right"].iloc[-1]], color=colour, label=label, linewidth=1)
+        panel.set(yscale="log", xlabel="weight", title=letters_of(letters))
+    axes[0].set_ylabel("share of weights")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    style.save(figure, inputs.figures, f"{EXPERIMENT}-classifier", inputs.scale)
+
+
+def best_table(inputs: Inputs) -> None:
+    """Best cell and its test error for each data set, optimiser and schedule, beside no decay."""
+    grids, rows = Grids(inputs.results), []
+    for dataset in DATASETS:
+        for method in (*METHODS, *UNDECAYED):
+            for schedule in grids.schedules(dataset, method):
+                mean = grids.errors(dataset, method, schedule, "validation").mean()
+                η, λ = mean.idxmin()
+                error = interval(every_seed(grids.best(dataset, method, [schedule])))
+                name = method if method in METHODS else f"{method}, no decay"
+                decay = [scientific(λ), scientific(η * λ)] if λ else ["--", "--"]
+                rows.append([NAMES[dataset], escape(name), schedule, scientific(η), *decay, error])
+    header = ["Optimiser", "schedule", r"$\eta$", r"$\lambda$", r"$\eta\lambda$", "test error"]
+    write(inputs.tables / f"{EXPERIMENT}-best.tex", booktabs("@{}llrrrr@{}", header, grouped(rows)))
+
+
+def basins_table(inputs: Inputs) -> None:
+    """Angle in both coordinates, ratio of axes, area of every basin, with intervals."""
+    rows = [
+        [
+            *(NAMES[row.dataset], escape(row.method), row.schedule),
+            *(degrees(row.λ), degrees(row.ηλ), interval(row.anisotropy), interval(row.area)),
+        ]
+        for row in basin_table(inputs).itertuples()
+    ]
+    header = ["Optimiser", "schedule", r"angle, $\lambda$", r"angle, $\eta\lambda$", "ratio of axes", "area"]
+    write(inputs.tables / f"{EXPERIMENT}-basins.tex", booktabs("@{}llrrrr@{}", header, grouped(rows)))
+
+
+def basin_table(inputs: Inputs) -> pd.DataFrame:
+    """One row a surface: estimates `λ` and `ηλ` (angles in that coordinate), `anisotropy` (against λ) and `area`."""
+    grids, tolerance = Grids(inputs.results), inputs.config.criteria["O6"].thresholds["tolerance"]
+    rows = []
+    for dataset in DATASETS:
+        for method in METHODS:
+            for schedule in grids.schedules(dataset, method):
+                shapes = {at: grids.shapes(dataset, method, schedule, at) for at in ("λ", "ηλ")}
+                angles = {at: axial_interval([s.angle for s in found.values()]) for at, found in shapes.items()}
+                ratios = pd.Series({seed: np.log(found.anisotropy) for seed, found in shapes["λ"].items()})
+                areas = np.log(grids.areas(dataset, method, schedule, tolerance))
+                about = {"dataset": dataset, "method": method, "schedule": schedule}
+                rows.append(about | angles | {"anisotropy": ratio_interval(ratios), "area": ratio_interval(areas)})
+    return pd.DataFrame(rows)
+
+
+def grouped(rows: list[list[str]]) -> list[list[str]]:
+    """The same rows without their first cell, which heads those that have it; the second only where it changes."""
+    shown, before = [], ["", ""]
+    for row in rows:
+        if row[0] != before[0]:
+            shown.append([rf"\multicolumn{{{len(row) - 1}}}{{@{{}}l}}{{\emph{{{row[0]}}}}}"])
+        shown.append(["" if row[:2] == before[:2] else row[1], *row[2:]])
+        before = row
+    return shown
+
+
+def degrees(found: Estimate) -> str:
+    """An angle and its half-width; an interval as wide as all axes says so."""
+    half = (found.high - found.low) / 2
+    if np.isnan(half):
+        return f"${found.value:.0f}^\\circ$"
+    return f"${found.value:.0f}^\\circ \\pm {half:.0f}^\\circ$" if half < 90 else f"${found.value:.0f}^\\circ$ (any)"
+
+
+def scientific(value: float) -> str:
+    """Two significant digits as LaTeX."""
+    if 0.01 <= value < 100:
+        return number(value) if value >= 0.1 else f"{value:.3f}"
+    digits, power = f"{value:.1e}".split("e")
+    return f"${digits}\\cdot 10^{{{int(power)}}}$"
+
+
+def error_bar(axes: Axes, found: Estimate, x: float, colour: object, label: str | None) -> None:
+    """A value with its interval."""
+    errors = np.nan_to_num([[found.value - found.low], [found.high - found.value]])
+    axes.errorbar(
+        x,
+        found.value,
+        errors,
+        color=colour,
+        marker="o",
+        markersize=4,
+        elinewidth=1,
+        capsize=2,
+        linestyle="",
+        label=label,
+    )
+
+
+def edges(values: pd.Index) -> np.ndarray:
+    """Edges of cells around values on a logarithmic axis."""
+    logs = np.log(np.asarray(values, dtype=float))
+    middle = (logs[1:] + logs[:-1]) / 2
+    return np.exp(np.concatenate([[2 * logs[0] - middle[0]], middle, [2 * logs[-1] - middle[-1]]]))
+
+
+if __name__ == "__main__":
+    style.main(
+        [
+            *(heat_maps_mnist1d, heat_maps_digits, heat_maps_addition, basins, best_lambda, decay_rates, exponents),
+            *(classifier, best_table, basins_table),
+        ],
+        Path(__file__).with_name("config.yaml"),
+    )

@@ -1,0 +1,63 @@
+"""Adam + L2 against AdamW: grids of η × λ, and the best λ over batch, data and epochs. (S0, S1; claims O4-O9)
+
+Four optimisers, SGD and Adam each with the penalty in the gradient (`l2`) and with decay apart from it (`decoupled`),
+under three schedules: an MLP on MNIST-1D and on handwritten digits, and S1's addition network, narrower. Settings and
+their sources: config.yaml beside this file. Identities of single updates and S0's own classifier: compute.py.
+"""
+
+from collections.abc import Sequence
+
+import torch
+
+from weightdecay.datasets import Splits
+from weightdecay.datasets.binary_addition import BITS, binary_addition
+from weightdecay.datasets.digits import CLASSES, PIXELS, digits
+from weightdecay.datasets.mnist1d import LENGTH, mnist1d
+from weightdecay.ensemble.layers import Layer
+from weightdecay.ensemble.networks import mlp, residual_mlp
+from weightdecay.ensemble.training import Protocol
+from weightdecay.errors import ConfigError
+from weightdecay.experiment import main
+from weightdecay.grid import Run
+
+LOSSES = {"mnist1d": "cross_entropy", "digits": "cross_entropy", "binary_addition": "sigmoid_squared_error"}
+HELD_OUT = {"mnist1d": (2_000, 2_000), "digits": (600, 700)}  # validation and test examples
+
+
+def splits(run: Run) -> Splits:
+    """The examples of the run's seed: the same for every optimiser, schedule, η and λ. Labels are clean."""
+    check(run)
+    if run.dataset == "binary_addition":
+        return binary_addition(run.seed, run.train_size)
+    if run.dataset == "digits":
+        return digits(run.seed, run.train_size, *HELD_OUT["digits"])
+    return mnist1d(run.seed, run.train_size, *HELD_OUT["mnist1d"], 0.0, "incorrect")
+
+
+def network(runs: Sequence[Run]) -> Layer:
+    """An MLP of `blocks` hidden layers; for addition S1's network with its BatchNorm."""
+    run = runs[0]
+    if run.dataset == "binary_addition":
+        return residual_mlp(2 * BITS, BITS, run.width, run.blocks, torch.tensor([run.batch_norm_eps for run in runs]))
+    return mlp(LENGTH if run.dataset == "mnist1d" else PIXELS, CLASSES, run.width, run.blocks)
+
+
+def check(run: Run) -> None:
+    """ConfigError for a row that asks for what is not trained here."""
+    if run.dataset not in LOSSES:
+        raise ConfigError(f"dataset is {run.dataset!r}, but must be one of {', '.join(LOSSES)}.")
+    addition = run.dataset == "binary_addition"
+    required = {"loss": LOSSES[run.dataset], "network": "residual_mlp" if addition else "mlp", "label_noise": 0.0}
+    for field, value in required.items():
+        if getattr(run, field) != value:
+            raise ConfigError(f"{field} is {getattr(run, field)!r}, but dataset {run.dataset} has {value!r} here.")
+    if addition == (run.batch_norm_eps is None):
+        raise ConfigError(f"batch_norm_eps is {run.batch_norm_eps!r}: addition needs a number here, the others null.")
+    if not addition and run.blocks == 0:
+        raise ConfigError("blocks is 0, but an mlp has at least one hidden layer.")
+
+
+PROTOCOL = Protocol(splits, network)
+
+if __name__ == "__main__":
+    main(PROTOCOL)
