@@ -69,7 +69,6 @@ SPECIAL = {
     "–": "--",
     "—": "---",
     "²": r"\ensuremath{^2}",
-    "Σ": r"\ensuremath{\Sigma}",
     "‖": r"\ensuremath{\|}",
     "|": r"\ensuremath{|}",
 }
