@@ -28,9 +28,13 @@ Name = Annotated[str, Field(min_length=1)]
 
 SATURATED = 0.999  # epoch-mean training accuracy from which `hold_norm: saturation` holds: S1's "100 %" at step 3665
 
+# Ids and hashes are of what differs from the fields' defaults: a field added later, with what was its only value as its
+# default, changes none of them. The default of a field must therefore never change.
+SET = {"exclude_defaults": True}
+
 # What may differ between the replicas of one stacked batch: everything that changes neither shapes nor the program.
 PER_REPLICA = (
-    *("sweep", "seed", "learning_rate", "momentum", "weight_decay", "decay"),
+    *("sweep", "seed", "learning_rate", "momentum", "weight_decay", "decay", "l1_ratio"),
     *("beta1", "beta2", "eps", "batch_norm_eps", "label_noise", "dropout"),
 )
 
@@ -65,8 +69,9 @@ class Run(Strict):
     beta1: Rate = 0.9
     beta2: Rate = 0.999
     eps: Positive = 1e-8
-    decay: Literal["none", "l2", "decoupled"]
+    decay: Literal["none", "l2", "decoupled", "l1", "proximal_l1", "elastic_net"]  # see ensemble/optimizers.py
     weight_decay: Annotated[float, Field(ge=0)]
+    l1_ratio: Annotated[float, Field(ge=0, le=1)] = 0.5  # of λ in elastic_net; the rest decays weights
     decay_exclude: Literal["nothing", "bias_and_norm"] = "nothing"
     schedule: Literal["constant", "step", "cosine"] = "constant"
 
@@ -82,7 +87,7 @@ class Run(Strict):
     @property
     def id(self) -> str:
         """12 hex digits: the same settings have the same id in every sweep and scale."""
-        return hashlib.sha256(_canonical(self.model_dump(exclude={"sweep"})).encode()).hexdigest()[:12]
+        return hashlib.sha256(_canonical(self.model_dump(exclude={"sweep"}, **SET)).encode()).hexdigest()[:12]
 
     def stack_key(self) -> tuple:
         """Runs with equal keys have the same shapes and the same program and can be trained as one batch."""
@@ -217,7 +222,7 @@ def shards(runs: list[Run], count: int) -> list[list[Run]]:
 
 def table_text(runs: list[Run]) -> str:
     """The table as JSON lines: canonical, so equal tables are equal texts, whatever the order of the file."""
-    return "".join(f"{line}\n" for line in sorted(_canonical(run.model_dump()) for run in runs))
+    return "".join(f"{line}\n" for line in sorted(_canonical(run.model_dump(**SET)) for run in runs))
 
 
 def config_hash(runs: list[Run]) -> str:
@@ -278,6 +283,8 @@ def _expand(config: Config, scale: str, sweep: str, index: int, block: Block) ->
             raise ConfigError(f"{where}: {sentence(error.errors()[0])}.") from error
         if run.decay == "none" and run.weight_decay != 0:
             raise ConfigError(f"{where}: weight_decay is {run.weight_decay}, but must be 0 where decay is none.")
+        if run.decay != "elastic_net" and "l1_ratio" in {**config.defaults, **block}:
+            raise ConfigError(f"{where}: l1_ratio is for decay: elastic_net, but decay is {run.decay}.")
         runs.append(run)
     return runs
 

@@ -128,18 +128,24 @@ def initialise(model: nn.Module, run: Run) -> None:
 
 
 def optimizer_of(model: nn.Module, run: Run) -> torch.optim.Optimizer:
-    """`torch.optim`'s own; SGD with decoupled decay, which it lacks, is done by hand in `train` from `sgdw`."""
-    decay = 0.0 if run.decay == "none" else run.weight_decay
-    spared = 0.0 if run.decay_exclude == "bias_and_norm" else decay
+    """`torch.optim`'s own; what it lacks, SGD with decoupled decay and L1, is done by hand in `train`."""
+    l1_share = {"l1": 1.0, "proximal_l1": 1.0, "elastic_net": run.l1_ratio}.get(run.decay, 0.0)
+    decay = 0.0 if run.decay == "none" else run.weight_decay * (1 - l1_share)
+    apart = run.decay in ("decoupled", "elastic_net")
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = []
-    for value, matrices in ((decay, True), (spared, False)):
+    for matrices in (True, False):
+        decays = matrices or run.decay_exclude == "nothing"
+        by_hand = {
+            "sgdw": decay * (apart and run.optimizer == "sgd") * decays,
+            "l1": run.weight_decay * (run.decay == "l1") * decays,
+            "proximal": run.weight_decay * l1_share * (run.decay != "l1") * decays,
+        }
         parameters = [parameter for parameter in trained if (parameter.dim() > 1) == matrices]
-        by_hand = run.optimizer == "sgd" and run.decay == "decoupled"
-        groups.append({"params": parameters, "weight_decay": 0.0 if by_hand else value, "sgdw": value * by_hand})
+        groups.append({"params": parameters, "weight_decay": decay * decays * (by_hand["sgdw"] == 0), **by_hand})
     if run.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=run.learning_rate, momentum=run.momentum)
-    kind = torch.optim.AdamW if run.decay == "decoupled" else torch.optim.Adam
+    kind = torch.optim.AdamW if apart else torch.optim.Adam
     return kind(groups, lr=run.learning_rate, betas=(run.beta1, run.beta2), eps=run.eps)
 
 
@@ -148,6 +154,9 @@ def loss_of(outputs: Tensor, targets: Tensor, run: Run) -> Tensor:
         return nn.functional.cross_entropy(outputs, targets.argmax(1))
     if run.loss == "squared_error":
         return nn.functional.mse_loss(outputs, targets) * targets.shape[1]
+    if run.loss in ("absolute_error", "smooth_l1"):
+        kind = nn.functional.l1_loss if run.loss == "absolute_error" else nn.functional.smooth_l1_loss
+        return kind(outputs, targets) * targets.shape[1]
     return nn.functional.mse_loss(torch.sigmoid(outputs), targets)
 
 
@@ -177,6 +186,11 @@ def train(run: Run, splits: Splits, dtype: torch.dtype) -> tuple[nn.Module, list
             for group in optimizer.param_groups:
                 for parameter in group["params"]:
                     parameter.mul_(1 - group["lr"] * group["sgdw"])
+                    parameter.grad += group["l1"] * parameter.sign()
         optimizer.step()
+        with torch.no_grad():
+            for group in optimizer.param_groups:
+                for parameter in group["params"]:
+                    parameter.copy_(nn.functional.softshrink(parameter, group["lr"] * group["proximal"]))
         losses.append(loss.item())
     return model, losses

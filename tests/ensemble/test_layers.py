@@ -6,8 +6,9 @@ Against autograd they are held by test_reference.py, over 100 steps.
 import pytest
 import torch
 
+from weightdecay.ensemble import kernels
 from weightdecay.ensemble.layers import BatchNorm, Conv1d, Layer, Linear, ReLU, Residual, Sequential
-from weightdecay.ensemble.losses import cross_entropy, sigmoid_squared_error, squared_error
+from weightdecay.ensemble.losses import absolute_error, cross_entropy, sigmoid_squared_error, smooth_l1, squared_error
 from weightdecay.ensemble.networks import Stack, cnn, mlp, residual_mlp, scale_invariant_cnn, scale_invariant_mlp
 
 REPLICAS, BATCH, FEATURES = 3, 7, 5
@@ -152,6 +153,27 @@ def test_losses_over_classes_and_their_gradients_equal_torch(loss):
     torch.testing.assert_close(value, expected.detach())
     torch.testing.assert_close(gradient, outputs.grad)
     assert torch.equal(correct, outputs.argmax(2) == labels) and correct.any() and not correct.all()
+
+
+@pytest.mark.parametrize(
+    ("loss", "theirs"),
+    [(absolute_error, torch.nn.functional.l1_loss), (smooth_l1, torch.nn.functional.smooth_l1_loss)],
+)
+def test_losses_of_a_regression_and_their_gradients_equal_torch(loss, theirs):
+    """Errors on both sides of 1, and some that are 0; the compiled form too."""
+    outputs = (2 * torch.randn(REPLICAS, BATCH, 3, dtype=torch.float64)).requires_grad_()
+    targets = torch.randn(REPLICAS, BATCH, 3, dtype=torch.float64)
+    targets[:, 0] = outputs.detach()[:, 0]
+    expected = theirs(outputs, targets, reduction="none").sum(2).mean(1)
+    expected.sum().backward()
+    value, _, gradient = loss(outputs.detach(), targets)
+    torch.testing.assert_close(value, expected.detach())
+    torch.testing.assert_close(gradient, outputs.grad)
+    for replica in range(REPLICAS):
+        columns = [part.detach()[replica].T.contiguous().numpy() for part in (outputs, targets, outputs)]
+        columns[2] = columns[2].copy()
+        assert getattr(kernels, loss.__name__)(*columns)[0] == pytest.approx(expected[replica].item())
+        torch.testing.assert_close(torch.from_numpy(columns[2].T), outputs.grad[replica])
 
 
 def test_a_scale_invariant_network_is_one_and_keeps_its_last_layer():

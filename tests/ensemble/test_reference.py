@@ -23,6 +23,11 @@ DECAYS = {
     "l2": {"decay": "l2", "weight_decay": 0.01},
     "decoupled": {"decay": "decoupled", "weight_decay": 0.1},
     "decoupled, matrices only": {"decay": "decoupled", "weight_decay": 0.1, "decay_exclude": "bias_and_norm"},
+    "l1": {"decay": "l1", "weight_decay": 1e-4},  # small: where a weight changes its sign, rounding decides the step
+    "proximal l1": {"decay": "proximal_l1", "weight_decay": 0.01},
+    "elastic net, matrices only": {
+        **{"decay": "elastic_net", "weight_decay": 0.05, "l1_ratio": 0.2, "decay_exclude": "bias_and_norm"}
+    },
 }
 NETWORKS = {
     "batch norm": {"batch_norm_eps": 1e-2},
@@ -35,6 +40,8 @@ OTHER_NETWORKS = {  # one-hot classes
     "mlp, cross-entropy": {"network": "mlp", "loss": "cross_entropy", "batch_norm_eps": None, "shuffle": True},
     "mlp, dropout": {"network": "mlp", "loss": "cross_entropy", "batch_norm_eps": None, "dropout": 0.3, "width": 30},
     "mlp, squared error": {"network": "mlp", "loss": "squared_error", "batch_norm_eps": None, "blocks": 1},
+    "mlp, absolute error": {"network": "mlp", "loss": "absolute_error", "batch_norm_eps": None, "blocks": 1},
+    "mlp, smooth l1": {"network": "mlp", "loss": "smooth_l1", "batch_norm_eps": None, "blocks": 1},
     "cnn": {"network": "cnn", "loss": "cross_entropy", "batch_norm_eps": None},
     "scale-invariant": {"network": "scale_invariant_mlp", "loss": "cross_entropy", "batch_norm_eps": 1e-5},
     "scale-invariant cnn": {"network": "scale_invariant_cnn", "loss": "cross_entropy", "batch_norm_eps": 1e-5},

@@ -14,7 +14,9 @@ import torch
 
 from tests.ensemble.runs import PROTOCOL, make
 from weightdecay import grid
+from weightdecay.datasets import Split
 from weightdecay.ensemble.checkpoint import Checkpoint
+from weightdecay.ensemble.networks import mlp
 from weightdecay.ensemble.training import Ensemble, Protocol, train
 from weightdecay.errors import ConfigError
 
@@ -32,7 +34,7 @@ def grid_of_sixty() -> list:
                 width=generator.choice([8, 24, 40, 64]),
                 optimizer=generator.choice(["sgd", "adam"]),
                 learning_rate=generator.choice([1e-3, 1e-2]),
-                decay=generator.choice(["l2", "decoupled"]),
+                decay=generator.choice(["l2", "decoupled", "l1", "proximal_l1", "elastic_net"]),
                 weight_decay=generator.choice([0.0, 0.1, 1.0]),
                 eps=generator.choice([1e-3, 1e-8]),
                 batch_norm_eps=generator.choice([1e-2, 1e-5]),
@@ -233,6 +235,44 @@ def test_a_protocol_measures_what_else_it_wants():
     assert set(norms.index.get_level_values("step")) == {10, 20, 30, 50, 100}
     assert (norms[runs[0].id] > 0).all() and norms[runs[1].id].isna().all()
     assert result.runs.set_index("run").loc[runs[0].id, "gradient_norm"] == norms[runs[0].id, 100]
+
+
+def test_proximal_l1_makes_zeros_and_the_subgradient_none():
+    """Exact ones; after the threshold is passed in one step all is zero, and biases are spared where they are."""
+    settings = {"dataset": "classes", "network": "mlp", "loss": "cross_entropy", "batch_norm_eps": None, "steps": 50}
+    settings |= {"decay_exclude": "bias_and_norm", "optimizer": "sgd", "learning_rate": 0.1}
+    decays = [("l1", 0.02), ("proximal_l1", 0.02), ("elastic_net", 0.04), ("proximal_l1", 1e3), ("decoupled", 0.02)]
+    runs = [make(**settings, decay=decay, weight_decay=λ) for decay, λ in decays]
+    ensemble = Ensemble(runs, PROTOCOL, torch.float32, torch.device("cpu"))
+    ensemble.advance(50)
+    zeros = [(ensemble.stack.leaves[0].weight[replica] == 0).float().mean().item() for replica in range(len(runs))]
+    assert zeros[0] == zeros[4] == 0 and zeros[3] == 1
+    assert 0.1 < zeros[1] < 1 and 0.1 < zeros[2] < 1
+    assert (ensemble.stack.leaves[0].bias != 0).all()
+
+
+def test_gradients_are_kept_without_penalty():
+    """After one step from the same weights they are the same whatever the decay."""
+    runs = [make(decay=decay, weight_decay=0.5) for decay in ("decoupled", "l2", "l1", "proximal_l1", "elastic_net")]
+    ensemble = Ensemble(runs, PROTOCOL, torch.float32, torch.device("cpu"))
+    ensemble.advance()
+    assert (ensemble.stack.gradients == ensemble.stack.gradients[0]).all() and ensemble.stack.gradients.any()
+    assert len({tuple(row[:9].tolist()) for row in ensemble.stack.parameters}) == len(runs)
+
+
+def test_a_regression_has_no_accuracy():
+    """One output, or a loss of differences; and the norm cannot be held from an accuracy on."""
+    generator = torch.Generator().manual_seed(0)
+    data = {"train": Split(*(torch.randn(64, size, generator=generator) for size in (3, 1)))}
+    protocol = Protocol(lambda run: data, lambda runs: mlp(3, 1, 8, 1))
+    for loss in ("squared_error", "absolute_error", "smooth_l1"):
+        run = make(loss=loss, network="mlp", optimizer="sgd", learning_rate=0.05, decay="l2", weight_decay=0.0)
+        result = train([run], protocol, "cpu")
+        assert not any("accuracy" in metric for metric in result.history["metric"].unique())
+        losses = result.history.query("metric == 'train_loss'").set_index("step")["value"]
+        assert losses[100] < losses[0]
+        with pytest.raises(ConfigError, match="hold_norm is saturation"):
+            train([run.model_copy(update={"hold_norm": "saturation"})], protocol, "cpu")
 
 
 def test_a_batch_larger_than_the_data_is_refused():

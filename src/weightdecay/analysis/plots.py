@@ -50,6 +50,20 @@ def interval_line(axes: Axes, band: pd.DataFrame, seeds: Mapping[int, pd.Series]
     axes.plot(band.index, band["mean"], color=colour, **line)
 
 
+def over_columns(
+    axes: Axes,
+    table: pd.DataFrame,
+    colour: Any,
+    bounds: tuple[float, float] = UNBOUNDED,
+    log: bool = False,
+    **line: Any,
+) -> None:
+    """Mean and band over seeds against the columns of `[seeds, x]` that no seed lacks; `log`: geometric."""
+    rows = {seed: row for seed, row in table.dropna(axis=1).iterrows()}
+    if rows and len(next(iter(rows.values()))):
+        interval_line(axes, band(rows, bounds, logarithmic=log), rows, colour, **line)
+
+
 def missing(axes: Axes, what: str) -> None:
     """Says in an empty panel what is not there, rather than leaving the reader to guess."""
     axes.text(0.5, 0.5, what, transform=axes.transAxes, ha="center", va="center", color=MUTED, fontsize=8, wrap=True)

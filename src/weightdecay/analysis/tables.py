@@ -70,6 +70,8 @@ SPECIAL = {
     "—": "---",
     "²": r"\ensuremath{^2}",
     "§": r"\S{}",
+    "‖": r"\ensuremath{\|}",
+    "|": r"\ensuremath{|}",
 }
 
 

@@ -277,6 +277,55 @@ def cross_entropy(logits, targets, gradient):
 
 
 @compiled
+def absolute_error(outputs, targets, gradient):
+    """Mean over the batch of Σ_k |y_k − t_k|; no example is right or wrong."""
+    number = outputs.dtype.type
+    batch, total = number(outputs.shape[1]), number(0)
+    for k in range(outputs.shape[0]):
+        for b in range(outputs.shape[1]):
+            error = outputs[k, b] - targets[k, b]
+            total += abs(error)
+            gradient[k, b] = np.sign(error) / batch
+    return total / batch, 0
+
+
+@compiled
+def smooth_l1(outputs, targets, gradient):
+    """Mean over the batch of Σ_k e²/2 where |e| < 1, |e| − 1/2 elsewhere; no example is right or wrong."""
+    number = outputs.dtype.type
+    one, half, batch, total = number(1), number(0.5), number(outputs.shape[1]), number(0)
+    for k in range(outputs.shape[0]):
+        for b in range(outputs.shape[1]):
+            error = outputs[k, b] - targets[k, b]
+            slope = clamped(error, one)
+            total += slope * (error - half * slope)
+            gradient[k, b] = slope / batch
+    return total / batch, 0
+
+
+@compiled
+def clamped(x, limit):
+    """The nearest number of [−limit, limit]; NaN stays."""
+    return limit if x > limit else -limit if x < -limit else x
+
+
+@compiled
+def with_sign(weights, gradients, l1):
+    """g + l1·sign(w) as a new array: the gradients are kept without penalty."""
+    penalised = np.empty_like(gradients)
+    for i in range(weights.size):
+        penalised[i] = gradients[i] + l1 * np.sign(weights[i])
+    return penalised
+
+
+@compiled
+def soft_threshold(weights, threshold):
+    """w ← sign(w)·max(|w| − threshold, 0) in place: exactly 0 up to the threshold."""
+    for i in range(weights.size):
+        weights[i] -= clamped(weights[i], threshold)
+
+
+@compiled
 def sgd(parameters, gradients, momentum_buffer, l2, kept, rate, momentum):
     """w ← kept·w − rate·b with b ← momentum·b + g + l2·w; `[P]` each, in place."""
     for i in range(parameters.size):

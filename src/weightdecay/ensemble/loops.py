@@ -27,8 +27,8 @@ OPERATION = np.dtype(
         )
     ]
 )
-SIGMOID_SQUARED_ERROR, SQUARED_ERROR, CROSS_ENTROPY = range(3)
-SGD_COEFFICIENTS = 4  # as many as `optimizers.SGD` has; more are Adam's
+SIGMOID_SQUARED_ERROR, SQUARED_ERROR, CROSS_ENTROPY, ABSOLUTE_ERROR, SMOOTH_L1 = range(5)
+SGD_COEFFICIENTS = 6  # as many as `optimizers.SGD` has; more are Adam's
 
 
 @compiled
@@ -109,15 +109,19 @@ def backward(operations, activations, gradients, parameters, buffers, parameter_
 
 @compiled
 def update(coefficients, decays, weights, gradients, first, second):
-    """One step of the optimiser on some weights of a replica, flat. `coefficients` `[C]`: see `optimizers`; l2 and kept
-    apply if it `decays`. `first` and `second` are Adam's moments; for SGD both are the momentum.
+    """One step of the optimiser on some weights of a replica, flat. `coefficients` `[C]`: see `optimizers`; l2, kept,
+    l1 and threshold apply if it `decays`. `first` and `second` are Adam's moments; for SGD both are the momentum.
     """
     c = coefficients
     l2, kept = (c[0], c[1]) if decays else (c[0] * 0, c.dtype.type(1))
+    if decays and c[2] > 0:  # passes of their own: without L1 there is no other
+        gradients = kernels.with_sign(weights, gradients, c[2])
     if c.size == SGD_COEFFICIENTS:
-        kernels.sgd(weights, gradients, first, l2, kept, c[2], c[3])
+        kernels.sgd(weights, gradients, first, l2, kept, c[4], c[5])
     else:
-        kernels.adam(weights, gradients, first, second, l2, kept, c[2], c[3], c[4], c[5], c[6], c[7], c[8])
+        kernels.adam(weights, gradients, first, second, l2, kept, c[4], c[5], c[6], c[7], c[8], c[9], c[10])
+    if decays and c[3] > 0:
+        kernels.soft_threshold(weights, c[3])
 
 
 @compiled
@@ -127,6 +131,10 @@ def loss_of(kind, outputs, targets, gradient):
         return kernels.sigmoid_squared_error(outputs, targets, gradient)
     if kind == SQUARED_ERROR:
         return kernels.squared_error(outputs, targets, gradient)
+    if kind == ABSOLUTE_ERROR:
+        return kernels.absolute_error(outputs, targets, gradient)
+    if kind == SMOOTH_L1:
+        return kernels.smooth_l1(outputs, targets, gradient)
     return kernels.cross_entropy(outputs, targets, gradient)
 
 

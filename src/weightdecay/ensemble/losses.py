@@ -2,6 +2,7 @@
 
 A run names its loss. A loss is a function `(outputs [R, B, K], targets [R, B, K]) -> (loss [R], correct [R, B],
 gradient [R, B, K])`: the mean over the replica's batch, which examples are classified right, and ∂loss/∂outputs.
+Where nothing is classified (`classifies`), `correct` has no meaning.
 """
 
 from __future__ import annotations
@@ -50,4 +51,28 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tens
     return loss, (target == 0) & (tied == 1), gradient.transpose(1, 2)
 
 
-LOSSES: dict[str, Loss] = {loss.__name__: loss for loss in (sigmoid_squared_error, squared_error, cross_entropy)}
+def absolute_error(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean over the batch of Σ_k |y_k − t_k|: the L1 loss of a regression; its gradient at 0 is 0, as in PyTorch."""
+    batch = outputs.shape[1]
+    error = outputs - targets
+    loss = error.abs().sum((1, 2)) / batch
+    return loss, torch.zeros_like(error[:, :, 0], dtype=torch.bool), error.sign_().div_(batch)
+
+
+def smooth_l1(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean over the batch of Σ_k e²/2 where |e| < 1, |e| − 1/2 elsewhere (Huber 1964, δ = 1): of a regression too."""
+    batch = outputs.shape[1]
+    error = outputs - targets
+    slope = error.clamp(-1, 1)
+    loss = (slope * (error - slope / 2)).sum((1, 2)) / batch
+    return loss, torch.zeros_like(error[:, :, 0], dtype=torch.bool), slope.div_(batch)
+
+
+def classifies(loss: Loss, outputs: int) -> bool:
+    """Whether examples are right or wrong, so that there is an accuracy: not in a regression."""
+    return loss in (sigmoid_squared_error, cross_entropy) or (loss is squared_error and outputs > 1)
+
+
+LOSSES: dict[str, Loss] = {
+    loss.__name__: loss for loss in (sigmoid_squared_error, squared_error, cross_entropy, absolute_error, smooth_l1)
+}

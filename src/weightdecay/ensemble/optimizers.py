@@ -2,9 +2,14 @@
 
 Semantics are `torch.optim`'s: `l2` adds λw to the gradient (the `weight_decay` of SGD and Adam), `decoupled` multiplies
 the weights by 1 − ηλ before the step (AdamW; for SGD likewise: SGDW of Loshchilov & Hutter with λ in PyTorch's
-convention). `torch.optim` itself takes one setting for all parameters. An update is made of coefficients, computed
-beforehand for many steps, as a CUDA graph and a compiled loop can only read what varies by step. The update itself is a
-kernel of one pass over memory, Numba's on a CPU (`loops.update`), Triton's on a GPU, or torch operations on `[R, P]`.
+convention). L1 has the same two forms: `l1` adds the subgradient λ sign(w) to the gradient; `proximal_l1` moves every
+weight by ηλ towards 0 after the step, and no further (soft thresholding), which gives weights that are exactly 0.
+`elastic_net` does so with ηλr, and decays by 1 − ηλ(1 − r), r = `l1_ratio`. `torch.optim` itself takes one setting for
+all parameters.
+
+An update is made of coefficients, computed beforehand for many steps, as a CUDA graph and a compiled loop can only read
+what varies by step. The update itself is a kernel of one pass over memory, Numba's on a CPU (`loops.update`), Triton's
+on a GPU, or torch operations on `[R, P]`.
 """
 
 from __future__ import annotations
@@ -45,21 +50,24 @@ class Optimizer:
         """What the updates of S steps from `first` on (counted from 0) take, `[S, C, R]`.
 
         `multipliers`: the schedule's, `[S]` in float64, on the stack's device. C begins with l2, which enters the
-        gradient, and kept = 1 − ηλ, which multiplies the weights; the rest is what `_move` takes.
+        gradient, kept = 1 − ηλ, which multiplies the weights, l1, whose sign(w) enters the gradient, and the threshold
+        after the step; the rest is what `_move` takes.
         """
         steps = range(first + 1, first + 1 + len(multipliers))
         rate = self.constants["learning_rate"] * multipliers[:, None]
-        columns = [self.constants["l2"], 1 - rate * self.constants["decoupled"], *self._columns(rate, steps)]
+        decays = [self.constants["l2"], 1 - rate * self.constants["decoupled"]]
+        sparse = [self.constants["l1"], rate * self.constants["proximal"]]
+        columns = [*decays, *sparse, *self._columns(rate, steps)]
         return torch.stack(torch.broadcast_tensors(*columns), 1).to(self.stack.parameters.dtype)
 
     @cached_property
     def constants(self) -> dict[str, Tensor]:
         """Every number of the runs that an update needs, `[R]` in float64 on the stack's device."""
-        decays = [0.0 if run.decay == "none" else run.weight_decay for run in self.runs]
-        decoupled = [run.decay == "decoupled" for run in self.runs]
         numbers = {
-            "l2": [0.0 if apart else decay for decay, apart in zip(decays, decoupled, strict=True)],
-            "decoupled": [decay if apart else 0.0 for decay, apart in zip(decays, decoupled, strict=True)],
+            **{
+                name: [shares(run).get(name, 0.0) for run in self.runs]
+                for name in ("l2", "decoupled", "l1", "proximal")
+            },
             **{name: [getattr(run, name) for run in self.runs] for name in ("learning_rate", *self.constant_names)},
         }
         device = self.stack.parameters.device
@@ -72,14 +80,15 @@ class Optimizer:
 
     def _vectorised(self, coefficients: Tensor) -> None:
         """The update as torch operations on `[R, P]`, on any device."""
-        l2, kept, *others = coefficients[:, :, None]
+        l2, kept, l1, threshold, *others = coefficients[:, :, None]
         decayed, gradients = self.stack.parameters[:, : self.decayed], self.stack.gradients.clone()
-        gradients[:, : self.decayed].addcmul_(decayed, l2)
+        gradients[:, : self.decayed].addcmul_(decayed, l2).addcmul_(decayed.sign(), l1)
         decayed.mul_(kept)
         self._move(self.stack.parameters, gradients, *others)
+        decayed.sub_(decayed.clamp(-threshold, threshold))
 
     def _columns(self, rate: Tensor, steps: range) -> list[Tensor]:
-        """The coefficients after l2 and kept, each `[S, R]` or `[R]`; `steps` counts from 1."""
+        """The coefficients after those of decay, each `[S, R]` or `[R]`; `steps` counts from 1."""
         raise NotImplementedError
 
     def _move(self, parameters: Tensor, gradients: Tensor, *coefficients: Tensor) -> None:
@@ -89,6 +98,16 @@ class Optimizer:
     def _kernel(self, kernels: ModuleType) -> Callable[..., None]:
         """The kernel that does what `_vectorised` does."""
         raise NotImplementedError
+
+
+def shares(run: Run) -> dict[str, float]:
+    """How much of λ goes which way: `l2` and `l1` into the gradient, `decoupled` before, `proximal` after the step."""
+    λ, ratio = run.weight_decay, run.l1_ratio
+    return {
+        "none": {},
+        "proximal_l1": {"proximal": λ},
+        "elastic_net": {"proximal": λ * ratio, "decoupled": λ * (1 - ratio)},
+    }.get(run.decay, {run.decay: λ})
 
 
 class SGD(Optimizer):

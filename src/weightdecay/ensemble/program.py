@@ -28,6 +28,8 @@ LOSSES = {
     "sigmoid_squared_error": loops.SIGMOID_SQUARED_ERROR,
     "squared_error": loops.SQUARED_ERROR,
     "cross_entropy": loops.CROSS_ENTROPY,
+    "absolute_error": loops.ABSOLUTE_ERROR,
+    "smooth_l1": loops.SMOOTH_L1,
 }
 HELD_FROM = {"never": 0.0, "start": math.inf, "saturation": SATURATED}  # training accuracy; `start` is held already
 

@@ -28,7 +28,7 @@ from weightdecay.ensemble.checkpoint import Checkpoint
 from weightdecay.ensemble.dropout import words_of
 from weightdecay.ensemble.graph import REPLAYED, DeviceProgram
 from weightdecay.ensemble.layers import BatchNorm, Layer
-from weightdecay.ensemble.losses import LOSSES
+from weightdecay.ensemble.losses import LOSSES, classifies
 from weightdecay.ensemble.networks import Stack, check_order, dropouts
 from weightdecay.ensemble.optimizers import OPTIMIZERS
 from weightdecay.ensemble.progress import Progress
@@ -88,6 +88,7 @@ class Ensemble:
             for name in unique[0]
         }
         self.examples = self.data["train"][0].shape[1]
+        self.classifies = classifies(self.loss, self.data["train"][1].shape[2])
         if self.run.batch_size == 1 and any(isinstance(layer, BatchNorm) for layer in self.stack.leaves):
             raise ConfigError("batch_size is 1, but BatchNorm needs at least 2 examples to have a variance.")
         if self.run.batch_size > self.examples:
@@ -105,6 +106,8 @@ class Ensemble:
             "finite_steps": zeros.long(),  # steps whose loss was finite: one less than the step of divergence
             "held_norm": torch.full_like(zeros, torch.nan),
         }
+        if self.run.hold_norm == "saturation" and not self.classifies:
+            raise ConfigError("hold_norm is saturation, which is of training accuracy, but a regression has none.")
         if self.run.hold_norm == "start":
             self.state["held_norm"] = self.stack.norms()[0]
         if device.type == "cpu":
@@ -123,11 +126,13 @@ class Ensemble:
         metrics = {}
         for name in self.data:
             if full or name != "train":
-                metrics[f"{name}_loss"], metrics[f"{name}_accuracy"] = self.program.evaluate(name)
+                metrics[f"{name}_loss"], accuracy = self.program.evaluate(name)
+                metrics |= {f"{name}_accuracy": accuracy} if self.classifies else {}
         if self.step > 0:
             steps = (self.step - 1) % self.epoch_steps + 1
             metrics["train_loss_batch"] = self.state["loss_sum"] / steps
-            metrics["train_accuracy_batch"] = self.state["correct_sum"] / (steps * self.run.batch_size)
+            if self.classifies:
+                metrics["train_accuracy_batch"] = self.state["correct_sum"] / (steps * self.run.batch_size)
         metrics["weight_norm"], metrics["weight_norm_sum"] = self.stack.norms()
         metrics |= self.measures(self)
         diverged = self.state["finite_steps"] < self.step

@@ -24,7 +24,7 @@ def works() -> bool:
     """Whether a kernel can be compiled and run here: Triton needs a GPU it knows, and a C compiler."""
     try:
         tensors = [torch.zeros(1, 1, device="cuda") for _ in range(3)]
-        sgd(*tensors, torch.zeros(4, 1, device="cuda"), 1)
+        sgd(*tensors, torch.zeros(6, 1, device="cuda"), 1)
     except Exception:  # of many kinds, from many places; without our kernels torch's operations do the same
         return False
     return True
@@ -33,7 +33,7 @@ def works() -> bool:
 def adam(parameters: Tensor, gradients: Tensor, first: Tensor, second: Tensor, coefficients: Tensor, decayed: int):
     """One step of Adam for all replicas, `[R, P]` each, in place: 28 bytes a float32 parameter.
 
-    `coefficients`: `[9, R]`, as `optimizers.Adam.coefficients` has them; `decayed`: columns that λ applies to.
+    `coefficients`: `[11, R]`, as `optimizers.Adam.coefficients` has them; `decayed`: columns that λ applies to.
     """
     replicas, size = parameters.shape
     grid = (triton.cdiv(size, BLOCK), replicas)
@@ -41,7 +41,7 @@ def adam(parameters: Tensor, gradients: Tensor, first: Tensor, second: Tensor, c
 
 
 def sgd(parameters: Tensor, gradients: Tensor, momentum: Tensor, coefficients: Tensor, decayed: int):
-    """One step of SGD for all replicas, `[R, P]` each, in place; `coefficients`: `[4, R]`."""
+    """One step of SGD for all replicas, `[R, P]` each, in place; `coefficients`: `[6, R]`."""
     replicas, size = parameters.shape
     grid = (triton.cdiv(size, BLOCK), replicas)
     _sgd[grid](parameters, gradients, momentum, coefficients, replicas, size, decayed, BLOCK)
@@ -94,22 +94,25 @@ def _adam(
     at = replica.to(tl.int64) * size + columns
     l2 = tl.load(coefficients + replica)
     kept = tl.load(coefficients + replicas + replica)
-    rate = tl.load(coefficients + 2 * replicas + replica)
-    beta1 = tl.load(coefficients + 3 * replicas + replica)
-    rest1 = tl.load(coefficients + 4 * replicas + replica)
-    beta2 = tl.load(coefficients + 5 * replicas + replica)
-    rest2 = tl.load(coefficients + 6 * replicas + replica)
-    correction = tl.load(coefficients + 7 * replicas + replica)
-    eps = tl.load(coefficients + 8 * replicas + replica)
+    l1 = tl.load(coefficients + 2 * replicas + replica)
+    threshold = tl.load(coefficients + 3 * replicas + replica)
+    rate = tl.load(coefficients + 4 * replicas + replica)
+    beta1 = tl.load(coefficients + 5 * replicas + replica)
+    rest1 = tl.load(coefficients + 6 * replicas + replica)
+    beta2 = tl.load(coefficients + 7 * replicas + replica)
+    rest2 = tl.load(coefficients + 8 * replicas + replica)
+    correction = tl.load(coefficients + 9 * replicas + replica)
+    eps = tl.load(coefficients + 10 * replicas + replica)
     weight = tl.load(parameters + at, mask=inside, other=0)
     gradient = tl.load(gradients + at, mask=inside, other=0)
     m = tl.load(first + at, mask=inside, other=0)
     v = tl.load(second + at, mask=inside, other=0)
-    gradient += tl.where(columns < decayed, l2, 0) * weight
+    gradient += tl.where(columns < decayed, l2, 0) * weight + tl.where(columns < decayed, l1, 0) * _sign(weight)
     m = beta1 * m + rest1 * gradient
     v = beta2 * v + rest2 * (gradient * gradient)
     weight *= tl.where(columns < decayed, kept, 1)
     weight -= _divide(rate * m, _root(v) * correction + eps)
+    weight -= _clamped(weight, tl.where(columns < decayed, threshold, 0))
     tl.store(first + at, m, mask=inside)
     tl.store(second + at, v, mask=inside)
     tl.store(parameters + at, weight, mask=inside)
@@ -123,14 +126,17 @@ def _sgd(parameters, gradients, momentum, coefficients, replicas, size, decayed,
     at = replica.to(tl.int64) * size + columns
     l2 = tl.load(coefficients + replica)
     kept = tl.load(coefficients + replicas + replica)
-    rate = tl.load(coefficients + 2 * replicas + replica)
-    factor = tl.load(coefficients + 3 * replicas + replica)
+    l1 = tl.load(coefficients + 2 * replicas + replica)
+    threshold = tl.load(coefficients + 3 * replicas + replica)
+    rate = tl.load(coefficients + 4 * replicas + replica)
+    factor = tl.load(coefficients + 5 * replicas + replica)
     weight = tl.load(parameters + at, mask=inside, other=0)
     gradient = tl.load(gradients + at, mask=inside, other=0)
     velocity = tl.load(momentum + at, mask=inside, other=0)
-    gradient += tl.where(columns < decayed, l2, 0) * weight
+    gradient += tl.where(columns < decayed, l2, 0) * weight + tl.where(columns < decayed, l1, 0) * _sign(weight)
     velocity = factor * velocity + gradient
     weight = weight * tl.where(columns < decayed, kept, 1) - rate * velocity
+    weight -= _clamped(weight, tl.where(columns < decayed, threshold, 0))
     tl.store(momentum + at, velocity, mask=inside)
     tl.store(parameters + at, weight, mask=inside)
 
@@ -247,6 +253,16 @@ def _batch_norm_backward(
         value = tl.load(centred + at, mask=inside, other=0)
         value = upstream * scale[None, :] - sums[None, :] - value * products[None, :]
         tl.store(centred + at, value, mask=inside)
+
+
+@triton.jit
+def _sign(x):
+    return tl.where(x > 0, 1, 0) - tl.where(x < 0, 1, 0)
+
+
+@triton.jit
+def _clamped(x, limit):
+    return tl.where(x > limit, limit, tl.where(x < -limit, -limit, x))
 
 
 @triton.jit

@@ -1,0 +1,93 @@
+"""Curve fitting: S3's example of decay, a line through ten noisy points by a network for anything. (C1-C4, C7, C8)
+
+S3's program exactly (1-200-200-200-1, SGD with momentum, 2,000 steps), over seeds and over λ; at larger learning rates;
+with other losses, with and without an outlier. And S2's program: 10-5-1 on pure noise. Settings and their sources:
+config.yaml beside this file. What needs no training: compute.py.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from demo import GRADIENT_EDGES, GRID, STREAM, WEIGHT_EDGES, line
+from torch import Tensor
+
+from weightdecay.datasets import Split, Splits
+from weightdecay.ensemble.layers import Layer
+from weightdecay.ensemble.networks import mlp
+from weightdecay.ensemble.training import Ensemble, Protocol
+from weightdecay.errors import ConfigError
+from weightdecay.experiment import main
+from weightdecay.grid import Run
+
+LINES = ("line", "line_outlier")
+FEATURES = 10  # of S2's example
+
+
+def splits(run: Run) -> Splits:
+    """S3's points, or S2's standard normal inputs and targets, which have nothing to do with each other."""
+    check(run)
+    if run.dataset in LINES:
+        x, train, test = line(run.seed, run.train_size, outlier=run.dataset == "line_outlier")
+        columns = [torch.tensor(values, dtype=torch.float32)[:, None] for values in (x, train, test)]
+        return {"train": Split(columns[0], columns[1]), "test": Split(columns[0], columns[2])}
+    generator = np.random.default_rng([run.seed, STREAM])
+
+    def noise() -> Split:
+        draws = generator.normal(size=(run.train_size, FEATURES + 1)).astype(np.float32)
+        return Split(torch.tensor(draws[:, :FEATURES]), torch.tensor(draws[:, FEATURES:]))
+
+    return {"train": noise(), "test": noise()}
+
+
+def network(runs: Sequence[Run]) -> Layer:
+    """`mlp` with `blocks` hidden layers and one output."""
+    return mlp(1 if runs[0].dataset in LINES else FEATURES, 1, runs[0].width, runs[0].blocks)
+
+
+def measures(ensemble: Ensemble) -> dict[str, Tensor]:
+    """Norm of the gradient and spread of layer 2, each `[R]`; where all is logged, also the curve and histograms.
+
+    `fit_00` ... are the network's outputs on GRID; `layer2_weight_bin_00` ... and `layer2_gradient_bin_00` ... counts
+    between the edges in demo.py, with one bin more at either end for what lies beyond.
+    """
+    stack, layer = ensemble.stack, ensemble.stack.leaves[1]
+    weights, gradients = layer.weight.flatten(1), layer.weight_gradient.flatten(1)
+    found = {"layer2_weight_std": weights.std(1), "layer2_weight_largest": weights.abs().amax(1)}
+    if ensemble.step:
+        found["gradient_norm"] = stack.gradients.norm(dim=1)
+    if ensemble.log_steps[ensemble.step] and ensemble.run.dataset in LINES:
+        grid = torch.tensor(GRID, dtype=weights.dtype, device=weights.device)
+        outputs = stack.network.forward(grid.expand(len(weights), -1)[:, :, None].contiguous(), training=False)
+        found |= named("fit", outputs[:, :, 0])
+        found |= named("layer2_weight_bin", counts(weights.contiguous(), WEIGHT_EDGES))
+        if ensemble.step:
+            found |= named("layer2_gradient_bin", counts(gradients.abs().log10(), GRADIENT_EDGES))
+    return found
+
+
+def counts(values: Tensor, edges: np.ndarray) -> Tensor:
+    """How many of `values` `[R, N]` lie below, between and above E edges, `[R, E + 1]`."""
+    bins = torch.bucketize(values, torch.tensor(edges, dtype=values.dtype, device=values.device))
+    return values.new_zeros(len(values), len(edges) + 1).scatter_add_(1, bins, torch.ones_like(values))
+
+
+def named(name: str, columns: Tensor) -> dict[str, Tensor]:
+    """Columns `[R, N]` as metrics `<name>_00`, `<name>_01`, ..."""
+    return {f"{name}_{number:02}": column for number, column in enumerate(columns.T)}
+
+
+def check(run: Run) -> None:
+    """ConfigError for a row that asks for what is not trained here."""
+    losses = ("squared_error", "absolute_error", "smooth_l1")
+    for field, values in {"dataset": (*LINES, "noise"), "network": ("mlp",), "loss": losses}.items():
+        if getattr(run, field) not in values:
+            raise ConfigError(f"{field} is {getattr(run, field)!r}, but must be one of {', '.join(values)}.")
+    if run.blocks == 0:
+        raise ConfigError("blocks is 0, but an mlp has at least one hidden layer.")
+
+
+PROTOCOL = Protocol(splits, network, measures)
+
+if __name__ == "__main__":
+    main(PROTOCOL)

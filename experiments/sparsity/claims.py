@@ -1,0 +1,215 @@
+"""Claims L1-L6 on L1, L2 and Elastic Net, judged by the criteria of config.yaml.
+
+One estimate per seed, then a 95 % interval over seeds. λ is chosen per seed and method on validation data. Zero means
+exactly 0. A diverged run has no value: what needs it is unknown.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from weightdecay.analysis import claims as ledger
+from weightdecay.analysis.claims import Claim, Part, counts, judged, reported
+from weightdecay.analysis.measures import diverged, select
+from weightdecay.analysis.statistics import ACCURACY, every_seed, ratio_interval
+
+EXPERIMENT = "sparsity"
+KINDS = {  # kinds of decay, as the figures name them
+    "none": "no decay",
+    "decoupled": "decoupled L2",
+    "l2": "L2",
+    "l1": "L1, subgradient",
+    "proximal_l1": "L1, proximal",
+    "elastic_net": "Elastic Net, proximal",
+}
+
+
+def judge(results: Any, criteria: Mapping[str, Any]) -> list[Claim]:
+    """The six claims, in order."""
+    threshold = {id: words.thresholds for id, words in criteria.items()}
+    recovery, groups = results.tables["recovery"], results.tables["groups"]
+    parts = {
+        "L1": exact_zeros(recovery, threshold["L1"]),
+        "L2": shrinks(recovery, threshold["L2"]),
+        "L3": keeps_one(groups, threshold["L3"]),
+        "L4": stable(groups, threshold["L4"]),
+        "L5": elastic_net(results.tables["wide"], threshold["L5"]),
+        "L6": pruned_units(results.runs, threshold["L6"]),
+    }
+    return [ledger.claim(id, EXPERIMENT, criteria, *found) for id, found in parts.items()]
+
+
+def tuned(table: pd.DataFrame, method: str) -> pd.DataFrame:
+    """The rows of a method at each seed's λ of lowest validation loss, by seed."""
+    rows = table[table["method"] == method]
+    return rows.loc[rows.groupby("seed")["validation_loss"].idxmin()].set_index("seed")
+
+
+def digits(table: pd.DataFrame, method: str) -> pd.Series:
+    """Per seed to how many decimal places the weights are scikit-learn's, at the worst λ."""
+    worst = table[table["method"] == method].groupby("seed")["disagreement"].max()
+    return -np.log10(worst.clip(lower=1e-17))
+
+
+def exact_zeros(table: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """L1: irrelevant weights that are 0 by proximal steps and by S2's update."""
+    chosen, paths = tuned(table, "proximal"), table[table["method"] == "proximal"]
+    kept = paths[paths["zero_relevant"] == 0].sort_values("penalty").groupby("seed")["zero_irrelevant"].last()
+    moves = table[table["method"] == "subgradient"].set_index(["seed", "penalty"])
+    same = moves.loc[list(zip(chosen.index, chosen["penalty"], strict=True))].reset_index("penalty")
+    return [
+        judged(
+            "Proximal", "irrelevant weights 0, proximal", every_seed(chosen["zero_irrelevant"], ACCURACY), t["zeros"]
+        ),
+        judged(
+            "Support",
+            "the same where all relevant are kept",
+            every_seed(kept.reindex(chosen.index), ACCURACY),
+            t["support"],
+        ),
+        judged(
+            "Subgradient",
+            "irrelevant weights 0, S2's update",
+            every_seed(same["zero_irrelevant"], ACCURACY),
+            t["zeros"],
+        ),
+        reported("Small", "irrelevant weights below .001, S2's update", every_seed(same["small_irrelevant"], ACCURACY)),
+        reported("Size", "size over ηλ where the minimiser is 0, S2's update", size_in_steps(same)),
+        reported("Lambda", "λ chosen", ratio_interval(np.log(chosen["penalty"]))),
+        reported("Digits", "decimals shared with scikit-learn, L1", every_seed(digits(table, "proximal"))),
+        reported(
+            "NetDigits", "decimals shared with scikit-learn, Elastic Net", every_seed(digits(table, "elastic_net"))
+        ),
+    ], ""
+
+
+def size_in_steps(rows: pd.DataFrame):
+    """How many of its own steps ηλ S2's update leaves weights away from 0 where they should be 0 (root mean square)."""
+    return ratio_interval(np.log(rows["size"] / (rows["step"] * rows["penalty"])))
+
+
+def shrinks(table: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """L2: ridge against least squares."""
+    chosen, free = tuned(table, "ridge"), tuned(table, "least_squares")
+    return [
+        judged(
+            "Norm",
+            "norm, ridge over least squares",
+            ratio_interval(np.log(chosen["norm"] / free["norm"])),
+            most=t["norm"],
+        ),
+        judged("Zeros", "weights that are 0", every_seed(chosen["zero"], ACCURACY), most=t["zeros"]),
+        reported("Small", "irrelevant weights below .001", every_seed(chosen["small_irrelevant"], ACCURACY)),
+        reported("Digits", "decimals shared with scikit-learn", every_seed(digits(table, "ridge"))),
+    ], ""
+
+
+def by_method(table: pd.DataFrame, correlation: float) -> dict[str, pd.DataFrame]:
+    """The rows of each method at one correlation, by seed."""
+    rows = select(table, correlation=correlation)
+    return {method: part.set_index("seed").sort_index() for method, part in rows.groupby("method")}
+
+
+def keeps_one(table: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """L3: weights of a group of correlated features."""
+    found = by_method(table, t["correlation"])
+    return [
+        judged("Kept", "weights kept in a group, L1", every_seed(found["l1"]["kept"]), most=t["kept"]),
+        judged(
+            "Same", "two samples agree on the largest, L1", every_seed(found["l1"]["same"], ACCURACY), most=t["same"]
+        ),
+        judged(
+            "Share",
+            "share of the largest in its group, L2",
+            every_seed(found["l2"]["share"], ACCURACY),
+            most=t["share"],
+        ),
+        reported("ShareAbsolute", "share of the largest in its group, L1", every_seed(found["l1"]["share"], ACCURACY)),
+        reported("KeptSquare", "weights kept in a group, L2", every_seed(found["l2"]["kept"])),
+        reported("SameSquare", "two samples agree on the largest, L2", every_seed(found["l2"]["same"], ACCURACY)),
+    ], f"groups of {int(table['members'].iloc[0])}"
+
+
+def stable(table: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """L4: how far the weights move from sample to sample."""
+    found, free = by_method(table, t["correlation"]), by_method(table, 0.0)
+
+    def ratio(rows: Mapping[str, pd.DataFrame], column: str):
+        return ratio_interval(np.log(rows["l1"][column] / rows["l2"][column]))
+
+    return [
+        judged("Ratio", "spread of the weights, L1 over L2", ratio(found, "spread"), t["ratio"]),
+        reported("Uncorrelated", "the same without correlation", ratio(free, "spread")),
+        reported("Spread", "spread of the weights, L1", every_seed(found["l1"]["spread"])),
+        reported("SpreadSquare", "spread of the weights, L2", every_seed(found["l2"]["spread"])),
+    ], ""
+
+
+def elastic_net(table: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """L5: expected error beyond the noise, features ≫ samples."""
+    found, free = by_method(table, t["correlation"]), by_method(table, 0.0)
+
+    def ratio(rows: Mapping[str, pd.DataFrame], other: str):
+        return ratio_interval(np.log(rows["elastic_net"]["excess"] / rows[other]["excess"]))
+
+    return [
+        judged("Absolute", "error beyond noise, Elastic Net over L1", ratio(found, "l1"), most=t["better"]),
+        judged("Square", "error beyond noise, Elastic Net over L2", ratio(found, "l2"), most=t["better"]),
+        reported("UngroupedAbsolute", "without groups: Elastic Net over L1", ratio(free, "l1")),
+        reported("UngroupedSquare", "without groups: Elastic Net over L2", ratio(free, "l2")),
+        reported("KeptAbsolute", "weights kept, L1", every_seed(found["l1"]["kept"])),
+        reported("Kept", "weights kept, Elastic Net", every_seed(found["elastic_net"]["kept"])),
+    ], f"{int(table['features'].iloc[0])} features, {int(table['samples'].iloc[0])} samples"
+
+
+def chosen_runs(runs: pd.DataFrame, decay: str, optimizer: str = "adam") -> pd.DataFrame:
+    """The runs of a kind of decay at each seed's λ of lowest final validation loss, by seed; none that diverged."""
+    rows = select(runs, decay=decay, optimizer=optimizer).dropna(subset="validation_loss")
+    return rows.loc[rows.groupby("seed")["validation_loss"].idxmin()].set_index("seed")
+
+
+def pruned_units(runs: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """L6: hidden units without incoming or without outgoing weights."""
+    chosen = {decay: chosen_runs(runs, decay) for decay in KINDS}
+
+    def share(decay: str, column: str = "zero_units"):
+        return every_seed(chosen[decay][column], ACCURACY)
+
+    def loss(decay: str):
+        return ratio_interval(np.log(chosen[decay]["test_loss"] / chosen["none"]["test_loss"]))
+
+    return [
+        judged("Proximal", "units pruned, proximal L1", share("proximal_l1"), t["pruned"]),
+        judged("Subgradient", "units pruned, subgradient of L1", share("l1"), t["pruned"]),
+        judged("Decoupled", "units pruned, decoupled L2", share("decoupled"), most=t["none"]),
+        judged("Loss", "test loss, proximal L1 over no decay", loss("proximal_l1"), most=t["loss"]),
+        reported("SubgradientSmall", "units below .001, subgradient of L1", share("l1", "small_units")),
+        reported("Net", "units pruned, Elastic Net", share("elastic_net")),
+        reported("Coupled", "units pruned, L2 in the gradient", share("l2")),
+        reported("Inputs", "irrelevant inputs cut off, proximal L1", share("proximal_l1", "zero_inputs")),
+        reported("Weights", "first-layer weights 0, proximal L1", share("proximal_l1", "zero_weights")),
+        reported("SubgradientLoss", "test loss, subgradient of L1 over no decay", loss("l1")),
+        reported("DecoupledLoss", "test loss, decoupled L2 over no decay", loss("decoupled")),
+        reported("Lambda", "λ chosen, proximal L1", ratio_interval(np.log(chosen["proximal_l1"]["weight_decay"]))),
+        *under_sgd(runs),
+    ], counts(len(runs), {"diverged": diverged(runs)})
+
+
+def under_sgd(runs: pd.DataFrame) -> list[Part]:
+    """What L1 prunes under SGD with momentum, where that was run."""
+    if not (runs["optimizer"] == "sgd").any():
+        return []
+    return [
+        reported(name, f"{what}, SGD", every_seed(chosen_runs(runs, decay, "sgd")["zero_units"], ACCURACY))
+        for name, what, decay in (
+            ("Sgd", "units pruned, proximal L1", "proximal_l1"),
+            ("SgdSubgradient", "units pruned, subgradient of L1", "l1"),
+        )
+    ]
+
+
+if __name__ == "__main__":
+    ledger.main(judge, Path(__file__).with_name("config.yaml"))

@@ -1,0 +1,212 @@
+"""L1-L5: linear models under L1, L2 and Elastic Net. Solvers: linear.py; scikit-learn's are the reference.
+
+Features and noise are normal, nothing has a constant, λ (`penalty`) is that of linear.py. It is chosen on validation
+data of as many examples as there are to train on.
+"""
+
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+from linear import proximal, ridge, subgradient
+from pydantic import Field
+from sklearn.linear_model import ElasticNet, Lasso, Ridge, enet_path
+
+from weightdecay.computation import main
+
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Correlations = Annotated[list[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=1)]
+SMALL = 1e-3
+EXACT = {"fit_intercept": False, "tol": 1e-13, "max_iter": 1_000_000}
+
+
+def recovery(
+    *,
+    seeds: Count,
+    samples: Count,
+    features: Count,
+    relevant: Count,
+    noise: Positive,
+    penalties: Annotated[list[Positive], Field(min_length=1)],
+    l1_ratio: Share,
+    step: Positive,
+    iterations: Count,
+) -> pd.DataFrame:
+    """L1, L2: independent features, the first few with weights ±1. A row for each seed, method, λ (0: least squares).
+
+    Shares of weights exactly 0 (`zero_irrelevant`, `zero_relevant`) and below 1e-3 (`small_irrelevant`); the `size` of
+    irrelevant weights that proximal L1 has at 0 (root mean square; NaN: it has none there), the `norm` of all weights,
+    `validation_loss`, and, where scikit-learn has the method, the largest difference from its solution: `disagreement`.
+    """
+    rows, grid = [], np.array(penalties)
+    for seed in range(seeds):
+        generator = np.random.default_rng([seed, 1])
+        true = np.zeros(features)
+        true[:relevant] = generator.choice([-1.0, 1.0], relevant)
+        x, x_validation = generator.normal(size=(2, samples, features))
+        y, y_validation = (part @ true + generator.normal(0, noise, samples) for part in (x, x_validation))
+        start = generator.uniform(-1, 1, features) / np.sqrt(features)  # as a linear layer of PyTorch
+        solutions = {
+            "least_squares": ridge(x, y, np.zeros(1)),
+            "proximal": proximal(x, y, grid),
+            "elastic_net": proximal(x, y, grid, l1_ratio),
+            "ridge": ridge(x, y, grid),
+            "subgradient": subgradient(x, y, grid, start, step, iterations),
+        }
+        theirs = {
+            "proximal": lambda penalty: Lasso(alpha=penalty, **EXACT),
+            "elastic_net": lambda penalty: ElasticNet(alpha=penalty, l1_ratio=l1_ratio, **EXACT),
+            "ridge": lambda penalty: Ridge(alpha=samples * penalty, fit_intercept=False),
+        }
+        for method, weights in solutions.items():
+            known = [0.0] if method == "least_squares" else penalties
+            for penalty, w, sparse in zip(known, weights.T, solutions["proximal"].T, strict=False):
+                zero = sparse[relevant:] == 0
+                reference = theirs[method](penalty).fit(x, y).coef_ if method in theirs else np.nan
+                rows.append(
+                    {
+                        **{"seed": seed, "method": method, "penalty": penalty, "step": step, "relevant": relevant},
+                        "zero_irrelevant": (w[relevant:] == 0).mean(),
+                        "zero_relevant": (w[:relevant] == 0).mean(),
+                        "small_irrelevant": (np.abs(w[relevant:]) < SMALL).mean(),
+                        "zero": (w == 0).mean(),
+                        "size": np.sqrt((w[relevant:][zero] ** 2).mean()) if zero.any() else np.nan,
+                        "norm": np.linalg.norm(w),
+                        "validation_loss": ((x_validation @ w - y_validation) ** 2).mean(),
+                        "disagreement": np.abs(w - reference).max(),
+                        **{f"weight_{place:02}": value for place, value in enumerate(w)},
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def groups(
+    *,
+    seeds: Count,
+    draws: Count,
+    samples: Count,
+    groups: Count,
+    relevant: Count,
+    members: Count,
+    noise: Positive,
+    correlations: Correlations,
+    penalties: Count,
+) -> pd.DataFrame:
+    """L3, L4: groups of correlated features, weights 1 in the first. A row for each seed, correlation and method.
+
+    A seed draws `draws` samples, each with a λ of its own. `kept`: weights that are not 0 in a relevant group;
+    `share`: of the group's Σ|w| that its largest has; `same`: how often two draws agree on which that is; `spread`:
+    root of the summed variances of all weights over draws; `bias`, the distance of their mean from the true weights.
+    `weight_<draw>_<member>`: the first group's weights of the first three draws, for a look.
+    """
+    rows = []
+    true = np.repeat(np.arange(groups) < relevant, members).astype(float)
+    for seed in range(seeds):
+        for correlation in correlations:
+            generator = np.random.default_rng([seed, 2, round(1e6 * correlation)])
+            found: dict[str, list[np.ndarray]] = {"l1": [], "l2": []}
+            for _ in range(draws):
+                (x, y), validation = (
+                    grouped(generator, samples, groups, members, correlation, true, noise) for _ in range(2)
+                )
+                found["l1"].append(best(*lasso_path(x, y, penalties, 1.0), validation)[0])
+                found["l2"].append(best(*ridge_grid(x, y, penalties), validation)[0])
+            for method, draw in found.items():
+                weights = np.stack(draw)
+                inside = np.abs(weights[:, : relevant * members].reshape(draws, relevant, members))
+                largest = inside.argmax(2)
+                agree = [(largest[i] == largest[j]).mean() for i in range(draws) for j in range(i)]
+                rows.append(
+                    {
+                        **{"seed": seed, "correlation": correlation, "method": method, "members": members},
+                        "kept": (inside > 0).sum(2).mean(),
+                        "share": (inside.max(2) / np.maximum(inside.sum(2), np.finfo(float).tiny)).mean(),
+                        "same": np.mean(agree),
+                        "spread": np.sqrt(weights.var(0, ddof=1).sum()),
+                        "bias": np.linalg.norm(weights.mean(0) - true),
+                        **{f"weight_{i}_{j}": weights[i, j] for i in range(min(3, draws)) for j in range(members)},
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def wide(
+    *,
+    seeds: Count,
+    samples: Count,
+    groups: Count,
+    relevant: Count,
+    members: Count,
+    noise: Positive,
+    correlations: Correlations,
+    l1_ratios: Annotated[list[Share], Field(min_length=1)],
+    penalties: Count,
+) -> pd.DataFrame:
+    """L5: more features than samples. One row for each seed, correlation within groups, and method.
+
+    `excess`: expected squared error on new data beyond the noise, (w − w*)ᵀ Σ (w − w*), known exactly; `kept`: weights
+    that are not 0; `penalty` and `l1_ratio` as chosen on validation, Elastic Net's r among `l1_ratios`.
+    """
+    rows = []
+    true = np.repeat(np.arange(groups) < relevant, members).astype(float)
+    for seed in range(seeds):
+        for correlation in correlations:
+            generator = np.random.default_rng([seed, 3, round(1e6 * correlation)])
+            (x, y), validation = (
+                grouped(generator, samples, groups, members, correlation, true, noise) for _ in range(2)
+            )
+            tries = {("l1", 1.0): lasso_path(x, y, penalties, 1.0), ("l2", 0.0): ridge_grid(x, y, penalties)}
+            tries |= {("elastic_net", ratio): lasso_path(x, y, penalties, ratio) for ratio in l1_ratios}
+            chosen = [(method, ratio, *best(*path, validation)) for (method, ratio), path in tries.items()]
+            for method in ("l1", "l2", "elastic_net"):
+                _, ratio, w, penalty, loss = min((row for row in chosen if row[0] == method), key=lambda row: row[-1])
+                off = (w - true).reshape(groups, members)
+                excess = (1 - correlation) * (off**2).sum() + correlation * (off.sum(1) ** 2).sum()
+                row = {"seed": seed, "correlation": correlation, "method": method, "l1_ratio": ratio}
+                row |= {"penalty": penalty, "excess": excess, "kept": (w != 0).sum(), "validation_loss": loss}
+                rows.append(row | {"features": groups * members, "samples": samples})
+    return pd.DataFrame(rows)
+
+
+def grouped(
+    generator: np.random.Generator,
+    samples: int,
+    groups: int,
+    members: int,
+    correlation: float,
+    true: np.ndarray,
+    noise: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Normal features `[samples, groups · members]` of variance 1, correlated within groups, and targets."""
+    common, own = generator.normal(size=(samples, groups, 1)), generator.normal(size=(samples, groups, members))
+    x = (np.sqrt(correlation) * common + np.sqrt(1 - correlation) * own).reshape(samples, -1)
+    return x, x @ true + generator.normal(0, noise, samples)
+
+
+def lasso_path(x: np.ndarray, y: np.ndarray, count: int, l1_ratio: float) -> tuple[np.ndarray, np.ndarray]:
+    """λ and weights `[p, λ]` of L1 (r = 1) or Elastic Net by scikit-learn; from where all are 0 to 1e-3 of that λ."""
+    largest = np.abs(x.T @ y).max() / len(y) / l1_ratio
+    penalties = np.geomspace(largest, 1e-3 * largest, count)
+    _, weights, _ = enet_path(x, y, l1_ratio=l1_ratio, alphas=penalties, tol=1e-5, max_iter=20_000)
+    return penalties, weights
+
+
+def ridge_grid(x: np.ndarray, y: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The same of L2, over λ from 1e-3 to 1e3."""
+    penalties = np.geomspace(1e3, 1e-3, count)
+    return penalties, ridge(x, y, penalties)
+
+
+def best(
+    penalties: np.ndarray, weights: np.ndarray, validation: tuple[np.ndarray, np.ndarray]
+) -> tuple[np.ndarray, float, float]:
+    """Weights `[p]` of the λ with the lowest validation loss, that λ, and the loss."""
+    losses = ((validation[0] @ weights - validation[1][:, None]) ** 2).mean(0)
+    place = losses.argmin()
+    return weights[:, place], penalties[place], losses[place]
+
+
+if __name__ == "__main__":
+    main([recovery, groups, wide])

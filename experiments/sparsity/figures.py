@@ -1,0 +1,169 @@
+"""Figures of sparsity, drawn from the runs and tables that claims.py judges."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from claims import EXPERIMENT, KINDS, chosen_runs, tuned
+from matplotlib.axes import Axes
+
+from weightdecay.analysis import style
+from weightdecay.analysis.measures import select
+from weightdecay.analysis.plots import over_columns, plain_ticks
+from weightdecay.analysis.statistics import ACCURACY, geometric_interval
+from weightdecay.analysis.style import COLUMN, MUTED, PAGE, Inputs
+
+SEED = 0  # of every example shown
+METHODS = {  # colour, marker, name
+    "proximal": ("#0072B2", "o", "L1, proximal"),
+    "subgradient": ("#D55E00", "s", "L1, S2's update"),
+    "elastic_net": ("#009E73", "D", "Elastic Net"),
+    "ridge": ("#CC79A7", "^", "L2"),
+}
+PAIR = {"l1": METHODS["proximal"], "l2": METHODS["ridge"]}
+NETWORK = {
+    "proximal_l1": METHODS["proximal"],
+    "l1": METHODS["subgradient"],
+    "elastic_net": METHODS["elastic_net"],
+    "l2": ("#E69F00", "v", ""),
+    "decoupled": METHODS["ridge"],
+}
+FLOOR = 1e-6  # where exact zeros are drawn
+
+
+def recovery(inputs: Inputs) -> None:
+    """L1, L2: irrelevant weights at 0 and near 0, and validation loss, against λ."""
+    table = inputs.results.tables["recovery"]
+    figure, axes = plt.subplots(1, 3, figsize=(PAGE, 2.3), sharex=True)
+    shown = {
+        "zero_irrelevant": "irrelevant weights exactly 0",
+        "small_irrelevant": "irrelevant weights below .001",
+        "validation_loss": "validation loss",
+    }
+    for panel, (column, title) in zip(axes, shown.items(), strict=True):
+        share = column != "validation_loss"
+        for method, (colour, marker, label) in METHODS.items():
+            values = table[table["method"] == method].pivot(index="seed", columns="penalty", values=column)
+            bounds = {"bounds": ACCURACY} if share else {"log": True}
+            over_columns(panel, values, colour, **bounds, marker=marker, label=label)
+        panel.set(xscale="log", xlabel="λ", title=title)
+        if share:
+            panel.set_ylim(-0.03, 1.03)
+    axes[1].legend(loc="upper left", labelspacing=0.25)
+    axes[2].set_yscale("log")
+    ticks(axes[2], [1, 1.5, 2, 3, 5])
+    style.save(figure, inputs.figures, f"{EXPERIMENT}-recovery", inputs.scale)
+
+
+def weights(inputs: Inputs) -> None:
+    """L1, L2: every weight of one seed, each method at its own λ; S2's update at that of the proximal steps."""
+    table = inputs.results.tables["recovery"]
+    own = table[table["seed"] == SEED]
+    figure, axes = plt.subplots(figsize=(COLUMN, 2.5))
+    penalty = tuned(own, "proximal")["penalty"].iloc[0]
+    for method in ("proximal", "subgradient", "ridge"):
+        colour, marker, label = METHODS[method]
+        row = select(own, method=method, penalty=penalty) if method == "subgradient" else tuned(own, method)
+        sizes = np.abs(row.filter(like="weight_").iloc[0].to_numpy(float))
+        places = np.arange(len(sizes)) + 1
+        axes.plot(
+            places, np.maximum(sizes, FLOOR), linestyle="", marker=marker, markersize=3, color=colour, label=label
+        )
+    axes.axvline(own["relevant"].iloc[0] + 0.5, color=MUTED, linestyle=":", linewidth=1)
+    axes.set(yscale="log", ylim=(FLOOR / 2, 8), xlabel="feature (left of the line: relevant)", ylabel="|w|")
+    axes.set_yticks([FLOOR, 1e-4, 1e-2, 1], ["0", "0.0001", "0.01", "1"])
+    axes.set_yticks([], minor=True)
+    figure.legend(loc="outside upper center", ncols=3, columnspacing=1)
+    style.save(figure, inputs.figures, f"{EXPERIMENT}-weights", inputs.scale)
+
+
+def groups(inputs: Inputs) -> None:
+    """L3, L4: weights of one group in three samples; weights kept, and spread over samples, against correlation."""
+    table, t = inputs.results.tables["groups"], inputs.config.criteria["L3"].thresholds
+    figure, axes = plt.subplots(1, 4, figsize=(PAGE, 2.3), width_ratios=(1, 1, 1.1, 1.1))
+    own = select(table, seed=SEED, correlation=t["correlation"]).set_index("method")
+    members = int(own["members"].iloc[0])
+    for panel, (method, (colour, _, label)) in zip(axes, PAIR.items(), strict=False):
+        for draw in range(3):
+            values = [own.loc[method, f"weight_{draw}_{member}"] for member in range(members)]
+            panel.bar(np.arange(members) + 1 + 0.27 * (draw - 1), values, 0.25, color=colour, alpha=1 - 0.3 * draw)
+        panel.axhline(1, color=MUTED, linestyle=":", linewidth=1)
+        panel.axhline(0, color="black", linewidth=0.6)
+        panel.set(title=f"a group, {label.split(',')[0]}", xlabel="feature of the group")
+        panel.set_xticks(np.arange(members) + 1)
+    limits = [f(panel.get_ylim()[side] for panel in axes[:2]) for side, f in enumerate((min, max))]
+    for panel in axes[:2]:
+        panel.set_ylim(*limits)
+    for panel, column, title in (
+        (axes[2], "kept", "weights kept in a group"),
+        (axes[3], "spread", "spread over samples"),
+    ):
+        for method, (colour, marker, label) in PAIR.items():
+            values = table[table["method"] == method].pivot(index="seed", columns="correlation", values=column)
+            values.columns = range(values.shape[1])
+            over_columns(panel, values, colour, marker=marker, label=label)
+        correlations = sorted(table["correlation"].unique())
+        panel.set_xticks(range(len(correlations)), [f"{correlation:g}" for correlation in correlations])
+        panel.set(xlabel="correlation in a group", title=title, ylim=(0, None))
+    axes[2].legend(loc="lower left")
+    style.save(figure, inputs.figures, f"{EXPERIMENT}-groups", inputs.scale)
+
+
+def wide(inputs: Inputs) -> None:
+    """L5: expected error beyond the noise with more features than samples, with and without groups."""
+    table = inputs.results.tables["wide"]
+    correlations = sorted(table["correlation"].unique())
+    figure, axes = plt.subplots(figsize=(COLUMN, 2.4))
+    styles = {**PAIR, "elastic_net": METHODS["elastic_net"]}
+    for place, (method, (colour, marker, label)) in enumerate(styles.items()):
+        for x, correlation in enumerate(correlations):
+            values = select(table, method=method, correlation=correlation)["excess"]
+            at = x + 0.22 * (place - 1)
+            axes.plot(np.full(len(values), at), values, ".", color=colour, markersize=2.5, alpha=0.35)
+            found = geometric_interval(values)
+            error = None if np.isnan(found.low) else [[found.value - found.low], [found.high - found.value]]
+            axes.errorbar(at, found.value, error, color=colour, marker=marker, capsize=2, label="" if x else label)
+    axes.set_xticks(range(len(correlations)), [f"{correlation:g}" for correlation in correlations])
+    axes.set(xlabel="correlation in a group (0: no groups)", ylabel="error beyond the noise", yscale="log")
+    axes.set_xlim(-0.5, len(correlations) - 0.5)
+    ticks(axes, [1, 2, 3, 5, 10, 20, 30, 50, 100])
+    axes.legend(loc="best", labelspacing=0.25)
+    style.save(figure, inputs.figures, f"{EXPERIMENT}-wide", inputs.scale)
+
+
+def network(inputs: Inputs) -> None:
+    """L6: hidden units and irrelevant inputs cut off, and test loss, against λ, for each kind of decay."""
+    runs = inputs.results.runs[inputs.results.runs["optimizer"] == "adam"]
+    figure, axes = plt.subplots(1, 4, figsize=(PAGE, 2.6))
+    shown = {
+        "zero_units": "hidden units pruned",
+        "small_units": "units below .001",
+        "zero_inputs": "irrelevant inputs cut off",
+        "test_loss": "test loss",
+    }
+    for panel, (metric, title) in zip(axes, shown.items(), strict=True):
+        for decay, (colour, marker, _) in NETWORK.items():
+            values = runs[runs["decay"] == decay].pivot(index="seed", columns="weight_decay", values=metric)
+            bounds = {"log": True} if metric == "test_loss" else {"bounds": ACCURACY}
+            over_columns(panel, values, colour, **bounds, marker=marker, markersize=3, label=KINDS[decay])
+        panel.set(xscale="log", xlabel="λ", title=title)
+        if metric != "test_loss":
+            panel.set_ylim(-0.03, 1.03)
+    free = geometric_interval(chosen_runs(runs, "none")["test_loss"]).value
+    axes[3].axhline(free, color=MUTED, linestyle=":", linewidth=1)
+    axes[3].text(0.02, free, "no decay", transform=axes[3].get_yaxis_transform(), fontsize=7, va="bottom", color=MUTED)
+    axes[3].set_yscale("log")
+    ticks(axes[3], [0.3, 0.4, 0.5, 0.7, 1, 1.5])
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+    style.save(figure, inputs.figures, f"{EXPERIMENT}-network", inputs.scale)
+
+
+def ticks(axes: Axes, wanted: list[float]) -> None:
+    """Those of these ticks that lie in a logarithmic y axis."""
+    low, high = axes.get_ylim()
+    plain_ticks(axes.yaxis, [tick for tick in wanted if low <= tick <= high])
+
+
+if __name__ == "__main__":
+    style.main([recovery, weights, groups, wide, network], Path(__file__).with_name("config.yaml"))

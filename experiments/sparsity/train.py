@@ -1,0 +1,77 @@
+"""Sparsity in a network: which decay prunes hidden units that are not needed. (S0 §9, S2; claim L6)
+
+The target is made of a few hidden units on a few of the inputs, so that most of the network's units and most of its
+inputs are irrelevant. Settings: config.yaml beside this file. Linear models: compute.py.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from weightdecay.datasets import Split, Splits
+from weightdecay.ensemble.layers import Layer
+from weightdecay.ensemble.networks import mlp
+from weightdecay.ensemble.training import Ensemble, Protocol
+from weightdecay.errors import ConfigError
+from weightdecay.experiment import main
+from weightdecay.grid import Run
+
+INPUTS, RELEVANT, UNITS = 20, 3, 4  # of the inputs the first few are relevant; hidden units of the teacher
+NOISE = 0.5  # standard deviation; that of the target without noise is 1
+SIZES = {"validation": 500, "test": 2000}
+SMALL = 1e-3
+
+
+def splits(run: Run) -> Splits:
+    """x ~ N(0, 1); y = Σ a relu(w · x + b) over the units of the seed's teacher, standardised, plus noise."""
+    check(run)
+    generator = np.random.default_rng([run.seed, 6])
+    weights, biases = generator.normal(size=(RELEVANT, UNITS)), generator.normal(0, 0.5, UNITS)
+    outputs = generator.choice([-1.0, 1.0], UNITS)
+
+    def teacher(x: np.ndarray) -> np.ndarray:
+        return np.maximum(x[:, :RELEVANT] @ weights + biases, 0) @ outputs
+
+    many = teacher(generator.normal(size=(10_000, INPUTS)))
+    found = {}
+    for name, size in {"train": run.train_size, **SIZES}.items():
+        x = generator.normal(size=(size, INPUTS))
+        y = (teacher(x) - many.mean()) / many.std() + generator.normal(0, NOISE, size)
+        found[name] = Split(*(torch.tensor(part, dtype=torch.float32) for part in (x, y[:, None])))
+    return found
+
+
+def network(runs: Sequence[Run]) -> Layer:
+    """`mlp` with one hidden layer."""
+    return mlp(INPUTS, 1, runs[0].width, runs[0].blocks)
+
+
+def measures(ensemble: Ensemble) -> dict[str, Tensor]:
+    """Shares `[R]`, with `zero_`: exactly 0; with `small_`: below 1e-3 in size.
+
+    `units`: hidden units of whose incoming or of whose outgoing weights all are so; `inputs`: irrelevant inputs of
+    whose weights all are so; `weights`: weights of the first layer.
+    """
+    first, last = (layer.weight.abs() for layer in ensemble.stack.leaves)  # [R, H, I], [R, 1, H]
+    found = {}
+    for name, limit in {"zero": 0.0, "small": SMALL}.items():
+        units = (first <= limit).all(2) | (last <= limit).all(1)
+        found[f"{name}_units"] = units.to(first).mean(1)
+        found[f"{name}_inputs"] = (first[:, :, RELEVANT:] <= limit).all(1).to(first).mean(1)
+        found[f"{name}_weights"] = (first <= limit).to(first).mean((1, 2))
+    return found
+
+
+def check(run: Run) -> None:
+    """ConfigError for a row that asks for what is not trained here."""
+    for field, value in {"dataset": "teacher", "network": "mlp", "blocks": 1, "loss": "squared_error"}.items():
+        if getattr(run, field) != value:
+            raise ConfigError(f"{field} is {getattr(run, field)!r}, but must be {value}.")
+
+
+PROTOCOL = Protocol(splits, network, measures)
+
+if __name__ == "__main__":
+    main(PROTOCOL)

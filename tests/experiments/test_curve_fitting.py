@@ -1,0 +1,236 @@
+"""C1-C8 on results whose truth is known, verdicts both ways; what is trained and computed; every figure."""
+
+import itertools
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.text import Text
+from sklearn.linear_model import QuantileRegressor, Ridge
+
+from tests.ensemble import reference
+from tests.experiments.curve_fitting import CONFIG, World, synthetic
+from tests.programs import load_program
+from weightdecay.analysis import style, tables
+from weightdecay.ensemble.training import train
+from weightdecay.errors import ConfigError
+from weightdecay.grid import Run
+
+PARTS = [  # what must be false for a part to be refuted, all others being reproduced
+    ("C1", "Rough", {"rough": 1.0}),
+    ("C1", "Test", {"test": 1.2}),
+    ("C2", "Decay", {"contracts": 0.9}),
+    ("C2", "Without", {"stays": 1.2}),
+    ("C2", "Moved", {"moved": 0.3}),
+    ("C3", "Small", {"small_norm": 1.1}),
+    ("C3", "Demo", {"demo_norm": 1.1}),
+    ("C4", "Largest", {"largest": 1.5}),
+    ("C4", "Limit", {"steadier": False}),
+    ("C5", "Falls", {"falls": 1.1}),
+    ("C5", "Rises", {"rises": 1.2, "ridged": 0.5}),
+    ("C5", "Fits", {"fits": 0.5}),
+    ("C5", "Repairs", {"rises": 2.0}),
+    ("C5", "Repaired", {"ridged": 1.4}),
+    ("C6", "Residual", {"residual": 1e-8}),
+    ("C6", "Solver", {"solver": 1e-3}),
+    ("C6", "Multiplier", {"multiplier": 0.1}),
+    ("C7", "Absolute", {"distances": (0.19, 0.2, 1.5)}),
+    ("C7", "Square", {"distances": (0.12, 0.2, 0.25)}),
+    ("C7", "SmoothAbsolute", {"distances": (0.12, 0.1, 1.5)}),
+    ("C7", "SquareSmooth", {"distances": (0.12, 1.7, 1.5)}),
+    ("C7", "Network", {"network": (1.0, 1.0, 1.0)}),
+    ("C7", "Constant", {"several": (0.0, 1.0, 0.0, 0.0)}),
+    ("C7", "Line", {"several": (1.0, 0.0, 0.0, 0.0)}),
+    ("C7", "LineSquare", {"several": (1.0, 1.0, 0.0, 1.0)}),
+    ("C8", "Slope", {"power": -0.5}),
+    ("C8", "Ratio", {"power": -0.1}),
+    ("C8", "Network", {"vanishes": 0.1}),
+]
+
+
+@pytest.fixture(scope="module")
+def judged():
+    """`judged(seeds=4, **world)`: the claims by id."""
+    judge = load_program("curve_fitting", "claims").judge
+
+    @cache
+    def judging(seeds=4, **world):
+        return {claim.id: claim for claim in judge(synthetic(World(**world), seeds), CONFIG.criteria)}
+
+    return judging
+
+
+def test_what_is_true_is_reproduced(judged):
+    claims = judged()
+    assert list(claims) == [f"C{number}" for number in range(1, 9)]
+    assert {id: claim.verdict for id, claim in claims.items()} == dict.fromkeys(claims, "reproduced")
+
+
+@pytest.mark.parametrize(("id", "part", "world"), PARTS)
+def test_each_part_can_fail(judged, id, part, world):
+    claim = judged(**world)[id]
+    assert claim.part(part).verdict == "refuted" and claim.verdict in ("refuted", "mixed")
+
+
+def test_every_judged_part_is_made_to_fail(judged):
+    judged_parts = {(id, part.name) for id, claim in judged().items() for part in claim.parts if part.verdict}
+    assert judged_parts - {(id, part) for id, part, _ in PARTS} == {("C7", "ConstantSquare")}  # as LineSquare
+
+
+def test_two_seeds_decide_nothing(judged):
+    assert {claim.verdict for claim in judged(seeds=2).values()} == {"undecided"}
+
+
+def test_where_no_learning_rate_diverges_the_next_of_the_grid_counts(judged):
+    """Without decay .2 diverges, with it .8; a grid that went no further than .2 would have had .8 next."""
+    claim = judged()["C4"]
+    assert claim.measured == pytest.approx(0.5, rel=0.02)
+    assert claim.part("Rate").measured == pytest.approx(0.2) and claim.part("Limit").measured == pytest.approx(4)
+    assert claim.note == "12 of 24 runs at larger learning rates diverged"
+
+
+def run(**changes) -> Run:
+    return Run(**{"experiment": "curve_fitting", "sweep": "test", "seed": 0, **CONFIG.defaults, **changes})
+
+
+@pytest.fixture(scope="module")
+def program():
+    return load_program("curve_fitting", "train")
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.01])
+def test_the_network_is_s3_s_in_plain_pytorch(program, weight_decay):
+    """Fifty steps of S3's program by torch.optim.SGD with its weight_decay, from the same weights, in float64."""
+    row = run(weight_decay=weight_decay, steps=50, log_every=50, log_dense_until=0)
+    model, _ = reference.train(row, program.splits(row), torch.float64)
+    assert [tuple(layer.weight.shape) for layer in reference.layers_of(model)] == [
+        (200, 1),
+        (200, 200),
+        (200, 200),
+        (1, 200),
+    ]
+    last = train([row], program.PROTOCOL, "cpu", dtype=torch.float64).runs.iloc[0]
+    x = torch.linspace(-1, 1, 41, dtype=torch.float64)[:, None]
+    assert last[[f"fit_{i:02}" for i in range(41)]].tolist() == pytest.approx(model(x)[:, 0].tolist(), abs=1e-9)
+
+
+def test_fits_and_histograms_are_those_of_the_network(program):
+    """Counts as numpy's histogram; every weight is in a bin; gradients of dead units in the first."""
+    row = run(steps=20, log_every=20, log_dense_until=0)
+    model, _ = reference.train(row, program.splits(row), torch.float64)
+    last = train([row], program.PROTOCOL, "cpu", dtype=torch.float64).runs.iloc[0]
+    layer = reference.layers_of(model)[1]
+    edges = np.concatenate([[-np.inf], program.WEIGHT_EDGES, [np.inf]])
+    ours = last[[f"layer2_weight_bin_{i:02}" for i in range(len(edges) - 1)]].to_numpy(float)
+    theirs = np.histogram(layer.weight.detach().numpy(), edges)[0]
+    assert ours.sum() == 200 * 200 and np.abs(ours - theirs).sum() <= 4  # weights that lie on an edge to rounding
+    gradients = last[[f"layer2_gradient_bin_{i:02}" for i in range(len(program.GRADIENT_EDGES) + 1)]].to_numpy(float)
+    assert gradients.sum() == 200 * 200 and gradients[0] >= (layer.weight.grad == 0).sum() > 0
+
+
+def test_an_outlier_shifts_one_training_point_and_nothing_else(program):
+    for seed in range(5):
+        clean, shifted = (program.splits(run(seed=seed, dataset=name)) for name in ("line", "line_outlier"))
+        difference = (shifted["train"].targets - clean["train"].targets).abs()
+        assert difference.count_nonzero() == 1 and difference.max() == pytest.approx(5, abs=1e-5)
+        assert torch.equal(clean["test"].targets, shifted["test"].targets)
+    assert clean["train"].inputs[:, 0].tolist() == pytest.approx(np.linspace(-1, 1, 10), abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"dataset": "circle"}, "dataset is 'circle', but must be one of line, line_outlier, noise."),
+        ({"network": "cnn"}, "network is 'cnn', but must be one of mlp."),
+        (
+            {"loss": "cross_entropy"},
+            "loss is 'cross_entropy', but must be one of squared_error, absolute_error, smooth_l1.",
+        ),
+        ({"blocks": 0}, "blocks is 0, but an mlp has at least one hidden layer."),
+    ],
+)
+def test_rows_that_cannot_be_trained_are_refused_in_one_sentence(program, changes, sentence):
+    with pytest.raises(ConfigError) as caught:
+        program.splits(run(**changes))
+    assert str(caught.value) == sentence
+
+
+@pytest.fixture(scope="module")
+def compute():
+    return load_program("curve_fitting", "compute")
+
+
+def test_polynomials_are_numpy_s_and_scikit_learn_s(compute):
+    """Least squares by numpy.polynomial; the ridge by scikit-learn's, whose penalty leaves the constant out as well."""
+    generator = np.random.default_rng(0)
+    x, y = np.linspace(-1, 1, 15), generator.normal(size=15)
+    found = compute.polynomial_path(x, y, 6, [0.0, 0.01, 1.0])
+    assert found[0] == pytest.approx(np.polynomial.polynomial.polyfit(x, y, 6), rel=1e-9)
+    for weights, λ in zip(found[1:], (0.01, 1.0), strict=True):
+        model = Ridge(alpha=15 * λ, tol=1e-12).fit(x[:, None] ** np.arange(1, 7), y)
+        assert weights == pytest.approx([model.intercept_, *model.coef_], abs=1e-9)
+    assert compute.polynomial_path(x, y, 0, [0.0])[0] == pytest.approx([y.mean()])
+
+
+def test_the_ridge_solution_is_the_constrained_minimiser(compute):
+    """To rounding, and by a solver that is told only the ball; the norm falls as λ grows."""
+    table = compute.constraints(seeds=2, train_size=15, noise=0.5, degree=9, weight_decays=[0.01, 1.0, 1e4])
+    assert table["residual"].max() <= 1e-10 and table["solver"].max() <= 1e-4 and table["multiplier"].max() <= 1e-2
+    assert (table.pivot(index="seed", columns="weight_decay", values="norm").diff(axis=1).iloc[:, 1:] < 0).all(
+        axis=None
+    )
+
+
+def test_lines_minimise_their_losses(compute):
+    """L1: scikit-learn's median regression; smooth L1: torch's gradient is zero; L2: numpy's fit."""
+    generator = np.random.default_rng(1)
+    x = generator.uniform(-1, 1, 25)
+    features, y = np.column_stack([np.ones(25), x]), 2 * x + generator.standard_t(1.5, 25)
+    median = QuantileRegressor(quantile=0.5, alpha=0, solver="highs").fit(x[:, None], y)
+    assert compute.least_absolute(features, y) == pytest.approx([median.intercept_, *median.coef_], abs=1e-6)
+    assert compute.least_squares(features, y) == pytest.approx(np.polynomial.polynomial.polyfit(x, y, 1))
+    weights = torch.tensor(compute.least_smooth_l1(features, y), requires_grad=True)
+    torch.nn.functional.smooth_l1_loss(torch.tensor(features) @ weights, torch.tensor(y)).backward()
+    assert weights.grad.abs().max() < 1e-6
+
+
+def test_the_interval_of_minimisers_is_measured(compute):
+    """Four points: any constant between the middle two; five: one. A line through three of which two share an x."""
+    ones = np.ones((4, 1))
+    assert compute.width_of_minimisers(ones, np.array([0.0, 1.0, 2.5, 9.0])) == pytest.approx(1.5, abs=1e-6)
+    assert compute.width_of_minimisers(np.ones((5, 1)), np.array([0.0, 1, 2, 3, 9])) == pytest.approx(0, abs=1e-6)
+    line = np.column_stack([np.ones(3), [0.0, 1.0, 1.0]])
+    assert compute.width_of_minimisers(line, np.array([0.0, 1.0, 2.0])) == pytest.approx(1, abs=1e-6)
+
+
+@pytest.fixture
+def draw(tmp_path, monkeypatch):
+    """`draw(results)`: the folder with every figure, and the figures themselves."""
+
+    def drawing(results):
+        figures = load_program("curve_fitting", "figures")
+        drawn, save = [], style.save
+        monkeypatch.setattr(style, "save", lambda figure, *rest: (drawn.append(figure), save(figure, *rest)))
+        style.apply()
+        for name in CONFIG.figures:
+            getattr(figures, name)(style.Inputs("laptop", results, CONFIG, {}, tmp_path, tmp_path))
+        monkeypatch.undo()
+        return tmp_path, drawn
+
+    return drawing
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_all_figures_that_the_config_promises_are_made_and_legible(draw, seeds):
+    folder, drawn = draw(synthetic(seeds=seeds))
+    names = {f"curve_fitting-{name}.{kind}" for name, kind in itertools.product(CONFIG.figures, ("pdf", "png"))}
+    assert {path.name for path in folder.iterdir()} == names
+    for figure in drawn:
+        texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
+        assert texts and min(text.get_fontsize() for text in texts) >= 7
+
+
+def test_every_claim_of_the_config_is_pure_ascii_once_escaped():
+    for criterion in CONFIG.criteria.values():
+        assert tables.escape(criterion.statement + criterion.criterion).isascii(), criterion
