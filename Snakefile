@@ -150,6 +150,7 @@ rule ledger:
     output:
         f"{RESULTS}/claims.json",
         "paper/tables/claims.tex",
+        "paper/tables/builds.tex",
         "paper/numbers.tex",
     log:
         f"{RESULTS}/logs/ledger.log",
@@ -218,7 +219,7 @@ for name in plan.experiments:
 rule paper:
     input:
         text=plan.paper_text(),
-        numbers=["paper/numbers.tex", "paper/tables/claims.tex"],
+        numbers=["paper/numbers.tex", "paper/tables/claims.tex", "paper/tables/builds.tex"],
         figures=[plan.overview, *([*plan.figures(name), *plan.tables(name)] for name in plan.experiments)],
         scale="paper/scale.txt",
     output:

@@ -114,7 +114,7 @@ def main() -> None:
     added.add_argument("experiments", nargs="*", metavar="NAME", help="to judge anew; default: keep the judgments")
     added.add_argument("--scale", default="laptop", metavar="|".join(grid.SCALES), help="default: laptop")
 
-    added.add_argument("--paper", type=Path, metavar="FOLDER", help="write tables/claims.tex and numbers.tex there too")
+    added.add_argument("--paper", type=Path, metavar="FOLDER", help="write its tables and numbers.tex there")
 
     added = command(bench)
     added.add_argument("--case", nargs="+", metavar="NAME", help="what to train (default: every case)")

@@ -62,6 +62,7 @@ def built(program, config, results_of, tmp_path_factory):
 def test_ledger_joins_the_claims(built):
     claims = read(built / "laptop" / "claims.json")
     assert [claim.id for claim in claims] == [f"A{number}" for number in range(1, 11)]
+    assert "binary addition & " in (built / "paper/tables/builds.tex").read_text()
     text = (built / "paper/tables/claims.tex").read_text()
     assert text.isascii() and all(f"\nA{number} & S1, toy experiment" in text for number in range(1, 11))
 

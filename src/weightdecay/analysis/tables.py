@@ -157,6 +157,16 @@ def experiment_macros(folder: Path) -> dict[str, str]:
     } | {f"{stem}{key}": escape(value) for key, value in words.items()}
 
 
+def builds_tex(experiments: Sequence[str], macros: Mapping[str, str]) -> str:
+    """How the results were made, a row an experiment, from its macros."""
+    keys = {"Runs": "networks", "Seeds": "seeds", "Diverged": "diverged", "Minutes": "minutes", "CodeVersion": "code"}
+    rows = [
+        [escape(name.replace("_", " ")), *(macros[f"{name.title().replace('_', '')}{key}"] for key in keys)]
+        for name in experiments
+    ]
+    return booktabs("@{}lrrrrl@{}", ["finding", *keys.values()], rows)
+
+
 def macros_tex(macros: Mapping[str, str]) -> str:
     r"""numbers.tex: one \newcommand a number. ValueError for a name that TeX would not read as one."""
     for name in macros:
@@ -201,7 +211,7 @@ def _experiment_tex(experiment: str, claims: Sequence[Claim]) -> str:
 def ledger(results: Path, experiments: Sequence[str], paper: Path | None = None) -> None:
     """Joins the claims of these experiments at one scale into `results`/claims.json and prints them, a line a claim.
 
-    `results` is results/<scale>. Into the folder `paper`, if given: tables/claims.tex and numbers.tex.
+    `results` is results/<scale>. Into the folder `paper`, if given: tables/claims.tex, tables/builds.tex, numbers.tex.
     ResultError where an experiment's claims are missing, ConfigError where two of them have a claim of one id.
     """
     claims = [claim for name in experiments for claim in ledger_of.read(results / name / "claims.json")]
@@ -217,11 +227,15 @@ def ledger(results: Path, experiments: Sequence[str], paper: Path | None = None)
         verdicts = Counter(claim.verdict for claim in claims)
         macros = {"Scale": results.name, "Claims": str(len(claims))}
         macros |= {f"Claims{verdict.title()}": str(verdicts[verdict]) for verdict in get_args(Verdict)}
+        tables = [read_table(results / name / "runs.parquet")[0] for name in experiments]
+        macros["Networks"] = f"{sum(map(len, tables)):,}".replace(",", "{,}")
+        macros["NetworksDiverged"] = f"{sum(int(runs['diverged_at'].notna().sum()) for runs in tables)}"
         for name in experiments:
             macros |= experiment_macros(results / name)
         for claim in claims:
             macros |= claim_macros(claim)
         write(paper / "tables" / "claims.tex", ledger_tex(claims))
+        write(paper / "tables" / "builds.tex", builds_tex(experiments, macros))
         write(paper / "numbers.tex", macros_tex(macros))
     for claim in claims:
         print(f"{claim.id:4} {claim.verdict:10} {_plain(claim)}")
