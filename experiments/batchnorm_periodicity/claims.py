@@ -13,11 +13,13 @@ import numpy as np
 import pandas as pd
 from records import (
     DATA,
+    PREDICTORS,
+    WINDOW,
     Records,
-    addition,
     at_events,
     collapse_counts,
     eps_sweep,
+    exponent,
     fitted,
     foretelling,
     per_seed,
@@ -27,7 +29,7 @@ from records import (
     settings_of,
     settled_gains,
     slope,
-    spectrum,
+    spectral_share,
     spreads,
     variance_over_eps,
     words,
@@ -36,11 +38,10 @@ from records import (
 from weightdecay.analysis import claims as ledger
 from weightdecay.analysis.claims import Claim, Part, counts, joined, judged, reported
 from weightdecay.analysis.events import spacings, variation
-from weightdecay.analysis.measures import TRAIN, diverged
+from weightdecay.analysis.measures import TRAIN, diverged, select
 from weightdecay.analysis.statistics import Estimate, every_seed, open_above, rank_correlation, ratio_interval
 
 EXPERIMENT = "batchnorm_periodicity"
-LETTERS = "ABCDEFGHIJ"
 
 
 def judge(results: Any, criteria: Mapping[str, Any]) -> list[Claim]:
@@ -66,8 +67,10 @@ def judge(results: Any, criteria: Mapping[str, Any]) -> list[Claim]:
 
 def collapses_again(records: Records, t: Mapping[str, float]) -> tuple[list[Part], str]:
     """B1: the addition network at the default eps."""
-    runs = addition(records, t["eps"])
+    runs = records.sweep("addition", batch_norm_eps=t["eps"])
     events = {run: records.collapses(run, t["high"], t["low"]) for run in runs["run"]}
+    stronger = records.sweep("addition_stronger", batch_norm_eps=t["eps"])
+    counted = collapse_counts(records, stronger, t)
 
     def spacing(run: str) -> float:
         steps = spacings(events[run]["start"])
@@ -84,19 +87,23 @@ def collapses_again(records: Records, t: Mapping[str, float]) -> tuple[list[Part
             "lowest training accuracy of each",
             every_seed(per_seed(runs, lambda run: events[run]["lowest"].mean())),
         ),
+        *(
+            [reported("Stronger", "collapses a run, λ = .2", every_seed(per_seed(stronger, counted.get)))]
+            if len(stronger)
+            else []
+        ),
     ], joined(settings_of(runs), counts(len(runs), {"diverged": diverged(runs)}))
 
 
 def larger_eps(records: Records, t: Mapping[str, float]) -> tuple[list[Part], str]:
     """B2: dose and response."""
-    every = addition(records)
-    runs = addition(records, t["eps"])
+    every = records.sweep("addition")
+    runs = records.sweep("addition", batch_norm_eps=t["eps"])
     count = collapse_counts(records, every, t)
-    fits = every["run"].map(lambda run: records.curve(run, TRAIN).max() >= t["high"]).astype(bool)
-    fitting = every[fits.to_numpy()]
+    fitting = every[[records.fits(run, t["high"]) for run in every["run"]]]
     common = collapse_counts(records, fitting, t, until=fitting["steps"].min())
-    correlations = {
-        seed: rank_correlation(rows["batch_norm_eps"], [common[run] for run in rows["run"]])
+    correlations = {  # of two eps it would be ±1 or nothing
+        seed: rank_correlation(rows["batch_norm_eps"], rows["run"].map(common)) if len(rows) > 2 else np.nan
         for seed, rows in fitting.groupby("seed")
     }
     final = per_seed(runs, lambda run: records.histories.final_accuracy(records.row(run), TRAIN, np.inf))
@@ -110,23 +117,25 @@ def larger_eps(records: Records, t: Mapping[str, float]) -> tuple[list[Part], st
             most=t["correlation"],
         ),
         *(
-            reported(f"Count{letter}", f"collapses a run, eps {eps:g}", every_seed(per_seed(rows, count.get)))
-            for letter, (eps, rows) in zip(LETTERS, every.groupby("batch_norm_eps"), strict=False)
+            reported(f"Count{exponent(eps)}", f"collapses a run, eps {eps:g}", every_seed(per_seed(rows, count.get)))
+            for eps, rows in every.groupby("batch_norm_eps")
         ),
         *(
             reported(
-                f"Digits{letter}",
+                f"Digits{exponent(eps)}",
                 f"scale-invariant network, destabilisations in a τ, eps {eps:g}",
                 every_seed(per_seed(rows, lambda run: rate(records, run))),
             )
-            for letter, (eps, rows) in zip(LETTERS, eps_sweep(records).groupby("batch_norm_eps"), strict=False)
+            for eps, rows in eps_sweep(records).groupby("batch_norm_eps")
         ),
-    ], joined(settings_of(every), counts(len(every), {"never fit": int((~fits).sum()), "diverged": diverged(every)}))
+    ], joined(
+        settings_of(every), counts(len(every), {"never fit": len(every) - len(fitting), "diverged": diverged(every)})
+    )
 
 
 def takes_both(records: Records, t: Mapping[str, float]) -> tuple[list[Part], str]:
     """B3: without decay, and without BatchNorm."""
-    undecayed, bare = records.sweep("addition", decayed=False), records.sweep("addition", batch_norm_eps=None)
+    undecayed, bare = records.sweep("addition_no_decay"), records.sweep("addition_no_norm")
     scale_invariant, plain = records.sweep("no_decay"), records.sweep("no_norm")
     digits = {"high": t["digits_high"], "low": t["digits_low"]}
 
@@ -147,9 +156,12 @@ def takes_both(records: Records, t: Mapping[str, float]) -> tuple[list[Part], st
         judged("Plain", "digits, decay without BatchNorm: collapses", falls(plain, digits), most=0.0),
         reported("Bare", "addition, decay without BatchNorm: highest training accuracy", highest(bare)),
         reported("PlainFits", "digits, without BatchNorm: highest training accuracy", highest(plain)),
-    ], counts(
-        sum(map(len, (undecayed, bare, scale_invariant, plain))),
-        {"diverged": sum(map(diverged, (undecayed, bare, scale_invariant, plain)))},
+    ], joined(
+        f"addition without decay: {settings_of(undecayed)}",
+        counts(
+            sum(map(len, (undecayed, bare, scale_invariant, plain))),
+            {"diverged": sum(map(diverged, (undecayed, bare, scale_invariant, plain)))},
+        ),
     )
 
 
@@ -159,6 +171,8 @@ def period_law(records: Records, t: Mapping[str, float]) -> tuple[list[Part], st
     for sweep, name in DATA.items():
         runs = records.sweep(sweep)
         table = periods(records, runs)
+        half = periods(records, runs, WINDOW / 2)
+        narrow = fitted(half, half["period"], half["reached"])
         lone += int((~table["reached"]).sum())
         exponents = fitted(table, table["period"], table["reached"])
         parts += [
@@ -181,6 +195,14 @@ def period_law(records: Records, t: Mapping[str, float]) -> tuple[list[Part], st
                 f"period in τ, {words(sweep)}",
                 ratio_interval(np.log(table["scaled"]).groupby(table["seed"]).mean()),
             ),
+            *(
+                reported(
+                    f"{name}Narrow{field.title().replace('_', '')}",
+                    f"exponent of {symbol} with half the detector's window, {words(sweep)}",
+                    every_seed(narrow[field]),
+                )
+                for symbol, field in (("η", "learning_rate"), ("λ", "weight_decay"))
+            ),
             reported(
                 f"{name}Variation",
                 f"coefficient of variation of the spacings, {words(sweep)}",
@@ -191,7 +213,7 @@ def period_law(records: Records, t: Mapping[str, float]) -> tuple[list[Part], st
             reported(
                 f"{name}Share",
                 f"share of power near the spectrum's peak, {words(sweep)}",
-                every_seed(per_seed(runs, lambda run: spectrum(records, run)[1])),
+                every_seed(per_seed(runs, lambda run: spectral_share(records, run))),
             ),
         ]
     for sweep, name in {"momentum": "Momentum", "full_batch": "FullBatch", "cnn": "Cnn"}.items():
@@ -218,77 +240,76 @@ def exponential_fall(records: Records, t: Mapping[str, float]) -> tuple[list[Par
 
 
 def mechanism(records: Records, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """B6: a small divisor against a large effective learning rate, as what foretells the next event."""
-    grid, eps = records.sweep("grid"), addition(records)
-    fits = eps["run"].map(lambda run: records.curve(run, TRAIN).max() >= t["high"]).astype(bool)
-    found = {"": foretelling(records, grid, t), "Addition": foretelling(records, eps[fits.to_numpy()], t)}
-    spread = spreads(records, grid)
-    parts = [
-        judged(
+    """B6: a small divisor against a large effective learning rate, as what foretells the next event.
+
+    In the addition network over eps, of which the divisor is made, so that C over the eps that collapse, and of eps
+    alone, are reported beside it.
+    """
+    grid, eps = records.sweep("grid"), records.sweep("addition")
+    starts = {run: records.collapses(run, t["high"], t["low"])["start"] for run in eps["run"]}
+    fitting = eps[[records.fits(run, t["high"]) for run in eps["run"]]]
+    collapsing = eps[[len(starts[run]) > 0 for run in eps["run"]]]
+    rates = records.sweep("addition_rates")
+    where = {
+        "": ("scale-invariant", grid),
+        "Addition": ("addition", fitting),
+        "Within": ("addition, the eps that collapse", collapsing),
+        **({"Rates": ("addition, over η", pd.concat([rates, select(eps, batch_norm_eps=1e-5)]))} if len(rates) else {}),
+    }
+    found = {name: foretelling(records, runs, t) for name, (_, runs) in where.items()}
+    better = {
+        name: (
             f"{name}Foretells",
-            f"Harrell's C, small divisor less large effective rate, {where}",
+            f"Harrell's C, small divisor less large effective rate, {words}",
             every_seed(found[name]["divisor"] - found[name]["rate"], (-1, 1)),
-            t["difference"],
         )
-        for name, where in {"": "scale-invariant", "Addition": "addition"}.items()
-    ]
+        for name, (words, _) in where.items()
+    }
+    spread = spreads(records, grid)
+    parts = [judged(*better[name], t["difference"]) for name in ("", "Addition")]
     parts.append(
         judged(
             "Common",
-            "spread between settings at the jump, divisor over effective rate",
+            "spread between settings at the jump, log divisor over log effective rate",
             ratio_interval(np.log(spread["divisor"] / spread["rate"])),
             most=t["ratio"],
         )
     )
-    for name, where in {"": "scale-invariant", "Addition": "addition"}.items():
-        for column, what in {
-            "divisor": "small divisor",
-            "rate": "large effective rate",
-            "both": "effective rate × share of the variance in the divisor",
-        }.items():
-            parts.append(
-                reported(
-                    f"{name}{column.title()}", f"Harrell's C, {what}, {where}", every_seed(found[name][column], (0, 1))
-                )
-            )
-    for letter, (value, runs) in zip(LETTERS, eps.groupby("batch_norm_eps"), strict=False):
-        relative = per_seed(runs, lambda run: variance_over_eps(records, run, t), skip=True)
-        if relative.notna().all():
-            parts.append(
-                reported(
-                    f"Variance{letter}",
-                    f"addition, smallest variance over eps at a collapse, eps {value:g}",
-                    ratio_interval(np.log(relative)),
-                )
-            )
-    digits = per_seed(
-        grid,
-        lambda run: float(
-            np.exp(np.log(records.divisor(run)[records.destabilisations(run)["start"]] ** 2 / 1e-5 - 1).mean())
-        ),
-        skip=True,
-    )
+    parts += [reported(*better[name]) for name in better if name not in ("", "Addition")]
+    for name in ("", "Addition", "Within"):
+        for column, what in PREDICTORS.items():
+            if name or column != "eps":
+                words, estimate = where[name][0], every_seed(found[name][column], (0, 1))
+                parts.append(reported(f"{name}{column.title()}", f"Harrell's C, {what}, {words}", estimate))
+    for value, runs in collapsing.groupby("batch_norm_eps"):
+        relative = per_seed(runs, lambda run: variance_over_eps(records, run, starts[run]))
+        label = f"addition, smallest variance over eps at a collapse, eps {value:g}"
+        parts.append(reported(f"Variance{exponent(value)}", label, ratio_interval(np.log(relative))))
+    jumps = {run: records.destabilisations(run)["start"] for run in grid["run"]}
+    relative = per_seed(grid, lambda run: variance_over_eps(records, run, jumps[run]), skip=True)
     parts.append(
-        reported("Variance", "scale-invariant, smallest variance over eps at a jump", ratio_interval(np.log(digits)))
+        reported("Variance", "scale-invariant, smallest variance over eps at a jump", ratio_interval(np.log(relative)))
     )
-    return parts, counts(len(eps), {"of addition never fit, and are left out": int((~fits).sum())})
+    return parts, counts(len(eps), {"of addition never fit, and are left out": len(eps) - len(fitting)})
 
 
 def held_norm(records: Records, t: Mapping[str, float]) -> tuple[list[Part], str]:
     """B7: the norm held, and free in the same settings."""
-    held = records.sweep("held")
-    same = (
-        [
-            records.sweep("grid", learning_rate=float(η), weight_decay=float(λ))
-            for η, λ in zip(*(held[["learning_rate", "weight_decay"]].drop_duplicates().to_numpy().T), strict=True)
-        ]
-        if len(held)
-        else []
-    )
-    free = pd.concat(same) if same else held
+    held, above = records.sweep("held"), records.sweep("held_above")
+    settings = held[["learning_rate", "weight_decay"]].drop_duplicates()
+    free = records.sweep("grid").merge(settings)
 
     def later(run: str) -> int:
         return int((records.collapses(run, t["high"], t["low"])["start"] > records.tau(run)).sum())
+
+    def relative_rate(runs: pd.DataFrame) -> Estimate:
+        rates = per_seed(runs, lambda run: records.effective_rate(run).median())
+        at_jumps = per_seed(free, lambda run: at_events(records, run, records.effective_rate(run)), skip=True)
+        return ratio_interval(np.log(rates / at_jumps))
+
+    def loss(runs: pd.DataFrame) -> Estimate:
+        final = per_seed(runs, lambda run: records.curve(run, "train_loss_batch").loc[records.tau(run) :].median())
+        return ratio_interval(np.log(final))
 
     return [
         judged("Held", "collapses after the first τ, norm held", every_seed(per_seed(held, later)), most=0.0),
@@ -298,16 +319,10 @@ def held_norm(records: Records, t: Mapping[str, float]) -> tuple[list[Part], str
             "destabilisations, norm free",
             every_seed(per_seed(free, lambda run: len(records.destabilisations(run)))),
         ),
-        reported(
-            "Rate",
-            "effective learning rate while held over that at a jump",
-            ratio_interval(
-                np.log(
-                    per_seed(held, lambda run: records.effective_rate(run).median())
-                    / per_seed(free, lambda run: at_events(records, run, records.effective_rate(run)), skip=True)
-                )
-            ),
-        ),
+        reported("Rate", "effective learning rate while held over that at a jump", relative_rate(held)),
+        reported("Loss", "training loss while held, median after the first τ", loss(held)),
+        reported("AboveRate", "held above: effective learning rate over that at a jump", relative_rate(above)),
+        reported("AboveLoss", "held above: training loss", loss(above)),
     ], counts(len(held) + len(free), {"diverged": diverged(held) + diverged(free)})
 
 
@@ -347,13 +362,17 @@ def common_rate(records: Records, t: Mapping[str, float]) -> tuple[list[Part], s
 
 def better_afterwards(records: Records, t: Mapping[str, float]) -> tuple[list[Part], str]:
     """B9: settled test accuracy from before a collapse to after it; within the time between two, beside it."""
-    runs = addition(records, t["eps"])
+    runs = records.sweep("addition", batch_norm_eps=t["eps"])
     gains = {run: settled_gains(records, run, t) for run in runs["run"]}
-    without = addition(records, 1e-2)
-    end = {
-        name: per_seed(rows, lambda run: records.histories.final_accuracy(records.row(run), "test_accuracy", np.inf))
-        for name, rows in (("default", runs), ("larger", without))
-    }
+    without = records.sweep("addition", batch_norm_eps=1e-2)
+
+    def final(rows: pd.DataFrame) -> Estimate:
+        def last(run: str) -> float:
+            row = records.row(run)
+            return records.histories.final_accuracy(row, "test_accuracy", row["steps"] / 10)
+
+        return every_seed(per_seed(rows, last), (0, 1))
+
     return [
         judged(
             "Gain",
@@ -366,15 +385,15 @@ def better_afterwards(records: Records, t: Mapping[str, float]) -> tuple[list[Pa
             "test accuracy, gained between two collapses",
             every_seed(per_seed(runs, lambda run: gains[run][1]), (-1, 1)),
         ),
-        reported("Final", "final test accuracy, eps 1e-5", every_seed(end["default"], (0, 1))),
-        reported("FinalLarger", "final test accuracy, eps 1e-2", every_seed(end["larger"], (0, 1))),
+        reported("Final", "test accuracy in the last tenth, eps 1e-5", final(runs)),
+        reported("FinalLarger", "test accuracy in the last tenth, eps 1e-2", final(without)),
     ], settings_of(runs)
 
 
 def faster_training(records: Records, t: Mapping[str, float]) -> tuple[list[Part], str]:
     """B10: steps to fit, without BatchNorm over with it."""
-    bare = records.sweep("addition", batch_norm_eps=None)
-    runs = addition(records, t["eps"])
+    bare = records.sweep("addition_no_norm")
+    runs = records.sweep("addition", batch_norm_eps=t["eps"])
 
     def fitting(run: str) -> float:
         return records.histories.first_step(run, TRAIN, t["fitted"])
@@ -395,7 +414,7 @@ def faster_training(records: Records, t: Mapping[str, float]) -> tuple[list[Part
 
 def thrown_up(records: Records, t: Mapping[str, float]) -> tuple[list[Part], str]:
     """B11: what a collapse does to the weights and to the variance."""
-    runs = addition(records, t["eps"])
+    runs = records.sweep("addition", batch_norm_eps=t["eps"])
 
     def rise(curve: Callable[[str], pd.Series]) -> Estimate:
         return ratio_interval(np.log(per_seed(runs, lambda run: risen(records, run, curve(run), t))))
@@ -410,7 +429,7 @@ def thrown_up(records: Records, t: Mapping[str, float]) -> tuple[list[Part], str
         judged(
             "Variance",
             "smallest variance, the same",
-            rise(lambda run: records.divisor(run) ** 2 - t["eps"]),
+            rise(records.variance),
             t["factor"],
         ),
     ], settings_of(runs)

@@ -1,6 +1,6 @@
 """Figures and table of BatchNorm with decay, drawn from the runs, events and intervals that claims.py judges."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -12,11 +12,11 @@ from matplotlib.axes import Axes
 from records import (
     DATA,
     Records,
-    addition,
     at_events,
     collapse_counts,
     eps_sweep,
     fitted,
+    length,
     per_seed,
     periods,
     predictors,
@@ -38,14 +38,10 @@ MARKERS = "osD^v<>"
 ALIGNED = 0.3  # τ on either side of an event
 
 
-def eps_colours(values: Sequence[float]) -> dict[float, tuple[float, ...]]:
-    """From light for a small eps to dark for a large one."""
-    return dict(zip(sorted(values), sns.color_palette("flare", len(values)), strict=True))
-
-
-def rate_colours(values: Sequence[float]) -> dict[float, tuple[float, ...]]:
-    """The colour of a learning rate."""
-    return dict(zip(sorted(values), sns.color_palette("crest", len(values)), strict=True))
+def colours_of(values: Iterable[float], palette: str) -> dict[float, tuple[float, ...]]:
+    """A colour for each of the values, darker for larger ones."""
+    distinct = sorted(set(values))
+    return dict(zip(distinct, sns.color_palette(palette, len(distinct)), strict=True))
 
 
 def accuracy(inputs: Inputs) -> None:
@@ -53,8 +49,7 @@ def accuracy(inputs: Inputs) -> None:
     records = Records(inputs.results)
     figure, axes = plt.subplots(1, 2, figsize=(PAGE, 2.3), sharey=True)
     for panel, eps in zip(axes, (1e-5, 1e-2), strict=True):
-        runs = addition(records, eps)
-        runs = runs[runs["weight_decay"] == runs["weight_decay"].min()]
+        runs = records.sweep("addition", batch_norm_eps=eps)
         for place, run in enumerate(runs.sort_values("seed")["run"]):
             for split, metric in {"train": TRAIN, "test": "test_accuracy"}.items():
                 curve = records.curve(run, metric)
@@ -72,7 +67,7 @@ def accuracy(inputs: Inputs) -> None:
 def dose(inputs: Inputs) -> None:
     """B2: how many events, against eps, in both networks."""
     records, t = Records(inputs.results), inputs.config.criteria["B2"].thresholds
-    every, digits = addition(records), eps_sweep(records)
+    every, digits = records.sweep("addition"), eps_sweep(records)
     count = collapse_counts(records, every, t)
     figure, axes = plt.subplots(figsize=(COLUMN, 2.4))
     found = {
@@ -99,7 +94,7 @@ def norm(inputs: Inputs) -> None:
     records = Records(inputs.results)
     runs = records.sweep("grid", seed=0)
     figure, axes = plt.subplots(1, 3, figsize=(PAGE, 2.4))
-    colours = rate_colours(sorted(runs["learning_rate"].unique()))
+    colours = colours_of(runs["learning_rate"], "crest")
     for _, row in runs.sort_values(["learning_rate", "weight_decay"]).iterrows():
         time = records.curve(row["run"], "rho").loc[1:].index / records.tau(row["run"])
         colour = colours[row["learning_rate"]]
@@ -178,7 +173,7 @@ def period(inputs: Inputs) -> None:
             missing(panel, NOT_RUN if table.empty else "no two events")
             continue
         table["tau"] = 1 / (table["learning_rate"] * table["weight_decay"])
-        colours = rate_colours(sorted(table["learning_rate"].unique()))
+        colours = colours_of(table["learning_rate"], "crest")
         for (η, colour), marker in zip(colours.items(), MARKERS, strict=False):
             found = table[(table["learning_rate"] == η) & table["reached"]]
             means = {tau: ratio_interval(np.log(rows["period"])) for tau, rows in found.groupby("tau")}
@@ -206,7 +201,7 @@ def period(inputs: Inputs) -> None:
 def mechanism(inputs: Inputs) -> None:
     """B6: divisor and effective learning rate around the destabilisations, and around the first collapse."""
     records, t = Records(inputs.results), inputs.config.criteria["B6"].thresholds
-    grid, eps = records.sweep("grid"), addition(records)
+    grid, eps = records.sweep("grid"), records.sweep("addition")
     starts = {
         "grid": {run: records.destabilisations(run)["start"] for run in grid["run"]},
         "addition": {run: records.collapses(run, t["high"], t["low"])["start"][:1] for run in eps["run"]},
@@ -214,17 +209,14 @@ def mechanism(inputs: Inputs) -> None:
     figure, axes = plt.subplots(2, 2, figsize=(PAGE, 4.2), sharex=True)
     for column, name, power in ((0, "divisor", -1), (1, "rate", 1)):
         curves = {run: predictors(records, run)[name] ** power for run in (*grid["run"], *eps["run"])}
-        around(axes[0, column], records, grid, "learning_rate", "η", rate_colours, curves, starts["grid"])
-        around(axes[1, column], records, eps, "batch_norm_eps", "eps", eps_colours, curves, starts["addition"])
+        around(axes[0, column], records, grid, "learning_rate", "η", "crest", curves, starts["grid"])
+        around(axes[1, column], records, eps, "batch_norm_eps", "eps", "flare", curves, starts["addition"])
         axes[1, column].set_xlabel("time from the start of an event, in 1/(ηλ)")
     for panel in axes[:, 1]:
         panel.legend(loc="center left", bbox_to_anchor=(1, 0.5), labelspacing=0.3)
-    for panel, title, ylabel in zip(
-        axes.flat,
-        ("digits, scale-invariant", "", "addition", ""),
-        ("smallest divisor √(var + eps)", "effective rate η/ρ²", "smallest divisor √(var + eps)", "effective rate η/ρ"),
-        strict=True,
-    ):
+    divisor = "smallest divisor √(var + eps)"
+    ylabels = divisor, "effective rate η/ρ²", divisor, "effective rate η/(eps ρ²)"
+    for panel, title, ylabel in zip(axes.flat, ("digits, scale-invariant", "", "addition", ""), ylabels, strict=True):
         panel.set(title=title, ylabel=ylabel)
     style.save(figure, inputs.figures, f"{EXPERIMENT}-mechanism", inputs.scale)
 
@@ -235,13 +227,13 @@ def around(
     runs: pd.DataFrame,
     field: str,
     symbol: str,
-    palette: Callable[[Sequence[float]], dict[float, object]],
+    palette: str,
     curves: dict[str, pd.Series],
     starts: dict[str, pd.Series],
 ) -> None:
     """A curve of each run around its events; bold the geometric mean over the runs of one value of `field`."""
     drawn = {}
-    for value, colour in palette(runs[field].unique()).items():
+    for value, colour in colours_of(runs[field], palette).items():
         found = [aligned(records, run, curves[run], starts[run]) for run in runs.loc[runs[field] == value, "run"]]
         found = [curve for curve in found if not curve.empty]
         for curve in found:
@@ -335,11 +327,6 @@ def intervals(
         linestyle=linestyle,
         label=label,
     )
-
-
-def length(records: Records, run: str) -> float:
-    """Of a run, in τ."""
-    return records.row(run)["steps"] / records.tau(run)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,12 @@ from weightdecay.analysis.statistics import power_law
 DATA = {"grid": "", "mnist1d": "Mnist"}  # sweeps over η and λ -> prefix of the parts' names
 WINDOW = 0.1  # of τ: within it a destabilisation takes place
 MOMENTS = 20  # a τ: at which predictors are compared
+PREDICTORS = {  # what may foretell the next event by being large
+    "divisor": "small divisor",
+    "rate": "large effective rate",
+    "both": "effective rate × variance/(variance + eps)",
+    "eps": "small eps alone",
+}
 
 
 class Records:
@@ -32,14 +38,8 @@ class Records:
         self.collapses = cache(self._collapses)
 
     def sweep(self, name: str, **settings: object) -> pd.DataFrame:
-        """The runs of a sweep; `decayed=True`: those with decay. `batch_norm_eps=None`: those without BatchNorm."""
-        runs = self.runs[self.runs["sweep"] == name]
-        if (decayed := settings.pop("decayed", None)) is not None:
-            runs = runs[(runs["weight_decay"] > 0) == decayed]
-        if settings.get("batch_norm_eps", 0) is None:
-            runs = runs[runs["batch_norm_eps"].isna()]
-            settings.pop("batch_norm_eps")
-        return select(runs, **settings)
+        """The runs of a sweep with these settings; empty where it was not run."""
+        return select(self.runs[self.runs["sweep"] == name], **settings)
 
     def curve(self, run: str, metric: str) -> pd.Series:
         return self.histories.curve(run, metric)
@@ -48,38 +48,37 @@ class Records:
         return self.runs.loc[self.runs["run"] == run].iloc[0]
 
     def tau(self, run: str) -> float:
-        """Steps of (1 − momentum)/(ηλ); without decay those of its control, the same network with the same η."""
+        """Steps of (1 − momentum)/(ηλ); without decay those of the same network in its control, at the same η."""
         row = self.row(run)
         λ = row["weight_decay"]
         if λ == 0:
-            control = self.sweep("addition" if row["network"] == "residual_mlp" else "held", decayed=True)
-            λ = select(control, learning_rate=float(row["learning_rate"]))["weight_decay"].min()
+            control = "addition" if row["network"] == "residual_mlp" else "held"
+            λ = self.sweep(control, learning_rate=float(row["learning_rate"]))["weight_decay"].min()
         return (1 - row["momentum"]) / (row["learning_rate"] * λ)
 
-    def _destabilisations(self, run: str) -> pd.DataFrame:
+    def _destabilisations(self, run: str, window: float = WINDOW) -> pd.DataFrame:
         loss = self.curve(run, "train_loss_batch")
-        return destabilisations(self.curve(run, "rho").loc[1:], loss, WINDOW * self.tau(run))
+        return destabilisations(self.curve(run, "rho").loc[1:], loss, window * self.tau(run))
 
     def _collapses(self, run: str, high: float, low: float) -> pd.DataFrame:
         return collapses(self.curve(run, TRAIN), high, low)
 
-    def divisor(self, run: str) -> pd.Series:
-        """The smallest √(variance + eps) that any BatchNorm divides a feature by, per logged step."""
+    def variance(self, run: str) -> pd.Series:
+        """The smallest variance of any feature before a BatchNorm, per logged step."""
         names = [name for name in self.histories.metrics(run) if name.startswith("smallest_variance")]
-        variance = pd.concat([self.curve(run, name) for name in names], axis=1).min(axis=1)
-        return np.sqrt(variance + self.row(run)["batch_norm_eps"])
+        return pd.concat([self.curve(run, name) for name in names], axis=1).min(axis=1)
 
     def effective_rate(self, run: str) -> pd.Series:
-        """η/ρ² with SGD (over 1 − momentum), η/ρ with Adam, whose steps do not depend on the gradient's scale."""
-        row, rho = self.row(run), self.curve(run, "rho").loc[1:]
-        return row["learning_rate"] / (1 - row["momentum"]) / (rho if row["optimizer"] == "adam" else rho**2)
+        """η/ρ², over 1 − momentum; with Adam η/(eps ρ²), as its eps is far above the root mean square of the gradients
+        here: its steps are then those of SGD with momentum at a rate of η/eps.
+        """
+        row = self.row(run)
+        scale = row["eps"] if row["optimizer"] == "adam" else 1 - row["momentum"]
+        return row["learning_rate"] / scale / self.curve(run, "rho").loc[1:] ** 2
 
-
-def addition(records: Records, eps: float | None = None) -> pd.DataFrame:
-    """S1's network with decay and BatchNorm, at one eps or all, at S1's η."""
-    runs = records.sweep("addition", decayed=True)
-    runs = runs[runs["batch_norm_eps"].notna() & np.isclose(runs["learning_rate"], 1e-3)]
-    return runs if eps is None else select(runs, batch_norm_eps=float(eps))
+    def fits(self, run: str, accuracy: float) -> bool:
+        """Whether its training accuracy ever reached that."""
+        return bool(self.curve(run, TRAIN).max() >= accuracy)
 
 
 def eps_sweep(records: Records) -> pd.DataFrame:
@@ -104,20 +103,25 @@ def collapse_counts(
     return {run: int((records.collapses(run, t["high"], t["low"])["bottom"] <= until).sum()) for run in runs["run"]}
 
 
+def length(records: Records, run: str) -> float:
+    """Of a run, in τ."""
+    return records.row(run)["steps"] / records.tau(run)
+
+
 def rate(records: Records, run: str) -> float:
     """Destabilisations in a τ."""
-    return len(records.destabilisations(run)) / (records.row(run)["steps"] / records.tau(run))
+    return len(records.destabilisations(run)) / length(records, run)
 
 
-def periods(records: Records, runs: pd.DataFrame) -> pd.DataFrame:
+def periods(records: Records, runs: pd.DataFrame, window: float = WINDOW) -> pd.DataFrame:
     """Per run `seed, learning_rate, weight_decay, period, reached, scaled`: mean spacing in steps and in τ.
 
-    Fewer than two events: `reached` is False, and the period at least the time from the last event, or the beginning,
-    to the end of the run or where it diverged.
+    `window`: the detector's. Fewer than two events: `reached` is False, and the period at least the time from the last
+    event, or the beginning, to the end of the run or where it diverged.
     """
     rows = []
     for run in runs["run"]:
-        starts, row = records.destabilisations(run)["start"], records.row(run)
+        starts, row = records.destabilisations(run, window)["start"], records.row(run)
         reached = len(starts) >= 2
         last = starts.max() if len(starts) else 0.0
         period = float(np.mean(spacings(starts))) if reached else float(records.curve(run, "rho").index[-1] - last)
@@ -151,9 +155,9 @@ def slope(records: Records, run: str) -> float:
     return float(np.median(slopes)) * -records.tau(run) if slopes else np.nan
 
 
-def spectrum(records: Records, run: str) -> tuple[float, float]:
-    """Period at the peak of the spectrum of log ρ, in steps, and the share of power near it."""
-    return dominant_period(np.log(records.curve(run, "rho").loc[records.tau(run) :]))
+def spectral_share(records: Records, run: str) -> float:
+    """Share of the power of log ρ near the peak of its spectrum, after the first τ."""
+    return dominant_period(np.log(records.curve(run, "rho").loc[records.tau(run) :]))[1]
 
 
 def at_events(records: Records, run: str, curve: pd.Series) -> float:
@@ -163,12 +167,11 @@ def at_events(records: Records, run: str, curve: pd.Series) -> float:
 
 
 def predictors(records: Records, run: str) -> pd.DataFrame:
-    """Per logged step 1/divisor, effective rate, effective rate × variance/(variance + eps): large before an event."""
-    divisor, effective = records.divisor(run), records.effective_rate(run)
-    eps = records.row(run)["batch_norm_eps"]
-    return pd.DataFrame(
-        {"divisor": 1 / divisor, "rate": effective, "both": effective * (1 - eps / divisor**2)}
-    ).dropna()
+    """Those of `PREDICTORS` per logged step; the divisor is √(variance + eps), the smallest of any feature."""
+    variance, effective, eps = records.variance(run), records.effective_rate(run), records.row(run)["batch_norm_eps"]
+    share = variance / (variance + eps)
+    columns = {"divisor": 1 / np.sqrt(variance + eps), "rate": effective, "both": effective * share, "eps": 1 / eps}
+    return pd.DataFrame(columns).dropna()
 
 
 def moments(records: Records, run: str, t: Mapping[str, float]) -> pd.DataFrame:
@@ -184,21 +187,21 @@ def moments(records: Records, run: str, t: Mapping[str, float]) -> pd.DataFrame:
         starts = records.destabilisations(run)["start"]
         table = table.loc[WINDOW * tau :]
     place = np.floor(table.index.to_numpy() / tau * MOMENTS)
-    table = table[np.append(True, np.diff(place) > 0)]
+    table = table[np.diff(place, prepend=-1) > 0]
+    if table.empty:  # it diverged before, or never fitted
+        return table.assign(time=0.0, observed=False)
     time, observed = times_to_next(table.index.to_numpy(), starts.to_numpy())
     return table.assign(time=time / tau, observed=observed)
 
 
 def foretelling(records: Records, runs: pd.DataFrame, t: Mapping[str, float]) -> pd.DataFrame:
-    """Harrell's C of every predictor, pooled over a seed's runs: `[seeds, (divisor, rate, both)]`."""
+    """Harrell's C of every predictor, pooled over a seed's runs: `[seeds, PREDICTORS]`."""
     rows = {}
     for seed, group in runs.groupby("seed"):
         pooled = pd.concat([moments(records, run, t) for run in group["run"]])
         time, observed = pooled["time"].to_numpy(), pooled["observed"].to_numpy(bool)
-        rows[seed] = {
-            name: concordance(pooled[name].to_numpy(), time, observed) for name in ("divisor", "rate", "both")
-        }
-    return pd.DataFrame(rows, index=["divisor", "rate", "both"], dtype=float).T
+        rows[seed] = {name: concordance(pooled[name].to_numpy(), time, observed) for name in PREDICTORS}
+    return pd.DataFrame(rows, index=list(PREDICTORS), dtype=float).T
 
 
 def spreads(records: Records, runs: pd.DataFrame) -> pd.DataFrame:
@@ -208,14 +211,13 @@ def spreads(records: Records, runs: pd.DataFrame) -> pd.DataFrame:
         | {name: at_events(records, row["run"], curve) for name, curve in predictors(records, row["run"]).items()}
         for _, row in runs.iterrows()
     ]
-    table = pd.DataFrame(rows, columns=["seed", "divisor", "rate", "both"]).set_index("seed")
+    table = pd.DataFrame(rows, columns=["seed", *PREDICTORS]).set_index("seed")
     return np.log(table.dropna()).groupby("seed").std()
 
 
-def variance_over_eps(records: Records, run: str, t: Mapping[str, float]) -> float:
-    """Geometric mean over the collapses of smallest variance over eps; NaN where there are none."""
-    starts = records.collapses(run, t["high"], t["low"])["start"]
-    relative = records.divisor(run) ** 2 / records.row(run)["batch_norm_eps"] - 1
+def variance_over_eps(records: Records, run: str, starts: pd.Series) -> float:
+    """Geometric mean over the starts of events of smallest variance over eps; NaN where there are none."""
+    relative = records.variance(run) / records.row(run)["batch_norm_eps"]
     return float(np.exp(np.log(relative[starts]).mean())) if len(starts) else np.nan
 
 
@@ -248,6 +250,12 @@ def settings_of(runs: pd.DataFrame) -> str:
         return ""
     λ = ", ".join(f"{value:g}" for value in sorted(runs["weight_decay"].unique()))
     return f"λ = {λ}, {', '.join(str(steps) for steps in sorted(runs['steps'].unique()))} steps"
+
+
+def exponent(eps: float) -> str:
+    """1e-5 is "Five": the part of a macro's name that an eps becomes, the same at every scale."""
+    names = ("One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight")
+    return names[round(-np.log10(eps)) - 1]
 
 
 def words(sweep: str) -> str:

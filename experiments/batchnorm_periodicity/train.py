@@ -6,7 +6,8 @@ affine, the last layer random and frozen, plain SGD, on handwritten digits and M
 Settings and their sources: config.yaml beside this file.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise
 
 import torch
@@ -37,12 +38,18 @@ VALIDATION_SIZE = 200  # nothing is tuned here
 def splits(run: Run) -> Splits:
     """Clean labels; training and test examples alone, as no setting is chosen by results."""
     check(run)
-    sets: dict[str, Callable[[], Splits]] = {
-        "binary_addition": lambda: binary_addition(run.seed, run.train_size, 0.0),
-        "digits": lambda: digits(run.seed, run.train_size, VALIDATION_SIZE, TEST_SIZE["digits"]),
-        "mnist1d": lambda: mnist1d(run.seed, run.train_size, VALIDATION_SIZE, TEST_SIZE["mnist1d"], 0.0, "incorrect"),
-    }
-    return {name: split for name, split in sets[run.dataset]().items() if name != "validation"}
+    return data(run.dataset, run.seed, run.train_size)
+
+
+@lru_cache(maxsize=64)  # the same object for every run of a seed, which the trainer then holds once
+def data(dataset: str, seed: int, train_size: int) -> Splits:
+    if dataset == "binary_addition":
+        splits = binary_addition(seed, train_size, 0.0)
+    elif dataset == "digits":
+        splits = digits(seed, train_size, VALIDATION_SIZE, TEST_SIZE["digits"])
+    else:
+        splits = mnist1d(seed, train_size, VALIDATION_SIZE, TEST_SIZE["mnist1d"], 0.0, "incorrect")
+    return {name: split for name, split in splits.items() if name != "validation"}
 
 
 def network(runs: Sequence[Run]) -> Layer:

@@ -94,7 +94,7 @@ class Run(Strict):
         A weight of a convolution counts once a position, and twice for the smaller products.
         """
         width, hidden = self.width, self.blocks
-        if self.network == "cnn":
+        if self.network.endswith("cnn"):
             weights = 2 * (120 * width + 45 * width**2)
         elif self.network == "residual_mlp":
             weights = 96 * width + 2 * hidden * width**2

@@ -23,7 +23,7 @@ from weightdecay.ensemble.training import Ensemble, train
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 VARIANTS = test_graph.VARIANTS | {"full width": {"width": 256, "shuffle": True}}
-NETWORKS_OF_ALL_KINDS = ["batch norm", "cnn", "scale-invariant", "mlp, cross-entropy"]
+NETWORKS_OF_ALL_KINDS = ["batch norm", "cnn", "scale-invariant", "scale-invariant cnn", "mlp, cross-entropy"]
 
 
 @pytest.fixture
