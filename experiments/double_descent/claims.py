@@ -26,7 +26,7 @@ from weightdecay.analysis.shapes import (
     last_falls,
     peak,
 )
-from weightdecay.analysis.statistics import DIFFERENCE, Estimate, every_seed, leave_one_out, ratio_interval
+from weightdecay.analysis.statistics import ACCURACY, DIFFERENCE, Estimate, every_seed, leave_one_out, ratio_interval
 
 EXPERIMENT = "double_descent"
 VALIDATION = ("validation_loss", "validation_error")
@@ -272,7 +272,11 @@ def sweet_spot(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
             "test error, no decay, less the best width's",
             every_seed(there(error) - best_error, DIFFERENCE),
         ),
-        reported("TrainError", "training error, tuned", every_seed(tuned("train_error", "validation_loss"))),
+        reported(
+            "TrainError",
+            "training error, tuned by validation error",
+            every_seed(tuned("train_error", "validation_error"), ACCURACY),
+        ),
     ], joined(
         f"width {', '.join(f'{width:g}' for width in sorted(set(nearest)))}" if len(nearest) else "",
         f"lowest on average at width {loss.mean().idxmin()} (loss) and {error.mean().idxmin()} (error)",
@@ -308,8 +312,16 @@ def bumpy(table: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], str]
             most=t["smoother"],
         ),
         reported("SmootherPeak", "the same at N = n", ratio_interval(smoother[examples])),
+        reported(
+            "LeftPlace",
+            "features at the peak of roughness over n, tuned ridge (looked at afterwards)",
+            ratio_interval(np.log(tuned.idxmax(axis=1) / examples)),
+        ),
         reported("Train", "training loss at most features, tuned ridge", every_seed(train[most])),
-    ], f"n = {examples}; most features: {most}"
+    ], joined(
+        f"n = {examples}; most features: {most}",
+        f"median tuned ridge: {', '.join(f'{ridge:g} at N = {count}' for count, ridge in choice.median().items())}",
+    )
 
 
 def fitted(name: str, where: str, sweep: Sweep, tolerance: float) -> Part:

@@ -87,7 +87,7 @@ def test_ledger_leaves_the_paper_alone_unless_asked(built, tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     tables.ledger(tmp_path / "laptop", ["binary_addition"])
     assert [path.name for path in tmp_path.iterdir()] == ["laptop"]
-    assert capsys.readouterr().out.count("\n") == 10
+    assert capsys.readouterr().out.count("\n") == 11
 
 
 def test_ledger_refuses_missing_claims_and_an_id_given_twice(built, tmp_path):

@@ -87,7 +87,7 @@ def _curves(run: Run, world: World, steps: np.ndarray, widest: int) -> dict[str,
     train = 0.01 * (threshold / run.width) ** 3 * np.exp(generator.normal(0, world.spread))
     done = steps / steps[-1]
     lowest = loss / (world.overfit if run.weight_decay == 0 else 1.0)
-    valley = np.interp(done, [0, 0.2, 0.6, 1], [3.0, lowest, loss, loss])
+    valley = np.interp(done, [0, 0.2, 0.5, 1], [3.0, lowest, loss, loss])
     waves = 0.02 * np.sin(10 * np.pi * done) * ((done >= 0.5) & (done < 0.8))
     valley = valley * np.exp(waves * (world.wander if run.weight_decay else 1.0))
     over_time = error + world.epoch_bump * np.interp(done, [0, 0.2, 0.4, 0.8, 1], [2, 0, 1, 0, 0]) * (
