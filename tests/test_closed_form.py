@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from weightdecay.closed_form import random_fourier_features, ridge_path
+from weightdecay.closed_form import RandomFourierFeatures, ridge_path
 
 GENERATOR = np.random.default_rng(0)
 
@@ -35,9 +35,18 @@ def test_features_that_repeat_do_not_break_it():
 
 def test_inner_products_of_many_features_are_the_gaussian_kernel():
     inputs = GENERATOR.normal(size=(6, 4))
-    mapped = random_fourier_features(inputs, 200_000, 2.0, np.random.default_rng(1))
+    mapped = RandomFourierFeatures(4, 200_000, 2.0, np.random.default_rng(1))(inputs)
     squared = ((inputs[:, None] - inputs) ** 2).sum(2)
     assert mapped @ mapped.T == pytest.approx(np.exp(-squared / (2 * 2.0**2)), abs=0.01)  # 3 standard errors
+
+
+def test_squared_gradients_are_those_of_the_function_by_differences():
+    """Central differences of f(x) = φ(x) W in every input, averaged over the examples and summed over the outputs."""
+    features, step = RandomFourierFeatures(4, 30, 2.0, np.random.default_rng(1)), 1e-5
+    inputs, path = GENERATOR.normal(size=(7, 4)), [GENERATOR.normal(size=(30, 3)), 100 * GENERATOR.normal(size=(30, 3))]
+    for weights, found in zip(path, features.squared_gradients(inputs, path), strict=True):
+        change = [(features(inputs + step * axis) - features(inputs - step * axis)) @ weights for axis in np.eye(4)]
+        assert found == pytest.approx((np.square(change).sum((0, 2)) / (2 * step) ** 2).mean(), rel=1e-7)
 
 
 def test_test_loss_peaks_at_as_many_features_as_examples():
@@ -49,7 +58,7 @@ def test_test_loss_peaks_at_as_many_features_as_examples():
         inputs, teacher = generator.normal(size=(1040, 10)), generator.normal(size=(10, 1))
         targets = inputs @ teacher / 10**0.5 + generator.normal(0, 0.5, (1040, 1))
         for index, count in enumerate(counts):
-            mapped = random_fourier_features(inputs, count, 4.0, generator)
+            mapped = RandomFourierFeatures(10, count, 4.0, generator)(inputs)
             for column, weights in enumerate(ridge_path(mapped[:examples], targets[:examples], ridges)):
                 losses[seed, index, column] = ((mapped[examples:] @ weights - targets[examples:]) ** 2).mean()
     without, with_ridge = np.exp(np.log(losses).mean(0)).T

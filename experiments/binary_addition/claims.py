@@ -1,4 +1,4 @@
-"""Claims A1-A10 on binary addition, judged by the criteria of config.yaml.
+"""Claims A1-A11 on binary addition, judged by the criteria of config.yaml.
 
 One estimate per seed, then a 95 % interval over seeds (weightdecay.analysis.statistics). A diverged run counts as
 accuracy 0, but is no evidence where a claim predicts failure: such a part is unknown then. A time that never came is a
@@ -78,7 +78,7 @@ def noisy_sweeps(runs: pd.DataFrame) -> dict[float, pd.DataFrame]:
 
 
 def judge(results: Any, criteria: Mapping[str, Any]) -> list[Claim]:
-    """The ten claims, in order."""
+    """The eleven claims, in order."""
     runs, histories = results.runs, Histories(results.history)
     sweep = lambda_sweep(runs)
     final = {metric: final_table(histories, sweep, metric, LAST_STEPS) for metric in MEASURED}
@@ -95,6 +95,7 @@ def judge(results: Any, criteria: Mapping[str, Any]) -> list[Claim]:
         "A8": no_dip(sweep, final, threshold["A8"]),
         "A9": dip_with_noise(histories, noisy_sweeps(runs), threshold["A9"]),
         "A10": delay_law(histories, runs, threshold["A10"]),
+        "A11": stays_fitted(histories, sweep, threshold["A11"]),
     }
     return [ledger.claim(id, EXPERIMENT, criteria, *found) for id, found in parts.items()]
 
@@ -375,6 +376,23 @@ def delay_law(histories: Histories, runs: pd.DataFrame, t: Mapping[str, float]) 
         counts(len(table), {"diverged": diverged(table), **cases}),
         too_few if undetermined else "",
     )
+
+
+def stays_fitted(histories: Histories, sweep: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """A11: training accuracy in the window after fitting, in which A5 has the norm fall."""
+    runs = select(sweep, weight_decay=t["weight_decay"])
+    fit = np.array([histories.first_step(run, TRAIN, t["fitted"]) for run in runs["run"]])
+    never_fitted, lost = np.isnan(fit), runs["diverged_at"].to_numpy() <= fit + t["window"]
+    least, perfect = np.zeros(len(runs)), np.zeros(len(runs))  # a run that never fits or is lost: against the claim
+    for index in np.flatnonzero(~never_fitted & ~lost):
+        curve = histories.curve(runs["run"].iloc[index], TRAIN).loc[fit[index] : fit[index] + t["window"]]
+        least[index], perfect[index] = curve.min(), (curve >= t["fitted"]).mean()
+    return [
+        judged(
+            "Least", "least train accuracy after fitting", mean_interval(least, ACCURACY), least=t["train_accuracy"]
+        ),
+        reported("Perfect", f"share of logged steps at ≥ {t['fitted']:g}", mean_interval(perfect, ACCURACY)),
+    ], counts(len(runs), {"diverged": diverged(runs), "never fitted": never_fitted.sum()})
 
 
 def exponents(runs: pd.DataFrame, time: str) -> pd.DataFrame:

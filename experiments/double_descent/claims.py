@@ -1,4 +1,4 @@
-"""Claims D1-D11 on double descent, judged by the criteria of config.yaml.
+"""Claims D1-D15 on double descent, judged by the criteria of config.yaml.
 
 One estimate per seed, then a 95 % interval over seeds. A run's final value is the mean over its last tenth. Peaks,
 first minima and rises are chosen on the other seeds (weightdecay.analysis.shapes), λ on the validation split. A
@@ -11,91 +11,29 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from over_time import hovers, over_epochs, over_time, steadier
+from sweeps import Sweep, effect, peaks_and_thresholds, region_tables, ridge_tables, values
 
 from weightdecay.analysis import claims as ledger
 from weightdecay.analysis.claims import NOT_RUN, Claim, Part, counts, joined, judged, reported
-from weightdecay.analysis.measures import Histories, diverged, final_table, select
+from weightdecay.analysis.measures import diverged
 from weightdecay.analysis.shapes import (
     at_largest,
     at_settings,
     best_settings,
-    crossing,
     first_rises,
     largest_rises,
     last_falls,
     peak,
-    rises_and_falls,
-    vertex,
 )
-from weightdecay.analysis.statistics import DIFFERENCE, Estimate, every_seed, leave_one_out, ratio_interval
+from weightdecay.analysis.statistics import ACCURACY, DIFFERENCE, Estimate, every_seed, leave_one_out, ratio_interval
 
 EXPERIMENT = "double_descent"
 VALIDATION = ("validation_loss", "validation_error")
 
 
-class Sweep:
-    """The runs of one sweep, with final values `[seeds, width]` at each λ."""
-
-    def __init__(self, results: Any, name: str, **settings: object):
-        runs = results.runs
-        self.runs = select(runs[runs["sweep"] == name], **settings)
-        self.histories = Histories(results.history[results.history["run"].isin(self.runs["run"])])
-        self.weight_decays = sorted(self.runs["weight_decay"].unique())
-        self.widths = sorted(self.runs["width"].unique())
-        self._tables: dict[tuple[str, float], pd.DataFrame] = {}
-
-    def __bool__(self) -> bool:
-        return len(self.runs) > 0
-
-    def final(self, metric: str, weight_decay: float = 0.0) -> pd.DataFrame:
-        """Final values of a metric; `..._error` is 1 − accuracy."""
-        if metric.endswith("_error"):
-            return 1 - self.final(metric.replace("_error", "_accuracy"), weight_decay)
-        if (metric, weight_decay) not in self._tables:
-            chosen = select(self.runs, weight_decay=weight_decay)
-            window = chosen["steps"].max() / 10
-            self._tables[metric, weight_decay] = final_table(self.histories, chosen, metric, window, "width")
-        return self._tables[metric, weight_decay]
-
-    def finals(self, metric: str) -> dict[float, pd.DataFrame]:
-        """The same by λ."""
-        return {λ: self.final(metric, λ) for λ in self.weight_decays}
-
-    def thresholds(self, tolerance: float) -> pd.Series:
-        """Per seed the width at which the final training loss without decay falls to `tolerance`; NaN: at none."""
-        return self.final("train_loss").apply(crossing, axis=1, level=tolerance)
-
-    def fitted(self, tolerance: float) -> pd.Series:
-        """The same of the training error, which is 0 from some width on."""
-        return self.final("train_error").clip(lower=1e-4).apply(crossing, axis=1, level=tolerance)
-
-    def peaks(self) -> pd.Series:
-        """Per seed the width at which test loss without decay is largest, between those of the grid."""
-        return self.final("test_loss").apply(lambda curve: vertex(curve.dropna()), axis=1)
-
-    def tuned(self, metric: str = "validation_loss") -> pd.DataFrame:
-        """λ tuned per width and seed on the validation split."""
-        return best_settings(self.finals(metric))
-
-    def single(self, among: pd.DataFrame | None = None) -> pd.DataFrame:
-        """The single λ that does best on the validation split, per seed, over the widths where `among` is True."""
-        validation = self.finals("validation_loss")
-        if among is not None:
-            validation = {λ: table.where(among) for λ, table in validation.items()}
-        return best_settings(validation, joint=True)
-
-    def curves(self, metric: str, width: int, settings: pd.Series | float = 0.0) -> pd.DataFrame:
-        """A metric over time `[seeds, steps]` at one width, at one λ or at each seed's own."""
-        rows = {}
-        for _, run in self.runs[self.runs["width"] == width].iterrows():
-            λ = settings if isinstance(settings, float) else settings[run["seed"]]
-            if np.isclose(run["weight_decay"], λ, rtol=1e-9):
-                rows[run["seed"]] = self.histories.curve(run["run"], metric)
-        return pd.DataFrame(rows).T.dropna(axis=1, how="all")
-
-
 def judge(results: Any, criteria: Mapping[str, Any]) -> list[Claim]:
-    """The eleven claims, in order."""
+    """The fifteen claims, in order."""
     threshold = {id: words.thresholds for id, words in criteria.items()}
     main, clean = Sweep(results, "width"), Sweep(results, "clean")
     notebook = {noise: Sweep(results, "notebook", label_noise=noise) for noise in (0.15, 0.0)}
@@ -111,6 +49,10 @@ def judge(results: Any, criteria: Mapping[str, Any]) -> list[Claim]:
         "D9": without_training(results.tables["random_features"], threshold["D9"]),
         "D10": both_protocols(Sweep(results, "small_cnn"), Sweep(results, "cnn"), threshold["D10"]),
         "D11": over_epochs(main, threshold["D11"]),
+        "D12": steadier(main, threshold["D12"]),
+        "D13": sweet_spot(main, threshold["D13"]),
+        "D14": bumpy(results.tables["random_features"], threshold["D14"]),
+        "D15": hovers(main, threshold["D15"]),
     }
     return [ledger.claim(id, EXPERIMENT, criteria, *found) for id, found in parts.items()]
 
@@ -179,28 +121,6 @@ def noise_makes_it(
             for kind, noise in (("Noisy", 0.15), ("Clean", 0.0))
         ]
     return parts, counts(len(clean.runs), {"with clean labels diverged": diverged(clean.runs)})
-
-
-def over_time(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """D4: curves over time at the widest width, without decay and with the single best λ."""
-    width, choice = main.widths[-1], main.single()
-    validation = np.log(main.curves("validation_loss", width))
-    train = np.log(main.curves("train_loss_batch", width))
-    end = np.log(main.final("validation_loss")[width])
-    best = np.log(at_settings(main.finals("validation_loss"), choice)[width])
-    lowest = leave_one_out(validation, lambda others, own: others.idxmin())
-    lowest = lowest.clip(lower=train.columns[0])  # at step 0 there is no step whose loss could be taken
-    rise = end - pd.Series({seed: validation.loc[seed, step] for seed, step in lowest.items()})
-    train_end = np.log(main.final("train_loss_batch")[width])
-    fall = train_end - pd.Series({seed: train.loc[seed, step] for seed, step in lowest.items()})
-    decayed = np.log(main.curves("validation_loss", width, choice[width]))
-    return [
-        judged("Rise", "no decay: final validation loss over the lowest", ratio_interval(rise), least=t["rise"]),
-        judged("Fall", "no decay: final training loss over that at the lowest", ratio_interval(fall), most=t["fall"]),
-        judged("Better", "final validation loss, λ over no decay", ratio_interval(best - end), most=t["better"]),
-        reported("Lowest", "step of the lowest validation loss, no decay", ratio_interval(np.log(lowest))),
-        reported("DecayedRise", "λ: final validation loss over the lowest", ratio_interval(best - decayed.min(axis=1))),
-    ], f"width {width}; single λ: {values(choice)}"
 
 
 def helps_wide(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
@@ -307,17 +227,101 @@ def without_training(table: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[
     ], f"n = {examples}"
 
 
-def over_epochs(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """D11: test error over time at the widest width; at the threshold's beside it."""
+def sweet_spot(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """D13: at the threshold, the λ tuned there against the best of all widths without decay."""
+    nearest = pd.Series(
+        {
+            seed: min(main.widths, key=lambda width, place=place: abs(np.log(width / place)))
+            for seed, place in main.thresholds(t["tolerance"]).items()
+            if np.isfinite(place)
+        },
+        dtype=float,
+    )
+
+    def there(table: pd.DataFrame) -> pd.Series:
+        """Per seed the value at the width nearest to its threshold; NaN where it has none."""
+        found = {seed: table.loc[seed, width] for seed, width in nearest.items()}
+        return pd.Series(found, dtype=float).reindex(table.index)
+
+    def tuned(metric: str, by: str) -> pd.Series:
+        return there(at_settings(main.finals(metric), main.tuned(by)))
+
+    loss, error = np.log(main.final("test_loss")), main.final("test_error")
+    best_loss, best_error = (leave_one_out(table, lambda others, own: own[others.idxmin()]) for table in (loss, error))
+    memorised = tuned("train_error", "validation_loss") - there(main.final("train_error"))
+    tuned_loss, tuned_error = tuned("test_loss", "validation_loss"), tuned("test_error", "validation_error")
+    return [
+        judged(
+            "Loss",
+            "test loss, tuned, over the best width's",
+            ratio_interval(np.log(tuned_loss) - best_loss),
+            most=t["loss"],
+        ),
+        judged(
+            "Error",
+            "test error, tuned, less the best width's",
+            every_seed(tuned_error - best_error, DIFFERENCE),
+            most=t["error"],
+        ),
+        judged(
+            "Memorised", "training error, tuned less no decay", every_seed(memorised, DIFFERENCE), least=t["memorised"]
+        ),
+        reported("LossWithout", "test loss, no decay, over the best width's", ratio_interval(there(loss) - best_loss)),
+        reported(
+            "ErrorWithout",
+            "test error, no decay, less the best width's",
+            every_seed(there(error) - best_error, DIFFERENCE),
+        ),
+        reported(
+            "TrainError",
+            "training error, tuned by validation error",
+            every_seed(tuned("train_error", "validation_error"), ACCURACY),
+        ),
+    ], joined(
+        f"width {', '.join(f'{width:g}' for width in sorted(set(nearest)))}" if len(nearest) else "",
+        f"lowest on average at width {loss.mean().idxmin()} (loss) and {error.mean().idxmin()} (error)",
+        "in some seeds no width reaches the threshold" if len(nearest) < len(loss) else "",
+    )
+
+
+def bumpy(table: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """D14: how rough the exact solutions are: the least of norm, and that of the tuned ridge."""
+    rough = {ridge: np.log(squares) / 2 for ridge, squares in ridge_tables(table, "squared_gradient").items()}
+    choice = best_settings(ridge_tables(table, "validation_loss"))
+    least, tuned, norm = rough[0.0], at_settings(rough, choice), np.log(ridge_tables(table, "weight_norm")[0.0])
+    train = at_settings(ridge_tables(table, "train_loss"), choice)
+    examples, most = int(table["train_size"].iloc[0]), least.columns[-1]
     parts = []
-    for name, what, width in (("", "widest", main.widths[-1]), ("Peak", "peak's", peak_width(main))):
-        error = 1 - main.curves("test_accuracy", width)
-        for kind, found in zip(("Rise", "Fall"), rises_and_falls(error), strict=True):
-            label, estimate = f"{what} width: {kind.lower()} of test error", every_seed(found, DIFFERENCE)
-            parts.append(
-                reported(f"{name}{kind}", label, estimate) if name else judged(kind, label, estimate, t["error"])
-            )
-    return parts, f"widths {main.widths[-1]} and {peak_width(main)}"
+    for name, what, logs in (("", "roughness", least), ("Norm", "weight norm", norm)):
+        place = ratio_interval(np.log(logs.idxmax(axis=1) / examples))
+        fall = ratio_interval(last_falls(logs))
+        parts += [
+            judged(f"{name}Place", f"features at the peak of {what} over n", place, t["low"], t["high"]),
+            judged(f"{name}Fall", f"{what}, peak over most features", fall, least=t["fall"]),
+        ]
+    smoother = tuned - least
+    return [
+        *parts,
+        judged(
+            "Left", "roughness, tuned ridge: peak over most features", ratio_interval(last_falls(tuned)), most=t["left"]
+        ),
+        judged(
+            "Smoother",
+            "roughness at most features, tuned over least norm",
+            ratio_interval(smoother[most]),
+            most=t["smoother"],
+        ),
+        reported("SmootherPeak", "the same at N = n", ratio_interval(smoother[examples])),
+        reported(
+            "LeftPlace",
+            "features at the peak of roughness over n, tuned ridge (looked at afterwards)",
+            ratio_interval(np.log(tuned.idxmax(axis=1) / examples)),
+        ),
+        reported("Train", "training loss at most features, tuned ridge", every_seed(train[most])),
+    ], joined(
+        f"n = {examples}; most features: {most}",
+        f"median tuned ridge: {', '.join(f'{ridge:g} at N = {count}' for count, ridge in choice.median().items())}",
+    )
 
 
 def fitted(name: str, where: str, sweep: Sweep, tolerance: float) -> Part:
@@ -357,44 +361,6 @@ def descent(sweep: Sweep, t: Mapping[str, float], name: str = "", label: str = "
     ]
 
 
-def peaks_and_thresholds(results: Any, tolerance: float) -> pd.DataFrame:
-    """Widths of `peak` and `threshold`, indexed by (train_size, seed): noisy labels, no decay, every n that was run."""
-    rows = {}
-    for name in ("samples", "width"):
-        for n in sorted(results.runs.loc[results.runs["sweep"] == name, "train_size"].unique()):
-            sweep = Sweep(results, name, train_size=n, weight_decay=0.0)
-            rows[n] = pd.DataFrame({"peak": sweep.peaks(), "threshold": sweep.thresholds(tolerance)})
-    return pd.concat(rows, names=["train_size", "seed"]).sort_index()
-
-
-def region_tables(main: Sweep, t: Mapping[str, float]) -> dict[str, pd.DataFrame]:
-    """Which widths are under- or over-parameterised or near the threshold of their seed, each `[seeds, width]`."""
-    table = main.final("test_loss")
-    relative = pd.DataFrame(
-        np.array(table.columns, float) / main.thresholds(t["tolerance"]).to_numpy()[:, None], table.index, table.columns
-    )
-    over, under = relative >= t["factor"], relative <= 1 / t["factor"]
-    return {"over": over, "under": under, "near": ~over & ~under & relative.notna()}
-
-
-def effect(main: Sweep, choice: pd.DataFrame, among: pd.DataFrame) -> pd.Series:
-    """Per seed the mean over `among` of log(test loss without decay / that at `choice`): positive where λ helps."""
-    gains = np.log(main.final("test_loss")) - np.log(at_settings(main.finals("test_loss"), choice))
-    return gains.where(among).mean(axis=1)
-
-
-def peak_width(main: Sweep) -> int:
-    """The width at which test loss without decay has its peak on average."""
-    return int(peak(np.log(main.final("test_loss")).mean()))
-
-
-def ridge_tables(table: pd.DataFrame, metric: str) -> dict[float, pd.DataFrame]:
-    """Losses of the random features `[seeds, features]` by ridge."""
-    return {
-        ridge: rows.pivot(index="seed", columns="features", values=metric) for ridge, rows in table.groupby("ridge")
-    }
-
-
 def widths(per_seed: pd.Series) -> Estimate:
     """Geometric mean and interval of a width per seed."""
     return ratio_interval(np.log(per_seed))
@@ -402,11 +368,6 @@ def widths(per_seed: pd.Series) -> Estimate:
 
 def slope(logs: pd.DataFrame) -> float:
     return float(np.polyfit(logs["threshold"], logs["peak"], 1)[0]) if logs.notna().all(axis=None) else np.nan
-
-
-def values(choice: pd.DataFrame) -> str:
-    """The λ that the seeds chose, each once."""
-    return ", ".join(f"{λ:g}" for λ in sorted(set(choice.to_numpy().ravel())))
 
 
 def places(main: Sweep) -> str:

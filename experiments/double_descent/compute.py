@@ -1,7 +1,8 @@
-"""D9: double descent without training. Random Fourier features and ridge regression, solved exactly in float64.
+"""D9, D14: double descent without training. Random Fourier features and ridge regression, solved exactly in float64.
 
 The model of Belkin et al. (2018): N random features, least squares of least norm, a peak at N = n. With one data set,
 one noise and one loss in common with the trained networks, it shows what is left when optimisation is taken away.
+How rough the fitted function is, is computed exactly too: its weights' norm and its gradient in the input.
 """
 
 from typing import Annotated
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from weightdecay.closed_form import random_fourier_features, ridge_path
+from weightdecay.closed_form import RandomFourierFeatures, ridge_path
 from weightdecay.computation import main
 from weightdecay.datasets.mnist1d import mnist1d
 
@@ -31,6 +32,8 @@ def random_features(
     """One row for each seed, number of features and ridge: loss and error of every split, `<split>_loss, ..._error`.
 
     A seed draws data, noise and features. Losses are squared errors summed over the classes, as the networks'.
+    `weight_norm` is the Frobenius norm of the weights, `squared_gradient` that of the Jacobian of the outputs in the
+    input, squared and averaged over the test split: how strongly the function reacts to small changes.
     """
     rows = []
     for seed in range(seeds):
@@ -42,9 +45,13 @@ def random_features(
         )
         for count in features:
             generator = np.random.default_rng([seed, 3, count])
-            mapped = np.split(random_fourier_features(everything, count, bandwidth, generator), ends[:-1])
-            for ridge, weights in zip(ridges, ridge_path(mapped[0], arrays["train"][1], ridges), strict=True):
+            features_of = RandomFourierFeatures(everything.shape[1], count, bandwidth, generator)
+            mapped = np.split(features_of(everything), ends[:-1])
+            path = list(ridge_path(mapped[0], arrays["train"][1], ridges))
+            gradients = features_of.squared_gradients(arrays["test"][0], path)
+            for ridge, weights, gradient in zip(ridges, path, gradients, strict=True):
                 row = {"seed": seed, "train_size": train_size, "features": count, "ridge": ridge}
+                row |= {"weight_norm": np.linalg.norm(weights), "squared_gradient": gradient}
                 for (name, (_, targets)), x in zip(arrays.items(), mapped, strict=True):
                     outputs = x @ weights
                     row[f"{name}_loss"] = ((outputs - targets) ** 2).sum(1).mean()

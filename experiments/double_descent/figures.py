@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 import yaml
-from claims import EXPERIMENT, Sweep, peak_width, peaks_and_thresholds, ridge_tables
+from claims import EXPERIMENT
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
+from sweeps import Sweep, peak_width, peaks_and_thresholds, ridge_tables
 
 from weightdecay.analysis import style
 from weightdecay.analysis.measures import band
@@ -183,31 +184,36 @@ def steps(inputs: Inputs) -> None:
 
 
 def random_features(inputs: Inputs) -> None:
-    """D9: exact random features, at a few ridges and with the ridge tuned per number of features."""
+    """D9, D14: loss and roughness of exact random features, at a few ridges and with the ridge tuned for each N."""
     table = inputs.results.tables["random_features"]
-    test, validation = ridge_tables(table, "test_loss"), ridge_tables(table, "validation_loss")
-    examples = int(table["train_size"].iloc[0])
-    figure, axes = plt.subplots(figsize=(COLUMN, 2.6))
-    shown = [ridge for ridge in test if ridge == 0 or np.isclose(np.log10(ridge) % 1, 0)]
+    choice, examples = best_settings(ridge_tables(table, "validation_loss")), int(table["train_size"].iloc[0])
+    rough = {ridge: np.sqrt(squares) for ridge, squares in ridge_tables(table, "squared_gradient").items()}
+    losses = ridge_tables(table, "test_loss")
+    shown = [ridge for ridge in losses if ridge == 0 or np.isclose(np.log10(ridge) % 1, 0)]
     colours = sns.color_palette("viridis_r", len(shown) + 1)[1:]
-    for colour, ridge in zip(colours, shown, strict=True):
-        label = "least norm" if ridge == 0 else f"ρ = {ridge:g}"
-        line(axes, test[ridge], MUTED if ridge == 0 else colour, label, "test_loss", seeds=False)
-    line(axes, at_settings(test, best_settings(validation)), TUNED, "ρ tuned", "test_loss", seeds=False)
-    axes.set(xscale="log", yscale="log", xlabel="number of features N", ylabel="test loss", ylim=(0.75, CLIPPED))
-    plain_ticks(axes.yaxis, [0.8, 1, 2, 5, 10, 20])
-    axes.axvline(examples, color=MUTED, linestyle=":", linewidth=1)
-    highest = geometric_interval(test[0.0][examples])
-    axes.annotate(
-        f"at N = n: {highest.value:,.0f}",
-        (examples, CLIPPED),
-        (6, -3),
-        textcoords="offset points",
-        va="top",
-        fontsize=7,
-        color=MUTED,
-    )
-    axes.legend(loc="upper left", labelspacing=0.25)
+    figure, axes = plt.subplots(2, 1, figsize=(COLUMN, 4.3), sharex=True)
+    for panel, values, metric in zip(axes, (losses, rough), ("test_loss", "roughness"), strict=True):
+        for colour, ridge in zip(colours, shown, strict=True):
+            label = "least norm" if ridge == 0 else f"ρ = {ridge:g}"
+            line(panel, values[ridge], MUTED if ridge == 0 else colour, label, metric, seeds=False)
+        line(panel, at_settings(values, choice), TUNED, "ρ tuned", metric, seeds=False)
+        panel.set(xscale="log", yscale="log", ylabel=metric.replace("_", " "))
+        panel.axvline(examples, color=MUTED, linestyle=":", linewidth=1)
+    top, bottom = axes
+    top.set_ylim(0.75, CLIPPED)
+    plain_ticks(top.yaxis, [0.8, 1, 2, 5, 10, 20])
+    top.legend(loc="upper left", labelspacing=0.25)
+    bottom.set(xlabel="number of features N", ylabel="roughness (input gradient)")
+    for panel, values in ((top, losses), (bottom, rough)):
+        panel.annotate(
+            f"at N = n: {geometric_interval(values[0.0][examples]).value:,.0f}",
+            (examples, panel.get_ylim()[1]),
+            (6, -3),
+            textcoords="offset points",
+            va="top",
+            fontsize=7,
+            color=MUTED,
+        )
     style.save(figure, inputs.figures, f"{EXPERIMENT}-random_features", inputs.scale)
 
 
@@ -301,10 +307,10 @@ def three_places(table: pd.DataFrame) -> list[str]:
 def line(
     axes: Axes, table: pd.DataFrame, colour: object, label: str, metric: str, seeds: bool = True, marker: str = "o"
 ) -> None:
-    """Mean over seeds with its band against the columns of `[seeds, x]`: geometric for losses."""
+    """Mean over seeds with its band against the columns of `[seeds, x]`: geometric for all but errors."""
     rows: Mapping[int, pd.Series] = {seed: row for seed, row in table.dropna(axis=1).iterrows()}
     if rows and table.dropna(axis=1).shape[1]:
-        found = band(rows, ACCURACY if "error" in metric else UNBOUNDED, logarithmic="loss" in metric)
+        found = band(rows, ACCURACY if "error" in metric else UNBOUNDED, logarithmic="error" not in metric)
         interval_line(axes, found, rows if seeds else {}, colour, label=label, marker=marker, markersize=2.5)
 
 

@@ -19,13 +19,28 @@ def ridge_path(features: np.ndarray, targets: np.ndarray, ridges: Sequence[float
         yield right[kept].T @ (shrunk[:, None] * projected)
 
 
-def random_fourier_features(
-    inputs: np.ndarray, count: int, bandwidth: float, generator: np.random.Generator
-) -> np.ndarray:
-    """√(2/N) cos(Xω + b) `[n, N]` with ω ~ N(0, 1/bandwidth²) and b ~ U(0, 2π), N = `count` (Rahimi & Recht 2007).
+class RandomFourierFeatures:
+    """φ(x) = √(2/N) cos(xω + b), with ω ~ N(0, 1/bandwidth²) and b ~ U(0, 2π), N = `count` (Rahimi & Recht 2007).
 
-    Their inner products tend to the Gaussian kernel of that bandwidth as N grows. `inputs` X `[n, d]`.
+    Their inner products tend to the Gaussian kernel of that bandwidth as N grows. Inputs X are `[n, dimension]`.
     """
-    frequencies = generator.normal(0, 1 / bandwidth, (inputs.shape[1], count))
-    phases = generator.uniform(0, 2 * np.pi, count)
-    return np.sqrt(2 / count) * np.cos(inputs @ frequencies + phases)
+
+    def __init__(self, dimension: int, count: int, bandwidth: float, generator: np.random.Generator):
+        self.frequencies = generator.normal(0, 1 / bandwidth, (dimension, count))  # ω
+        self.phases = generator.uniform(0, 2 * np.pi, count)  # b
+        self.scale = np.sqrt(2 / count)
+
+    def __call__(self, inputs: np.ndarray) -> np.ndarray:
+        """The features `[n, N]` of `inputs`."""
+        return self.scale * np.cos(inputs @ self.frequencies + self.phases)
+
+    def squared_gradients(self, inputs: np.ndarray, weights: Sequence[np.ndarray]) -> np.ndarray:
+        """Mean over `inputs` of ‖∂f/∂x‖², summed over outputs, of f(x) = φ(x) W, one for each W `[N, K]` of `weights`.
+
+        ∂f/∂x = −√(2/N) Σ_j W_j sin(xω_j + b_j) ω_j, so the mean is a quadratic form of W, in (2/N) (SᵀS/n) ∘ (ωᵀω)
+        with the sines S `[n, N]`: exact, and one form for all W.
+        """
+        sines = np.sin(inputs @ self.frequencies + self.phases)
+        form = (sines.T @ sines) * (self.frequencies.T @ self.frequencies)  # [N, N]
+        means = [np.vdot(each, form @ each) for each in weights]
+        return self.scale**2 / len(inputs) * np.array(means)

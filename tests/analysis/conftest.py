@@ -1,4 +1,4 @@
-"""A synthetic binary addition: results whose truth is known, made to satisfy A1-A10 or to violate one of them."""
+"""A synthetic binary addition: results whose truth is known, made to satisfy A1-A11 or to violate one of them."""
 
 from dataclasses import dataclass
 
@@ -30,6 +30,7 @@ class World:
     clean_dip: float = 0.0
     noisy_dip: float = 0.2
     spread: float = 0.005  # standard deviation over seeds
+    relapse: float = 1.0  # train accuracy for a while after fitting, as a share
     diverged: tuple[float, ...] = ()  # values of λ at which seed 0 diverges at step 1000
 
 
@@ -113,6 +114,7 @@ def _curves(run: Run, world: World, steps: np.ndarray, noise: np.random.Generato
     grown = 1 + (world.growth - 1) * steps / steps[-1]
     share = np.ones(len(steps)) if run.hold_norm != "never" else grown if λ == 0 else decayed
     train_curve, validation_curve = rise(train, fit, level[1]), rise(validation, fit, level[2])
+    train_curve = np.where((steps > 2 * fit) & (steps < 3 * fit), world.relapse, 1) * train_curve
     curves = {"train_accuracy_batch": train_curve, "test_accuracy": test_curve, "validation_accuracy": validation_curve}
     losses = {name.replace("accuracy", "loss"): 0.25 * (1.001 - curve) for name, curve in curves.items()}
     return curves | losses | {"weight_norm_sum": 117 * share, "weight_norm": 20 * share}

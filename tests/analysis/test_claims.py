@@ -1,4 +1,4 @@
-"""Verdicts: the logic table, the ten claims on results whose truth is known, and claims.json."""
+"""Verdicts: the logic table, the eleven claims on results whose truth is known, and claims.json."""
 
 import itertools
 import json
@@ -60,9 +60,9 @@ def judged(program, config, results_of):
     return lambda **options: {claim.id: claim for claim in judge(results_of(**options), config.criteria)}
 
 
-def test_a_world_that_satisfies_all_ten(judged):
+def test_a_world_that_satisfies_all(judged):
     claims = judged()
-    assert {id: claim.verdict for id, claim in claims.items()} == {f"A{i}": "reproduced" for i in range(1, 11)}
+    assert {id: claim.verdict for id, claim in claims.items()} == {f"A{i}": "reproduced" for i in range(1, 12)}
     assert claims["A10"].measured == pytest.approx(-1, abs=0.1)
     assert claims["A4"].n == 3
 
@@ -81,6 +81,7 @@ VIOLATED = [
     ("A9", {"noisy_dip": 0.0, "spread": 0.0}, "refuted"),
     ("A10", {"exponents": (-1.0, -0.5)}, "mixed"),
     ("A10", {"exponents": (-0.5, -0.5)}, "refuted"),
+    ("A11", {"relapse": 0.9}, "refuted"),
 ]
 
 
@@ -164,6 +165,14 @@ def test_runs_that_never_generalise_are_a_lower_bound_and_counted(judged):
     claim = judged(delay=1e6)["A4"]
     assert claim.verdict == "reproduced" and claim.high == math.inf
     assert claim.note == "3 of 3 runs never generalised"
+
+
+def test_training_accuracy_counts_from_fitting_on_and_a_run_that_is_lost_counts_as_none(judged):
+    claim = judged(relapse=0.995)["A11"]
+    assert claim.verdict == "reproduced" and claim.measured == pytest.approx(0.995)
+    assert claim.part("Perfect").measured == pytest.approx(1 - 2000 / 25000, abs=0.02)
+    for options in ({"diverged": (0.1,)}, {"steps": {0.1: 1500}}):  # before any could fit
+        assert judged(**options)["A11"].measured == pytest.approx(2 / 3 if "diverged" in options else 0)
 
 
 def test_claims_json_returns_what_was_written(judged, tmp_path):

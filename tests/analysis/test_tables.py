@@ -61,24 +61,24 @@ def built(program, config, results_of, tmp_path_factory):
 
 def test_ledger_joins_the_claims(built):
     claims = read(built / "laptop" / "claims.json")
-    assert [claim.id for claim in claims] == [f"A{number}" for number in range(1, 11)]
+    assert [claim.id for claim in claims] == [f"A{number}" for number in range(1, 12)]
     assert "binary addition & " in (built / "paper/tables/builds.tex").read_text()
     text = (built / "paper/tables/claims.tex").read_text()
-    assert text.isascii() and all(f"\nA{number} & S1, toy experiment" in text for number in range(1, 11))
+    assert text.isascii() and all(f"\nA{number} & S1, toy experiment" in text for number in range(1, 12))
 
 
 def test_every_claim_has_its_macros(built):
     text = (built / "paper/numbers.tex").read_text()
     macros = dict(re.findall(r"\\newcommand\{\\([A-Za-z]+)\}\{(.*)\}\n", text))
     assert len(macros) == text.count("newcommand")
-    for stem in ("Aone", "Atwo", "Athree", "Afour", "Afive", "Asix", "Aseven", "Aeight", "Anine", "Aten"):
+    for stem in ("Aone", "Atwo", "Athree", "Afour", "Afive", "Asix", "Aseven", "Aeight", "Anine", "Aten", "Aeleven"):
         assert macros[f"{stem}Verdict"] == "reproduced"
         assert {f"{stem}Measured", f"{stem}Low", f"{stem}High", f"{stem}N", f"{stem}CI"} <= set(macros)
     assert macros["AfourRatio"] == macros["AfourMeasured"] and "[" in macros["AtenLearningRateCI"]
     assert (macros["Scale"], macros["Claims"], macros["ClaimsReproduced"], macros["ClaimsRefuted"]) == (
         "laptop",
-        "10",
-        "10",
+        "11",
+        "11",
         "0",
     )
     assert macros["BinaryAdditionSeeds"] == "3"
@@ -89,7 +89,7 @@ def test_ledger_leaves_the_paper_alone_unless_asked(built, tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     tables.ledger(tmp_path / "laptop", ["binary_addition"])
     assert [path.name for path in tmp_path.iterdir()] == ["laptop"]
-    assert capsys.readouterr().out.count("\n") == 10
+    assert capsys.readouterr().out.count("\n") == 11
 
 
 def test_ledger_refuses_missing_claims_and_an_id_given_twice(built, tmp_path):

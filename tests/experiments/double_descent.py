@@ -28,10 +28,15 @@ class World:
     left: float = 0.3  # share of the bump that λ = 1 leaves
     left_most: float = 0.0  # and λ = 10
     harm: float = 0.6  # of λ = 1 to narrow networks
-    overfit: float = 1.2  # validation loss at the end over its lowest, without decay
+    overfit: float = 1.4  # validation and test loss at the end over its lowest, without decay
+    wander: float = 0.3  # of the losses' waves in the second half, the share that decay leaves
+    forgets: float = 0.1  # training error with decay; none without
+    drop: float = 0.0  # of test accuracy after the lowest loss, at the widest
     epoch_bump: float = 0.05  # of test error over time, at the widest
     features_at: float = 1.0  # number of features at the exact peak, over n
     ridge_left: float = 0.0  # share of the exact peak that the best ridge leaves
+    rough_bump: float = 3.0  # of roughness and weight norm, where the exact peak is
+    ridge_rough: float = 0.5  # roughness with the best ridge over that without, far from the peak
     convolutional_bump: float = 2.0
     diverged: bool = False  # seed 0 of the widest network without decay
     spread: float = 0.005  # standard deviation over runs, relative
@@ -82,13 +87,17 @@ def _curves(run: Run, world: World, steps: np.ndarray, widest: int) -> dict[str,
     train = 0.01 * (threshold / run.width) ** 3 * np.exp(generator.normal(0, world.spread))
     done = steps / steps[-1]
     lowest = loss / (world.overfit if run.weight_decay == 0 else 1.0)
-    valley = np.interp(done, [0, 0.2, 0.6, 1], [3.0, lowest, loss, loss])
+    valley = np.interp(done, [0, 0.2, 0.5, 1], [3.0, lowest, loss, loss])
+    waves = 0.02 * np.sin(10 * np.pi * done) * ((done >= 0.5) & (done < 0.8))
+    valley = valley * np.exp(waves * (world.wander if run.weight_decay else 1.0))
     over_time = error + world.epoch_bump * np.interp(done, [0, 0.2, 0.4, 0.8, 1], [2, 0, 1, 0, 0]) * (
         run.width == widest
     )
+    over_time = over_time + world.drop * (done > 0.25) * (run.width == widest)
     fitted = np.where(done < 0.8, train + np.exp(-20 * done), train)
     ended = {"train_loss": fitted, "train_loss_batch": fitted, "validation_loss": valley, "test_loss": valley}
-    accuracies = {"train_accuracy": np.ones(len(steps)), "train_accuracy_batch": np.ones(len(steps))}
+    right = np.full(len(steps), 1.0 - world.forgets * (run.weight_decay > 0))
+    accuracies = {"train_accuracy": right, "train_accuracy_batch": right}
     return ended | accuracies | {"validation_accuracy": 1 - over_time, "test_accuracy": 1 - over_time}
 
 
@@ -114,8 +123,11 @@ def _random_features(world: World, seeds: int) -> pd.DataFrame:
         generator = np.random.default_rng(seed)
         for features in (10, 20, 30, 36, 40, 44, 60, 80, 160):
             for ridge, left in ((0.0, 1.0), (1.0, world.ridge_left)):
-                bump = 3.0 * np.exp(-(np.log(features / (40 * world.features_at)) ** 2) / 0.1)
-                loss = (1 + left * bump) * np.exp(generator.normal(0, 1e-3))
+                bump = left * np.exp(-(np.log(features / (40 * world.features_at)) ** 2) / 0.1)
+                loss = (1 + 3.0 * bump) * np.exp(generator.normal(0, 1e-3)) * (0.98 if ridge else 1.0)
+                rough = (1 + world.rough_bump * bump) * (world.ridge_rough if ridge else 1.0)
+                rough *= np.exp(generator.normal(0, 1e-3))
                 row = {"seed": seed, "train_size": 40, "features": features, "ridge": ridge}
+                row |= {"weight_norm": 5 * rough, "squared_gradient": rough**2}
                 rows.append(row | {f"{split}_loss": loss for split in ("train", "validation", "test")})
     return pd.DataFrame(rows)

@@ -1,0 +1,98 @@
+"""D4, D11, D12, D15: what happens over the steps of training at one width."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from sweeps import Sweep, peak_width, values
+
+from weightdecay.analysis.claims import Part, judged, reported
+from weightdecay.analysis.shapes import at_settings, rises_and_falls
+from weightdecay.analysis.statistics import ACCURACY, DIFFERENCE, every_seed, leave_one_out, ratio_interval
+
+
+def over_time(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """D4: curves over time at the widest width, without decay and with the single best λ."""
+    width, choice = main.widths[-1], main.single()
+    validation = np.log(main.curves("validation_loss", width))
+    train = np.log(main.curves("train_loss_batch", width))
+    end = np.log(main.final("validation_loss")[width])
+    best = np.log(at_settings(main.finals("validation_loss"), choice)[width])
+    lowest = leave_one_out(validation, lambda others, own: others.idxmin())
+    lowest = lowest.clip(lower=train.columns[0])  # at step 0 there is no step whose loss could be taken
+    rise = end - pd.Series({seed: validation.loc[seed, step] for seed, step in lowest.items()})
+    train_end = np.log(main.final("train_loss_batch")[width])
+    fall = train_end - pd.Series({seed: train.loc[seed, step] for seed, step in lowest.items()})
+    decayed = np.log(main.curves("validation_loss", width, choice[width]))
+    return [
+        judged("Rise", "no decay: final validation loss over the lowest", ratio_interval(rise), least=t["rise"]),
+        judged("Fall", "no decay: final training loss over that at the lowest", ratio_interval(fall), most=t["fall"]),
+        judged("Better", "final validation loss, λ over no decay", ratio_interval(best - end), most=t["better"]),
+        reported("Lowest", "step of the lowest validation loss, no decay", ratio_interval(np.log(lowest))),
+        reported("DecayedRise", "λ: final validation loss over the lowest", ratio_interval(best - decayed.min(axis=1))),
+    ], f"width {width}; single λ: {values(choice)}"
+
+
+def over_epochs(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """D11: test error over time at the widest width; at the threshold's beside it."""
+    parts = []
+    for name, what, width in (("", "widest", main.widths[-1]), ("Peak", "peak's", peak_width(main))):
+        error = 1 - main.curves("test_accuracy", width)
+        for kind, found in zip(("Rise", "Fall"), rises_and_falls(error), strict=True):
+            label, estimate = f"{what} width: {kind.lower()} of test error", every_seed(found, DIFFERENCE)
+            parts.append(
+                reported(f"{name}{kind}", label, estimate) if name else judged(kind, label, estimate, t["error"])
+            )
+    return parts, f"widths {main.widths[-1]} and {peak_width(main)}"
+
+
+def steadier(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """D12: how far validation loss moves at the widest width, with the single best λ and without decay."""
+    width, choice = main.widths[-1], main.single()
+    curves = {
+        "Without": np.log(main.curves("validation_loss", width)),
+        "With": np.log(main.curves("validation_loss", width, choice[width])),
+    }
+    half = main.runs["steps"].max() / 2
+    ranges, spreads = {}, {}
+    for kind, logs in curves.items():
+        ranges[kind] = leave_one_out(logs, lambda others, own: np.ptp(own.loc[others.idxmin() :].to_numpy()))
+        spreads[kind] = pd.Series({seed: curve.loc[half:].to_numpy().std() for seed, curve in logs.iterrows()})
+    both = np.log(spreads["With"]) - np.log(spreads["Without"])
+    range_of = "validation loss from its lowest on, largest over smallest"
+    spread_of = "standard deviation of log validation loss, second half"
+    ratio, words = ratio_interval(ranges["With"] - ranges["Without"]), {"Without": "no decay", "With": "λ"}
+    return [
+        judged("Range", f"{range_of}: λ over none", ratio, most=t["range"]),
+        judged("Spread", f"{spread_of}: λ over none", ratio_interval(both), most=t["spread"]),
+        *(
+            reported(f"Range{kind}", f"{range_of}: {words[kind]}", ratio_interval(logs))
+            for kind, logs in ranges.items()
+        ),
+        *(reported(f"Spread{kind}", f"{spread_of}: {words[kind]}", every_seed(each)) for kind, each in spreads.items()),
+    ], f"width {width}; single λ: {values(choice)}"
+
+
+def hovers(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """D15: what training on does to test loss and accuracy at the widest width, no decay."""
+    width = main.widths[-1]
+    lowest = leave_one_out(np.log(main.curves("validation_loss", width)), lambda others, own: others.idxmin())
+    loss, accuracy = np.log(main.curves("test_loss", width)), main.curves("test_accuracy", width)
+
+    def before(table: pd.DataFrame) -> pd.Series:
+        return pd.Series({seed: table.loc[seed, step] for seed, step in lowest.items()}, dtype=float)
+
+    rise = np.log(main.final("test_loss")[width]) - before(loss)
+    change = (main.final("test_accuracy")[width] - before(accuracy)).where(rise.notna())  # diverged: unknown, not 0
+    furthest = pd.Series(
+        {seed: (accuracy.loc[seed, step:] - accuracy.loc[seed, step]).abs().max() for seed, step in lowest.items()},
+        dtype=float,
+    ).where(rise.notna())
+    return [
+        judged("Rise", "test loss, end of the run over lowest validation loss", ratio_interval(rise), least=t["rise"]),
+        judged(
+            "Change", "test accuracy, the same, difference", every_seed(change, DIFFERENCE), -t["change"], t["change"]
+        ),
+        reported("Furthest", "largest change of test accuracy at any later step", every_seed(furthest, ACCURACY)),
+        reported("Accuracy", "test accuracy at the lowest validation loss", every_seed(before(accuracy), ACCURACY)),
+    ], f"width {width}"

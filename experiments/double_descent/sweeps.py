@@ -1,0 +1,114 @@
+"""The runs of a sweep as tables of final values by seed, width and λ, and what claims and figures read from them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from weightdecay.analysis.measures import Histories, final_table, select
+from weightdecay.analysis.shapes import at_settings, best_settings, crossing, peak, vertex
+
+
+class Sweep:
+    """The runs of one sweep, with final values `[seeds, width]` at each λ."""
+
+    def __init__(self, results: Any, name: str, **settings: object):
+        runs = results.runs
+        self.runs = select(runs[runs["sweep"] == name], **settings)
+        self.histories = Histories(results.history[results.history["run"].isin(self.runs["run"])])
+        self.weight_decays = sorted(self.runs["weight_decay"].unique())
+        self.widths = sorted(self.runs["width"].unique())
+        self._tables: dict[tuple[str, float], pd.DataFrame] = {}
+
+    def __bool__(self) -> bool:
+        return len(self.runs) > 0
+
+    def final(self, metric: str, weight_decay: float = 0.0) -> pd.DataFrame:
+        """Final values of a metric; `..._error` is 1 − accuracy."""
+        if metric.endswith("_error"):
+            return 1 - self.final(metric.replace("_error", "_accuracy"), weight_decay)
+        if (metric, weight_decay) not in self._tables:
+            chosen = select(self.runs, weight_decay=weight_decay)
+            window = chosen["steps"].max() / 10
+            self._tables[metric, weight_decay] = final_table(self.histories, chosen, metric, window, "width")
+        return self._tables[metric, weight_decay]
+
+    def finals(self, metric: str) -> dict[float, pd.DataFrame]:
+        """The same by λ."""
+        return {λ: self.final(metric, λ) for λ in self.weight_decays}
+
+    def thresholds(self, tolerance: float) -> pd.Series:
+        """Per seed the width at which the final training loss without decay falls to `tolerance`; NaN: at none."""
+        return self.final("train_loss").apply(crossing, axis=1, level=tolerance)
+
+    def fitted(self, tolerance: float) -> pd.Series:
+        """The same of the training error, which is 0 from some width on."""
+        return self.final("train_error").clip(lower=1e-4).apply(crossing, axis=1, level=tolerance)
+
+    def peaks(self) -> pd.Series:
+        """Per seed the width at which test loss without decay is largest, between those of the grid."""
+        return self.final("test_loss").apply(lambda curve: vertex(curve.dropna()), axis=1)
+
+    def tuned(self, metric: str = "validation_loss") -> pd.DataFrame:
+        """λ tuned per width and seed on the validation split."""
+        return best_settings(self.finals(metric))
+
+    def single(self, among: pd.DataFrame | None = None) -> pd.DataFrame:
+        """The single λ that does best on the validation split, per seed, over the widths where `among` is True."""
+        validation = self.finals("validation_loss")
+        if among is not None:
+            validation = {λ: table.where(among) for λ, table in validation.items()}
+        return best_settings(validation, joint=True)
+
+    def curves(self, metric: str, width: int, settings: pd.Series | float = 0.0) -> pd.DataFrame:
+        """A metric over time `[seeds, steps]` at one width, at one λ or at each seed's own."""
+        rows = {}
+        for _, run in self.runs[self.runs["width"] == width].iterrows():
+            λ = settings if isinstance(settings, float) else settings[run["seed"]]
+            if np.isclose(run["weight_decay"], λ, rtol=1e-9):
+                rows[run["seed"]] = self.histories.curve(run["run"], metric)
+        return pd.DataFrame(rows).T.dropna(axis=1, how="all")
+
+
+def peaks_and_thresholds(results: Any, tolerance: float) -> pd.DataFrame:
+    """Widths of `peak` and `threshold`, indexed by (train_size, seed): noisy labels, no decay, every n that was run."""
+    rows = {}
+    for name in ("samples", "width"):
+        for n in sorted(results.runs.loc[results.runs["sweep"] == name, "train_size"].unique()):
+            sweep = Sweep(results, name, train_size=n, weight_decay=0.0)
+            rows[n] = pd.DataFrame({"peak": sweep.peaks(), "threshold": sweep.thresholds(tolerance)})
+    return pd.concat(rows, names=["train_size", "seed"]).sort_index()
+
+
+def region_tables(main: Sweep, t: Mapping[str, float]) -> dict[str, pd.DataFrame]:
+    """Which widths are under- or over-parameterised or near the threshold of their seed, each `[seeds, width]`."""
+    table = main.final("test_loss")
+    relative = pd.DataFrame(
+        np.array(table.columns, float) / main.thresholds(t["tolerance"]).to_numpy()[:, None], table.index, table.columns
+    )
+    over, under = relative >= t["factor"], relative <= 1 / t["factor"]
+    return {"over": over, "under": under, "near": ~over & ~under & relative.notna()}
+
+
+def effect(main: Sweep, choice: pd.DataFrame, among: pd.DataFrame) -> pd.Series:
+    """Per seed the mean over `among` of log(test loss without decay / that at `choice`): positive where λ helps."""
+    gains = np.log(main.final("test_loss")) - np.log(at_settings(main.finals("test_loss"), choice))
+    return gains.where(among).mean(axis=1)
+
+
+def peak_width(main: Sweep) -> int:
+    """The width at which test loss without decay has its peak on average."""
+    return int(peak(np.log(main.final("test_loss")).mean()))
+
+
+def ridge_tables(table: pd.DataFrame, metric: str) -> dict[float, pd.DataFrame]:
+    """A column of the random features `[seeds, features]` by ridge."""
+    return {
+        ridge: rows.pivot(index="seed", columns="features", values=metric) for ridge, rows in table.groupby("ridge")
+    }
+
+
+def values(choice: pd.DataFrame) -> str:
+    """The λ that the seeds chose, each once."""
+    return ", ".join(f"{λ:g}" for λ in sorted(set(choice.to_numpy().ravel())))
