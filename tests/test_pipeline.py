@@ -93,7 +93,7 @@ for kind in ("pdf", "png"):
 TABLES = """
 import json
 
-def ledger(results, experiments, paper):
+def ledger(results, experiments, paper, trained):
     claims = [claim for name in experiments for claim in json.loads((results / name / "claims.json").read_text())]
     (results / "claims.json").write_text(json.dumps(claims))
     for path in [paper / "numbers.tex", paper / "tables" / "claims.tex"] if paper else []:
