@@ -52,6 +52,8 @@ onsuccess:
 rule reference:
     input:
         rules.all.input,
+    message:
+        "Everything is made of {plan.trained}"
 
 
 rule verify:

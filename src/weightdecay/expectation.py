@@ -29,7 +29,7 @@ def markdown(scale: str, configs: Mapping[str, Config]) -> str:
         shown = figures_of(Path("experiments", name, "figures.py"), config)
         for claim in ledger.read(folder / name / "claims.json"):
             targets = shown.get(claim.id, [])
-            command = f"`snakemake --cores all --config scale={scale} {targets[0]}`" if targets else ""
+            command = f"`snakemake --cores all {targets[0]} --config scale={scale}`" if targets else ""
             names = ", ".join(f"`{Path(target).stem.removeprefix(f'{name}-')}`" for target in targets)
             claims.append(f"| {claim.id} | {names} | {command} | {_expected(claim)} |")
         about = made[name]

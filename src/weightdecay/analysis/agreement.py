@@ -85,14 +85,11 @@ def moderated_difference(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     freedom = n.sum(axis=0) - 2
     variance = np.maximum(squares / freedom, RESOLUTION**2)
     prior_freedom, prior = variance_prior(variance, freedom)
-    if np.isinf(prior_freedom):
-        pooled = np.full(len(variance), prior)
-    else:
-        pooled = (prior_freedom * prior + freedom * variance) / (prior_freedom + freedom)
+    pooled = (prior_freedom * prior + freedom * variance) / (prior_freedom + freedom)
     quiet = variance <= prior
     chosen, degrees = np.where(quiet, pooled, variance), np.where(quiet, prior_freedom + freedom, freedom)
     t = np.abs(means[0] - means[1]) / np.sqrt(chosen * (1 / n).sum(axis=0))
-    p[usable] = 2 * np.where(np.isinf(degrees), stats.norm.sf(t), stats.t.sf(t, np.minimum(degrees, 1e9)))
+    p[usable] = 2 * stats.t.sf(t, degrees)
     return p
 
 
@@ -113,18 +110,20 @@ def paired_shift(first: np.ndarray, second: np.ndarray) -> float:
 def variance_prior(variance: np.ndarray, freedom: np.ndarray) -> tuple[float, float]:
     """Degrees of freedom and centre of the inverse χ² law of variances `[F]`, by moments of their logarithm.
 
-    Smyth (2004), section 6.2. Fewer than 3 features: no law, (0, the mean). Infinite: no more spread than chance gives.
+    Smyth (2004), section 6.2; but no more degrees of freedom than half the features, as they cannot tell: with more,
+    sets of independent seeds of networks that jump were told apart in 7 % of cases at a level of 0.3 %, with these in
+    0.7 %. Fewer than 3 features: no law, (0, the mean).
     """
     if len(variance) < 3:
         return 0.0, float(variance.mean())
+    most = len(variance) / 2
     logarithm = np.log(variance) - special.digamma(freedom / 2) + np.log(freedom / 2)
     centre = logarithm.mean()
     spread = logarithm.var(ddof=1) - special.polygamma(1, freedom / 2).mean()
-    if spread <= 0:
-        return np.inf, float(np.exp(centre))
-    half = optimize.brentq(lambda x: special.polygamma(1, np.exp(x)) - spread, -20, 20)
-    half = np.exp(half)
-    return 2 * half, float(np.exp(centre + special.digamma(half) - np.log(half)))
+    if spread <= special.polygamma(1, 1e6):
+        return most, float(np.exp(centre))  # no more spread than chance gives
+    half = np.exp(optimize.brentq(lambda x: special.polygamma(1, np.exp(x)) - spread, -20, 20))
+    return min(2 * half, most), float(np.exp(centre + special.digamma(half) - np.log(half)))
 
 
 def comparable(values: np.ndarray, metric: str, scale: float) -> np.ndarray:
