@@ -77,6 +77,9 @@ def compare(here: Path, shipped: Path, known: Sequence[str]) -> Comparison:
         curves.append(compare_curves(pairs).assign(experiment=name))
         shifts.append(compare_shifts(pairs[pairs["run"].isin(alike[alike].index)]).assign(experiment=name))
         repeats += [f"{name}, {found}" for found in compare_seeds(pairs)]
+        logged = [set(side.history["metric"].unique()) for side in sides]
+        if logged[0] != logged[1]:
+            notes.append(f"{name}: {', '.join(sorted(logged[0] ^ logged[1]))} on one side alone, and not compared")
         if not alike.all():
             notes.append(
                 f"{name}: {(~alike).sum()} of {len(alike)} runs do not start as the shipped ones did (other seeds, or "
@@ -198,7 +201,7 @@ def _settings(runs: pd.DataFrame) -> pd.Series:
 
     def name_of(run: pd.Series) -> str:
         unusual = [
-            f"{name} {run[name]:g}" if isinstance(run[name], float) else f"{name} {run[name]}"
+            f"{name} {run[name]:.9g}" if isinstance(run[name], float) else f"{name} {run[name]}"
             for name in SETTINGS
             if name != "sweep" and run[name] != most[name] and not (pd.isna(run[name]) and pd.isna(most[name]))
         ]

@@ -15,7 +15,7 @@ from weightdecay.analysis import claims as ledger
 from weightdecay.analysis.claims import Claim, Part
 from weightdecay.grid import Config
 
-ID = r"[A-Z]\d+"
+ID = r"[A-Z]\d+(?!['’])"  # "S1's" is a source's
 LEADING_IDS = re.compile(rf"(?:{ID}(?:[-–]{ID})?(?:, | and )?)+")
 
 
@@ -68,7 +68,8 @@ def _is_function(node: ast.stmt) -> bool:
 
 def _expected(claim: Claim) -> str:
     judged = [part for part in claim.parts if part.verdict is not None]
-    return f"**{claim.verdict}**: " + "; ".join(f"{part.quantity} {_interval(part)}" for part in judged)
+    found = "; ".join(f"{part.quantity}: {_interval(part)}" for part in judged)
+    return f"**{claim.verdict}**. {found}".replace("|", r"\|")
 
 
 def _interval(part: Part) -> str:

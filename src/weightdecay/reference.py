@@ -65,9 +65,9 @@ def ship(scale: str, names: Sequence[str], known: Sequence[str], history_mib: fl
     incomplete or of other settings, or where all that is shipped would be larger than `MOST_BYTES`.
     """
     target = FOLDER / scale
-    made = target.with_name(f".{scale}.{os.getpid()}.part")
+    made, old = (target.with_name(f".{scale}.{os.getpid()}.{state}") for state in ("part", "old"))
     kept = [name for name in known if name not in names]
-    if kept:
+    if kept and (target / SUMS).is_file():
         check(target)
     results.check_writable(made)
     try:
@@ -88,8 +88,10 @@ def ship(scale: str, names: Sequence[str], known: Sequence[str], history_mib: fl
         lines = [f"{digest}  {path}\n" for path, digest in _digests(made).items()]
         (made / SUMS).write_text("".join(lines), encoding="utf-8")
         size = _check_size(made, target)
-        shutil.rmtree(target, ignore_errors=True)
+        if target.exists():
+            os.replace(target, old)
         os.replace(made, target)
+        shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(made, ignore_errors=True)
     return "\n".join(
