@@ -58,7 +58,8 @@ class Plan:
             raise ConfigError("there is no experiments/<name>/config.yaml here: run from the folder of the Snakefile.")
         self.shipped = f"{reference.FOLDER}/{self.scale}"
         if "verify" in targets:
-            reference.check(self.shipped)
+            shipped = {name: made for name, made in self.experiments.items() if Path(self.shipped, name).is_dir()}
+            reference.check_settings(self.scale, shipped)
         self.shards, self.computations, self.stamp = {}, {}, []
         if self.from_reference:
             self._plan_reference()
