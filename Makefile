@@ -1,5 +1,7 @@
-# The two commands of the README. Each sets up .venv by itself, once, and again only when the pins change.
+# The commands of the README. Each sets up .venv by itself, once, and again only when the pins change.
 #   make reproduce [SCALE=smoke|laptop|paper] [CORES=N] [DEVICE=auto|cpu|cuda]
+#   make reference [CORES=N]
+#   make verify [SCALE=...] [CORES=N] [DEVICE=...]
 #   make test
 CORES ?= all
 SCALE ?= laptop
@@ -9,10 +11,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: reproduce test setup
+.PHONY: reproduce reference verify test setup
 
 reproduce: $(INSTALLED)
 	$(BIN)/snakemake --cores $(CORES) --config scale=$(SCALE) device=$(DEVICE)
+
+reference: $(INSTALLED)
+	$(BIN)/snakemake --cores $(CORES) reference
+
+verify: $(INSTALLED)
+	$(BIN)/snakemake --cores $(CORES) verify --config scale=$(SCALE) device=$(DEVICE)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest

@@ -1,5 +1,7 @@
 # The whole pipeline: train -> merge, compute -> claims -> ledger, figures -> paper.
 #   snakemake --cores N --config scale=smoke|laptop|paper device=auto|cpu|cuda
+#   snakemake --cores N reference    the same from the shipped results, data/reference/: trains nothing
+#   snakemake --cores N verify       compares this machine's results with the shipped ones of the scale
 # Each experiments/<name>/ with a config.yaml is one experiment; to add a finding, add a folder, nothing here.
 import os
 import sys
@@ -11,12 +13,12 @@ from weightdecay import errors, pipeline
 local = workflow.nodes is None  # else jobs are sent to a cluster
 
 try:
-    plan = pipeline.Plan(config, local)
+    plan = pipeline.Plan(config, local, targets=sys.argv[1:])  # Snakemake does not tell before it has read this file
 except errors.WeightDecayError as error:
     sys.exit(f"error: {error}")
 
 pipeline.use_this_checkout()
-RESULTS = plan.results
+RESULTS = plan.results  # what is made here
 
 if local:
     # One GPU, one training at a time, unless --resources gpu=N says otherwise. A cluster has its own bookkeeping.
@@ -30,11 +32,12 @@ wildcard_constraints:
 
 localrules:
     all,
+    reference,
 
 
 rule all:
     input:
-        expand(f"{RESULTS}/{{experiment}}/{{table}}.parquet", experiment=plan.experiments, table=["runs", "history"]),
+        [plan.read(name, "runs", "history") for name in plan.experiments],
         f"{RESULTS}/claims.json",
         plan.overview,
         [[*plan.figures(name), *plan.tables(name)] for name in plan.experiments],
@@ -44,6 +47,30 @@ rule all:
 onsuccess:
     if not plan.engine:
         print("Everything but paper/main.pdf is built: install latexmk with TeX Live, or tectonic, and run again.")
+
+
+# As a target on the command line it also decides, in pipeline.Plan, whose results are read.
+rule reference:
+    input:
+        rules.all.input,
+    message:
+        "Everything is made of {plan.trained}"
+
+
+rule verify:
+    input:
+        [plan.read(name, "runs", "history") + plan.computed(name) for name in plan.experiments],
+    log:
+        f"{RESULTS}/logs/verify.log",
+    conda:
+        "environment.yml"
+    params:
+        made=plan.trained,
+        shipped=plan.shipped,
+    message:
+        "Compare {params.made} with {params.shipped}"
+    shell:
+        "python -m weightdecay compare {params.made} {params.shipped} > {log} 2>&1 && cat {log}"
 
 
 # One job a shard. Its inputs are what the result depends on: the table of runs and the code it executes. The
@@ -120,9 +147,9 @@ rule compute:
 
 rule claims:
     input:
-        runs=f"{RESULTS}/{{experiment}}/runs.parquet",
-        history=f"{RESULTS}/{{experiment}}/history.parquet",
+        tables=lambda wildcards: plan.read(wildcards.experiment, "runs", "history"),
         computed=lambda wildcards: plan.computed(wildcards.experiment),
+        shipped=plan.stamp,
         config="experiments/{experiment}/config.yaml",
         code=lambda wildcards: pipeline.code(f"experiments/{wildcards.experiment}/claims.py"),
     output:
@@ -133,18 +160,20 @@ rule claims:
         "environment.yml"
     params:
         scale=plan.scale,
+        trained=plan.trained,
     message:
         "Judge the claims of {wildcards.experiment}"
     shell:
         "python experiments/{wildcards.experiment}/claims.py --scale {params.scale}"
-        " --results $(dirname {input.runs}) --output {output} > {log} 2>&1"
+        " --results {params.trained}/{wildcards.experiment} --output {output} > {log} 2>&1"
 
 
 # Joins the judgments: the ledger, its LaTeX table, and every number of the paper as a macro.
 rule ledger:
     input:
         claims=expand(f"{RESULTS}/{{experiment}}/claims.json", experiment=plan.experiments),
-        runs=expand(f"{RESULTS}/{{experiment}}/runs.parquet", experiment=plan.experiments),
+        runs=[plan.read(name, "runs") for name in plan.experiments],
+        shipped=plan.stamp,
         scale="paper/scale.txt",
         code=pipeline.code("src/weightdecay/analysis/tables.py"),
     output:
@@ -158,10 +187,13 @@ rule ledger:
         "environment.yml"
     params:
         scale=plan.scale,
+        trained=plan.trained,
+        judged=RESULTS,
     message:
         "Join the judgments of all claims"
     shell:
-        "python -m weightdecay claims --scale {params.scale} --paper paper > {log} 2>&1"
+        "python -m weightdecay claims --scale {params.scale} --results {params.trained} --output {params.judged}"
+        " --paper paper > {log} 2>&1"
 
 
 # All claims by verdict, on one page.
@@ -191,9 +223,9 @@ for name in plan.experiments:
         name:
             f"figures_{name}"
         input:
-            runs=f"{RESULTS}/{name}/runs.parquet",
-            history=f"{RESULTS}/{name}/history.parquet",
+            tables=plan.read(name, "runs", "history"),
             computed=plan.computed(name),
+            shipped=plan.stamp,
             claims=f"{RESULTS}/{name}/claims.json",
             scale="paper/scale.txt",
             settings=pipeline.settings(name),
@@ -208,11 +240,12 @@ for name in plan.experiments:
         params:
             experiment=name,
             scale=plan.scale,
+            trained=plan.trained,
         message:
             "Draw {params.experiment}"
         shell:
             "python experiments/{params.experiment}/figures.py --scale {params.scale}"
-            " --results $(dirname {input.runs}) --claims {input.claims}"
+            " --results {params.trained}/{params.experiment} --claims {input.claims}"
             " --figures paper/figures --tables paper/tables > {log} 2>&1"
 
 

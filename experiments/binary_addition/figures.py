@@ -26,7 +26,7 @@ LONGEST_CURVE = 40_000  # S1's training curve ends near 30,000 steps; what matte
 
 
 def accuracy_vs_lambda(inputs: Inputs) -> None:
-    """S1's main figure: final train and test accuracy against λ, with S1's own points."""
+    """A1-A3, S1's main figure: final train and test accuracy against λ, with S1's own points."""
     histories, sweep = Histories(inputs.results.history), lambda_sweep(inputs.results.runs)
     figure, axes = plt.subplots(figsize=(COLUMN, 2.6))
     evaluated = final_table(histories, sweep, "train_accuracy", LAST_STEPS).mean()
@@ -53,7 +53,7 @@ def accuracy_vs_lambda(inputs: Inputs) -> None:
 
 
 def training_curves(inputs: Inputs) -> None:
-    """S1's training curves at λ = .1 beside the control that S1 lacks: accuracy, loss and norm on one step axis."""
+    """A4-A6: S1's training curves at λ = .1 beside the control that S1 lacks: accuracy, loss and norm by step."""
     histories, sweep = Histories(inputs.results.history), lambda_sweep(inputs.results.runs)
     figure, axes = plt.subplots(3, 2, figsize=(PAGE, 4.6), sharex=True, sharey="row")
     rows = [

@@ -4,6 +4,9 @@ A whole experiment is `weightdecay train NAME`, then `weightdecay claims NAME`. 
 folder, give each some of the shards (`weightdecay train NAME --shard 2/4`), then `weightdecay merge NAME` and, where
 the experiment has a compute.py, `weightdecay compute NAME`.
 The pipeline (`snakemake --cores all`) does the same, on all cores, and builds figures, tables and the paper as well.
+
+`weightdecay ship` keeps the results of a scale in data/reference/, to be published with the code; `weightdecay compare`
+holds results against them, as does `snakemake verify`.
 """
 
 import argparse
@@ -13,7 +16,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from weightdecay import __version__, grid, results
+from weightdecay import __version__, grid, reference, results
 from weightdecay.errors import ConfigError, reports_user_errors
 from weightdecay.experiment import add_training_arguments
 
@@ -52,17 +55,41 @@ def claims(arguments: argparse.Namespace) -> None:
     """Judges the claims of the named experiments, then joins all judgments into the ledger and prints it."""
     from weightdecay.analysis import tables  # the analysis wing: nothing that trains needs it
 
-    if arguments.scale not in grid.SCALES:
-        raise ConfigError(f"scale is {arguments.scale!r}, but must be one of {', '.join(grid.SCALES)}.")
-    if not _known():
-        raise ConfigError(
-            "there is no experiments/<name>/config.yaml here: run from the folder that holds experiments/."
-        )
+    _check_scale(arguments.scale)
+    known = _some_known()
+    trained = arguments.results or Path("results") / arguments.scale
+    judged = arguments.output or trained
     for name in arguments.experiments:
-        config = _config(name)
-        folder = _folder(config, arguments.scale)
-        _run_program(config, "claims.py", scale=arguments.scale, results=folder, output=folder / "claims.json")
-    tables.ledger(Path("results") / arguments.scale, _known(), arguments.paper)
+        _config(name)
+        reference.judge(trained / name, name, arguments.scale, judged / name / "claims.json")
+    tables.ledger(judged, known, arguments.paper, trained)
+
+
+def ship(arguments: argparse.Namespace) -> None:
+    """Keeps the results of a scale in data/reference/, thinned to a size, judged, with checksums and provenance."""
+    _check_scale(arguments.scale)
+    known = _some_known()
+    for name in arguments.experiments:
+        _config(name)
+    print(reference.ship(arguments.scale, arguments.experiments or known, known, arguments.history_mib))
+
+
+def compare(arguments: argparse.Namespace) -> None:
+    """Compares two results of a scale, claim by claim and curve by curve; status 1 where something contradicts."""
+    from weightdecay import comparison
+
+    found = comparison.compare(arguments.here, arguments.shipped, _some_known())
+    print(comparison.report(found))
+    if found.contradictions:
+        sys.exit(1)
+
+
+def expected(arguments: argparse.Namespace) -> None:
+    """Prints, in Markdown, what the shipped results say of each claim, its figures, and how to get them."""
+    from weightdecay import expectation
+
+    _check_scale(arguments.scale)
+    print(expectation.markdown(arguments.scale, {name: _config(name) for name in _some_known()}))
 
 
 def bench(arguments: argparse.Namespace) -> None:
@@ -114,7 +141,31 @@ def main() -> None:
     added.add_argument("experiments", nargs="*", metavar="NAME", help="to judge anew; default: keep the judgments")
     added.add_argument("--scale", default="laptop", metavar="|".join(grid.SCALES), help="default: laptop")
 
+    added.add_argument("--results", type=Path, metavar="FOLDER", help="what is judged (default: results/SCALE)")
+    added.add_argument("--output", type=Path, metavar="FOLDER", help="where judgments go (default: beside the results)")
     added.add_argument("--paper", type=Path, metavar="FOLDER", help="write its tables and numbers.tex there")
+
+    added = command(ship)
+    added.add_argument(
+        "experiments", nargs="*", metavar="NAME", help="of these (default: all); what is shipped of others stays"
+    )
+    added.add_argument("--scale", required=True, metavar="|".join(grid.SCALES), help="results/SCALE is what is shipped")
+    added.add_argument(
+        "--history-mib",
+        type=float,
+        default=reference.HISTORY_MIB,
+        metavar="MIB",
+        help=f"size to which each experiment's history is thinned (default: {reference.HISTORY_MIB:g})",
+    )
+
+    added = command(compare)
+    added.add_argument("here", type=Path, metavar="RESULTS", help="results/laptop, say")
+    added.add_argument(
+        "shipped", type=Path, metavar="REFERENCE", help="what they are held against: data/reference/laptop"
+    )
+
+    added = command(expected)
+    added.add_argument("--scale", default="paper", metavar="|".join(grid.SCALES), help="default: paper")
 
     added = command(bench)
     added.add_argument("--case", nargs="+", metavar="NAME", help="what to train (default: every case)")
@@ -139,6 +190,19 @@ def _dispatch(arguments: argparse.Namespace) -> None:
 
 def _known() -> list[str]:
     return sorted(path.parent.name for path in EXPERIMENTS.glob("*/config.yaml"))
+
+
+def _some_known() -> list[str]:
+    if not _known():
+        raise ConfigError(
+            "there is no experiments/<name>/config.yaml here: run from the folder that holds experiments/."
+        )
+    return _known()
+
+
+def _check_scale(scale: str) -> None:
+    if scale not in grid.SCALES:
+        raise ConfigError(f"scale is {scale!r}, but must be one of {', '.join(grid.SCALES)}.")
 
 
 def _count(text: str) -> int:

@@ -4,43 +4,84 @@ Bad input is refused here. A few small files are written, each only when its con
 what Snakemake's own memory (.snakemake/) may have lost: results/<scale>/<experiment>/table.jsonl, the table of runs,
 which is all of the configuration that training depends on; computations/<name>.json beside it, the arguments of what is
 computed; and paper/scale.txt, the scale that the paper is built at.
+
+With the target `reference`, or --config results=reference, the results are the shipped ones: read where they lie,
+checked before any job, never made; their judgments go to results/reference/<scale>/. Their times count for nothing, as
+git keeps none: results/reference/<scale>/shipped.txt, which holds the digest of their checksums, stands for them all.
 """
 
 import os
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-from weightdecay import grid, sources
+from weightdecay import grid, reference, sources
 from weightdecay.errors import ConfigError, DeviceError
 from weightdecay.experiment import DEVICES
 from weightdecay.results import atomic_path, check_writable
 
-OPTIONS = {"scale": "laptop", "device": "auto"}  # --config scale=... device=..., and what they are without
+# --config scale=... device=... results=..., and what they are without. Shipped results: the largest scale there is.
+OPTIONS = {"scale": "laptop", "device": "auto", "results": "own"}
+RESULTS = ("own", "reference")
 
 
 class Plan:
-    """The pipeline at one scale on one device. Raises a WeightDecayError for whatever cannot work."""
+    """The pipeline at one scale on one device. Raises a WeightDecayError for whatever cannot work.
+
+    `trained`: the folder of the tables, those that this machine makes or those that were shipped; `results`: the folder
+    of everything that is made here. `targets`: what the user asked for by name.
+    """
 
     overview = ("paper/figures/overview.pdf", "paper/figures/overview.png")  # of all claims
 
-    def __init__(self, config: dict, local: bool = True):
+    def __init__(self, config: dict, local: bool = True, targets: Sequence[str] = ()):
         for key in config:
             if key not in OPTIONS:
-                raise ConfigError(f"--config {key} is not an option: {' and '.join(OPTIONS)} are.")
+                raise ConfigError(f"--config {key} is not an option: {', '.join(OPTIONS)} are.")
         options = {**OPTIONS, **config}
+        if options["results"] not in RESULTS:
+            raise ConfigError(f"--config results={options['results']} is unknown: choose from {', '.join(RESULTS)}.")
+        self.from_reference = options["results"] == "reference" or "reference" in targets
+        if self.from_reference and "verify" in targets:
+            raise ConfigError("verify compares this machine's results with the shipped ones: run it without reference.")
+        if self.from_reference and "scale" not in config:
+            options["scale"] = next(reversed(reference.scales()), "paper")
         self.scale = options["scale"]
         if self.scale not in grid.SCALES:
             raise ConfigError(f"--config scale={self.scale} is unknown: choose from {', '.join(grid.SCALES)}.")
-        self.results = f"results/{self.scale}"
         self.experiments = {
             path.parent.name: grid.load_config(path) for path in sorted(Path("experiments").glob("*/config.yaml"))
         }
         if not self.experiments:
             raise ConfigError("there is no experiments/<name>/config.yaml here: run from the folder of the Snakefile.")
-        self.device = _resolve(options["device"], local)
+        self.shipped = f"{reference.FOLDER}/{self.scale}"
+        if "verify" in targets:
+            shipped = {name: made for name, made in self.experiments.items() if Path(self.shipped, name).is_dir()}
+            reference.check_settings(self.scale, shipped)
+        self.shards, self.computations, self.stamp = {}, {}, []
+        if self.from_reference:
+            self._plan_reference()
+        else:
+            self._plan_training(_resolve(options["device"], local))
+        for folder in ("paper/figures", "paper/tables"):
+            check_writable(folder)
+        _end_the_future()
+
+    def _plan_reference(self) -> None:
+        digest = reference.check_settings(self.scale, self.experiments)
+        self.device, self.trained, self.results = "cpu", self.shipped, f"results/reference/{self.scale}"
+        self.computations = {name: grid.computations(made, self.scale) for name, made in self.experiments.items()}
+        self.stamp = [f"{self.results}/shipped.txt"]
+        _write_if_changed(self.stamp[0], f"{digest}\n")
+        _write_if_changed("paper/scale.txt", f"{self.scale}, shipped\n")
+
+    def _plan_training(self, device: str) -> None:
+        self.device, self.results = device, f"results/{self.scale}"
+        self.trained = self.results
         self.shards = {}
         for name, experiment in self.experiments.items():
             runs = grid.table(experiment, self.scale)
@@ -54,13 +95,15 @@ class Plan:
         for name, computations in self.computations.items():
             for computation, arguments in computations.items():
                 _write_if_changed(f"{self.results}/{name}/computations/{computation}.json", f"{arguments}\n")
-        for folder in ("paper/figures", "paper/tables"):
-            check_writable(folder)
         _write_if_changed("paper/scale.txt", f"{self.scale}\n")
 
+    def read(self, name: str, *tables: str) -> list[str]:
+        """These tables of an experiment, `runs` say, as inputs of a rule; of shipped ones `stamp` alone is an input."""
+        return [] if self.from_reference else [f"{self.trained}/{name}/{table}.parquet" for table in tables]
+
     def computed(self, name: str) -> list[str]:
-        """The tables of an experiment that need no training."""
-        return [f"{self.results}/{name}/{computation}.parquet" for computation in self.computations[name]]
+        """The tables of an experiment that need no training, as inputs of a rule."""
+        return self.read(name, *self.computations[name])
 
     def figures(self, name: str) -> list[str]:
         """Every figure of an experiment, as PDF for the paper and as PNG for the README."""
@@ -114,6 +157,15 @@ def _resolve(device: str, local: bool) -> str:
     if device == "cuda":
         raise DeviceError("--config device=cuda asks for a GPU, but torch finds none here: choose auto or cpu.")
     return "cpu"
+
+
+def _end_the_future() -> None:
+    """Files dated later than now become of now, as Snakemake refuses an output that is older than its input."""
+    now = time.time()
+    for pattern in ("experiments/*/*", "paper/*", "paper/sections/*", "src/**/*.py"):
+        for path in Path().glob(pattern):
+            if path.stat().st_mtime > now:
+                os.utime(path, (now, now))
 
 
 def _write_if_changed(path: str, text: str) -> None:

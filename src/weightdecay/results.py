@@ -60,13 +60,16 @@ def check_writable(folder: str | Path) -> None:
         raise ResultError(f"cannot write in {folder}: {error.strerror}.") from error
 
 
-def write_table(path: str | Path, frame: pd.DataFrame, metadata: dict) -> None:
-    """Writes a parquet file with checksums in its pages and `metadata` (anything JSON can hold; NaN becomes null)."""
+def write_table(path: str | Path, frame: pd.DataFrame, metadata: dict, **encoding: object) -> None:
+    """Writes a parquet file with checksums in its pages and `metadata` (anything JSON can hold; NaN becomes null).
+
+    `encoding`: arguments of pyarrow.parquet.write_table.
+    """
     made = pa.Table.from_pandas(frame, preserve_index=False)
     text = json.dumps(_without_nan(metadata), allow_nan=False)
     made = made.replace_schema_metadata({**(made.schema.metadata or {}), KEY: text.encode()})
     with atomic_path(path) as temporary:
-        pq.write_table(made, temporary, compression="zstd", write_page_checksum=True)
+        pq.write_table(made, temporary, **{"compression": "zstd", "write_page_checksum": True, **encoding})
 
 
 def read_table(path: str | Path, expect: dict | None = None) -> tuple[pd.DataFrame, dict]:
@@ -146,6 +149,7 @@ def load(
         name: read_table(Path(folder) / f"{name}.parquet", {"config_hash": hash_})[0]
         for name, hash_ in computations.items()
     }
+    history = history.astype({"step": "int64", "value": "float64"})  # shipped ones are smaller
     return Results(runs, history, metadata, tables)
 
 

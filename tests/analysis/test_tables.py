@@ -55,7 +55,7 @@ def built(program, config, results_of, tmp_path_factory):
     for name in ("runs", "history"):
         write_table(experiment / f"{name}.parquet", getattr(results, name), results.metadata)
     write(experiment / "claims.json", program("claims").judge(results, config.criteria))
-    tables.ledger(folder / "laptop", ["binary_addition"], folder / "paper")
+    tables.ledger(folder / "laptop", ["binary_addition"], folder / "paper", folder / "laptop")
     return folder
 
 
@@ -87,7 +87,7 @@ def test_every_claim_has_its_macros(built):
 def test_ledger_leaves_the_paper_alone_unless_asked(built, tmp_path, monkeypatch, capsys):
     shutil.copytree(built / "laptop", tmp_path / "laptop")
     monkeypatch.chdir(tmp_path)
-    tables.ledger(tmp_path / "laptop", ["binary_addition"])
+    tables.ledger(tmp_path / "laptop", ["binary_addition"], None, tmp_path / "laptop")
     assert [path.name for path in tmp_path.iterdir()] == ["laptop"]
     assert capsys.readouterr().out.count("\n") == 11
 
@@ -95,9 +95,9 @@ def test_ledger_leaves_the_paper_alone_unless_asked(built, tmp_path, monkeypatch
 def test_ledger_refuses_missing_claims_and_an_id_given_twice(built, tmp_path):
     shutil.copytree(built / "laptop", tmp_path / "laptop")
     with pytest.raises(ResultError, match=r"missing: make it with weightdecay claims moons --scale laptop\.$"):
-        tables.ledger(tmp_path / "laptop", ["binary_addition", "moons"])
+        tables.ledger(tmp_path / "laptop", ["binary_addition", "moons"], None, tmp_path / "laptop")
     text = (built / "laptop/binary_addition/claims.json").read_text()
     (tmp_path / "laptop/moons").mkdir()
     (tmp_path / "laptop/moons/claims.json").write_text(text.replace('"binary_addition"', '"moons"'))
     with pytest.raises(ConfigError, match=r"^claim A1 is in both .*binary_addition/config\.yaml and .*moons/config"):
-        tables.ledger(tmp_path / "laptop", ["binary_addition", "moons"])
+        tables.ledger(tmp_path / "laptop", ["binary_addition", "moons"], None, tmp_path / "laptop")

@@ -208,13 +208,14 @@ def _experiment_tex(experiment: str, claims: Sequence[Claim]) -> str:
     )
 
 
-def ledger(results: Path, experiments: Sequence[str], paper: Path | None = None) -> None:
-    """Joins the claims of these experiments at one scale into `results`/claims.json and prints them, a line a claim.
+def ledger(judged: Path, experiments: Sequence[str], paper: Path | None, trained: Path) -> None:
+    """Joins the claims of these experiments at one scale into `judged`/claims.json and prints them, a line a claim.
 
-    `results` is results/<scale>. Into the folder `paper`, if given: tables/claims.tex, tables/builds.tex, numbers.tex.
+    `judged`/<experiment>/claims.json are judgments of `trained`/<experiment>/; the folders' names are the scale.
+    Into the folder `paper`, if given: tables/claims.tex, tables/builds.tex, numbers.tex.
     ResultError where an experiment's claims are missing, ConfigError where two of them have a claim of one id.
     """
-    claims = [claim for name in experiments for claim in ledger_of.read(results / name / "claims.json")]
+    claims = [claim for name in experiments for claim in ledger_of.read(judged / name / "claims.json")]
     owners: dict[str, str] = {}
     for claim in claims:
         if owners.setdefault(claim.id, claim.experiment) != claim.experiment:
@@ -222,16 +223,16 @@ def ledger(results: Path, experiments: Sequence[str], paper: Path | None = None)
                 f"claim {claim.id} is in both experiments/{owners[claim.id]}/config.yaml and "
                 f"experiments/{claim.experiment}/config.yaml, but ids must be unique over all experiments."
             )
-    ledger_of.write(results / "claims.json", claims)
+    ledger_of.write(judged / "claims.json", claims)
     if paper:
         verdicts = Counter(claim.verdict for claim in claims)
-        macros = {"Scale": results.name, "Claims": str(len(claims))}
+        macros = {"Scale": trained.name, "Claims": str(len(claims))}
         macros |= {f"Claims{verdict.title()}": str(verdicts[verdict]) for verdict in get_args(Verdict)}
-        tables = [read_table(results / name / "runs.parquet")[0] for name in experiments]
+        tables = [read_table(trained / name / "runs.parquet")[0] for name in experiments]
         macros["Networks"] = f"{sum(map(len, tables)):,}".replace(",", "{,}")
         macros["NetworksDiverged"] = f"{sum(int(runs['diverged_at'].notna().sum()) for runs in tables)}"
         for name in experiments:
-            macros |= experiment_macros(results / name)
+            macros |= experiment_macros(trained / name)
         for claim in claims:
             macros |= claim_macros(claim)
         write(paper / "tables" / "claims.tex", ledger_tex(claims))

@@ -1,0 +1,79 @@
+"""What a reader should find who makes the results again: the shipped ledger as a table in Markdown, for the README.
+
+Which figure shows a claim is read from figures.py: a function's docstring begins with the ids, "A1, A4-A6: ...".
+"""
+
+import ast
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from weightdecay import reference
+from weightdecay.analysis import claims as ledger
+from weightdecay.analysis.claims import Claim, Part
+from weightdecay.grid import Config
+
+ID = r"[A-Z]\d+(?!['’])"  # "S1's" is a source's
+LEADING_IDS = re.compile(rf"(?:{ID}(?:[-–]{ID})?(?:, | and )?)+")
+
+
+def markdown(scale: str, configs: Mapping[str, Config]) -> str:
+    """Two tables: claim, figures, command and expected value; experiment, size and cost. Checks the sums first."""
+    reference.check_settings(scale, configs)
+    folder, made = reference.FOLDER / scale, reference.provenance(scale)
+    claims = ["| Claim | Figure or table | Command | Expected at this scale |", "|---|---|---|---|"]
+    costs = ["| Experiment | Networks | Seeds | Minutes | GiB | Device |", "|---|---|---|---|---|---|"]
+    for name, config in configs.items():
+        shown = figures_of(Path("experiments", name, "figures.py"), config)
+        for claim in ledger.read(folder / name / "claims.json"):
+            targets = shown.get(claim.id, [])
+            command = f"`snakemake --cores all {targets[0]} --config scale={scale}`" if targets else ""
+            names = ", ".join(f"`{Path(target).stem.removeprefix(f'{name}-')}`" for target in targets)
+            claims.append(f"| {claim.id} | {names} | {command} | {_expected(claim)} |")
+        about = made[name]
+        minutes, memory = about.get("wall_seconds", np.nan) / 60, about.get("peak_memory_mib", np.nan) / 1024
+        costs.append(
+            f"| `{name}` | {about['runs']} | {about['seeds']} | {minutes:.1f} | {memory:.2f} | {about.get('device')} |"
+        )
+    return "\n".join([*claims, "", *costs])
+
+
+def figures_of(program: Path, config: Config) -> dict[str, list[str]]:
+    """Claim id -> the figures and tables that show it, as targets of the pipeline, those of most claims last."""
+    name, shown = config.experiment, {}
+    functions = {node.name: node for node in ast.parse(program.read_text(encoding="utf-8")).body if _is_function(node)}
+    targets = {stem: f"paper/figures/{name}-{stem}.pdf" for stem in config.figures}
+    targets |= {f"{stem}_table": f"paper/tables/{name}-{stem}.tex" for stem in config.tables}
+    for function, target in targets.items():
+        if function in functions:
+            for id in leading_ids(ast.get_docstring(functions[function]) or ""):
+                shown.setdefault(id, []).append(target)
+    return shown
+
+
+def leading_ids(text: str) -> list[str]:
+    """["A1", "A4", "A5", "A6"] of "A1, A4-A6: ..."; empty where the text begins otherwise."""
+    found = LEADING_IDS.match(text)
+    ids = []
+    for first, last in re.findall(rf"({ID})(?:[-–]({ID}))?", found[0] if found else ""):
+        ids += [f"{first[0]}{number}" for number in range(int(first[1:]), int((last or first)[1:]) + 1)]
+    return ids
+
+
+def _is_function(node: ast.stmt) -> bool:
+    return isinstance(node, ast.FunctionDef)
+
+
+def _expected(claim: Claim) -> str:
+    judged = [part for part in claim.parts if part.verdict is not None]
+    found = "; ".join(f"{part.quantity}: {_interval(part)}" for part in judged)
+    return f"**{claim.verdict}**. {found}".replace("|", r"\|")
+
+
+def _interval(part: Part) -> str:
+    if np.isnan(part.measured):
+        return "unknown"
+    ends = "" if np.isnan(part.low) else f" [{part.low:.3g}, {part.high:.3g}]"
+    return f"{part.measured:.3g}{ends}"

@@ -1,0 +1,252 @@
+"""Shipped results: data/reference/<scale>/, made of results/<scale>/ by `weightdecay ship`, and only read ever since.
+
+    SHA256SUMS                       of every other file; `sha256sum --check SHA256SUMS` reads it too
+    provenance.json                  of each experiment: device, versions, wall time, code version, hashes, stride
+    <experiment>/runs.parquet        byte for byte that of results/<scale>/, as are the tables of compute.py
+    <experiment>/history.parquet     thinned by `RULE`
+    <experiment>/claims.json         judged on the files beside it
+
+A folder a scale and in it a folder an experiment, named and made as in results/, so that whatever reads results reads
+these too. Every file is checked against its sum before any of it is used.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from weightdecay import grid, results
+from weightdecay.errors import ResultError
+from weightdecay.results import Results
+
+FOLDER = Path("data/reference")
+SUMS = "SHA256SUMS"
+PROVENANCE = "provenance.json"
+MOST_BYTES = 40 * 2**20  # of all shipped results
+HISTORY_MIB = 4.0  # of one experiment's history, unless asked otherwise
+LAST_STEPS, LAST_SHARE = 20, 0.1  # what final values are means over: at most so many logged steps of so much of a run
+
+ENCODING = {  # of sorted histories: 3 bytes a value
+    "compression": "zstd",
+    "compression_level": 15,
+    "use_dictionary": ["run", "metric", "step"],
+    "column_encoding": {"value": "BYTE_STREAM_SPLIT"},
+}
+RULE = (
+    f"Of each run the last {LAST_STEPS} logged steps within its last tenth are kept. Of those before, every stride-th "
+    "is, counted from the first, the steps at which everything was measured and the others each by themselves. The "
+    "stride is the least with which history.parquet has at most history_mib MiB; 1 keeps all. Values are float32."
+)
+
+
+def thinned(history: pd.DataFrame, runs: pd.DataFrame, stride: int) -> pd.DataFrame:
+    """The part of a history that `RULE` keeps, sorted. What is kept depends on the logging schedule, on no value."""
+    steps = history[["run", "step"]].drop_duplicates().merge(runs[["run", "steps", "log_every"]], on="run")
+    steps = steps.sort_values(["run", "step"], ignore_index=True)
+    in_full = steps["step"] % steps["log_every"] == 0
+    place = steps.groupby([steps["run"], in_full]).cumcount()
+    to_come = steps.groupby("run").cumcount(ascending=False)
+    late = (to_come < LAST_STEPS) & (steps["step"] >= (1 - LAST_SHARE) * steps["steps"])
+    kept = steps.loc[late | (to_come == 0) | (place % stride == 0), ["run", "step"]]
+    return history.merge(kept, on=["run", "step"]).sort_values(["metric", "run", "step"], ignore_index=True)
+
+
+def ship(scale: str, names: Sequence[str], known: Sequence[str], history_mib: float = HISTORY_MIB) -> str:
+    """Makes data/reference/<scale> of results/<scale>; of other experiments than `names`, what is shipped stays.
+
+    Returns what it did, a line an experiment. ResultError, and nothing is changed, where results are missing, damaged,
+    incomplete or of other settings, or where all that is shipped would be larger than `MOST_BYTES`.
+    """
+    target = FOLDER / scale
+    made, old = (target.with_name(f".{scale}.{os.getpid()}.{state}") for state in ("part", "old"))
+    kept = [name for name in known if name not in names]
+    if kept and (target / SUMS).is_file():
+        check(target)
+    results.check_writable(made)
+    try:
+        about = {
+            "scale": scale,
+            "rule": RULE,
+            "history_mib": history_mib,
+            "shipped_by": results.provenance(),
+            "experiments": {name: value for name, value in provenance(scale).items() if name in kept},
+        }
+        for name in about["experiments"]:
+            shutil.copytree(target / name, made / name)
+        for name in names:
+            config = grid.load_config(Path("experiments", name, "config.yaml"))
+            about["experiments"][name] = _ship_experiment(config, scale, made / name, history_mib)
+        about["experiments"] = dict(sorted(about["experiments"].items()))
+        (made / PROVENANCE).write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        lines = [f"{digest}  {path}\n" for path, digest in _digests(made).items()]
+        (made / SUMS).write_text("".join(lines), encoding="utf-8")
+        size = _check_size(made, target)
+        if target.exists():
+            os.replace(target, old)
+        os.replace(made, target)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+    return "\n".join(
+        [*(_line(name, about["experiments"][name]) for name in names), f"{FOLDER}: {size:.1f} MiB in all."]
+    )
+
+
+def check(folder: str | Path) -> str:
+    """Checks every file of data/reference/<scale> against its sum; returns the digest of the sums themselves.
+
+    ResultError naming the first file that is missing, changed, truncated, or there without a sum.
+    """
+    folder = Path(folder)
+    again = "get it again, with git checkout or from the archive."
+    if not (folder / SUMS).is_file():
+        shipped = ", ".join(scales()) or "none"
+        raise ResultError(f"{folder} holds no shipped results; scales that were shipped: {shipped}.")
+    text = (folder / SUMS).read_bytes()
+    try:
+        digests = {path: digest for digest, path in (line.split("  ", 1) for line in text.decode().splitlines())}
+    except ValueError as error:
+        raise ResultError(f"{folder / SUMS} is damaged: {again}") from error
+    found = _digests(folder)
+    for path, digest in digests.items():
+        if path not in found:
+            raise ResultError(f"{folder / path} is missing: {again}")
+        if found[path] != digest:
+            raise ResultError(f"{folder / path} is not the file that was shipped (its SHA-256 differs): {again}")
+    for path in found:
+        if path not in digests:
+            raise ResultError(f"{folder / path} was not shipped: {folder / SUMS} has no sum of it. Move it away.")
+    return hashlib.sha256(text).hexdigest()
+
+
+def check_settings(scale: str, configs: Mapping[str, grid.Config]) -> str:
+    """The same of all that a scale needs: of these experiments, each with the settings that its config has now."""
+    folder = FOLDER / scale
+    digest, shipped = check(folder), provenance(scale)
+    for name, config in configs.items():
+        if name not in shipped:
+            raise ResultError(
+                f"{folder} has no results of {name}: make them, then weightdecay ship {name} --scale {scale}."
+            )
+        hashes = {"config_hash": grid.config_hash(grid.table(config, scale))}
+        hashes |= {"computations": grid.computation_hashes(config, scale)}
+        if any(shipped[name].get(key) != value for key, value in hashes.items()):
+            raise ResultError(
+                f"{folder / name} was made with other settings than experiments/{name}/config.yaml has now: take the "
+                f"settings back, or make its results again and weightdecay ship {name} --scale {scale}."
+            )
+    return digest
+
+
+def scales() -> list[str]:
+    """The scales that were shipped, the largest last."""
+    return [scale for scale in grid.SCALES if (FOLDER / scale / SUMS).is_file()]
+
+
+def judge(folder: Path, name: str, scale: str, output: Path) -> None:
+    """Runs the claims.py of an experiment on the results in `folder`; exits with its status if it fails."""
+    program = Path("experiments", name, "claims.py")
+    command = [sys.executable, program, "--scale", scale, "--results", folder, "--output", output]
+    status = subprocess.run([str(part) for part in command], check=False).returncode
+    if status:
+        sys.exit(status)
+
+
+def _ship_experiment(config: grid.Config, scale: str, made: Path, history_mib: float) -> dict:
+    """Writes the folder of one experiment; returns what provenance.json says of it."""
+    name = config.experiment
+    source = Path("results", scale, name)
+    found = results.load_scale(source, config, scale)
+    _check_complete(found, [run.id for run in grid.table(config, scale)], source)
+    made.mkdir()
+    hashes = grid.computation_hashes(config, scale)
+    for table in ("runs", *hashes):
+        shutil.copy(source / f"{table}.parquet", made)
+    stride, share = _write_history(made / "history.parquet", found, history_mib)
+    judge(made, name, scale, made / "claims.json")
+    return {
+        **{key: value for key, value in found.metadata.items() if key not in ("experiment", "scale")},
+        "computations": hashes,
+        "runs": len(found.runs),
+        "seeds": int(found.runs["seed"].nunique()),
+        "diverged": int(found.runs["diverged_at"].notna().sum()),
+        "stride": stride,
+        "share_of_history": round(share, 4),
+        "verdicts_changed_by_thinning": _changed_verdicts(name, scale, source, made / "claims.json"),
+    }
+
+
+def _check_complete(found: Results, expected: list[str], source: Path) -> None:
+    for table, ids in (("runs", found.runs["run"]), ("history", found.history["run"].unique())):
+        if sorted(ids) != sorted(expected):
+            raise ResultError(
+                f"{source / table}.parquet has {len(set(ids) & set(expected))} of the {len(expected)} runs of its "
+                "settings, each once: delete it and make it again."
+            )
+
+
+def _write_history(path: Path, found: Results, history_mib: float) -> tuple[int, float]:
+    """Writes the thinned history; returns the stride, and the share of the rows that is left."""
+    stride, rows, size = 1, -1, 0.0
+    while True:
+        left = thinned(found.history, found.runs, stride)
+        if len(left) == rows:
+            raise ResultError(
+                f"the history of {path.parent.name} cannot be thinned to {history_mib:g} MiB: {size:.1f} are left. "
+                "Allow more with --history-mib."
+            )
+        rows = len(left)
+        results.write_table(path, left.astype({"step": "int32", "value": "float32"}), found.metadata, **ENCODING)
+        size = path.stat().st_size / 2**20
+        if size <= history_mib:
+            return stride, rows / len(found.history)
+        stride = max(stride + 1, int(size / history_mib) if stride == 1 else 0)  # a stride of k leaves 1/k or more
+
+
+def _changed_verdicts(name: str, scale: str, source: Path, shipped: Path) -> list[str]:
+    """Ids of the claims that the whole history gives another verdict."""
+    with tempfile.TemporaryDirectory() as folder:
+        whole = Path(folder, "claims.json")
+        judge(source, name, scale, whole)
+        before, after = (
+            {claim["id"]: claim["verdict"] for claim in json.loads(path.read_text(encoding="utf-8"))}
+            for path in (whole, shipped)
+        )
+    return [id for id in after if before[id] != after[id]]
+
+
+def provenance(scale: str) -> dict[str, dict]:
+    """What provenance.json says of each experiment; empty where nothing was shipped."""
+    path = FOLDER / scale / PROVENANCE
+    return json.loads(path.read_text(encoding="utf-8"))["experiments"] if path.is_file() else {}
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file below, by its path from `folder`; not of the file of the sums itself."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / SUMS)
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
+def _line(name: str, about: Mapping) -> str:
+    changed = ", ".join(about["verdicts_changed_by_thinning"])
+    kept = "the whole history" if about["stride"] == 1 else f"{about['share_of_history']:.0%} of the history"
+    return f"{name}: {about['runs']} runs, {kept}" + (f"; thinning changed the verdict of {changed}" if changed else "")
+
+
+def _check_size(made: Path, target: Path) -> float:
+    """MiB of all that would be shipped."""
+    others = [path for path in FOLDER.rglob("*") if target not in path.parents and made not in path.parents]
+    size = sum(path.stat().st_size for path in (*others, *made.rglob("*")) if path.is_file())
+    if size > MOST_BYTES:
+        raise ResultError(
+            f"{FOLDER} would have {size / 2**20:.1f} MiB with these results, more than {MOST_BYTES / 2**20:g}: "
+            "ship less of each history, with a smaller --history-mib."
+        )
+    return size / 2**20

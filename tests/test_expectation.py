@@ -1,0 +1,29 @@
+"""From claim to figure: read off the docstrings of figures.py."""
+
+import pytest
+
+from tests.programs import EXPERIMENTS
+from weightdecay import expectation
+from weightdecay.grid import load_config
+
+
+@pytest.mark.parametrize(
+    ("docstring", "ids"),
+    [
+        ("A1: one.", ["A1"]),
+        ("B2, B4-B6 and B10: several.", ["B2", "B4", "B5", "B6", "B10"]),
+        ("A1-A3, S1's main figure.", ["A1", "A2", "A3"]),
+        ("What A1 says, otherwise.", []),
+        ("", []),
+    ],
+)
+def test_the_claims_are_those_at_the_beginning(docstring, ids):
+    assert expectation.leading_ids(docstring) == ids
+
+
+@pytest.mark.parametrize("config", sorted(EXPERIMENTS.glob("*/config.yaml")), ids=lambda path: path.parent.name)
+def test_figures_show_claims_that_there_are(config):
+    """And one claim at least; a source's name at the beginning, S1 say, is none."""
+    loaded = load_config(config)
+    shown = expectation.figures_of(config.with_name("figures.py"), loaded)
+    assert shown and set(shown) <= set(loaded.criteria)
