@@ -167,7 +167,9 @@ def generalises(grids: Grids, t: Mapping[str, float]) -> tuple[list[Part], str]:
             method: grids.best(dataset, method, schedules) for method in METHODS if grids.schedules(dataset, method)
         }
         difference = every_seed(best["AdamW"] - best["Adam + L2"], DIFFERENCE)
-        verdicts.append(judged(word, f"{dataset}: test error, AdamW less Adam + L2", difference, most=t["difference"]))
+        verdicts.append(
+            judged(word, f"{dataset}: test error, AdamW less Adam + L2", difference, most=t["difference"], strict=True)
+        )
         ratio = ratio_interval(np.log(best["AdamW"] / best["Adam + L2"]))
         others.append(reported(f"{word}Ratio", f"{dataset}: test error, AdamW over Adam + L2", ratio))
         for method, errors in best.items():
@@ -202,7 +204,7 @@ def less_sensitive(grids: Grids, t: Mapping[str, float]) -> tuple[list[Part], st
         )
 
     ratio = ratio_interval(logs("AdamW") - logs("Adam + L2"))
-    parts = [judged("Ratio", "area of the good basin, AdamW over Adam + L2", ratio, least=t["ratio"])]
+    parts = [judged("Ratio", "area of the good basin, AdamW over Adam + L2", ratio, least=t["ratio"], strict=True)]
     for dataset, word in DATASETS.items():
         if grids.schedules(dataset):
             found = ratio_interval(logs("AdamW", [dataset]) - logs("Adam + L2", [dataset]))
@@ -223,7 +225,7 @@ def one_over_rate(grids: Grids, t: Mapping[str, float]) -> tuple[list[Part], str
             lacking, asked = lacking + int(found.isna().sum().sum()), asked + found.size
             slopes.append(found.apply(slope, axis=1))
             errors = grids.errors(dataset, method, schedule, "validation")
-            at_best.append(best_cells(errors).map(lambda cell, cells=errors.columns: np.log(np.prod(cells[cell]))))
+            at_best.append(errors.idxmin(axis=1).map(lambda cell: np.log(np.prod(cell))))  # each seed's own place
         words = f"{method}: exponent of the best λ against η"
         exponents.append(judged(letters, words, every_seed(over_surfaces(slopes)), t["low"], t["high"]))
         found = ratio_interval(over_surfaces(at_best) - np.log(t["product"]))
@@ -287,7 +289,9 @@ def classifier(table: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part],
         words = f"{UNDECAYED_WORDS[without]}: spread of the weights, after training over before"
         parts.append(judged(f"Wider{without.title()}", words, found, least=t["wider"]))
     difference = every_seed(error["adamw", "after"] - error["adam_l2", "after"], DIFFERENCE)
-    parts.append(judged("Difference", "test error, AdamW less Adam + L2", difference, most=t["difference"]))
+    parts.append(
+        judged("Difference", "test error, AdamW less Adam + L2", difference, most=t["difference"], strict=True)
+    )
     for network in once.index.unique("network"):
         word = CLASSIFIERS.get(network, (network.title(),))[0]
         words = f"test error of {letters_of(word)}{'' if network in CLASSIFIERS else ', no decay'}"

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from weightdecay.datasets import Split, Splits
 from weightdecay.ensemble.layers import Layer
-from weightdecay.ensemble.networks import mlp
+from weightdecay.ensemble.networks import Stack, mlp
 from weightdecay.ensemble.training import Ensemble, Protocol
 from weightdecay.errors import ConfigError
 from weightdecay.experiment import main
@@ -58,12 +58,19 @@ def measures(ensemble: Ensemble) -> dict[str, Tensor]:
         found["gradient_norm"] = stack.gradients.norm(dim=1)
     if ensemble.log_steps[ensemble.step] and ensemble.run.dataset in LINES:
         grid = torch.tensor(GRID, dtype=weights.dtype, device=weights.device)
-        outputs = stack.network.forward(grid.expand(len(weights), -1)[:, :, None].contiguous(), training=False)
-        found |= named("fit", outputs[:, :, 0])
+        found |= named("fit", torch.stack([curve(stack, replica, grid) for replica in range(len(weights))]))
         found |= named("layer2_weight_bin", counts(weights.contiguous(), WEIGHT_EDGES))
         if ensemble.step:
             found |= named("layer2_gradient_bin", counts(gradients.abs().log10(), GRADIENT_EDGES))
     return found
+
+
+def curve(stack: Stack, replica: int, grid: Tensor) -> Tensor:
+    """One network's outputs on `grid` `[N]`: a product over all replicas would round by how many there are."""
+    x = grid[:, None]
+    for layer in stack.leaves[:-1]:
+        x = torch.addmm(layer.bias[replica], x, layer.weight[replica].T).relu_()
+    return torch.addmm(stack.leaves[-1].bias[replica], x, stack.leaves[-1].weight[replica].T)[:, 0]
 
 
 def counts(values: Tensor, edges: np.ndarray) -> Tensor:

@@ -166,9 +166,11 @@ def elastic_net(table: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part]
 
 
 def chosen_runs(runs: pd.DataFrame, decay: str, optimizer: str = "adam") -> pd.DataFrame:
-    """The runs of a kind of decay at each seed's λ of lowest final validation loss, by seed; none that diverged."""
-    rows = select(runs, decay=decay, optimizer=optimizer).dropna(subset="validation_loss")
-    return rows.loc[rows.groupby("seed")["validation_loss"].idxmin()].set_index("seed")
+    """The runs of a kind of decay at each seed's λ of lowest final validation loss, by seed; NaN where all diverged."""
+    rows = select(runs, decay=decay, optimizer=optimizer)
+    known = rows.dropna(subset="validation_loss")
+    chosen = known.loc[known.groupby("seed")["validation_loss"].idxmin()].set_index("seed")
+    return chosen.reindex(sorted(rows["seed"].unique()))
 
 
 def pruned_units(runs: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], str]:

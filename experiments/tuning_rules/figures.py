@@ -140,7 +140,7 @@ def best_table(inputs: Inputs) -> None:
             cells = [ratio_interval(np.log(runs.best(setting))), every_seed(table[0.0], ACCURACY)]
             cells.append(every_seed(runs.at("test_error", setting, tuned), ACCURACY))
             cells.append(every_seed(runs.at("test_error", setting, runs.tuned(setting, "validation_error")), ACCURACY))
-            shown = [four_digits(cells[0]), *map(interval, cells[1:])]
+            shown = list(map(interval, cells))
             rows.append([KIND[decay], f"{n:,}".replace(",", "{,}"), f"{grid[0]:g} to {grid[-1]:g}", *shown])
     header = ["Decay", "$n$", "grid of $\\lambda$", "best $\\lambda$", "error, $\\lambda=0$", "error, best $\\lambda$"]
     header.append("error, $\\lambda$ by error")
@@ -212,13 +212,6 @@ def errors(
         axes.errorbar(list(known), values, ends, capsize=1.5, **style_)
     else:
         axes.errorbar(values, list(known), xerr=ends, linestyle="", **style_)
-
-
-def four_digits(estimate: Estimate) -> str:
-    """Value and interval of a λ, small ones with more decimals than `tables.interval` has."""
-    if not np.isfinite(estimate.value) or estimate.value >= 0.1:
-        return interval(estimate)
-    return f"{estimate.value:.4f} [{estimate.low:.4f}, {estimate.high:.4f}]"
 
 
 def minus(value: float) -> str:

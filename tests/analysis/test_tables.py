@@ -28,7 +28,8 @@ def test_every_claim_of_the_config_is_pure_ascii_once_escaped(config):
 @pytest.mark.parametrize(
     ("value", "text"),
     [(0.9764, "0.976"), (1.0, "1.000"), (2.345, "2.35"), (12.34, "12.3"), (3665, r"3{,}665"), (100152, r"100{,}152"),
-     (-0.98, r"\ensuremath{-}0.980"), (-0.0001, "0.000"), (math.nan, "--"), (math.inf, r"\ensuremath{\infty}")],
+     (-0.98, r"\ensuremath{-}0.980"), (0.0, "0.000"), (0.023, "0.023"), (-0.00031, r"\ensuremath{-}0.00031"),
+     (2.2e-16, r"\ensuremath{2.2\cdot10^{-16}}"), (math.nan, "--"), (math.inf, r"\ensuremath{\infty}")],
 )  # fmt: skip
 def test_numbers(value, text):
     assert tables.number(value) == text

@@ -129,6 +129,16 @@ def test_fits_and_histograms_are_those_of_the_network(program):
     assert gradients.sum() == 200 * 200 and gradients[0] >= (layer.weight.grad == 0).sum() > 0
 
 
+def test_a_network_and_its_curve_are_alike_alone_and_among_others(program):
+    """Bitwise: every metric, fit and histograms too."""
+    rows = [run(seed=seed, steps=20, log_every=10, log_dense_every=10) for seed in range(8)]
+    together = train(rows, program.PROTOCOL, "cpu").runs.set_index("run")
+    alone = train(rows[:1], program.PROTOCOL, "cpu").runs.set_index("run").loc[rows[0].id]
+    metrics = [name for name in alone.index if name.startswith(("fit", "layer2", "train_loss", "weight_norm"))]
+    assert len(metrics) > 40
+    assert together.loc[rows[0].id, metrics].astype(float).equals(alone[metrics].astype(float))
+
+
 def test_an_outlier_shifts_one_training_point_and_nothing_else(program):
     for seed in range(5):
         clean, shifted = (program.splits(run(seed=seed, dataset=name)) for name in ("line", "line_outlier"))

@@ -68,9 +68,13 @@ class Claim:
         return {part.name: part for part in self.parts}[name]
 
 
-def judge_interval(estimate: Estimate, least: float = -math.inf, most: float = math.inf) -> Verdict:
-    """The verdict on "least <= quantity <= most"."""
+def judge_interval(
+    estimate: Estimate, least: float = -math.inf, most: float = math.inf, strict: bool = False
+) -> Verdict:
+    """The verdict on "least <= quantity <= most"; `strict`: on "<", which an interval that is the bound leaves open."""
     if estimate.n < LEAST_SEEDS or math.isnan(estimate.low) or math.isnan(estimate.high):
+        return "undecided"
+    if strict and (estimate.low == least or estimate.high == most):
         return "undecided"
     if least <= estimate.low and estimate.high <= most:
         return "reproduced"
@@ -89,9 +93,17 @@ def combine(verdicts: Iterable[Verdict]) -> Verdict:
     return "reproduced" if seen == {"reproduced"} else "undecided"
 
 
-def judged(name: str, quantity: str, estimate: Estimate, least: float = -math.inf, most: float = math.inf) -> Part:
-    """A part that is held against "least <= quantity <= most"."""
-    return Part(name, quantity, *estimate, verdict=judge_interval(estimate, least, most), least=least, most=most)
+def judged(
+    name: str,
+    quantity: str,
+    estimate: Estimate,
+    least: float = -math.inf,
+    most: float = math.inf,
+    strict: bool = False,
+) -> Part:
+    """A part that is held against "least <= quantity <= most", or `strict`ly against "<"."""
+    verdict = judge_interval(estimate, least, most, strict)
+    return Part(name, quantity, *estimate, verdict=verdict, least=least, most=most)
 
 
 def reported(name: str, quantity: str, estimate: Estimate) -> Part:

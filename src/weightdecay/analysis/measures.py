@@ -64,7 +64,7 @@ def select(runs: pd.DataFrame, **settings: object) -> pd.DataFrame:
     """The runs with these settings; floats are compared to 1e-9, as they went through YAML and parquet."""
     chosen = pd.Series(True, index=runs.index)
     for column, value in settings.items():
-        same = np.isclose(runs[column], value, rtol=1e-9) if isinstance(value, float) else runs[column] == value
+        same = np.isclose(runs[column], value, rtol=1e-9, atol=0) if isinstance(value, float) else runs[column] == value
         chosen &= same
     return runs[chosen]
 

@@ -81,13 +81,17 @@ def escape(text: str) -> str:
 
 
 def number(value: float) -> str:
-    """A number as LaTeX: three decimals up to 1, whole with thousands separated from 100 on; "--" where unknown."""
+    """A number as LaTeX: at least three decimals and two digits up to 1, whole from 100 on; "--" where unknown."""
     if math.isnan(value):
         return UNKNOWN
     if math.isinf(value):
         return r"\ensuremath{\infty}" if value > 0 else r"\ensuremath{-\infty}"
     size = abs(value)
+    if 0 < size < 1e-5:
+        mantissa, power = f"{value:.1e}".split("e")
+        return rf"\ensuremath{{{mantissa}\cdot10^{{{int(power)}}}}}"
     decimals = 0 if size >= 99.95 else 1 if size >= 9.995 else 2 if size >= 1.0005 else 3
+    decimals = max(decimals, 1 - math.floor(math.log10(size))) if 0 < size < 0.1 else decimals
     text = f"{size:,.{decimals}f}".replace(",", "{,}")
     return (r"\ensuremath{-}" if value < 0 and float(f"{size:.{decimals}f}") else "") + text
 
