@@ -65,7 +65,7 @@ rule verify:
     conda:
         "environment.yml"
     params:
-        made=plan.trained,
+        made=lambda _: plan.trained,
         shipped=plan.shipped,
     message:
         "Compare {params.made} with {params.shipped}"
@@ -160,12 +160,12 @@ rule claims:
         "environment.yml"
     params:
         scale=plan.scale,
-        trained=plan.trained,
+        trained=lambda wildcards: f"{plan.trained}/{wildcards.experiment}",
     message:
         "Judge the claims of {wildcards.experiment}"
     shell:
         "python experiments/{wildcards.experiment}/claims.py --scale {params.scale}"
-        " --results {params.trained}/{wildcards.experiment} --output {output} > {log} 2>&1"
+        " --results {params.trained} --output {output} > {log} 2>&1"
 
 
 # Joins the judgments: the ledger, its LaTeX table, and every number of the paper as a macro.
@@ -187,8 +187,8 @@ rule ledger:
         "environment.yml"
     params:
         scale=plan.scale,
-        trained=plan.trained,
-        judged=RESULTS,
+        trained=lambda _: plan.trained,
+        judged=lambda _: RESULTS,
     message:
         "Join the judgments of all claims"
     shell:
@@ -240,7 +240,7 @@ for name in plan.experiments:
         params:
             experiment=name,
             scale=plan.scale,
-            trained=plan.trained,
+            trained=lambda _: plan.trained,
         message:
             "Draw {params.experiment}"
         shell:

@@ -73,7 +73,9 @@ def main():
     claims = []
     for name, words in config.criteria.items():
         verdict = "reproduced" if loss <= words.thresholds["enough"] else "refuted"
-        parts = [{**row, "name": "Loss", "quantity": f"loss, {len(found.history)} values", "verdict": verdict}]
+        ends = {"least": "-inf", "most": words.thresholds["enough"]}
+        what = f"loss, {len(found.history)} values"
+        parts = [{**row, **ends, "name": "Loss", "quantity": what, "verdict": verdict}]
         about = {"id": name, "source": "S1", "experiment": config.experiment, "statement": "", "criterion": ""}
         claims.append({**about, **row, "verdict": verdict, "parts": parts, "note": ""})
     with results.atomic_path(options.output) as path:

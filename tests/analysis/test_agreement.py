@@ -87,7 +87,7 @@ def test_borrowing_sees_what_three_seeds_alone_cannot():
 def test_a_setting_that_varies_more_than_others_borrows_nothing():
     rng = np.random.default_rng(3)
     first, second = draws(3, 40, 0.0, rng), draws(3, 40, 0.0, rng)
-    first[:, 0], second[:, 0] = [0.0, 1.0, 0.0], [1.0, 1.0, 1.0]  # bimodal: one seed of six on the other side
+    first[:, 0], second[:, 0] = [0.0, 1.0, 0.01], [1.0, 0.99, 1.01]  # bimodal: one seed of six on the other side
     expected = stats.ttest_ind(first[:, 0], second[:, 0]).pvalue
     assert moderated_difference(first, second)[0] == pytest.approx(expected)
 
