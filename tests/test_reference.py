@@ -21,7 +21,7 @@ from weightdecay.errors import ResultError
 ROOT = Path(__file__).parents[1]
 SMOKE = ("--config", "scale=smoke")
 SHIPPED = "data/reference/smoke"
-REBUILT = {"claims": 2, "ledger": 1, "figures_first": 1, "figures_second": 1, "reference": 1}
+REBUILT = {"claims": 2, "ledger": 1, "overview": 1, "figures_first": 1, "figures_second": 1, "reference": 1}
 
 
 @pytest.fixture
