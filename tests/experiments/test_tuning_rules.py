@@ -114,7 +114,7 @@ def test_a_wide_interval_around_no_difference_is_undecided():
 def test_a_best_decay_at_an_end_of_the_grid_is_unknown_and_said(judged):
     claims = judged(best=1e-6)
     assert claims["T1"].verdict == "undecided" and math.isnan(claims["T1"].measured)
-    assert "best λ at an end of the grid: decoupled, n = 250 (3 of 3 seeds)" in claims["T1"].note
+    assert "best λ at an end of the grid, or none: decoupled, n = 250 (3 of 3 seeds)" in claims["T1"].note
     assert claims["T2"].verdict == claims["T4"].verdict == "undecided"
 
 
