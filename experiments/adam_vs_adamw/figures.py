@@ -15,7 +15,7 @@ from surfaces import DATASETS, FACTORS, LAWS, METHODS, UNDECAYED, Grids, best_by
 from weightdecay.analysis import style
 from weightdecay.analysis.basins import good_cells
 from weightdecay.analysis.claims import NOT_RUN
-from weightdecay.analysis.plots import missing
+from weightdecay.analysis.plots import edges, missing
 from weightdecay.analysis.statistics import Estimate, axial_interval, every_seed, geometric_interval, ratio_interval
 from weightdecay.analysis.style import COLUMN, KINDS, MUTED, PAGE, Inputs
 from weightdecay.analysis.tables import booktabs, escape, interval, number, write
@@ -333,13 +333,6 @@ def error_bar(axes: Axes, found: Estimate, x: float, colour: object, label: str 
         linestyle="",
         label=label,
     )
-
-
-def edges(values: pd.Index) -> np.ndarray:
-    """Edges of cells around values on a logarithmic axis."""
-    logs = np.log(np.asarray(values, dtype=float))
-    middle = (logs[1:] + logs[:-1]) / 2
-    return np.exp(np.concatenate([[2 * logs[0] - middle[0]], middle, [2 * logs[-1] - middle[-1]]]))
 
 
 if __name__ == "__main__":

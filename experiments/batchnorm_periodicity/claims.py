@@ -176,20 +176,7 @@ def period_law(records: Records, t: Mapping[str, float]) -> tuple[list[Part], st
         lone += int((~table["reached"]).sum())
         exponents = fitted(table, table["period"], table["reached"])
         parts += [
-            judged(
-                f"{name}Rate",
-                f"exponent of η, {words(sweep)}",
-                every_seed(exponents["learning_rate"]),
-                t["low"],
-                t["high"],
-            ),
-            judged(
-                f"{name}Decay",
-                f"exponent of λ, {words(sweep)}",
-                every_seed(exponents["weight_decay"]),
-                t["low"],
-                t["high"],
-            ),
+            *exponents_of(name, sweep, exponents, t),
             reported(
                 f"{name}Period",
                 f"period in τ, {words(sweep)}",
@@ -223,6 +210,16 @@ def period_law(records: Records, t: Mapping[str, float]) -> tuple[list[Part], st
             parts.append(reported(f"{name}Period", f"period in τ, {words(sweep)}", ratio_interval(scaled)))
     every = pd.concat([records.sweep(sweep) for sweep in DATA])
     return parts, counts(len(every), {"had fewer than two events": lone, "diverged": diverged(every)})
+
+
+def exponents_of(name: str, sweep: str, exponents: pd.DataFrame, t: Mapping[str, float]) -> list[Part]:
+    """Exponents of η and of λ `[seeds, 2]`, held against the criterion's bounds."""
+    return [
+        judged(
+            f"{name}{part}", f"exponent of {symbol}, {words(sweep)}", every_seed(exponents[field]), t["low"], t["high"]
+        )
+        for part, symbol, field in (("Rate", "η", "learning_rate"), ("Decay", "λ", "weight_decay"))
+    ]
 
 
 def exponential_fall(records: Records, t: Mapping[str, float]) -> tuple[list[Part], str]:
@@ -337,20 +334,7 @@ def common_rate(records: Records, t: Mapping[str, float]) -> tuple[list[Part], s
         table = runs[["seed", "learning_rate", "weight_decay"]].set_axis(runs["run"])
         exponents = fitted(table[at_jump.notna()], at_jump.dropna(), at_jump.dropna() > 0)
         parts += [
-            judged(
-                f"{name}Rate",
-                f"exponent of η, {words(sweep)}",
-                every_seed(exponents["learning_rate"]),
-                t["low"],
-                t["high"],
-            ),
-            judged(
-                f"{name}Decay",
-                f"exponent of λ, {words(sweep)}",
-                every_seed(exponents["weight_decay"]),
-                t["low"],
-                t["high"],
-            ),
+            *exponents_of(name, sweep, exponents, t),
             reported(
                 f"{name}Value",
                 f"effective learning rate at a jump, {words(sweep)}",

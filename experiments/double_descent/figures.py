@@ -16,7 +16,7 @@ from sweeps import Sweep, peak_width, peaks_and_thresholds, ridge_tables
 
 from weightdecay.analysis import style
 from weightdecay.analysis.measures import band
-from weightdecay.analysis.plots import interval_line, missing, plain_ticks
+from weightdecay.analysis.plots import edges, interval_line, missing, plain_ticks
 from weightdecay.analysis.shapes import at_settings, best_settings, peak
 from weightdecay.analysis.statistics import ACCURACY, UNBOUNDED, every_seed, geometric_interval
 from weightdecay.analysis.style import COLUMN, KINDS, MUTED, PAGE, SPLITS, Inputs, weight_decay_colour
@@ -331,13 +331,6 @@ def width_axis(axes: Axes, widths: list[int]) -> None:
     axes.set_xscale("log")
     plain_ticks(axes.xaxis, [tick for tick in (2, 5, 10, 20, 50, 100, 200, 500) if widths[0] <= tick <= widths[-1]])
     axes.set_xlim(widths[0] / 1.15, widths[-1] * 1.15)
-
-
-def edges(values: pd.Index) -> np.ndarray:
-    """Edges of cells around values on a logarithmic axis."""
-    logs = np.log(np.asarray(values, dtype=float))
-    middle = (logs[1:] + logs[:-1]) / 2
-    return np.exp(np.concatenate([[2 * logs[0] - middle[0]], middle, [2 * logs[-1] - middle[-1]]]))
 
 
 if __name__ == "__main__":

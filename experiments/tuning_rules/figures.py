@@ -8,11 +8,12 @@ import numpy as np
 import seaborn as sns
 from claims import EXPERIMENT
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from settings import BATCH_NORM, DECAYS, Runs, Setting, cross_validated, small_effects
 
 from weightdecay.analysis import style
 from weightdecay.analysis.measures import band
-from weightdecay.analysis.plots import interval_line, missing
+from weightdecay.analysis.plots import interval_line, missing, plain_ticks
 from weightdecay.analysis.statistics import ACCURACY, UNBOUNDED, Estimate, every_seed, ratio_interval
 from weightdecay.analysis.style import KINDS, MUTED, PAGE, Inputs
 from weightdecay.analysis.tables import booktabs, interval, write
@@ -35,7 +36,7 @@ def size(inputs: Inputs) -> None:
         for colour, marker, n in zip(shades, MARKERS, runs.sizes(), strict=False):
             against_decay(panel, runs, "test_loss", Setting(n, decay), colour, f"n = {n:,}", marker)
         panel.set(title=f"{KIND[decay]} decay", xlabel="λ", ylabel="test loss", yscale="log")
-        plain_ticks(panel.yaxis, LOSSES)
+        shown_ticks(panel.yaxis, LOSSES)
     axes[0].legend(loc="upper right", labelspacing=0.2)
     panel, spans = axes[2], claims["T7"]
     for decay, name in DECAYS.items():
@@ -49,7 +50,7 @@ def size(inputs: Inputs) -> None:
         panel.fill_betweenx([bounds.least, bounds.most], n / 1.15, n * 1.15, color=MUTED, alpha=0.3, linewidth=0)
         panel.text(n, bounds.least / 1.25, "S0", ha="center", va="top", fontsize=7, color=MUTED)
     panel.set(xscale="log", yscale="log", xlabel="training examples n", ylabel="best λ", title="best λ")
-    plain_ticks(panel.xaxis, runs.sizes())
+    shown_ticks(panel.xaxis, runs.sizes())
     panel.set_xlim(ends[0] / 1.35, ends[1] * 1.35)
     panel.set_ylim(2e-5, 300)
     panel.legend(loc="upper right")
@@ -108,7 +109,7 @@ def small_and_searched(inputs: Inputs) -> None:
     panel.axvline(t["loss"], color=MUTED, linewidth=0.7, linestyle=":")
     panel.set_yticks(range(len(settings)), settings)
     panel.set(xscale="log", xlabel="test loss over that without decay", ylim=(len(settings) - 0.4, -0.6))
-    plain_ticks(panel.xaxis, [0.3, 0.4, 0.5, 0.7, 1.0])
+    shown_ticks(panel.xaxis, [0.3, 0.4, 0.5, 0.7, 1.0])
     panel.legend(loc="lower left")
     panel, smallest = axes[1], 1e-6
     for decay, marker in zip(DECAYS, MARKERS, strict=False):
@@ -123,7 +124,7 @@ def small_and_searched(inputs: Inputs) -> None:
     panel.set_ylim(top=panel.get_ylim()[1] * 1.15)
     panel.set_xticks([smallest, *10.0 ** np.arange(-5, 2, 2)], ["0", *(f"$10^{{{k}}}$" for k in range(-5, 2, 2))])
     panel.set_xticks([], minor=True)
-    plain_ticks(panel.yaxis, LOSSES)
+    shown_ticks(panel.yaxis, LOSSES)
     panel.legend(loc="lower left", borderaxespad=0.2)
     style.save(figure, inputs.figures, f"{EXPERIMENT}-small_and_searched", inputs.scale)
 
@@ -167,7 +168,7 @@ def family(column: np.ndarray, runs: Runs, title: str, settings: Mapping[str, Se
 def loss_axis(axes: np.ndarray) -> None:
     """Ticks of the losses, on an axis that they share, and room below them for the best λ."""
     axes[0, 0].set_ylim(bottom=axes[0, 0].get_ylim()[0] * 0.8)
-    plain_ticks(axes[0, 0].yaxis, LOSSES)
+    shown_ticks(axes[0, 0].yaxis, LOSSES)
 
 
 def against_decay(
@@ -218,14 +219,11 @@ def minus(value: float) -> str:
     return f"{value:.2f}".replace("-", "−")
 
 
-def plain_ticks(axis: object, ticks: list[float]) -> None:
+def shown_ticks(axis: Axis, ticks: list[float]) -> None:
     """Those of the ticks that the axis shows now, as plain numbers; its own where it shows none of them."""
     low, high = axis.get_view_interval()
-    ticks = [tick for tick in ticks if low <= tick <= high]
-    if not ticks:
-        return
-    axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
-    axis.set_ticks([], minor=True)
+    if ticks := [tick for tick in ticks if low <= tick <= high]:
+        plain_ticks(axis, ticks)
 
 
 if __name__ == "__main__":

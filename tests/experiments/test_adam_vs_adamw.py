@@ -1,17 +1,16 @@
 """O1-O10 on results whose truth is known, verdicts both ways; every figure and table; what is computed on networks."""
 
-import itertools
 from functools import cache
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from matplotlib.text import Text
 
 from tests.experiments.adam_vs_adamw import CONFIG, World, synthetic
+from tests.experiments.drawing import assert_legible, drawn, promised
 from tests.programs import load_program
-from weightdecay.analysis import style, tables
+from weightdecay.analysis import tables
 from weightdecay.computation import call
 from weightdecay.ensemble.training import train
 from weightdecay.errors import ConfigError
@@ -117,38 +116,17 @@ def test_addition_is_judged_where_it_was_run(judged):
     assert judged(addition=True)["O5"].part("Addition").verdict == "reproduced"
 
 
-@pytest.fixture
-def draw(tmp_path, monkeypatch):
-    """`draw(results, names)`: the folder with those figures and tables, and the figures themselves."""
-
-    def drawing(results, names):
-        programs = {name: load_program("adam_vs_adamw", name) for name in ("claims", "figures")}
-        claims = {claim.id: claim for claim in programs["claims"].judge(results, CONFIG.criteria)}
-        drawn, save = [], style.save
-        monkeypatch.setattr(style, "save", lambda figure, *rest: (drawn.append(figure), save(figure, *rest)))
-        style.apply()
-        for name in names:
-            getattr(programs["figures"], name)(style.Inputs("laptop", results, CONFIG, claims, tmp_path, tmp_path))
-        monkeypatch.undo()
-        return tmp_path, drawn
-
-    return drawing
+def test_all_that_the_config_promises_is_made_and_legible(tmp_path):
+    figures = drawn(CONFIG, synthetic(), tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == promised(CONFIG)
+    assert_legible(figures)
+    assert "AdamW" in (tmp_path / "adam_vs_adamw-best.tex").read_text()
 
 
-def test_all_that_the_config_promises_is_made_and_legible(draw):
-    folder, drawn = draw(synthetic(), [*CONFIG.figures, *(f"{table}_table" for table in CONFIG.tables)])
-    figures = {f"adam_vs_adamw-{name}.{kind}" for name, kind in itertools.product(CONFIG.figures, ("pdf", "png"))}
-    assert {path.name for path in folder.iterdir()} == figures | {f"adam_vs_adamw-{name}.tex" for name in CONFIG.tables}
-    for figure in drawn:
-        texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
-        assert texts and min(text.get_fontsize() for text in texts) >= 7
-    assert "AdamW" in (folder / "adam_vs_adamw-best.tex").read_text()
-
-
-def test_one_seed_is_drawn_without_intervals(draw):
+def test_one_seed_is_drawn_without_intervals(tmp_path):
     names = ["basins", "best_lambda", "exponents", "best_table", "basins_table"]
-    folder, _ = draw(synthetic(seeds=1, addition=True), names)
-    text = (folder / "adam_vs_adamw-basins.tex").read_text()
+    drawn(CONFIG, synthetic(seeds=1, addition=True), tmp_path, names)
+    text = (tmp_path / "adam_vs_adamw-basins.tex").read_text()
     assert "addition" in text and "pm" not in text
 
 

@@ -6,11 +6,11 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from matplotlib.text import Text
 
 from tests.experiments.batchnorm_periodicity import ADDITION, CONFIG, World, synthetic
+from tests.experiments.drawing import assert_legible, drawn, promised
 from tests.programs import load_program
-from weightdecay.analysis import style, tables
+from weightdecay.analysis import tables
 from weightdecay.ensemble import backend
 from weightdecay.ensemble.training import Ensemble
 from weightdecay.errors import ConfigError
@@ -102,41 +102,15 @@ def test_a_diverged_run_is_said_and_does_not_pass_for_a_calm_one(judged):
     assert "2 of 24 runs had fewer than two events; 2 of 24 runs diverged" in claim.note
 
 
-@pytest.fixture
-def draw(tmp_path, monkeypatch):
-    """`draw(results)`: the folder with every figure and table, and the figures themselves."""
-
-    def drawing(results):
-        programs = {name: load_program("batchnorm_periodicity", name) for name in ("claims", "figures")}
-        claims = {claim.id: claim for claim in programs["claims"].judge(results, CONFIG.criteria)}
-        drawn, save = [], style.save
-        monkeypatch.setattr(style, "save", lambda figure, *rest: (drawn.append(figure), save(figure, *rest)))
-        style.apply()
-        for name in (*CONFIG.figures, *(f"{table}_table" for table in CONFIG.tables)):
-            getattr(programs["figures"], name)(style.Inputs("laptop", results, CONFIG, claims, tmp_path, tmp_path))
-        monkeypatch.undo()
-        return tmp_path, drawn
-
-    return drawing
+def test_all_that_the_config_promises_is_made_and_legible(tmp_path):
+    figures = drawn(CONFIG, synthetic(), tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == promised(CONFIG)
+    assert_legible(figures)
 
 
-def names() -> set[str]:
-    kinds = itertools.product(CONFIG.figures, ("pdf", "png"))
-    figures = {f"batchnorm_periodicity-{name}.{kind}" for name, kind in kinds}
-    return figures | {f"batchnorm_periodicity-{name}.tex" for name in CONFIG.tables}
-
-
-def test_all_that_the_config_promises_is_made_and_legible(draw):
-    folder, drawn = draw(synthetic())
-    assert {path.name for path in folder.iterdir()} == names()
-    for figure in drawn:
-        texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
-        assert texts and min(text.get_fontsize() for text in texts) >= 7
-
-
-def test_a_grid_of_which_most_is_missing_is_drawn_all_the_same(draw):
-    folder, _ = draw(synthetic(World(collapses=0, period=9.0), seeds=1, everything=False))
-    assert {path.name for path in folder.iterdir()} == names()
+def test_a_grid_of_which_most_is_missing_is_drawn_all_the_same(tmp_path):
+    drawn(CONFIG, synthetic(World(collapses=0, period=9.0), seeds=1, everything=False), tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == promised(CONFIG)
 
 
 def test_every_claim_of_the_config_is_pure_ascii_once_escaped():

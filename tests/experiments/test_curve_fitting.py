@@ -1,18 +1,17 @@
 """C1-C8 on results whose truth is known, verdicts both ways; what is trained and computed; every figure."""
 
-import itertools
 from functools import cache
 
 import numpy as np
 import pytest
 import torch
-from matplotlib.text import Text
 from sklearn.linear_model import QuantileRegressor, Ridge
 
 from tests.ensemble import reference
 from tests.experiments.curve_fitting import CONFIG, World, synthetic
+from tests.experiments.drawing import assert_legible, drawn, promised
 from tests.programs import load_program
-from weightdecay.analysis import style, tables
+from weightdecay.analysis import tables
 from weightdecay.ensemble.training import train
 from weightdecay.errors import ConfigError
 from weightdecay.grid import Run
@@ -214,31 +213,11 @@ def test_the_interval_of_minimisers_is_measured(compute):
     assert compute.width_of_minimisers(line, np.array([0.0, 1.0, 2.0])) == pytest.approx(1, abs=1e-6)
 
 
-@pytest.fixture
-def draw(tmp_path, monkeypatch):
-    """`draw(results)`: the folder with every figure, and the figures themselves."""
-
-    def drawing(results):
-        figures = load_program("curve_fitting", "figures")
-        drawn, save = [], style.save
-        monkeypatch.setattr(style, "save", lambda figure, *rest: (drawn.append(figure), save(figure, *rest)))
-        style.apply()
-        for name in CONFIG.figures:
-            getattr(figures, name)(style.Inputs("laptop", results, CONFIG, {}, tmp_path, tmp_path))
-        monkeypatch.undo()
-        return tmp_path, drawn
-
-    return drawing
-
-
 @pytest.mark.parametrize("seeds", [1, 3])
-def test_all_figures_that_the_config_promises_are_made_and_legible(draw, seeds):
-    folder, drawn = draw(synthetic(seeds=seeds))
-    names = {f"curve_fitting-{name}.{kind}" for name, kind in itertools.product(CONFIG.figures, ("pdf", "png"))}
-    assert {path.name for path in folder.iterdir()} == names
-    for figure in drawn:
-        texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
-        assert texts and min(text.get_fontsize() for text in texts) >= 7
+def test_all_figures_that_the_config_promises_are_made_and_legible(tmp_path, seeds):
+    figures = drawn(CONFIG, synthetic(seeds=seeds), tmp_path, judged=False)
+    assert {path.name for path in tmp_path.iterdir()} == promised(CONFIG)
+    assert_legible(figures)
 
 
 def test_every_claim_of_the_config_is_pure_ascii_once_escaped():

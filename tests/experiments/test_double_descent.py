@@ -1,16 +1,15 @@
 """D1-D15 on results whose truth is known, verdicts both ways; every figure and table, also from a grid nearly empty."""
 
-import itertools
 from functools import cache
 
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.text import Text
 
 from tests.experiments.double_descent import CONFIG, World, synthetic
+from tests.experiments.drawing import assert_legible, drawn, promised
 from tests.programs import load_program
-from weightdecay.analysis import style, tables
+from weightdecay.analysis import tables
 from weightdecay.ensemble.training import train
 from weightdecay.errors import ConfigError
 from weightdecay.grid import Run
@@ -136,41 +135,16 @@ def test_what_is_read_off_curves_is_what_the_world_has(judged):
     assert claims["D15"].part("Furthest").measured == pytest.approx(0.05)  # the bump over time
 
 
-@pytest.fixture
-def draw(tmp_path, monkeypatch):
-    """`draw(results)`: the folder with every figure and table, and the figures themselves."""
-
-    def drawing(results):
-        programs = {name: load_program("double_descent", name) for name in ("claims", "figures")}
-        claims = {claim.id: claim for claim in programs["claims"].judge(results, CONFIG.criteria)}
-        drawn, save = [], style.save
-        monkeypatch.setattr(style, "save", lambda figure, *rest: (drawn.append(figure), save(figure, *rest)))
-        style.apply()
-        for name in (*CONFIG.figures, *(f"{table}_table" for table in CONFIG.tables)):
-            getattr(programs["figures"], name)(style.Inputs("laptop", results, CONFIG, claims, tmp_path, tmp_path))
-        monkeypatch.undo()
-        return tmp_path, drawn
-
-    return drawing
+def test_all_that_the_config_promises_is_made_and_legible(tmp_path):
+    figures = drawn(CONFIG, synthetic(), tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == promised(CONFIG)
+    assert_legible(figures)
 
 
-def names() -> set[str]:
-    figures = {f"double_descent-{name}.{kind}" for name, kind in itertools.product(CONFIG.figures, ("pdf", "png"))}
-    return figures | {f"double_descent-{name}.tex" for name in CONFIG.tables}
-
-
-def test_all_that_the_config_promises_is_made_and_legible(draw):
-    folder, drawn = draw(synthetic())
-    assert {path.name for path in folder.iterdir()} == names()
-    for figure in drawn:
-        texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
-        assert texts and min(text.get_fontsize() for text in texts) >= 7
-
-
-def test_a_grid_of_which_most_is_missing_is_drawn_all_the_same(draw):
-    folder, _ = draw(synthetic(seeds=1, widths=[2, 4, 8], notebook=False))
-    assert {path.name for path in folder.iterdir()} == names()
-    text = (folder / "double_descent-published.tex").read_text()
+def test_a_grid_of_which_most_is_missing_is_drawn_all_the_same(tmp_path):
+    drawn(CONFIG, synthetic(seeds=1, widths=[2, 4, 8], notebook=False), tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == promised(CONFIG)
+    text = (tmp_path / "double_descent-published.tex").read_text()
     assert "not run" in text and "0.540 (47)" in text  # the notebook's peak, as it logged it
 
 

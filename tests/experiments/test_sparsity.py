@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from matplotlib.text import Text
 from sklearn.linear_model import ElasticNet, Lasso, Ridge
 
+from tests.experiments.drawing import assert_legible, drawn, promised
 from tests.programs import EXPERIMENTS, load_program
-from weightdecay.analysis import style, tables
+from weightdecay.analysis import tables
 from weightdecay.ensemble.training import Ensemble, train
 from weightdecay.errors import ConfigError
 from weightdecay.grid import Run, config_hash, load_config
@@ -307,18 +307,10 @@ def test_rows_that_cannot_be_trained_are_refused_in_one_sentence(program, field,
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
-def test_all_figures_that_the_config_promises_are_made_and_legible(tmp_path, monkeypatch, seeds):
-    figures, results = load_program("sparsity", "figures"), synthetic(seeds=seeds)
-    drawn, save = [], style.save
-    monkeypatch.setattr(style, "save", lambda figure, *rest: (drawn.append(figure), save(figure, *rest)))
-    style.apply()
-    for name in CONFIG.figures:
-        getattr(figures, name)(style.Inputs("laptop", results, CONFIG, {}, tmp_path, tmp_path))
-    names = {f"sparsity-{name}.{kind}" for name, kind in itertools.product(CONFIG.figures, ("pdf", "png"))}
-    assert {path.name for path in tmp_path.iterdir()} == names
-    for figure in drawn:
-        texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
-        assert texts and min(text.get_fontsize() for text in texts) >= 7
+def test_all_figures_that_the_config_promises_are_made_and_legible(tmp_path, seeds):
+    figures = drawn(CONFIG, synthetic(seeds=seeds), tmp_path, judged=False)
+    assert {path.name for path in tmp_path.iterdir()} == promised(CONFIG)
+    assert_legible(figures)
 
 
 def test_every_claim_of_the_config_is_pure_ascii_once_escaped():

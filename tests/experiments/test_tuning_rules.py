@@ -1,16 +1,15 @@
 """T1-T11 on results whose truth is known, verdicts both ways; every figure and table; the folds of cross-validation."""
 
-import itertools
 import math
 from functools import cache
 
 import numpy as np
 import pytest
-from matplotlib.text import Text
 
+from tests.experiments.drawing import assert_legible, drawn, promised
 from tests.experiments.tuning_rules import CONFIG, World, synthetic
 from tests.programs import load_program
-from weightdecay.analysis import style, tables
+from weightdecay.analysis import tables
 from weightdecay.ensemble.networks import dropouts
 from weightdecay.ensemble.training import train
 from weightdecay.errors import ConfigError
@@ -144,42 +143,17 @@ def test_a_diverged_run_is_never_the_best_and_is_counted(judged):
     assert claims["T8"].part("DecoupledTrain").verdict == "reproduced" and "diverged" in claims["T8"].note
 
 
-@pytest.fixture
-def draw(tmp_path, monkeypatch):
-    """`draw(results)`: the folder with every figure and table, and the figures themselves."""
-
-    def drawing(results):
-        programs = {name: load_program("tuning_rules", name) for name in ("claims", "figures")}
-        claims = {claim.id: claim for claim in programs["claims"].judge(results, CONFIG.criteria)}
-        drawn, save = [], style.save
-        monkeypatch.setattr(style, "save", lambda figure, *rest: (drawn.append(figure), save(figure, *rest)))
-        style.apply()
-        for name in (*CONFIG.figures, *(f"{table}_table" for table in CONFIG.tables)):
-            getattr(programs["figures"], name)(style.Inputs("laptop", results, CONFIG, claims, tmp_path, tmp_path))
-        monkeypatch.undo()
-        return tmp_path, drawn
-
-    return drawing
-
-
-def names() -> set[str]:
-    figures = {f"tuning_rules-{name}.{kind}" for name, kind in itertools.product(CONFIG.figures, ("pdf", "png"))}
-    return figures | {f"tuning_rules-{name}.tex" for name in CONFIG.tables}
-
-
-def test_all_that_the_config_promises_is_made_and_legible(draw):
-    folder, drawn = draw(synthetic())
-    assert {path.name for path in folder.iterdir()} == names()
-    for figure in drawn:
-        texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
-        assert texts and min(text.get_fontsize() for text in texts) >= 7
+def test_all_that_the_config_promises_is_made_and_legible(tmp_path):
+    figures = drawn(CONFIG, synthetic(), tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == promised(CONFIG)
+    assert_legible(figures)
 
 
 @pytest.mark.filterwarnings("ignore:invalid value")
-def test_a_grid_of_which_most_is_missing_is_drawn_all_the_same(draw):
-    folder, _ = draw(synthetic(World(best=1e-6), seeds=1, sizes=(250, 1000), rates=()))
-    assert {path.name for path in folder.iterdir()} == names()
-    assert "--" in (folder / "tuning_rules-best.tex").read_text()
+def test_a_grid_of_which_most_is_missing_is_drawn_all_the_same(tmp_path):
+    drawn(CONFIG, synthetic(World(best=1e-6), seeds=1, sizes=(250, 1000), rates=()), tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == promised(CONFIG)
+    assert "--" in (tmp_path / "tuning_rules-best.tex").read_text()
 
 
 def test_every_claim_of_the_config_is_pure_ascii_once_escaped():

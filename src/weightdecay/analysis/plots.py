@@ -81,6 +81,13 @@ def zero_and_logarithm(axes: Axes, smallest: float, largest: float) -> None:
     axes.set_xlim(-0.25 * linear, 1.35 * largest)
 
 
+def edges(values: pd.Index) -> np.ndarray:
+    """Edges of cells around values on a logarithmic axis."""
+    logs = np.log(np.asarray(values, dtype=float))
+    middle = (logs[1:] + logs[:-1]) / 2
+    return np.exp(np.concatenate([[2 * logs[0] - middle[0]], middle, [2 * logs[-1] - middle[-1]]]))
+
+
 def plain_ticks(axis: Axis, ticks: Sequence[float]) -> None:
     """These ticks alone, as plain numbers: what a logarithmic axis of one decade needs."""
     axis.set_ticks(list(ticks), [f"{tick:g}" for tick in ticks])
