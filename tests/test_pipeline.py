@@ -200,6 +200,17 @@ def test_an_experiment_can_be_trained_and_judged_without_snakemake(checkout):
     assert not checkout.path("paper/numbers.tex").exists()
 
 
+def test_all_experiments_are_trained_by_one_command_and_those_on_a_gpu_in_one_shard(checkout):
+    shutil.rmtree(checkout.path("results"))
+    checkout.write("fake/torch/__init__.py", "class cuda:\n    is_available = staticmethod(lambda: True)")
+    done = checkout.run("weightdecay", "train", "--scale", "smoke", "--device", "cuda")
+    assert done.returncode == 0, done.stderr
+    for name in ("first", "second"):
+        shards = checkout.path(f"results/smoke/{name}/shards").iterdir()
+        assert [path.name for path in shards] == ["1of1.parquet"]
+        assert checkout.path(f"results/smoke/{name}/runs.parquet").is_file()
+
+
 def test_the_ledger_can_be_cut_short_by_its_reader(checkout):
     command = f"{sys.executable} -m weightdecay claims --scale smoke | {shutil.which('head')} -n 1"
     checkout.tool("cut", command)
@@ -236,6 +247,7 @@ def test_a_checkpoint_is_taken_up_unless_the_program_has_changed_since(checkout)
         (("train", "first", "--scale", "tiny"), "scale is 'tiny', but must be one of smoke, laptop, paper"),
         (("claims", "--scale", "papr"), "scale is 'papr', but must be one of smoke, laptop, paper."),
         (("train", "first", "--scale", "smoke", "--shard", "3/2"), "shard is '3/2', but must be one of 1/2, 2/2."),
+        (("train", "--scale", "smoke", "--shard", "1/2"), "--shard is a part of one experiment: name that one."),
     ],
 )
 def test_the_command_line_refuses_in_one_sentence(checkout, command, sentence):

@@ -1,8 +1,9 @@
 """weightdecay: train, join and judge without Snakemake. Run from the folder that holds experiments/.
 
-A whole experiment is `weightdecay train NAME`, then `weightdecay claims NAME`. To use several machines that share a
-folder, give each some of the shards (`weightdecay train NAME --shard 2/4`), then `weightdecay merge NAME` and, where
-the experiment has a compute.py, `weightdecay compute NAME`.
+`weightdecay train` makes the results of a scale, all of them or those of the experiments it is given; then
+`weightdecay claims NAME ...` judges them. To use several machines that share a folder, give each some of the shards
+(`weightdecay train NAME --shard 2/4`), then `weightdecay merge NAME` and, where the experiment has a compute.py,
+`weightdecay compute NAME`.
 The pipeline (`snakemake --cores all`) does the same, on all cores, and builds figures, tables and the paper as well.
 
 `weightdecay ship` keeps the results of a scale in data/reference/, to be published with the code; `weightdecay compare`
@@ -16,7 +17,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from weightdecay import __version__, grid, reference, results
+from weightdecay import __version__, grid, pipeline, reference, results
 from weightdecay.errors import ConfigError, reports_user_errors
 from weightdecay.experiment import add_training_arguments
 
@@ -24,20 +25,25 @@ EXPERIMENTS = Path("experiments")
 
 
 def train(arguments: argparse.Namespace) -> None:
-    """Trains an experiment shard by shard, joins the shards, and computes what needs no training.
+    """Trains experiments shard by shard, joins the shards, and computes what needs no training.
 
     What is finished is kept: run it again to go on.
     """
-    config = _config(arguments.experiment)
-    shards = _shards(config, arguments.scale)
-    if arguments.shard and arguments.shard not in shards:
-        raise ConfigError(f"shard is {arguments.shard!r}, but must be one of {', '.join(shards)}.")
-    for shard in [arguments.shard] if arguments.shard else shards:
-        chosen = {name: getattr(arguments, name) for name in ("scale", "device", "precision")}
-        _run_program(config, "train.py", **chosen, shard=shard, output=shards[shard])
-    if not arguments.shard:
-        _merge(config, arguments.scale, shards.values())
-        _compute(config, arguments.scale)
+    names = arguments.experiments or _some_known()
+    if arguments.shard and len(names) > 1:
+        raise ConfigError("--shard is a part of one experiment: name that one.")
+    configs = [_config(name) for name in names]  # all are checked before any is trained
+    device = "cpu" if arguments.shard else pipeline.resolve(arguments.device)
+    for config in configs:
+        shards = _shards(config, arguments.scale, device)
+        if arguments.shard and arguments.shard not in shards:
+            raise ConfigError(f"shard is {arguments.shard!r}, but must be one of {', '.join(shards)}.")
+        for shard in [arguments.shard] if arguments.shard else shards:
+            chosen = {name: getattr(arguments, name) for name in ("scale", "device", "precision")}
+            _run_program(config, "train.py", **chosen, shard=shard, output=shards[shard])
+        if not arguments.shard:
+            _merge(config, arguments.scale, shards.values())
+            _compute(config, arguments.scale)
 
 
 def compute(arguments: argparse.Namespace) -> None:
@@ -124,8 +130,8 @@ def main() -> None:
         return added
 
     added = command(train)
-    added.add_argument("experiment", metavar="NAME", help="a folder of experiments/")
-    added.add_argument("--shard", metavar="k/K", help="train only this part of the table, and do not join")
+    added.add_argument("experiments", nargs="*", metavar="NAME", help="folders of experiments/ (default: all)")
+    added.add_argument("--shard", metavar="k/K", help="train only this part of one experiment's table, and do not join")
     add_training_arguments(added)
 
     added = command(compute)
@@ -223,9 +229,9 @@ def _folder(config: grid.Config, scale: str) -> Path:
     return Path("results") / scale / config.experiment
 
 
-def _shards(config: grid.Config, scale: str) -> dict[str, Path]:
-    """k/K of every shard of the experiment, and its file."""
-    count = len(grid.shards(grid.table(config, scale), getattr(config.scales, scale).shards))
+def _shards(config: grid.Config, scale: str, device: str = "cpu") -> dict[str, Path]:
+    """k/K of every shard of the experiment on that device, and its file."""
+    count = pipeline.shard_count(config, scale, len(grid.table(config, scale)), device)
     folder = _folder(config, scale) / "shards"
     return {f"{number}/{count}": folder / f"{number}of{count}.parquet" for number in range(1, count + 1)}
 

@@ -66,7 +66,7 @@ class Plan:
         if self.from_reference:
             self._plan_reference()
         else:
-            self._plan_training(_resolve(options["device"], local))
+            self._plan_training(resolve(options["device"], local))
         for folder in ("paper/figures", "paper/tables"):
             check_writable(folder)
         _end_the_future()
@@ -85,8 +85,7 @@ class Plan:
         self.shards = {}
         for name, experiment in self.experiments.items():
             runs = grid.table(experiment, self.scale)
-            # A GPU holds the whole table at once; CPU cores share it.
-            count = 1 if self.device == "cuda" else min(getattr(experiment.scales, self.scale).shards, len(runs))
+            count = shard_count(experiment, self.scale, len(runs), self.device)
             self.shards[name] = [f"{number}of{count}" for number in range(1, count + 1)]
             _write_if_changed(f"{self.results}/{name}/table.jsonl", grid.table_text(runs))
         self.computations = {
@@ -143,7 +142,12 @@ def use_this_checkout() -> None:
     os.environ["PYTHONPATH"] = str(sources.PACKAGE.parent)
 
 
-def _resolve(device: str, local: bool) -> str:
+def shard_count(experiment: grid.Config, scale: str, runs: int, device: str) -> int:
+    """In how many shards so many runs are trained: a GPU takes the whole table at once, CPU cores share it."""
+    return 1 if device == "cuda" else min(getattr(experiment.scales, scale).shards, runs)
+
+
+def resolve(device: str, local: bool = True) -> str:
     """`auto`, `cpu` or `cuda` to `cpu` or `cuda`. Torch, which takes seconds to load, is asked only if need be."""
     if device not in DEVICES:
         raise ConfigError(f"--config device={device} is unknown: choose from {', '.join(DEVICES)}.")
