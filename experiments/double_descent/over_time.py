@@ -62,21 +62,24 @@ def steadier(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
         "With": np.log(main.curves("validation_loss", width, choice[width])),
     }
     lowest = leave_one_out(validation["Without"], lambda others, own: others.idxmin())
+    half = pd.Series(main.runs["steps"].max() / 2, validation["Without"].index)
     measured = {
         "Range": {kind: over_window(logs, fitted, np.ptp) for kind, logs in validation.items()},
         "Spread": {kind: over_window(logs, fitted, detrended) for kind, logs in validation.items()},
         "Rise": {kind: over_window(logs, lowest, np.ptp) for kind, logs in validation.items()},
+        "Settled": {kind: over_window(logs, half, detrended) for kind, logs in validation.items()},
     }
     named = {
         "Range": "range of log validation loss after fitting",
         "Spread": "its standard deviation from its straight line",
         "Rise": "range from the lowest without decay on",
+        "Settled": "standard deviation from a straight line, second half",
     }
     over = {name: ratio_interval(np.log(each["With"] / each["Without"])) for name, each in measured.items()}
     return [
         judged("Range", f"{named['Range']}: λ over none", over["Range"], most=t["range"]),
         judged("Spread", f"{named['Spread']}: λ over none", over["Spread"], most=t["spread"]),
-        reported("Rise", f"{named['Rise']}: λ over none", over["Rise"]),
+        *(reported(name, f"{named[name]}: λ over none", over[name]) for name in ("Rise", "Settled")),
         *(
             reported(f"{name}{kind}", f"{named[name]}: {word}", every_seed(measured[name][kind]))
             for name in measured
