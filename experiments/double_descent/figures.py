@@ -122,7 +122,7 @@ def effect(inputs: Inputs) -> None:
 
 
 def training_curves(inputs: Inputs) -> None:
-    """D4, D11: loss and error over time; at the peak's width and at the widest, without decay and with it."""
+    """D4, D11, D12, D15: loss and error over time; at the peak's width and at the widest, without decay and with it."""
     main = Sweep(inputs.results, "width")
     widest, single = main.widths[-1], main.single().iloc[:, 0]
     said = ", ".join(f"{λ:g}" for λ in sorted(set(single)))

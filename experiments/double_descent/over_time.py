@@ -1,6 +1,6 @@
 """D4, D11, D12, D15: what happens over the steps of training at one width."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -47,30 +47,58 @@ def over_epochs(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
 
 
 def steadier(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """D12: how far validation loss moves at the widest width, with the single best λ and without decay."""
+    """D12: how far validation loss moves once the run without decay has fitted, with the single best λ and without.
+
+    Both runs of a seed over the same steps: from the lowest loss of each on, a run that is lowest at its end would be
+    steady by definition.
+    """
     width, choice = main.widths[-1], main.single()
-    curves = {
+    accuracy = main.curves("train_accuracy_batch", width)
+    fitted = accuracy.apply(
+        lambda curve: (curve >= t["fitted"]).idxmax() if curve.max() >= t["fitted"] else np.nan, axis=1
+    )
+    validation = {
         "Without": np.log(main.curves("validation_loss", width)),
         "With": np.log(main.curves("validation_loss", width, choice[width])),
     }
-    half = main.runs["steps"].max() / 2
-    ranges, spreads = {}, {}
-    for kind, logs in curves.items():
-        ranges[kind] = leave_one_out(logs, lambda others, own: np.ptp(own.loc[others.idxmin() :].to_numpy()))
-        spreads[kind] = pd.Series({seed: curve.loc[half:].to_numpy().std() for seed, curve in logs.iterrows()})
-    both = np.log(spreads["With"]) - np.log(spreads["Without"])
-    range_of = "validation loss from its lowest on, largest over smallest"
-    spread_of = "standard deviation of log validation loss, second half"
-    ratio, words = ratio_interval(ranges["With"] - ranges["Without"]), {"Without": "no decay", "With": "λ"}
+    lowest = leave_one_out(validation["Without"], lambda others, own: others.idxmin())
+    half = pd.Series(main.runs["steps"].max() / 2, validation["Without"].index)
+    measured = {
+        "Range": {kind: over_window(logs, fitted, np.ptp) for kind, logs in validation.items()},
+        "Spread": {kind: over_window(logs, fitted, detrended) for kind, logs in validation.items()},
+        "Rise": {kind: over_window(logs, lowest, np.ptp) for kind, logs in validation.items()},
+        "Settled": {kind: over_window(logs, half, detrended) for kind, logs in validation.items()},
+    }
+    named = {
+        "Range": "range of log validation loss after fitting",
+        "Spread": "its standard deviation from its straight line",
+        "Rise": "range from the lowest without decay on",
+        "Settled": "standard deviation from a straight line, second half",
+    }
+    over = {name: ratio_interval(np.log(each["With"] / each["Without"])) for name, each in measured.items()}
     return [
-        judged("Range", f"{range_of}: λ over none", ratio, most=t["range"]),
-        judged("Spread", f"{spread_of}: λ over none", ratio_interval(both), most=t["spread"]),
+        judged("Range", f"{named['Range']}: λ over none", over["Range"], most=t["range"]),
+        judged("Spread", f"{named['Spread']}: λ over none", over["Spread"], most=t["spread"]),
+        *(reported(name, f"{named[name]}: λ over none", over[name]) for name in ("Rise", "Settled")),
         *(
-            reported(f"Range{kind}", f"{range_of}: {words[kind]}", ratio_interval(logs))
-            for kind, logs in ranges.items()
+            reported(f"{name}{kind}", f"{named[name]}: {word}", every_seed(measured[name][kind]))
+            for name in measured
+            for kind, word in (("Without", "no decay"), ("With", "λ"))
         ),
-        *(reported(f"Spread{kind}", f"{spread_of}: {words[kind]}", every_seed(each)) for kind, each in spreads.items()),
+        reported("Fitted", "step at which the run without decay has fitted", ratio_interval(np.log(fitted))),
     ], f"width {width}; single λ: {values(choice)}"
+
+
+def over_window(curves: pd.DataFrame, start: pd.Series, measure: Callable[[pd.Series], float]) -> pd.Series:
+    """Per seed a measure of its curve from its own `start` on; NaN where that is unknown, or where the run diverged."""
+    found = {seed: curve[curve.index >= start.get(seed, np.nan)] for seed, curve in curves.iterrows()}
+    known = {seed: len(curve) > 0 and curve.notna().all() for seed, curve in found.items()}
+    return pd.Series({seed: measure(found[seed]) if known[seed] else np.nan for seed in found}, dtype=float)
+
+
+def detrended(curve: pd.Series) -> float:
+    """Standard deviation of a curve from its straight line, by least squares."""
+    return float(np.std(curve - np.polyval(np.polyfit(curve.index, curve, 1), curve.index)))
 
 
 def hovers(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:

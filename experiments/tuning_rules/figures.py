@@ -6,10 +6,14 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
-from claims import EXPERIMENT
+from best import place
+from claims import EXPERIMENT, norms
+from costs import climbed, cross_validated, single_costs, small_effects
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from settings import BATCH_NORM, DECAYS, Runs, Setting, cross_validated, small_effects
+from matplotlib.ticker import MaxNLocator
+from regularisers import stopped, tuned, unregularised, with_dropout
+from settings import BATCH_NORM, DECAYS, Runs, Setting
 
 from weightdecay.analysis import style
 from weightdecay.analysis.measures import band
@@ -24,11 +28,12 @@ MARKERS = "osD^v<>"
 LOSSES = [1, 1.5, 2, 3, 4, 6, 8, 12]  # ticks
 WINDOW = 110  # the largest λ of a setting over the smallest that is drawn: the part of the grid around the best
 CHOSEN = {"linestyle": "", "marker": "o", "markersize": 8, "markerfacecolor": "none"}
+CLIMBED = CHOSEN | {"marker": "^", "markersize": 9}
 LABELS = {"test_loss": "test loss", "test_error": "test error"}
 
 
 def size(inputs: Inputs) -> None:
-    """T1, T7, T9-T11: test loss against λ for each number of examples; the best λ against that number."""
+    """T1, T7-T11: test loss against λ for each number of examples; the best λ against that number."""
     runs, claims = Runs(inputs.results), inputs.claims
     figure, axes = plt.subplots(1, 3, figsize=(PAGE, 2.6), width_ratios=[1, 1, 1.1])
     shades = sns.color_palette("viridis_r", len(runs.sizes()) + 1)[1:]
@@ -40,7 +45,7 @@ def size(inputs: Inputs) -> None:
     axes[0].legend(loc="upper right", labelspacing=0.2)
     panel, spans = axes[2], claims["T7"]
     for decay, name in DECAYS.items():
-        found = {n: ratio_interval(np.log(runs.best(Setting(n, decay)))) for n in runs.sizes()}
+        found = {n: place(runs.best(Setting(n, decay))) for n in runs.sizes()}
         power = claims["T1"].part(name)
         said = "" if np.isnan(power.measured) else f", power {minus(power.measured)}"
         errors(panel, found, COLOURS[decay], f"{KIND[decay]}{said}")
@@ -93,12 +98,12 @@ def exclusion(inputs: Inputs) -> None:
 
 
 def small_and_searched(inputs: Inputs) -> None:
-    """T5: what a small λ does at every setting. T6: test loss on the whole grid, S0's five values in it, the chosen."""
+    """T5: what a small λ does at every setting. T6, T14, T17: test loss on the whole grid, S0's values, the chosen."""
     runs = Runs(inputs.results)
-    t = inputs.config.criteria["T5"].thresholds
+    t, upwards = (inputs.config.criteria[id].thresholds for id in ("T5", "T14"))
     figure, axes = plt.subplots(1, 2, figsize=(PAGE, 3.2), width_ratios=[1, 1.05])
     panel, effects = axes[0], small_effects(runs, t)
-    settings = list(effects["Tenth"][0].columns)
+    settings = [str(s) for s in runs.settings() if any(str(s) in losses for losses, _ in effects.values())]
     words = {"Fixed": f"λ = {t['weight_decay']:g}", "Tenth": "best λ / 10"}
     for (kind, (losses, _)), colour, marker, shift in zip(
         effects.items(), (KINDS["noisy"], KINDS["clean"]), "os", (-0.16, 0.16), strict=True
@@ -117,16 +122,85 @@ def small_and_searched(inputs: Inputs) -> None:
         against_decay(panel, runs, "test_loss", setting, COLOURS[decay], KIND[decay], marker, smallest)
         chosen = cross_validated(runs, decay)
         panel.plot(chosen.clip(lower=smallest), runs.at("test_loss", setting, chosen), **CHOSEN, color=COLOURS[decay])
-    panel.plot([], [], **CHOSEN, color=MUTED, label="found by search")
+        for start in (upwards["first"], upwards["second"]):
+            found = climbed(runs, setting, start, upwards["factor"])
+            panel.plot(found, runs.at("test_loss", setting, found), **CLIMBED, color=COLOURS[decay])
+    panel.plot([], [], **CHOSEN, color=MUTED, label="cross-validated")
+    panel.plot([], [], **CLIMBED, color=MUTED, label="tuned upwards")
     panel.axvspan(smallest / 2, 0.0141, color=MUTED, alpha=0.12, linewidth=0)
     panel.text(0.02, 0.98, "S0's five values", transform=panel.transAxes, va="top", fontsize=7, color=MUTED)
     panel.set(xlabel="λ", ylabel="test loss", yscale="log", xlim=(smallest / 2, 40))
-    panel.set_ylim(top=panel.get_ylim()[1] * 1.15)
+    low, high = panel.get_ylim()
+    panel.set_ylim(low * 0.6, high * 1.15)  # room for what is written there
     panel.set_xticks([smallest, *10.0 ** np.arange(-5, 2, 2)], ["0", *(f"$10^{{{k}}}$" for k in range(-5, 2, 2))])
     panel.set_xticks([], minor=True)
     shown_ticks(panel.yaxis, LOSSES)
     panel.legend(loc="lower left", borderaxespad=0.2)
     style.save(figure, inputs.figures, f"{EXPERIMENT}-small_and_searched", inputs.scale)
+
+
+def regularisers(inputs: Inputs) -> None:
+    """T12, T13: test loss and error, n = 1,000, by how training is regularised; beside it more examples instead."""
+    runs, base = Runs(inputs.results), Setting().train_size
+    kinds = {"none": unregularised(runs), "early stopping": stopped(runs), "dropout": with_dropout(runs, decayed=False)}
+    kinds |= {f"{KIND[decay]} decay": tuned(runs, decay) for decay in DECAYS}
+    kinds["dropout + decoupled decay"] = with_dropout(runs, decayed=True)
+    more = {f"none, n = {n:,}": Setting(n) for n in runs.sizes() if n > base}
+    figure, axes = plt.subplots(1, 2, figsize=(PAGE, 2.3), sharey=True)
+    for panel, metric in zip(axes, LABELS, strict=True):
+        logarithmic = metric == "test_loss"
+        for colour, rows, first in (
+            (COLOURS["decoupled"], [outcome[metric] for outcome in kinds.values()], 0),
+            (MUTED, [runs.final(metric, setting)[0.0] for setting in more.values()], len(kinds)),
+        ):
+            found = {
+                first + index: ratio_interval(np.log(row)) if logarithmic else every_seed(row, ACCURACY)
+                for index, row in enumerate(rows)
+            }
+            errors(panel, found, colour, "", upright=False)
+            for index, row in enumerate(rows):
+                panel.plot(row, [first + index + 0.25] * len(row), ".", color=colour, markersize=2.5, alpha=0.5)
+        panel.set(xlabel=LABELS[metric], ylim=(len(kinds) + len(more) - 0.4, -0.6))
+        panel.set_yticks(range(len(kinds) + len(more)), [*kinds, *more])
+        panel.axhline(len(kinds) - 0.4, color=MUTED, linewidth=0.5)
+        panel.grid(axis="x", linewidth=0.4, alpha=0.5)
+    axes[0].set_xscale("log")
+    shown_ticks(axes[0].xaxis, LOSSES)
+    axes[1].xaxis.set_major_locator(MaxNLocator(5))
+    style.save(figure, inputs.figures, f"{EXPERIMENT}-regularisers", inputs.scale)
+
+
+def one_for_all(inputs: Inputs) -> None:
+    """T15: what a single λ costs at every setting. T16: the norm of the weights at the best λ and without decay."""
+    runs = Runs(inputs.results)
+    figure, axes = plt.subplots(1, 2, figsize=(PAGE, 2.9), width_ratios=[1, 1.05])
+    panel, labels = axes[0], []
+    for decay in DECAYS:
+        costs, single, _ = single_costs(runs, decay)
+        found = {len(labels) + index: ratio_interval(costs[name]) for index, name in enumerate(costs)}
+        said = ", ".join(f"{λ:g}" for λ in sorted(set(single)))
+        errors(panel, found, COLOURS[decay], f"{KIND[decay]}, λ = {said}", upright=False)
+        labels += list(costs)
+    panel.axvline(1, color="black", linewidth=0.7)
+    panel.axvline(inputs.config.criteria["T15"].thresholds["loss"], color=MUTED, linewidth=0.7, linestyle=":")
+    panel.set_yticks(range(len(labels)), labels)
+    panel.set(
+        xscale="log", xlabel="test loss, one λ over each setting's own", ylim=(len(labels) + 2.4, -0.6)
+    )  # room for the legend
+    shown_ticks(panel.xaxis, [0.9, 1.0, 1.2, 1.5, 2.0, 3.0, 4.0, 6.0])
+    panel.legend(loc="lower right", borderaxespad=0.1)
+    panel = axes[1]
+    decayed, none = norms(runs)
+    for decay, marker in zip(DECAYS, MARKERS, strict=False):
+        found = {n: ratio_interval(np.log(decayed[decay, n])) for n in runs.sizes()}
+        errors(panel, found, COLOURS[decay], f"best λ, {KIND[decay]}", marker)
+    errors(panel, {n: ratio_interval(np.log(none[n])) for n in none}, MUTED, "without decay", "^")
+    panel.set(xscale="log", yscale="log", xlabel="training examples n", ylabel="norm of the weights")
+    panel.set_ylim(bottom=panel.get_ylim()[0] / 2.4)
+    shown_ticks(panel.xaxis, runs.sizes())
+    shown_ticks(panel.yaxis, [1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 40, 60])
+    panel.legend(loc="lower right")
+    style.save(figure, inputs.figures, f"{EXPERIMENT}-one_for_all", inputs.scale)
 
 
 def best_table(inputs: Inputs) -> None:
@@ -138,7 +212,7 @@ def best_table(inputs: Inputs) -> None:
             table = runs.final("test_error", setting)
             tuned = runs.tuned(setting)
             grid = [λ for λ in table.columns if λ > 0]
-            cells = [ratio_interval(np.log(runs.best(setting))), every_seed(table[0.0], ACCURACY)]
+            cells = [place(runs.best(setting)), every_seed(table[0.0], ACCURACY)]
             cells.append(every_seed(runs.at("test_error", setting, tuned), ACCURACY))
             cells.append(every_seed(runs.at("test_error", setting, runs.tuned(setting, "validation_error")), ACCURACY))
             shown = list(map(interval, cells))
@@ -149,16 +223,18 @@ def best_table(inputs: Inputs) -> None:
 
 
 def family(column: np.ndarray, runs: Runs, title: str, settings: Mapping[str, Setting]) -> None:
-    """Test loss above, test error below, of some settings; a tick and its interval at each one's best λ."""
+    """Test loss above, test error below, of some settings; each one's best λ below, an arrow where it is a bound."""
     colours = (KINDS["free"], KINDS["clean"], KINDS["held"], KINDS["noisy"])
     for index, (colour, marker, (label, setting)) in enumerate(zip(colours, MARKERS, settings.items(), strict=False)):
         for panel, metric in zip(column, ("test_loss", "test_error"), strict=True):
             against_decay(panel, runs, metric, setting, colour, label, marker)
-        found = ratio_interval(np.log(runs.best(setting)))
+        found, grid = place(runs.best(setting)), runs.final("test_loss", setting).columns
         if np.isfinite(found.value):
-            place = column[0].get_xaxis_transform()
-            column[0].plot([found.low, found.high], [0.03 + 0.045 * index] * 2, color=colour, transform=place)
-            column[0].plot(found.value, 0.03 + 0.045 * index, marker="|", markersize=5, color=colour, transform=place)
+            foot, height = column[0].get_xaxis_transform(), 0.03 + 0.045 * index
+            ends = np.clip([found.low, found.high], grid[-1] / WINDOW, grid[-1])  # what is open goes to the panel's end
+            column[0].plot(ends, [height] * 2, color=colour, transform=foot)
+            open_to = {(True, False): "<", (False, True): ">"}.get((found.low == 0, np.isinf(found.high)), "|")
+            column[0].plot(found.value, height, marker=open_to, markersize=5, color=colour, transform=foot)
     column[0].set(title=title, yscale="log")
     for panel, metric in zip(column, LABELS, strict=True):
         panel.set(xlabel="λ", ylabel=LABELS[metric])
@@ -203,10 +279,10 @@ def against_decay(
 def errors(
     axes: Axes, found: Mapping[float, Estimate], colour: object, label: str, marker: str = "o", upright: bool = True
 ) -> None:
-    """Estimates with their intervals at places on an axis; what is unknown is left out."""
+    """Estimates with their intervals at places on an axis; what is unknown is left out, open ends leave the axis."""
     known = {at: estimate for at, estimate in found.items() if np.isfinite(estimate.value)}
     values = [estimate.value for estimate in known.values()]
-    ends = [[e.value - e.low for e in known.values()], [e.high - e.value for e in known.values()]]
+    ends = [[e.value - e.low for e in known.values()], [min(e.high, 1e9) - e.value for e in known.values()]]
     ends = None if np.isnan(ends).any() else ends
     style_ = {"color": colour, "marker": marker, "markersize": 3.5, "elinewidth": 0.9, "label": label}
     if upright:
@@ -228,6 +304,6 @@ def shown_ticks(axis: Axis, ticks: list[float]) -> None:
 
 if __name__ == "__main__":
     style.main(
-        [size, dropout_and_schedule, exclusion, small_and_searched, best_table],
+        [size, dropout_and_schedule, exclusion, small_and_searched, regularisers, one_for_all, best_table],
         Path(__file__).with_name("config.yaml"),
     )

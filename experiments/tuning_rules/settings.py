@@ -1,16 +1,18 @@
 """The runs of the tuning rules by what a λ is chosen for, and the best λ of each. What claims and figures both read."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from best import best_of
 
-from weightdecay.analysis.measures import Histories, final_table, select
-from weightdecay.analysis.shapes import vertex
+from weightdecay.analysis.claims import NOT_RUN, counts, joined
+from weightdecay.analysis.measures import Histories, diverged, final_table, select
 
 DECAYS = {"decoupled": "Decoupled", "l2": "Coupled"}
+OUTCOME = ("test_loss", "test_error")
 
 
 @dataclass(frozen=True)
@@ -85,59 +87,57 @@ class Runs:
             self._tables[metric, setting] = final_table(self.histories, chosen, metric, window)
         return self._tables[metric, setting]
 
-    def best(self, setting: Setting, by: str = "validation_loss") -> pd.Series:
-        """Per seed the best λ > 0: by loss between those of the grid, NaN at its ends or where λ = 0 is better.
+    def best(self, setting: Setting, by: str = "validation_loss") -> pd.DataFrame:
+        """Bounds `low, high` of the best λ, one row a seed: by loss those of `best_of`.
 
-        By error, which comes in steps and is flat, the grid's own, wherever it is.
+        By error, which comes in steps and is flat, the grid's own best λ > 0 twice, wherever it is.
         """
         table = self.final(by, setting)
         if by == "validation_loss":
-            return table.apply(best_of, axis=1)
-        return table[[λ for λ in table.columns if λ > 0]].idxmin(axis=1)
+            bounds = [best_of(losses) for _, losses in table.iterrows()]
+        else:
+            bounds = [(λ, λ) for λ in table[[λ for λ in table.columns if λ > 0]].idxmin(axis=1)]
+        return pd.DataFrame(bounds, table.index, ["low", "high"], dtype=float)
 
     def tuned(self, setting: Setting, by: str = "validation_loss") -> pd.Series:
         """Per seed the grid's λ, 0 among them, with the lowest validation loss."""
         return self.final(by, setting).idxmin(axis=1)
 
     def at(self, metric: str, setting: Setting, choice: pd.Series) -> pd.Series:
-        """Per seed the final value at its own λ."""
+        """Per seed the final value at its own λ; KeyError where that is not on the grid."""
         table = self.final(metric, setting)
-        rows, columns = table.index.get_indexer(choice.index), table.columns.get_indexer(choice)
-        return pd.Series(table.to_numpy()[rows, columns], choice.index, dtype=float)
+        found = [table.loc[seed, λ] for seed, λ in choice.items()]
+        return pd.Series(found, choice.index, dtype=float)
+
+    def outcome(self, setting: Setting, choice: pd.Series) -> pd.DataFrame:
+        """Final `test_loss, test_error` of each seed at its own λ."""
+        return pd.DataFrame({metric: self.at(metric, setting, choice) for metric in OUTCOME})
+
+    def on_grid(self, setting: Setting, weight_decay: float | pd.Series) -> pd.Series:
+        """Per seed the λ of the setting's grid that is `weight_decay` up to rounding; empty where a seed has none."""
+        table = self.final("validation_loss", setting)
+        aims = pd.Series(weight_decay, table.index, dtype=float)
+        found = [[λ for λ in table.columns if np.isclose(λ, aim, rtol=1e-9, atol=0)] for aim in aims]
+        return pd.Series([λ[0] for λ in found], table.index, dtype=float) if all(found) else pd.Series(dtype=float)
 
 
-def best_of(losses: pd.Series) -> float:
-    """The λ of the lowest loss, by a parabola on logarithmic axes; NaN where the lowest is an end, or at λ = 0."""
-    losses = losses.dropna()
-    inner = losses[losses.index > 0]
-    if len(inner) < 3 or losses.idxmin() not in inner.index[1:-1]:
-        return np.nan
-    return vertex(1 / inner)
+def noted(runs: Runs, settings: Sequence[Setting]) -> str:
+    """Of these settings: how many runs diverged, and where the best λ is censored: in how many seeds, and at what."""
+    settings = list(dict.fromkeys(settings))
+    used = pd.concat([runs.of(setting) for setting in settings]).drop_duplicates("run") if settings else pd.DataFrame()
+    ends = []
+    for setting in settings:
+        found = runs.best(setting)
+        below, above = found[(found["low"] == 0) & np.isfinite(found["high"])], found[np.isinf(found["high"])]
+        said = [f"below {below['high'].max():g} in {len(below)}"] if len(below) else []
+        said += [f"above {above['low'].min():g} in {len(above)}"] if len(above) else []
+        ends += [f"{setting} ({', '.join(said)} of {len(found)} seeds)"] if said else []
+    return joined(
+        counts(len(used), {"diverged": diverged(used)}) if len(used) else NOT_RUN,
+        f"best λ censored at an end of its grid: {', '.join(ends)}" if ends else "",
+    )
 
 
-def cross_validated(runs: Runs, decay: str) -> pd.Series:
-    """Per seed the λ with the lowest mean loss of the folds held out; empty where there are none."""
-    tables = [runs.final("validation_loss", Setting(decay=decay, dataset=fold)) for fold in runs.folds()]
-    return (sum(tables) / len(tables)).idxmin(axis=1) if tables else pd.Series(dtype=float)
-
-
-def small_effects(runs: Runs, t: Mapping[str, float]) -> dict[str, tuple[pd.DataFrame, pd.DataFrame]]:
-    """What a small λ does against none: logarithm of the ratio of test losses, difference of test errors.
-
-    "Fixed": λ = `weight_decay`, "Tenth": the grid's nearest to `share` of its best, per seed. Each `[seeds, setting]`.
-    """
-    found = {"Fixed": (pd.DataFrame(), pd.DataFrame()), "Tenth": (pd.DataFrame(), pd.DataFrame())}
-    for setting in runs.settings():
-        validation = runs.final("validation_loss", setting)
-        grid = np.array([λ for λ in validation.columns if λ > 0])
-        if 0.0 not in validation.columns:
-            continue
-        aim = t["share"] * validation[grid].idxmin(axis=1)
-        choices = {"Tenth": aim.map(lambda λ, grid=grid: grid[np.abs(np.log(grid / λ)).argmin()])}
-        if np.isclose(grid, t["weight_decay"]).any():
-            choices["Fixed"] = pd.Series(t["weight_decay"], validation.index)
-        for name, choice in choices.items():
-            for table, metric in zip(found[name], ("test_loss", "test_error"), strict=True):
-                small, none = runs.at(metric, setting, choice), runs.final(metric, setting)[0.0]
-                table[str(setting)] = np.log(small / none) if metric == "test_loss" else small - none
-    return found
+def values(choice: Iterable[float]) -> str:
+    """The λ that the seeds chose, each once."""
+    return ", ".join(f"{λ:g}" for λ in sorted(set(choice)))

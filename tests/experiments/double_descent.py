@@ -30,6 +30,7 @@ class World:
     harm: float = 0.6  # of λ = 1 to narrow networks
     overfit: float = 1.4  # validation and test loss at the end over its lowest, without decay
     wander: float = 0.3  # of the losses' waves in the second half, the share that decay leaves
+    drift: float = 0.0  # logarithm by which losses with decay still rise after fitting
     forgets: float = 0.1  # training error with decay; none without
     drop: float = 0.0  # of test accuracy after the lowest loss, at the widest
     epoch_bump: float = 0.05  # of test error over time, at the widest
@@ -90,13 +91,14 @@ def _curves(run: Run, world: World, steps: np.ndarray, widest: int) -> dict[str,
     valley = np.interp(done, [0, 0.2, 0.5, 1], [3.0, lowest, loss, loss])
     waves = 0.02 * np.sin(10 * np.pi * done) * ((done >= 0.5) & (done < 0.8))
     valley = valley * np.exp(waves * (world.wander if run.weight_decay else 1.0))
+    valley = valley * np.exp(world.drift * (np.clip(done, 0.3, 0.9) - 0.9) / 0.6 * (run.weight_decay > 0))
     over_time = error + world.epoch_bump * np.interp(done, [0, 0.2, 0.4, 0.8, 1], [2, 0, 1, 0, 0]) * (
         run.width == widest
     )
     over_time = over_time + world.drop * (done > 0.25) * (run.width == widest)
     fitted = np.where(done < 0.8, train + np.exp(-20 * done), train)
     ended = {"train_loss": fitted, "train_loss_batch": fitted, "validation_loss": valley, "test_loss": valley}
-    right = np.full(len(steps), 1.0 - world.forgets * (run.weight_decay > 0))
+    right = np.where(done < 0.3, 0.5, 1.0 - world.forgets * (run.weight_decay > 0))  # fitted at .3 of the run
     accuracies = {"train_accuracy": right, "train_accuracy_batch": right}
     return ended | accuracies | {"validation_accuracy": 1 - over_time, "test_accuracy": 1 - over_time}
 

@@ -74,8 +74,9 @@ def test_what_is_false_is_not_reproduced(judged, id, world):
         ("D9", "Place", {"features_at": 1.5}),
         ("D9", "Rise", {"ridge_left": 0.5}),
         ("D11", "Fall", {"epoch_bump": 0.0}),
-        ("D12", "Range", {"overfit": 1.0}),
-        ("D12", "Spread", {"wander": 1.0}),
+        ("D12", "Range", {"drift": -0.5}),  # falling to the end is no steadiness, though no loss follows the lowest
+        ("D12", "Range", {"overfit": 1.0, "wander": 1.0}),
+        ("D12", "Spread", {"overfit": 1.0, "wander": 1.0}),
         ("D13", "Loss", {"left": 1.0, "left_most": 1.0}),
         ("D13", "Error", {"left": 1.0, "left_most": 1.0}),
         ("D13", "Memorised", {"forgets": 0.0}),
@@ -127,12 +128,27 @@ def test_a_diverged_run_leaves_undecided_what_needs_it(judged):
 
 def test_what_is_read_off_curves_is_what_the_world_has(judged):
     claims = judged()
-    assert claims["D12"].part("RangeWithout").measured == pytest.approx(1.4 * np.exp(0.02), rel=0.01)
-    assert claims["D12"].part("Spread").measured < 0.35  # 0.3 of the waves
+    d12 = claims["D12"]
+    assert d12.part("Fitted").measured == pytest.approx(60)  # of 200 steps
+    assert d12.part("RangeWith").measured == pytest.approx(2 * 0.3 * 0.02, rel=0.06)  # waves alone, at steps of 10
+    assert d12.part("RangeWithout").measured == pytest.approx(np.log(1.4 * 3 / 3.4) + 0.02, abs=0.003)  # and the rise
+    assert d12.part("RiseWithout").measured == pytest.approx(np.log(1.4) + 0.02, abs=0.003)
     assert claims["D13"].part("TrainError").measured == pytest.approx(0.1)
     assert claims["D13"].part("LossWithout").measured == pytest.approx(3, rel=0.02)
     assert claims["D14"].part("Fall").measured == pytest.approx(4, rel=0.01)
     assert claims["D15"].part("Furthest").measured == pytest.approx(0.05)  # the bump over time
+
+
+def test_a_trend_is_no_unsteadiness_but_a_move(judged):
+    d12 = judged(drift=-0.5)["D12"]
+    assert d12.verdict == "mixed" and d12.part("Spread").verdict == "reproduced"
+
+
+def test_a_network_that_never_fits_has_no_window_after_fitting():
+    over_window = load_program("double_descent", "over_time").over_window
+    curves = pd.DataFrame({0: [1.0, 2.0, 5.0], 1: [1.0, 2.0, 5.0], 2: [1.0, 2.0, np.nan]}, index=[0.0, 10.0, 20.0]).T
+    found = over_window(curves, pd.Series({0: 10.0, 1: np.nan, 2: 0.0}), np.ptp)
+    assert found[0] == 3 and found[[1, 2]].isna().all()
 
 
 def test_all_that_the_config_promises_is_made_and_legible(tmp_path):

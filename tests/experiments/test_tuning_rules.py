@@ -1,9 +1,10 @@
-"""T1-T11 on results whose truth is known, verdicts both ways; every figure and table; the folds of cross-validation."""
+"""T1-T17 on results whose truth is known, verdicts both ways; every figure and table; the folds of cross-validation."""
 
 import math
 from functools import cache
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from tests.experiments.drawing import assert_legible, drawn, promised
@@ -32,9 +33,10 @@ def judged():
 
 def test_what_is_true_is_reproduced(judged):
     claims = judged()
-    assert list(claims) == [f"T{number}" for number in range(1, 12)]
+    assert list(claims) == [f"T{number}" for number in range(1, 18)]
     verdicts = {id: claim.verdict for id, claim in claims.items()}
     assert verdicts.pop("T11") == "refuted"  # it denies what T10 says
+    assert verdicts.pop("T17") == "refuted"  # and this what T7 says
     assert set(verdicts.values()) == {"reproduced"}, verdicts
 
 
@@ -51,6 +53,11 @@ def test_what_is_true_is_reproduced(judged):
         ("T8", {"underfit": 0.0}),
         ("T9", {"best": 2.0, "power": -0.2}),
         ("T10", {"power": -0.4}),
+        ("T12", {"stopping": 0.9, "dropped": 0.9, "none": 1.0}),
+        ("T13", {"together": 1.3}),
+        ("T14", {"best": 3.0, "power": 0.0, "hump": 3.0}),
+        ("T15", {"power": 0.0, "dropout": 1.0, "cosine": 1.0}),
+        ("T16", {"norms": 1.0, "free": 0.5}),
     ],
 )
 def test_what_is_false_is_not_reproduced(judged, id, world):
@@ -77,6 +84,17 @@ def test_a_best_decay_that_does_not_move_is_what_s3_says(judged):
         ("T7", "CoupledLarge", {"best": 0.3, "power": 0.0}),
         ("T8", "DecoupledTest", {"underfit": 0.0}),
         ("T9", "CoupledTwoFiveZero", {"best": 2.0, "power": -0.2}),
+        ("T12", "DecoupledStoppingLoss", {"stopping": 0.9}),
+        ("T12", "CoupledDropoutLoss", {"dropped": 0.9}),
+        ("T12", "CoupledNoneLoss", {"none": 1.0}),
+        ("T12", "DecoupledNoneError", {"none": 1.0}),
+        ("T13", "DecayLoss", {"together": 1.1}),
+        ("T13", "DropoutLoss", {"together": 1.3}),
+        ("T14", "DecoupledZeroPointZeroZeroOneLoss", {"best": 3.0, "power": 0.0, "hump": 3.0}),
+        ("T14", "CoupledZeroPointZeroZeroZeroOneError", {"best": 3.0, "power": 0.0, "hump": 3.0}),
+        ("T15", "Coupled", {"power": 0.0, "dropout": 1.0, "cosine": 1.0}),
+        ("T16", "Range", {"norms": 1.0}),
+        ("T16", "Above", {"free": 0.5}),
     ],
 )
 def test_each_part_can_fail_alone(judged, id, part, world):
@@ -110,16 +128,90 @@ def test_a_wide_interval_around_no_difference_is_undecided():
     assert part("Part", "ratio", estimate(0.5, 0.4, 0.7, 4), 1.25).verdict == "reproduced"
 
 
-def test_a_best_decay_at_an_end_of_the_grid_is_unknown_and_said(judged):
+def test_two_bounds_decide_nothing_and_are_said(judged):
     claims = judged(best=1e-6)
     assert claims["T1"].verdict == "undecided" and math.isnan(claims["T1"].measured)
-    assert "best λ at an end of the grid, or none: decoupled, n = 250 (3 of 3 seeds)" in claims["T1"].note
+    said = "best λ censored at an end of its grid: decoupled, n = 250 (below 0.0001 in 3 of 3 seeds)"
+    assert said in claims["T1"].note
     assert claims["T2"].verdict == claims["T4"].verdict == "undecided"
+    assert (claims["T4"].low, claims["T4"].high) == (0, math.inf)
+    assert claims["T5"].part("TenthLoss").n == 0  # a tenth of the smallest is not on the grid
+    assert "a tenth of the best λ: 0 settings, without decoupled, n = 250;" in claims["T5"].note
 
 
-def test_no_decay_that_is_best_of_all_leaves_the_best_decay_unknown(judged):
+def test_no_decay_that_is_best_of_all_bounds_the_best_decay(judged):
     claims = judged(none=0.8)
-    assert claims["T1"].verdict == "undecided" and "at an end" in claims["T1"].note
+    assert claims["T1"].verdict == "undecided" and "(below 1e-05 in 3 of 3 seeds)" in claims["T1"].note
+    assert claims["T7"].part("DecoupledSmall").verdict == "refuted"  # .00001 at most, and S0 names .01
+    assert claims["T9"].part("CoupledTwoFiveZero").verdict == "undecided"  # that is S1's smallest
+
+
+def test_dropout_that_leaves_nothing_for_decay_is_evidence(judged):
+    claim = judged(dropped=0.7)["T2"]
+    assert claim.verdict == "reproduced" and "dropout 0.5 (below 1e-05 in 3 of 3 seeds)" in claim.note
+    part = claim.part("DecoupledZeroPointFive")
+    assert part.low == 0 and part.high == pytest.approx(1e-5 / 0.003, rel=0.1)
+
+
+def test_a_best_decay_beyond_the_grid_is_evidence(judged):
+    claim = judged(cosine=1e4)["T4"]  # 30, and the grid ends at 10
+    assert claim.verdict == "reproduced" and claim.high == math.inf and "cosine (above 1 in 3" in claim.note
+    claims = judged(best=0.2, power=-4.0)  # at n = 250 it is 51
+    assert claims["T1"].verdict == "reproduced" and claims["T1"].low == -math.inf
+    assert claims["T10"].verdict == claims["T11"].verdict == "refuted"
+    assert judged(best=100.0, power=0.0)["T7"].part("CoupledSmall").verdict == "refuted"
+
+
+def test_bounds_go_through_to_estimates():
+    best = load_program("tuning_rules", "best")
+    exact = pd.DataFrame({"low": [1.0, 2.0, 4.0], "high": [1.0, 2.0, 4.0]})
+    below = pd.DataFrame({"low": [0.0, 2.0, 4.0], "high": [1.0, 2.0, 4.0]})
+    assert best.place(exact).value == pytest.approx(2) and 0 < best.place(exact).low < 1
+    assert best.place(below)[0] == pytest.approx(2) and best.place(below).low == 0
+    assert best.place(below).high == best.place(exact).high
+    assert best.ratio(exact, below).high == math.inf and best.ratio(exact, below).low == best.ratio(exact, exact).low
+    assert np.isnan(best.ratio(below, below).value) and best.ratio(below, below)[1:3] == (0, math.inf)
+    falling = {1: below, 2: exact, 4: exact}
+    assert best.power(falling).high == math.inf and best.power({1: exact, 2: exact, 4: below}).low == -math.inf
+    assert best.power({1: exact, 2: below, 4: exact}) == best.power({1: exact, 2: exact, 4: exact})  # no weight
+    assert best.place(exact.assign(low=np.nan)).n == 0
+
+
+@pytest.mark.parametrize(
+    ("losses", "bounds"),
+    [
+        ({0.0: 1, 0.1: 2, 1.0: 3}, (0, 0.1)),
+        ({0.0: 2, 0.1: 1, 1.0: 3}, (0, 1)),
+        ({0.0: 3, 0.1: 2, 1.0: 1}, (0.1, math.inf)),
+        ({0.0: 3, 0.1: 2, 1.0: 1, 10.0: np.nan}, (0.1, math.inf)),
+        ({0.0: 3, 0.1: 2, 1.0: 1, 10.0: 2}, (1, 1)),
+    ],
+)
+def test_the_best_decay_is_bounded_by_its_neighbours(losses, bounds):
+    found = load_program("tuning_rules", "best").best_of(pd.Series(losses, dtype=float))
+    assert found == pytest.approx(bounds)
+
+
+def test_early_stopping_is_read_at_the_step_of_the_lowest_validation_loss(judged):
+    claim = judged(learns=0.015)["T12"]
+    assert claim.part("Step").measured == pytest.approx(600)
+    assert claim.part("StoppingTestLoss").measured == pytest.approx(1.2)
+    assert claim.part("StoppingTestError").measured == pytest.approx(0.408)
+    assert claim.part("DecoupledExamples").measured == pytest.approx(
+        2, rel=0.15
+    )  # .416 falls by .015 a doubling to .401
+    beyond = judged()["T12"].part("DecoupledExamples")
+    assert beyond.high == math.inf and beyond.measured == pytest.approx(4)  # the largest n without decay does not do it
+
+
+def test_small_named_values_can_be_right(judged):
+    assert judged(best=3e-5, power=0.0)["T17"].verdict == "reproduced"
+
+
+def test_a_search_upwards_stops_where_validation_loss_rises(judged):
+    claim = judged(best=3.0, power=0.0, hump=3.0)["T14"]
+    assert "from 0.0001: found 0.001" in claim.note
+    assert "from 0.0001: found 1" in judged(best=3.0, power=0.0)["T14"].note
 
 
 def test_two_seeds_decide_nothing(judged):
@@ -135,6 +227,7 @@ def test_three_sizes_are_too_few_for_a_power(judged):
 def test_what_was_not_run_is_undecided_and_said(judged):
     claim = judged(rates=())["T2"]
     assert (claim.verdict, claim.note, claim.n) == ("undecided", "not run at this scale", 0)
+    assert judged(rates=())["T13"].verdict == "undecided"
 
 
 def test_a_diverged_run_is_never_the_best_and_is_counted(judged):

@@ -21,7 +21,7 @@ STEPS = np.array([0, 600, 900, 1000])
 
 @dataclass(frozen=True)
 class World:
-    """The truth; with the defaults every claim is reproduced but T11, which T10 excludes."""
+    """The truth; with the defaults every claim is reproduced but T11, which T10 excludes, and T17, which T7 does."""
 
     best: float = 0.003  # λ at n = 1,000
     power: float = -1.0  # of n that it goes as
@@ -30,6 +30,13 @@ class World:
     spared: float = 1.0  # loss with biases and normalisation left out of decay, over that with all decayed
     spared_error: float = 0.0  # and what it adds to the error
     none: float = 1.4  # loss without decay, over that at the best λ
+    stopping: float = 1.2  # the same at step 600, before it rises
+    dropped: float = 1.25  # loss with dropout alone
+    together: float = 0.9  # loss at the best λ with dropout, over that without
+    hump: float = 1.0  # what multiplies the loss at λ = .01, between small λ and a best one that is large
+    learns: float = 0.0  # by how much the error without decay falls each time n doubles
+    norms: float = 0.0  # power of n that the norm at the best λ goes as
+    free: float = 2.0  # norm without decay, over that at the best λ and n = 1,000
     underfit: float = 0.02  # training error, times the square of log λ over the best
     misled: float = 1.0  # what the folds take for the best λ, over the best
     diverged: tuple[float, ...] = ()  # λ at which seed 0 diverges at n = 1,000
@@ -66,6 +73,7 @@ def synthetic(world: World = World(), seeds: int = 3, **options: Sequence) -> Re
         rows.append(run.model_dump() | {"run": run.id, "diverged_at": 700.0 if diverged else np.nan})
         for metric, final in finals(run, world).items():
             values = np.where(STEPS >= 900, final, 2.0)
+            values[STEPS == 600] = stopped(run, world).get(metric, 2.0)
             kept = STEPS < 700 if diverged else STEPS >= 0
             histories.append({"run": run.id, "step": STEPS[kept], "metric": metric, "value": values[kept]})
     history = pd.DataFrame(histories).explode(["step", "value"], ignore_index=True)
@@ -86,9 +94,23 @@ def finals(run: Run, world: World) -> dict[str, float]:
     noise = np.random.default_rng([run.seed, int(run.id[:8], 16)]).normal(0, world.spread, 3)
     away = 0.0 if run.weight_decay == 0 else np.log(run.weight_decay / best(run, world))
     spared = run.decay_exclude != "nothing" and run.weight_decay > 0
-    loss = (world.none if run.weight_decay == 0 else 1 + 0.02 * away**2) * (world.spared if spared else 1.0)
+    loss = (world.dropped if run.dropout else world.none) if run.weight_decay == 0 else 1 + 0.02 * away**2
+    loss *= world.spared if spared else 1.0
+    loss *= world.together if run.dropout and run.weight_decay else 1.0
+    loss *= world.hump if run.weight_decay == 0.01 else 1.0
     train = min(0.95, world.underfit * away**2) if away > 0 else 0.0
-    error = 0.4 + 0.02 * (loss - 1) + 0.5 * train * (away > 2) + world.spared_error * spared
+    error = 0.4 + 0.04 * (loss - 1) + 0.5 * train * (away > 2) + world.spared_error * spared
+    error -= world.learns * np.log2(run.train_size / 1000) * (run.weight_decay == 0)
+    norm = world.free if run.weight_decay == 0 else (run.train_size / 1000) ** world.norms * np.exp(-0.1 * away)
     losses = {"train_loss": 0.1, "validation_loss": loss * np.exp(noise[0]), "test_loss": loss * np.exp(noise[1])}
     test = 1 - error - noise[2]
-    return losses | {"train_accuracy": 1 - train, "validation_accuracy": 1 - error, "test_accuracy": test}
+    accuracies = {"train_accuracy": 1 - train, "validation_accuracy": 1 - error, "test_accuracy": test}
+    return losses | accuracies | {"weight_norm": 10 * norm}
+
+
+def stopped(run: Run, world: World) -> dict[str, float]:
+    """What is logged at step 600 without decay and dropout."""
+    if run.weight_decay or run.dropout:
+        return {}
+    losses = dict.fromkeys(("validation_loss", "test_loss"), world.stopping)
+    return losses | {"test_accuracy": 0.6 - 0.04 * (world.stopping - 1)}

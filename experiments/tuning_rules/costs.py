@@ -1,0 +1,203 @@
+"""What a choice of λ costs in test loss and error: T3, T5, T6, T8, T14, T15, T17. Claims and figures both read it."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from best import place
+from settings import BATCH_NORM, DECAYS, OUTCOME, Runs, Setting, noted, values
+
+from weightdecay.analysis.claims import Part, counts, joined, judged, reported
+from weightdecay.analysis.measures import diverged
+from weightdecay.analysis.shapes import at_largest
+from weightdecay.analysis.statistics import DIFFERENCE, every_seed, ratio_interval
+from weightdecay.analysis.tables import in_letters
+
+
+def left_out(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """T3: biases and normalisation left out, against all decayed; λ chosen for each."""
+    parts, beside, used = [], [], []
+    for name, what, decayed in (("BatchNorm", "BatchNorm", BATCH_NORM), ("Plain", "MLP", Setting())):
+        spared = replace(decayed, decay_exclude="bias_and_norm")
+        first, second = (runs.outcome(setting, runs.tuned(setting)) for setting in (spared, decayed))
+        parts += compared(name, f"{what}: test", ("left out", "decayed"), first, second, t)
+        by_error = [runs.at("test_error", s, runs.tuned(s, "validation_error")) for s in (spared, decayed)]
+        difference = every_seed(by_error[0] - by_error[1], DIFFERENCE)
+        beside.append(reported(f"{name}ByError", f"{what}: the same, λ chosen by validation error", difference))
+        beside += [
+            reported(f"{name}{word}Best", f"{what}: best λ, {said}", place(runs.best(setting)))
+            for word, said, setting in (("Spared", "left out", spared), ("Decayed", "all decayed", decayed))
+        ]
+        used += [spared, decayed]
+    return parts + beside, noted(runs, used)
+
+
+def a_little(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """T5: a small λ against none, at the setting where it does worst."""
+    parts, beside, notes = [], [], []
+    what_of = {"Fixed": f"λ = {t['weight_decay']:g}", "Tenth": "a tenth of the best λ"}
+    for name, (losses, errors) in small_effects(runs, t).items():
+        what = what_of[name]
+        worst_loss, worst_error = (at_largest(table, table) for table in (losses, errors))
+        loss, error = f"test loss, {what} over none", f"test error, {what} less none"
+        parts += [
+            judged(f"{name}Loss", f"{loss}, worst setting", ratio_interval(worst_loss), most=t["loss"]),
+            judged(f"{name}Error", f"{error}, worst setting", every_seed(worst_error, DIFFERENCE), most=t["error"]),
+        ]
+        mean_loss, mean_error = ratio_interval(losses.mean(axis=1)), every_seed(errors.mean(axis=1), DIFFERENCE)
+        beside += [
+            reported(f"{name}MeanLoss", f"{loss}, all settings", mean_loss),
+            reported(f"{name}MeanError", f"{error}, all settings", mean_error),
+        ]
+        left = [str(setting) for setting in runs.settings() if str(setting) not in losses.columns]
+        notes.append(f"{what}: {len(losses.columns)} settings" + (f", without {'; '.join(left)}" if left else ""))
+        if len(losses.columns):
+            notes.append(f"in loss the worst is {losses.mean().idxmax()}, in error {errors.mean().idxmax()}")
+    return parts + beside, joined(*notes)
+
+
+def grid_search(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """T6: λ chosen by cross-validation among S0's five, against the best of the whole grid."""
+    parts, beside, notes = [], [], []
+    for decay, name in DECAYS.items():
+        whole, chosen = Setting(decay=decay), cross_validated(runs, decay)
+        searched, best = (runs.outcome(whole, choice) for choice in (chosen, runs.tuned(whole)))
+        parts += compared(name, f"{name.lower()}: test", ("searched", "best"), searched, best, t)
+        gain = np.log(searched["test_loss"] / runs.final("test_loss", whole)[0.0])
+        label = f"{name.lower()}: test loss, searched over no decay"
+        beside.append(reported(f"{name}Gain", label, ratio_interval(gain)))
+        notes.append(f"{name.lower()}: chosen {values(chosen)}, best {values(runs.tuned(whole))}")
+    return parts + beside, joined(f"{len(runs.folds())} folds", *notes)
+
+
+def too_large(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """T8: training and test error at the largest λ. Divergence would speak for the claim, and leaves it undecided."""
+    parts, notes = [], []
+    for decay, name in DECAYS.items():
+        setting = Setting(decay=decay)
+        train, test = (runs.final(f"{split}_error", setting) for split in ("train", "test"))
+        largest = train.columns[-1]
+        where = f"{name.lower()}, λ = {largest:g}"
+        lost = runs.of(setting)
+        lost = lost[lost["diverged_at"].notna() & np.isclose(lost["weight_decay"], largest)]["seed"]
+        train.loc[train.index.isin(lost), largest] = np.nan
+        worse = every_seed(test[largest].where(~test.index.isin(lost)) - test[0.0], DIFFERENCE)
+        parts += [
+            judged(f"{name}Train", f"training error, {where}", every_seed(train[largest]), least=t["train_error"]),
+            judged(f"{name}Test", f"test error, {where} less none", worse, least=t["test_error"]),
+        ]
+        notes.append(counts(len(runs.of(setting)), {f"{name.lower()} diverged": diverged(runs.of(setting))}))
+    return parts, joined(*notes)
+
+
+def tuned_upwards(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """T14: the λ that is found from a small one on by factors of ten, against the best of the whole grid."""
+    parts, notes = [], []
+    for decay, name in DECAYS.items():
+        setting = Setting(decay=decay)
+        best = runs.outcome(setting, runs.tuned(setting))
+        for start in (t["first"], t["second"]):
+            found = climbed(runs, setting, start, t["factor"])
+            where = f"{name.lower()}, from {start:g}"
+            outcome = runs.outcome(setting, found)
+            parts += compared(f"{name}{in_letters(start)}", f"{where}: test", ("found", "best"), outcome, best, t)
+            notes.append(f"{where}: found {values(found)}" if len(found) else f"{where}: not run at this scale")
+    return parts, joined(*notes)
+
+
+def one_for_all(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """T15: what a single λ costs at the setting that it suits least; the mean over settings beside it."""
+    parts, beside, notes = [], [], []
+    for decay, name in DECAYS.items():
+        costs, single, shared = single_costs(runs, decay)
+        where = f"{name.lower()}: test loss, one λ over each setting's own"
+        cost = ratio_interval(at_largest(costs, costs))
+        parts.append(judged(name, f"{where}, worst setting", cost, least=t["loss"]))
+        beside.append(reported(f"{name}Mean", f"{where}, all settings", ratio_interval(costs.mean(axis=1))))
+        if len(costs.columns):
+            worst = costs.mean().idxmax()
+            notes.append(
+                f"{name.lower()}: {values(single)} of {values(shared)}, {len(costs.columns)} settings, worst {worst}"
+            )
+    return parts + beside, joined(*notes)
+
+
+def small_by_name(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """T17: S2's usual values, with its coupled decay, against the best of the grid."""
+    setting, parts = Setting(decay="l2"), []
+    best = runs.tuned(setting)
+    for λ in (t["first"], t["second"]):
+        small = runs.outcome(setting, runs.on_grid(setting, λ))
+        best_outcome = runs.outcome(setting, best)
+        parts += compared(in_letters(λ), f"λ = {λ:g}: test", ("it", "best"), small, best_outcome, t)
+    return parts, f"best {values(best)}"
+
+
+def compared(
+    name: str, what: str, words: tuple[str, str], first: pd.DataFrame, second: pd.DataFrame, t: Mapping[str, float]
+) -> list[Part]:
+    """Test loss of the first over that of the second, at most `loss`; test error less, at most `error`. By seed."""
+    loss, error = (first[metric] for metric in OUTCOME)
+    over = ratio_interval(np.log(loss / second["test_loss"]))
+    less = every_seed(error - second["test_error"], DIFFERENCE)
+    return [
+        judged(f"{name}Loss", f"{what} loss, {' over '.join(words)}", over, most=t["loss"]),
+        judged(f"{name}Error", f"{what} error, {' less '.join(words)}", less, most=t["error"]),
+    ]
+
+
+def cross_validated(runs: Runs, decay: str) -> pd.Series:
+    """Per seed the λ with the lowest mean loss of the folds held out; empty where there are none."""
+    tables = [runs.final("validation_loss", Setting(decay=decay, dataset=fold)) for fold in runs.folds()]
+    return (sum(tables) / len(tables)).idxmin(axis=1) if tables else pd.Series(dtype=float)
+
+
+def small_effects(runs: Runs, t: Mapping[str, float]) -> dict[str, tuple[pd.DataFrame, pd.DataFrame]]:
+    """What a small λ does against none: logarithm of the ratio of test losses, difference of test errors.
+
+    "Fixed": λ = `weight_decay`, "Tenth": `share` of the best λ > 0 of the grid, per seed. Each `[seeds, setting]`,
+    of the settings whose grid has that λ for every seed.
+    """
+    found = {name: (pd.DataFrame(), pd.DataFrame()) for name in ("Fixed", "Tenth")}
+    for setting in runs.settings():
+        validation = runs.final("validation_loss", setting)
+        if 0.0 not in validation.columns:
+            continue
+        best = validation[[λ for λ in validation.columns if λ > 0]].idxmin(axis=1)
+        for name, aim in (("Fixed", t["weight_decay"]), ("Tenth", t["share"] * best)):
+            choice = runs.on_grid(setting, aim)
+            if len(choice):
+                small = runs.outcome(setting, choice)
+                losses, errors = found[name]
+                losses[str(setting)] = np.log(small["test_loss"] / runs.final("test_loss", setting)[0.0])
+                errors[str(setting)] = small["test_error"] - runs.final("test_error", setting)[0.0]
+    return found
+
+
+def climbed(runs: Runs, setting: Setting, start: float, factor: float) -> pd.Series:
+    """Per seed the λ reached from `start`: times `factor` as long as the grid has that and validation loss falls."""
+    losses, found = runs.final("validation_loss", setting), {}
+    for seed, λ in runs.on_grid(setting, start).items():
+        while True:
+            larger = [other for other in losses.columns if np.isclose(other, factor * λ, rtol=1e-9, atol=0)]
+            if not larger or not losses.loc[seed, larger[0]] < losses.loc[seed, λ]:
+                break
+            λ = larger[0]
+        found[seed] = λ
+    return pd.Series(found, dtype=float)
+
+
+def single_costs(runs: Runs, decay: str) -> tuple[pd.DataFrame, pd.Series, list[float]]:
+    """Logarithm of test loss at the one λ for all settings over that at each one's own best, `[seeds, setting]`.
+
+    Then per seed that λ, which has the lowest mean log validation loss of those that the grids share; then these.
+    """
+    settings = [setting for setting in runs.settings() if setting.decay == decay]
+    tables = [np.log(runs.final("validation_loss", setting)) for setting in settings]
+    shared = [λ for λ in tables[0].columns if λ > 0 and all(λ in table.columns for table in tables)] if tables else []
+    if not shared:
+        return pd.DataFrame(), pd.Series(dtype=float), []
+    single = sum(table[shared] for table in tables).idxmin(axis=1)
+    costs = {str(s): np.log(runs.at("test_loss", s, single) / runs.at("test_loss", s, runs.tuned(s))) for s in settings}
+    return pd.DataFrame(costs), single, shared

@@ -1,0 +1,99 @@
+"""Decay beside other ways to regularise, n = 1,000: early stopping, dropout, both, more examples. T12, T13."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from best import place
+from costs import compared
+from settings import DECAYS, OUTCOME, Runs, Setting, values
+
+from weightdecay.analysis.claims import NOT_RUN, Part, joined, reported
+from weightdecay.analysis.shapes import crossing
+from weightdecay.analysis.statistics import DIFFERENCE, Estimate, every_seed, ratio_interval
+
+
+def among_others(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """T12: tuned decay against early stopping, dropout and nothing; how many more examples it is worth beside it."""
+    parts, beside = [], []
+    none, stopping, dropped = unregularised(runs), stopped(runs), with_dropout(runs, decayed=False)
+    for decay, name in DECAYS.items():
+        decayed, said = tuned(runs, decay), f"{name.lower()}: test"
+        parts += compared(f"{name}Stopping", said, ("decay", "early stopping"), decayed, stopping, t)
+        parts += compared(f"{name}Dropout", said, ("decay", "dropout"), decayed, dropped, t)
+        gain = {"loss": t["gain"], "error": t["fewer"]}
+        parts += compared(f"{name}None", said, ("decay", "nothing"), decayed, none, gain)
+        label = f"{name.lower()}: examples without decay for the same test error, over {Setting().train_size:,}"
+        beside.append(reported(f"{name}Examples", label, worth(runs, decayed["test_error"])))
+    every = {"Stopping": ("early stopping", stopping), "Dropout": ("dropout", dropped), "None": ("nothing", none)}
+    every |= {name: (f"{name.lower()} decay", tuned(runs, decay)) for decay, name in DECAYS.items()}
+    for name, (what, outcome) in every.items():
+        beside += [
+            reported(f"{name}TestLoss", f"test loss, {what}", ratio_interval(np.log(outcome["test_loss"]))),
+            reported(f"{name}TestError", f"test error, {what}", every_seed(outcome["test_error"])),
+        ]
+    beside.append(reported("Step", "step of early stopping", ratio_interval(np.log(stopping["step"]))))
+    return parts + beside, f"rates of dropout: {values(dropped['rate'])}" if len(dropped) else "dropout: " + NOT_RUN
+
+
+def together(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """T13: decay and dropout against either alone, and against early stopping beside it."""
+    both, decay, dropped = with_dropout(runs, decayed=True), tuned(runs), with_dropout(runs, decayed=False)
+    stopping = stopped(runs)
+    loss = ratio_interval(np.log(both["test_loss"] / stopping["test_loss"]))
+    error = every_seed(both["test_error"] - stopping["test_error"], DIFFERENCE)
+    chosen = [f"rates {values(both['rate'])}", f"λ {values(both['weight_decay'])}"] if len(both) else [NOT_RUN]
+    return [
+        *compared("Decay", "test", ("both", "decay alone"), both, decay, t),
+        *compared("Dropout", "test", ("both", "dropout alone"), both, dropped, t),
+        reported("StoppingLoss", "test loss, both over early stopping", loss),
+        reported("StoppingError", "test error, both less early stopping", error),
+    ], joined(*chosen)
+
+
+def tuned(runs: Runs, decay: str = "decoupled") -> pd.DataFrame:
+    """`test_loss, test_error` per seed with the best λ of the grid."""
+    return runs.outcome(Setting(decay=decay), runs.tuned(Setting(decay=decay)))
+
+
+def unregularised(runs: Runs) -> pd.DataFrame:
+    """The same without any."""
+    return pd.DataFrame({metric: runs.final(metric, Setting())[0.0] for metric in OUTCOME})
+
+
+def stopped(runs: Runs) -> pd.DataFrame:
+    """The same without decay at the logged step > 0 of the lowest validation loss, and that `step`."""
+    found = {}
+    for _, run in (chosen := runs.of(Setting()))[chosen["weight_decay"] == 0].iterrows():
+        loss, accuracy, validation = (
+            runs.histories.curve(run["run"], metric) for metric in ("test_loss", "test_accuracy", "validation_loss")
+        )
+        step = validation[validation.index > 0].idxmin()
+        found[run["seed"]] = {"test_loss": loss[step], "test_error": 1 - accuracy[step], "step": step}
+    return pd.DataFrame(found).T
+
+
+def with_dropout(runs: Runs, decayed: bool) -> pd.DataFrame:
+    """The same with the `rate` of dropout, and if `decayed` the `weight_decay` > 0, of the lowest validation loss."""
+    rates = runs.rates("decoupled")
+    if not rates:
+        return pd.DataFrame(columns=[*OUTCOME, "rate", "weight_decay"], dtype=float)
+    validation, *tests = (
+        pd.concat({rate: runs.final(metric, Setting(dropout=rate)) for rate in rates}, axis=1)
+        for metric in ("validation_loss", *OUTCOME)
+    )
+    choices = validation[[column for column in validation.columns if (column[1] > 0) == decayed]].idxmin(axis=1)
+    rows = {seed: [*(table.loc[seed, choice] for table in tests), *choice] for seed, choice in choices.items()}
+    return pd.DataFrame(rows, [*OUTCOME, "rate", "weight_decay"]).T
+
+
+def worth(runs: Runs, errors: pd.Series) -> Estimate:
+    """How many times the examples training without decay needs for these test errors, censored at the ends of n."""
+    sizes, bounds = runs.sizes(), {}
+    curves = pd.DataFrame({n: runs.final("test_error", Setting(n))[0.0] for n in sizes})
+    for seed, error in errors.items():
+        found = crossing(curves.loc[seed], error)
+        beyond = np.isnan(found) and not np.isnan(error)
+        bounds[seed] = (sizes[-1], np.inf) if beyond else (0.0 if found == sizes[0] else found, found)
+    best = pd.DataFrame(bounds, ["low", "high"], dtype=float).T / Setting().train_size
+    return place(best)
