@@ -30,7 +30,8 @@ from weightdecay.analysis.statistics import Estimate, every_seed, proportion_int
 
 EXPERIMENT = "curve_fitting"
 LARGE = 100.0  # of C8
-LATE = 20  # steps, the first interval at which S3's runs were once logged: the fit's rough shape is there by then
+CONSTANT = 1e-3  # sensitivity below which a fit is one: that of the true line is 1.5
+LATE = 20  # steps, the first interval at which S3's runs were once logged: the first jump is over by then
 
 
 def judge(results: Any, criteria: Mapping[str, Any]) -> list[Claim]:
@@ -233,7 +234,7 @@ def unstable_training(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], s
     tried = select(tried[tried["seed"].isin(tried.loc[tried["sweep"] == "outlier_rates", "seed"])], weight_decay=0.0)
     by_loss = {loss: select(tried, loss=loss, dataset="line_outlier") for loss in LOSSES}
     limits = {loss: first_failing(own, own["diverged_at"].notna()) for loss, own in by_loss.items()}
-    ends = {loss: first_failing(own, unfitted(runs, own)) for loss, own in by_loss.items()}
+    ends = {loss: first_failing(own, lost(own)) for loss, own in by_loss.items()}
     outlier = {loss: runs.rises(runs.fitted(loss, outlier=True)) for loss in LOSSES}
     without = runs.rises(runs.fitted("squared_error", outlier=False))
     square = limits["squared_error"]
@@ -273,8 +274,8 @@ def unstable_training(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], s
         reported("Rate", "smallest learning rate that diverges, L2, outlier", ratio_interval(np.log(square))),
         *(
             reported(
-                f"Unfitted{name}",
-                f"smallest learning rate that ends above half the first loss, {LOSSES[loss]}",
+                f"Lost{name}",
+                f"smallest learning rate that diverges or ends as a constant, {LOSSES[loss]}",
                 ratio_interval(np.log(ends[loss])),
             )
             for name, loss in (("", "squared_error"), ("Absolute", "absolute_error"), ("Smooth", "smooth_l1"))
@@ -282,10 +283,9 @@ def unstable_training(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], s
     ], counts(len(tried), {"with an outlier diverged": diverged(tried)})
 
 
-def unfitted(runs: Runs, chosen: pd.DataFrame) -> pd.Series:
-    """Which runs diverged, or end with a training loss above half of the first: steady, but nothing is learnt."""
-    first = chosen["run"].map(runs.start["train_loss"])
-    return chosen["diverged_at"].notna() | (chosen["train_loss"] > first / 2)
+def lost(chosen: pd.DataFrame) -> pd.Series:
+    """Which runs diverged or end as a constant, their units dead: steady, but nothing more is learnt."""
+    return chosen["diverged_at"].notna() | (sensitivity(chosen) < CONSTANT)
 
 
 def spreads(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:

@@ -61,7 +61,8 @@ class Runs:
     def fitted(self, loss: str, outlier: bool) -> pd.DataFrame:
         """S3's program without decay under a loss, with or without an outlier among its points."""
         if loss == "squared_error" and not outlier:
-            return self.demo(0.0)
+            demo = self.demo(0.0)
+            return demo[demo.index.isin(self.select("losses").index)]
         return self.select("losses", loss=loss, dataset="line_outlier" if outlier else "line", weight_decay=0.0)
 
 

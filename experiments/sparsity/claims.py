@@ -123,8 +123,8 @@ def sparse_solution(table: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[P
 
 
 def over_penalties(rows: pd.DataFrame, penalty: str, share: str) -> pd.Series:
-    """Rank correlation of λ and a share, by seed; NaN where a run of the seed diverged."""
-    known = rows.groupby("seed")[share].apply(lambda values: values.notna().all())
+    """Rank correlation of λ and a share, by seed; NaN where a run of the seed diverged, or there are fewer than 3 λ."""
+    known = rows.groupby("seed")[share].apply(lambda values: len(values) > 2 and values.notna().all())
     found = {seed: rank_correlation(own[penalty], own[share]) for seed, own in rows.groupby("seed") if known[seed]}
     return pd.Series(found, dtype=float).reindex(known.index)
 

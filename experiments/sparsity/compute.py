@@ -35,11 +35,12 @@ def recovery(
     step: Positive,
     iterations: Count,
 ) -> pd.DataFrame:
-    """L1, L2, L8-L10: independent features, the first few with weights ±1. A row for each seed, method, λ (0: least squares).
+    """L1, L2, L8-L10: independent features, the first few with weights ±1. A row for each seed, method and λ.
 
-    Shares of weights exactly 0 (`zero_irrelevant`, `zero_relevant`) and below 1e-3 (`small_irrelevant`); the `size` of
-    irrelevant weights that proximal L1 has at 0 (root mean square; NaN: it has none there), the `norm` of all weights,
-    `validation_loss`, and, where scikit-learn has the method, the largest difference from its solution: `disagreement`.
+    λ = 0: least squares. Shares of weights exactly 0 (`zero_irrelevant`, `zero_relevant`) and below 1e-3
+    (`small_irrelevant`); the `size` of irrelevant weights that proximal L1 has at 0 (root mean square; NaN: it has none
+    there), the `norm` of all weights, `validation_loss`, and, where scikit-learn has the method, the largest difference
+    from its solution: `disagreement`.
     """
     check("relevant", relevant, "features", features)
     rows, grid = [], np.array(penalties)
