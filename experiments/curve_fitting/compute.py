@@ -150,9 +150,9 @@ def balls(
 ) -> pd.DataFrame:
     """C11: a row for each seed and radius, a multiple of the norm of the unconstrained optimum; 1 is that optimum.
 
-    `surface`: |norm/radius − 1| of the least loss in that ball, by a solver that is told the ball alone; `apart`: its
-    distance from the unconstrained optimum over the latter's norm. `validation_loss`; `error`: mean squared distance
-    to the true line on [−1, 1].
+    `norm`: of the least loss in that ball by a solver that is told the ball alone, in the same unit; `surface`:
+    |norm/radius − 1|; `apart`: distance from the unconstrained optimum, in that unit. `validation_loss`; `error`: mean
+    squared distance to the true line on [−1, 1].
     """
     if degree >= train_size:
         raise ConfigError(f"degree is {degree}, but must be less than train_size, {train_size}: many optima otherwise.")
@@ -174,7 +174,7 @@ def balls(
             area = (off * off).integ()
             rows.append(
                 {
-                    **{"seed": seed, "radius": radius},
+                    **{"seed": seed, "radius": radius, "norm": np.linalg.norm(weights) / norm},
                     "surface": abs(np.linalg.norm(weights) / (radius * norm) - 1),
                     "apart": np.linalg.norm(weights - free) / norm,
                     "validation_loss": (

@@ -11,7 +11,8 @@ from weightdecay.analysis.statistics import Estimate, ratio_interval
 
 DECAY = 0.01  # S3's
 FIT = [f"fit_{number:02}" for number in range(len(GRID))]
-CURVES = ("weight_norm", "layer2_weight_std", "gradient_norm", "train_loss_batch")  # that are followed over the steps
+# metrics that are followed over the steps
+CURVES = ("weight_norm", "layer2_weight_std", "layer2_weight_largest", "gradient_norm", "train_loss_batch")
 EVERY = 20  # steps, where runs are compared or drawn of which some are logged at every step
 LOSSES = {"squared_error": "L2", "smooth_l1": "smooth L1", "absolute_error": "L1"}
 
@@ -48,9 +49,11 @@ class Runs:
         return curve[curve.index % EVERY == 0]
 
     def rises(self, runs: pd.DataFrame) -> pd.Series:
-        """Sum of all rises of the training loss between every EVERY-th step, over the first, by seed."""
+        """Sum of all rises of the training loss between every EVERY-th step, over that at the start, by seed."""
+        first = self.started(runs, "train_loss")
         curves = runs["run"].map(lambda run: self.every(run, "train_loss_batch"))
-        found = pd.Series({seed: curve.diff().clip(lower=0).sum() / curve.iloc[0] for seed, curve in curves.items()})
+        steps = {seed: np.diff(curve, prepend=first[seed]) for seed, curve in curves.items()}
+        found = pd.Series({seed: step.clip(min=0).sum() / first[seed] for seed, step in steps.items()}, dtype=float)
         return found.where(runs["diverged_at"].isna())
 
     @property
