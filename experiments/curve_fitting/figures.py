@@ -112,8 +112,8 @@ def norms(inputs: Inputs) -> None:
         tried.assign(failed=tried["diverged_at"].notna()).groupby(["weight_decay", "learning_rate"])["failed"].mean()
     )
     for λ, marker in zip(PAIR, "os", strict=True):
-        axes[3].plot(share[λ], marker=marker, color=weight_decay_colour(λ), markersize=4, markerfacecolor="none")
-    axes[3].set(xscale="log", xlabel="learning rate η", title="share that diverges", ylim=(-0.03, 1.03))
+        axes[3].plot(share[λ], marker=marker, color=weight_decay_colour(λ), markersize=2, linewidth=0.8)
+    axes[3].set(xscale="log", xlabel="learning rate η", title="share that diverges", ylim=(-0.03, 1.03), xlim=(0.05, 1))
     style.save(figure, inputs.figures, f"{EXPERIMENT}-norms", inputs.scale)
 
 
@@ -138,8 +138,8 @@ def weight_decay(inputs: Inputs) -> None:
     over_columns(axes[1], rough, SPLITS["test"], marker="o")
     shrunk = pd.DataFrame({λ: demo["weight_norm"] / runs.started(demo, "weight_norm") for λ, demo in demos.items()})
     over_columns(axes[2], shrunk.clip(lower=1e-9), SPLITS["train"], marker="o", log=True)
-    axes[0].set(title="mean squared error", ylim=(0, None))
-    axes[0].legend(loc="lower right")
+    axes[0].set(title="mean squared error", ylim=(0, 1.2 * axes[0].get_ylim()[1]))
+    axes[0].legend(loc="upper left")
     axes[1].set(title="variation of the fit's slope", ylim=(0, None))
     axes[2].set(title="norm of all parameters, over start", yscale="log")
     positive = [λ for λ in demos if λ > 0]
@@ -173,7 +173,12 @@ def outlier_training(inputs: Inputs) -> None:
     tried = runs.runs[runs.runs["sweep"].isin(["outlier_rates", "losses"]) & (runs.runs["weight_decay"] == 0)]
     groups = [("L2, no outlier", "black", free, runs.fitted("squared_error", outlier=False))]
     groups += [
-        (label, COLOURS[loss], select(tried, loss=loss, dataset="line_outlier"), runs.fitted(loss, outlier=True))
+        (
+            f"{label}, outlier",
+            COLOURS[loss],
+            select(tried, loss=loss, dataset="line_outlier"),
+            runs.fitted(loss, outlier=True),
+        )
         for loss, label in LOSSES.items()
     ]
     for label, colour, rates, chosen in groups:
