@@ -67,11 +67,11 @@ def support(inputs: Inputs) -> None:
         values = rows.pivot(index="seed", columns="penalty", values="zero")
         over_columns(axes[0], values, colour, bounds=ACCURACY, marker=marker, label=label)
         recall, precision = recall_and_precision(rows)
-        for shares, line, name in ((recall, "--", "found"), (precision, "-", "right")):
+        for shares, line in ((recall, "--"), (precision, "-")):
             values = rows.assign(share=shares).pivot(index="seed", columns="penalty", values="share")
-            over_columns(
-                axes[2], values, colour, bounds=ACCURACY, linestyle=line, marker=marker, label=f"{name}, {label}"
-            )
+            over_columns(axes[2], values, colour, bounds=ACCURACY, linestyle=line, marker=marker)
+    for line, name in (("--", "recall"), ("-", "precision")):
+        axes[2].plot([], [], color="black", linestyle=line, label=name)
     for decay in ("proximal_l1", "l1"):
         colour, marker, _ = NETWORK[decay]
         own = select(runs, decay=decay, optimizer="adam")
