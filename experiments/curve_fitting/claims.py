@@ -68,8 +68,8 @@ def smoother(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
         judged("Rough", "variation of the slope", ratio_of(roughness(decayed), roughness(without)), most=t["rough"]),
         judged("Test", "test loss", ratio("test_loss"), most=t["test"], strict=True),
         reported("Distance", "distance to the true line", ratio_of(distance(decayed), distance(without))),
-        reported("Train", "training loss, no decay", every_seed(without["train_loss"])),
-        reported("TrainDecay", "training loss, λ", every_seed(decayed["train_loss"])),
+        reported("Train", "training loss, no decay", every_seed(without["train_loss"], (0, np.inf))),
+        reported("TrainDecay", "training loss, λ", every_seed(decayed["train_loss"], (0, np.inf))),
         reported("TestWithout", "test loss, no decay", every_seed(without["test_loss"])),
         reported("TestDecay", "test loss, λ", every_seed(decayed["test_loss"])),
     ], counts(len(without) + len(decayed), {"diverged": diverged(without) + diverged(decayed)})
