@@ -1,19 +1,22 @@
-"""C5-C8: what needs no training loop. Polynomials and ridge, its constrained form, lines under three losses.
+"""C5-C11, C14: what needs no training loop. Polynomials and ridge, its constrained form, lines under three losses.
 
 Polynomials: S0's data, y = 2x + 1 and noise, and its convention of λ: (1/n) Σ (y − ŷ)² + λ Σ w². The constant is not
 penalised. Lines: S3's data, y = 1.5 x and noise.
 """
 
+import itertools
 from typing import Annotated
 
 import numpy as np
 import pandas as pd
 from demo import SLOPE, TRAIN_NOISE, line
+from lines import FITS, distance, width_of_minimisers
 from pydantic import Field
 from scipy import optimize
 
 from weightdecay.closed_form import ridge_path
 from weightdecay.computation import main
+from weightdecay.errors import ConfigError
 
 Count = Annotated[int, Field(ge=1)]
 Noise = Annotated[float, Field(gt=0)]
@@ -33,7 +36,8 @@ def polynomials(
 ) -> pd.DataFrame:
     """One row for each seed, degree and λ: mean squared error on every split, norm, coefficients `weight_00`, ...
 
-    Training points are even on [−1, 1], the others uniform; all have the same noise.
+    Training points are even on [−1, 1], the others uniform; all have the same noise. `sensitivity`: root mean square of
+    the polynomial's slope on [−1, 1], exactly.
     """
     rows = []
     for seed in range(seeds):
@@ -51,6 +55,7 @@ def polynomials(
             for weight_decay, weights in zip(weight_decays, paths, strict=True):
                 row = {"seed": seed, "degree": degree, "weight_decay": weight_decay}
                 row["norm"] = np.linalg.norm(weights[1:])
+                row["sensitivity"] = sensitivity(weights)
                 for name, (x, y) in splits.items():
                     row[f"{name}_loss"] = ((np.polynomial.polynomial.polyval(x, weights) - y) ** 2).mean()
                 rows.append(row | {f"weight_{power:02}": weight for power, weight in enumerate(weights)})
@@ -66,6 +71,13 @@ def polynomial_path(x: np.ndarray, y: np.ndarray, degree: int, weight_decays: li
         paths[:, 1:] = [weights[:, 0] for weights in ridge_path(features, targets[:, None], ridges)]
     paths[:, 0] = y.mean() - paths[:, 1:] @ (x[:, None] ** np.arange(1, degree + 1)).mean(0)
     return paths
+
+
+def sensitivity(weights: np.ndarray) -> float:
+    """Root mean square on [−1, 1] of the slope of the polynomial with these coefficients, the constant's first."""
+    slope = np.polynomial.Polynomial(weights).deriv()
+    integral = (slope * slope).integ()
+    return np.sqrt(max((integral(1) - integral(-1)) / 2, 0.0))
 
 
 def centred(x: np.ndarray, y: np.ndarray, degree: int) -> tuple[np.ndarray, np.ndarray]:
@@ -127,6 +139,53 @@ def in_ball(hessian: np.ndarray, slope: np.ndarray, radius: float) -> np.ndarray
     return radius * result.x
 
 
+def balls(
+    *,
+    seeds: Count,
+    train_size: Count,
+    validation_size: Count,
+    noise: Noise,
+    degree: Count,
+    radii: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)],
+) -> pd.DataFrame:
+    """C11: a row for each seed and radius, a multiple of the norm of the unconstrained optimum; 1 is that optimum.
+
+    `norm`: of the least loss in that ball by a solver that is told the ball alone, in the same unit; `surface`:
+    |norm/radius − 1|; `apart`: distance from the unconstrained optimum, in that unit. `validation_loss`; `error`: mean
+    squared distance to the true line on [−1, 1].
+    """
+    if degree >= train_size:
+        raise ConfigError(f"degree is {degree}, but must be less than train_size, {train_size}: many optima otherwise.")
+    if 1.0 in radii:
+        raise ConfigError("radii has 1.0, but must not: that ball ends at the unconstrained optimum.")
+    rows = []
+    for seed in range(seeds):
+        generator = np.random.default_rng([seed, 4])
+        x, fresh = np.linspace(-1, 1, train_size), generator.uniform(-1, 1, validation_size)
+        y, held_out = (TRUE[0] + TRUE[1] * at + generator.normal(0, noise, len(at)) for at in (x, fresh))
+        features, targets = centred(x, y, degree)
+        hessian, slope = 2 * features.T @ features / len(x), -2 * features.T @ targets / len(x)
+        free = np.linalg.solve(hessian, -slope)
+        norm = np.linalg.norm(free)
+        for radius in (1.0, *radii):
+            weights = free if radius == 1 else in_ball(hessian, slope, radius * norm)
+            constant = y.mean() - weights @ (x[:, None] ** np.arange(1, degree + 1)).mean(0)
+            off = np.polynomial.Polynomial([constant, *weights]) - np.polynomial.Polynomial(TRUE)
+            area = (off * off).integ()
+            rows.append(
+                {
+                    **{"seed": seed, "radius": radius, "norm": np.linalg.norm(weights) / norm},
+                    "surface": abs(np.linalg.norm(weights) / (radius * norm) - 1),
+                    "apart": np.linalg.norm(weights - free) / norm,
+                    "validation_loss": (
+                        (np.polynomial.polynomial.polyval(fresh, [constant, *weights]) - held_out) ** 2
+                    ).mean(),
+                    "error": (area(1) - area(-1)) / 2,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
 def outliers(
     *,
     seeds: Count,
@@ -139,6 +198,8 @@ def outliers(
 
     The same points are shifted upwards by each of `shifts`. The distance is the root of the mean square on [−1, 1].
     """
+    if outliers > train_size:
+        raise ConfigError(f"outliers is {outliers}, but must be at most train_size, {train_size}.")
     rows = []
     for seed in range(seeds):
         generator = np.random.default_rng([seed, 3])
@@ -148,81 +209,48 @@ def outliers(
         for shift in shifts:
             for loss, fit in FITS.items():
                 constant, slope = fit(np.column_stack([np.ones_like(x), x]), y + shift * shifted)
-                distance = np.hypot(constant, (slope - SLOPE) / np.sqrt(3))
                 row = {"seed": seed, "shift": shift, "loss": loss, "constant": constant, "slope": slope}
-                rows.append(row | {"distance": distance})
+                rows.append(row | {"distance": distance(constant, slope - SLOPE)})
     return pd.DataFrame(rows)
 
 
-def minimisers(*, seeds: Count, train_size: Count, noise: Noise) -> pd.DataFrame:
-    """C7: one row for each seed, problem (a constant, a line, through S3's points) and loss: has it several minimisers?
+def minimisers(*, seeds: Count, train_sizes: Annotated[list[Count], Field(min_length=1)], noise: Noise) -> pd.DataFrame:
+    """C7: a row for each seed, number of points, problem (a constant, a line) and loss: has it several minimisers?
 
-    L1: `width` of the interval of slopes (of constants) that reach the least sum of absolute errors, by linear
-    programming; several where it is wider than 1e-3 of the noise. L2: several where features are linearly dependent.
+    Points are S3's, but for their number (`size`). L1: `width` of the interval of slopes (of constants) that reach the
+    least sum of absolute errors, by linear programming; several where it is wider than 1e-3 of the noise. L2: several
+    where features are linearly dependent.
     """
     rows = []
-    for seed in range(seeds):
-        x, y, _ = line(seed, train_size, outlier=False)
+    for seed, size in itertools.product(range(seeds), train_sizes):
+        x, y, _ = line(seed, size, outlier=False)
         y = SLOPE * x + (y - SLOPE * x) * noise / TRAIN_NOISE
-        for problem, features in (
-            ("constant", np.ones((train_size, 1))),
-            ("line", np.column_stack([np.ones_like(x), x])),
-        ):
+        for problem, features in (("constant", np.ones((size, 1))), ("line", np.column_stack([np.ones_like(x), x]))):
             width = width_of_minimisers(features, y)
             dependent = np.linalg.matrix_rank(features) < features.shape[1]
-            row = {"seed": seed, "problem": problem}
+            row = {"seed": seed, "size": size, "problem": problem}
             rows.append(row | {"loss": "absolute_error", "width": width, "several": float(width > 1e-3 * noise)})
             rows.append(row | {"loss": "squared_error", "width": 0.0, "several": float(dependent)})
     return pd.DataFrame(rows)
 
 
-def least_squares(features: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    return np.linalg.lstsq(features, targets, rcond=None)[0]
+def nudges(*, seeds: Count, train_size: Count, noise: Noise, nudge: Noise, draws: Count) -> pd.DataFrame:
+    """C14: a row for each seed and loss: how far its line moves where all targets change by N(0, `nudge`).
 
-
-def least_absolute(features: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """argmin Σ |y − Xw|, a linear program in w and the absolute errors."""
-    return _program(features, targets, np.append(np.zeros(features.shape[1]), np.ones(len(targets)))).x[
-        : features.shape[1]
-    ]
-
-
-def least_smooth_l1(features: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """argmin of PyTorch's smooth L1 loss: scipy's Huber loss of scale 1 is twice that."""
-    start = least_squares(features, targets)
-    return optimize.least_squares(
-        lambda w: features @ w - targets, start, lambda w: features, loss="huber", xtol=1e-12, ftol=1e-12, gtol=1e-12
-    ).x
-
-
-FITS = {"squared_error": least_squares, "smooth_l1": least_smooth_l1, "absolute_error": least_absolute}
-
-
-def width_of_minimisers(features: np.ndarray, targets: np.ndarray) -> float:
-    """Width of the last weight's interval over all minimisers of Σ |y − Xw|."""
-    count = features.shape[1]
-    sums = np.append(np.zeros(count), np.ones(len(targets)))
-    least = _program(features, targets, sums).fun
-    ends = []
-    for sign in (1.0, -1.0):
-        direction = np.zeros(count + len(targets))
-        direction[count - 1] = sign
-        ends.append(_program(features, targets, direction, sums, least * (1 + 1e-9)).x[count - 1])
-    return ends[1] - ends[0]
-
-
-def _program(
-    features: np.ndarray, targets: np.ndarray, cost: np.ndarray, also: np.ndarray | None = None, most: float = 0.0
-) -> optimize.OptimizeResult:
-    """Least `cost` · (w, t) with t ≥ |y − Xw|, and `also` · (w, t) ≤ `most` if given."""
-    identity = np.eye(len(targets))
-    above = np.block([[-features, -identity], [features, -identity]])
-    bounds = np.concatenate([-targets, targets])
-    if also is not None:
-        above, bounds = np.vstack([above, also]), np.append(bounds, most)
-    free = [(None, None)] * features.shape[1] + [(0, None)] * len(targets)
-    return optimize.linprog(cost, above, bounds, bounds=free, method="highs-ds")
+    `moved`: root mean square over `draws` such changes of the distance between the lines on [−1, 1], over `nudge`.
+    """
+    rows = []
+    for seed in range(seeds):
+        generator = np.random.default_rng([seed, 5])
+        x = np.linspace(-1, 1, train_size)
+        features, y = np.column_stack([np.ones_like(x), x]), SLOPE * x + generator.normal(0, noise, train_size)
+        changes = generator.normal(0, nudge, (draws, train_size))
+        for loss, fit in FITS.items():
+            before = fit(features, y)
+            squares = [distance(*(fit(features, y + change) - before)) ** 2 for change in changes]
+            rows.append({"seed": seed, "loss": loss, "moved": np.sqrt(np.mean(squares)) / nudge})
+    return pd.DataFrame(rows)
 
 
 if __name__ == "__main__":
-    main([polynomials, constraints, outliers, minimisers])
+    main([polynomials, constraints, balls, outliers, minimisers, nudges])

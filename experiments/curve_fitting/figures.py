@@ -1,24 +1,22 @@
-"""Figures of curve fitting, drawn from the runs, measures and tables that claims.py judges."""
+"""Figures of curve fitting, drawn from the runs and measures that claims.py judges; the others: figures_computed.py."""
 
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from claims import DECAY, EXPERIMENT, FIT, LOSSES, Runs, distance, roughness
-from demo import GRADIENT_EDGES, GRID, SLOPE, WEIGHT_EDGES, line
+from claims import EXPERIMENT, lost
+from demo import GRADIENT_EDGES, GRID, WEIGHT_EDGES, line
+from figures_computed import COLOURS, SEED, constraints, outliers, overfitting, polynomials, true_line
 from matplotlib.axes import Axes
-from numpy.polynomial.polynomial import polyval
+from runs import DECAY, FIT, LOSSES, Runs, distance, roughness
 
 from weightdecay.analysis import style
 from weightdecay.analysis.measures import select
 from weightdecay.analysis.plots import over_columns, zero_and_logarithm
 from weightdecay.analysis.style import MUTED, PAGE, SPLITS, Inputs, weight_decay_colour
 
-SEED = 0  # of every example shown
 PAIR = {0.0: "no decay", DECAY: f"λ = {DECAY:g}"}
-COLOURS = {"squared_error": "#D55E00", "smooth_l1": "#009E73", "absolute_error": "#0072B2"}
-POWERS = 40  # points of a drawn curve a unit of x
 
 
 def fit(inputs: Inputs) -> None:
@@ -53,7 +51,7 @@ def fit(inputs: Inputs) -> None:
 
 
 def histograms(inputs: Inputs) -> None:
-    """C2, C4: histograms of layer 2's weights and gradients over the steps, as ridge lines, the mean over seeds."""
+    """C2, C4, C13: histograms of layer 2's weights and gradients over the steps, as ridge lines, mean over seeds."""
     runs, history = Runs(inputs.results), inputs.results.history
     figure, axes = plt.subplots(1, 4, figsize=(PAGE, 3.2), sharey=True)
     kinds = (("weight", WEIGHT_EDGES, "weight of layer 2"), ("gradient", GRADIENT_EDGES, "log₁₀ |gradient| of layer 2"))
@@ -90,21 +88,21 @@ def ridge_lines(
 
 
 def norms(inputs: Inputs) -> None:
-    """C2-C4: norms of weights and gradients over the steps, and the learning rates at which training diverges."""
+    """C2-C4, C13: norms of weights and gradients over the steps, and the learning rates at which training diverges."""
     runs = Runs(inputs.results)
     figure, axes = plt.subplots(1, 4, figsize=(PAGE, 2.2))
     shown = {
         "weight_norm": "norm of all parameters",
-        "layer2_weight_std": "standard deviation, layer 2",
+        "layer2_weight_std": "layer 2: SD, largest (dashed)",
         "gradient_norm": "norm of the gradient",
     }
     for panel, (metric, label) in zip(axes, shown.items(), strict=False):
         for λ, name in PAIR.items():
-            table = pd.DataFrame(
-                {seed: runs.histories.curve(run, metric) for seed, run in runs.demo(λ)["run"].items()}
-            ).T
+            table = curves(runs, λ, metric)
             over_columns(panel, table, weight_decay_colour(λ), log="gradient" in metric, label=name)
         panel.set(xlabel="step", title=label)
+    for λ in PAIR:
+        over_columns(axes[1], curves(runs, λ, "layer2_weight_largest"), weight_decay_colour(λ), linestyle="--")
     axes[0].set_ylim(bottom=0)
     axes[1].set_ylim(bottom=0)
     axes[2].set_yscale("log")
@@ -114,9 +112,14 @@ def norms(inputs: Inputs) -> None:
         tried.assign(failed=tried["diverged_at"].notna()).groupby(["weight_decay", "learning_rate"])["failed"].mean()
     )
     for λ, marker in zip(PAIR, "os", strict=True):
-        axes[3].plot(share[λ], marker=marker, color=weight_decay_colour(λ), markersize=4, markerfacecolor="none")
-    axes[3].set(xscale="log", xlabel="learning rate η", title="share that diverges", ylim=(-0.03, 1.03))
+        axes[3].plot(share[λ], marker=marker, color=weight_decay_colour(λ), markersize=2, linewidth=0.8)
+    axes[3].set(xscale="log", xlabel="learning rate η", title="share that diverges", ylim=(-0.03, 1.03), xlim=(0.05, 1))
     style.save(figure, inputs.figures, f"{EXPERIMENT}-norms", inputs.scale)
+
+
+def curves(runs: Runs, weight_decay: float, metric: str) -> pd.DataFrame:
+    """A metric of S3's program at every EVERY-th step, `[seeds, steps]`."""
+    return pd.DataFrame({seed: runs.every(run, metric) for seed, run in runs.demo(weight_decay)["run"].items()}).T
 
 
 def weight_decay(inputs: Inputs) -> None:
@@ -135,8 +138,8 @@ def weight_decay(inputs: Inputs) -> None:
     over_columns(axes[1], rough, SPLITS["test"], marker="o")
     shrunk = pd.DataFrame({λ: demo["weight_norm"] / runs.started(demo, "weight_norm") for λ, demo in demos.items()})
     over_columns(axes[2], shrunk.clip(lower=1e-9), SPLITS["train"], marker="o", log=True)
-    axes[0].set(title="mean squared error", ylim=(0, None))
-    axes[0].legend(loc="lower right")
+    axes[0].set(title="mean squared error", ylim=(0, 1.2 * axes[0].get_ylim()[1]))
+    axes[0].legend(loc="upper left")
     axes[1].set(title="variation of the fit's slope", ylim=(0, None))
     axes[2].set(title="norm of all parameters, over start", yscale="log")
     positive = [λ for λ in demos if λ > 0]
@@ -162,103 +165,43 @@ def weight_decay(inputs: Inputs) -> None:
     style.save(figure, inputs.figures, f"{EXPERIMENT}-weight_decay", inputs.scale)
 
 
-def polynomials(inputs: Inputs) -> None:
-    """C5: errors against the degree; at the highest degree against λ; and the curves of one seed."""
-    table = inputs.results.tables["polynomials"]
-    highest = int(table["degree"].max())
-    figure, axes = plt.subplots(1, 3, figsize=(PAGE, 2.3))
-    panels = (
-        (axes[0], table[table["weight_decay"] == 0], "degree"),
-        (axes[1], table[(table["degree"] == highest) & (table["weight_decay"] > 0)], "weight_decay"),
-    )
-    for panel, rows, column in panels:
-        for split in ("train", "test"):
-            values = rows.pivot(index="seed", columns=column, values=f"{split}_loss").clip(lower=1e-6)
-            over_columns(panel, values, SPLITS[split], log=True, marker="o", markersize=2.5, label=split)
-        panel.set(yscale="log", ylim=(1e-3, 1e3))
-    axes[0].set(xlabel="degree", title="least squares, mean squared error")
-    axes[1].set(xlabel="λ", xscale="log", title=f"degree {highest} with a ridge")
-    axes[0].legend(loc="upper left")
-    own = table[table["seed"] == SEED]
-    ridged = own[(own["degree"] == highest) & (own["weight_decay"] > 0)]
-    best = ridged.loc[ridged["validation_loss"].idxmin()]
-    chosen = {
-        "degree 1": select(own, degree=1, weight_decay=0.0).iloc[0],
-        f"degree {highest}": select(own, degree=highest, weight_decay=0.0).iloc[0],
-        f"the same, λ = {best['weight_decay']:g}": best,
-    }
-    x = np.linspace(-1, 1, 2 * POWERS * 5)
-    for (label, row), colour in zip(
-        chosen.items(), ("black", MUTED, weight_decay_colour(best["weight_decay"])), strict=True
-    ):
-        weights = row.filter(like="weight_").drop("weight_decay").dropna().to_numpy(float)
-        axes[2].plot(x, polyval(x, weights), color=colour, label=label)
-    axes[2].set(xlabel="x", title="one seed", ylim=(-5, 11))
-    axes[2].legend(loc="upper center")
-    style.save(figure, inputs.figures, f"{EXPERIMENT}-polynomials", inputs.scale)
-
-
-def constraints(inputs: Inputs) -> None:
-    """C6, C8: the ridge path of one seed; its norm against λ; the loss against the norm that is allowed."""
-    table = inputs.results.tables["constraints"]
-    own = table[table["seed"] == SEED].set_index("weight_decay")
-    figure, axes = plt.subplots(1, 3, figsize=(PAGE, 2.3))
-    coefficients = own.filter(like="weight_")
-    for power, (_, values) in enumerate(coefficients.items(), 1):
-        label = f"of x{f'$^{power}$' if power > 1 else ''}" if power in (1, coefficients.shape[1]) else None
-        axes[0].plot(values, color=plt.cm.cividis(power / (coefficients.shape[1] + 1)), label=label)
-    axes[0].legend(loc="lower right")
-    axes[0].set(xscale="log", xlabel="λ", title="coefficients (one seed)")
-    norms = table.pivot(index="seed", columns="weight_decay", values="norm")
-    over_columns(axes[1], norms, SPLITS["train"], log=True, marker="o", label="‖w‖")
-    last = norms.columns[-1]
-    reach = np.array([last / 1e4, last])
-    axes[1].plot(
-        reach, 3 * np.exp(np.log(norms[last]).mean()) * last / reach, color=MUTED, linestyle="--", label="∝ 1/λ"
-    )
-    axes[1].set(xscale="log", yscale="log", xlabel="λ", title="norm of the solution")
-    axes[1].legend(loc="lower left")
-    axes[2].plot(own["norm"] ** 2, own["loss"], color=MUTED, zorder=1)
-    for λ, row in own.iterrows():
-        axes[2].plot(row["norm"] ** 2, row["loss"], "o", color=weight_decay_colour(λ))
-        if 0.05 < λ < 500:
-            axes[2].annotate(f" λ = {λ:g}", (row["norm"] ** 2, row["loss"]), fontsize=7, va="bottom")
-    axes[2].set(xlabel="C, the most that ‖w‖² may be", title="least loss in the ball (one seed)", xscale="log")
-    axes[2].set_xlim(1e-5, 8 * own["norm"].max() ** 2)
-    style.save(figure, inputs.figures, f"{EXPERIMENT}-constraints", inputs.scale)
-
-
-def outliers(inputs: Inputs) -> None:
-    """C7: distance to the true line against the outliers' shift; lines and a network's fits of one seed."""
-    table, runs = inputs.results.tables["outliers"], Runs(inputs.results)
+def outlier_training(inputs: Inputs) -> None:
+    """C12: at which learning rates training diverges, or ends as a constant, and the loss at S3's, by loss function."""
+    runs = Runs(inputs.results)
     figure, axes = plt.subplots(1, 3, figsize=(PAGE, 2.4))
-    shift = inputs.config.criteria["C7"].thresholds["shift"]
-    for loss, label in LOSSES.items():
-        values = table[table["loss"] == loss].pivot(index="seed", columns="shift", values="distance")
-        over_columns(axes[0], values, COLOURS[loss], log=True, marker="o", label=label)
-        row = select(table, seed=SEED, shift=shift, loss=loss).iloc[0]
-        axes[1].plot(GRID, row["constant"] + row["slope"] * GRID, color=COLOURS[loss])
-        chosen = runs.fitted(loss, outlier=True)
-        axes[2].plot(GRID, chosen.loc[SEED, FIT], color=COLOURS[loss], label=label)
-    axes[0].set(xscale="symlog", yscale="log", xlabel="shift of the outliers", title="distance to the true line")
-    axes[0].set_xlim(-0.1, table["shift"].max() * 1.2)
-    axes[0].legend(loc="upper left")
-    for panel in axes[1:]:
-        true_line(panel)
-        panel.set_xlabel("x")
-    axes[1].set_title(f"lines, shift {shift:g} (one seed)")
-    x, train, _ = line(SEED, int(runs.runs["train_size"].iloc[0]), outlier=True)
-    axes[2].plot(x, train, "o", color="black", markersize=3)
-    axes[2].set_title("network, one outlier (one seed)")
-    style.save(figure, inputs.figures, f"{EXPERIMENT}-outliers", inputs.scale)
-
-
-def true_line(axes: Axes) -> None:
-    axes.plot(GRID, SLOPE * GRID, color="black", linestyle=":", linewidth=0.8)
+    free = runs.runs[runs.runs["sweep"].isin(["learning_rate", "weight_decay"]) & (runs.runs["weight_decay"] == 0)]
+    tried = runs.runs[runs.runs["sweep"].isin(["outlier_rates", "losses"]) & (runs.runs["weight_decay"] == 0)]
+    groups = [("L2, no outlier", "black", free, runs.fitted("squared_error", outlier=False))]
+    groups += [
+        (
+            f"{label}, outlier",
+            COLOURS[loss],
+            select(tried, loss=loss, dataset="line_outlier"),
+            runs.fitted(loss, outlier=True),
+        )
+        for loss, label in LOSSES.items()
+    ]
+    for label, colour, rates, chosen in groups:
+        for panel, failed in ((axes[0], rates["diverged_at"].notna()), (axes[1], lost(rates))):
+            share = failed.groupby(rates["learning_rate"]).mean()
+            panel.plot(share, color=colour, marker="o", markersize=2.5, label=label)
+        first = runs.started(chosen, "train_loss")
+        table = {seed: runs.every(run, "train_loss_batch") / first[seed] for seed, run in chosen["run"].items()}
+        over_columns(axes[2], pd.DataFrame(table).T, colour, log=True, label=label)
+    for panel, title in zip(axes, ("share that diverges", "diverges or ends as a constant"), strict=False):
+        panel.set(xscale="log", xlabel="learning rate η", title=title, ylim=(-0.03, 1.03))
+    axes[2].set(yscale="log", xlabel="step", title=f"training loss over first, η = {free['learning_rate'].min():g}")
+    axes[2].set_ylim(bottom=1e-7)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+    style.save(figure, inputs.figures, f"{EXPERIMENT}-outlier_training", inputs.scale)
 
 
 if __name__ == "__main__":
     style.main(
-        [fit, histograms, norms, weight_decay, polynomials, constraints, outliers],
+        [
+            *(fit, histograms, norms, weight_decay),
+            *(polynomials, overfitting, constraints, outliers, outlier_training),
+        ],
         Path(__file__).with_name("config.yaml"),
     )

@@ -1,8 +1,8 @@
-"""Curve fitting: S3's example of decay, a line through ten noisy points by a network for anything. (C1-C4, C7, C8)
+"""Curve fitting: S3's example of decay, a line through ten noisy points. (C1-C4, C7-C9, C12, C13)
 
 S3's program exactly (1-200-200-200-1, SGD with momentum, 2,000 steps), over seeds and over λ; at larger learning rates;
 with other losses, with and without an outlier. And S2's program: 10-5-1 on pure noise. Settings and their sources:
-config.yaml beside this file. What needs no training: compute.py.
+config.yaml beside this file. What needs no training: compute.py. For TensorBoard: event_files.py.
 """
 
 from collections.abc import Sequence
@@ -22,6 +22,7 @@ from weightdecay.grid import Run
 
 LINES = ("line", "line_outlier")
 FEATURES = 10  # of S2's example
+SPREAD_EVERY = 20  # steps: the gradient's norm is wanted at every step (C4), and the rest would cost more than the step
 
 
 def splits(run: Run) -> Splits:
@@ -46,17 +47,21 @@ def network(runs: Sequence[Run]) -> Layer:
 
 
 def measures(ensemble: Ensemble) -> dict[str, Tensor]:
-    """Norm of the gradient and spread of layer 2, each `[R]`; where all is logged, also the curve and histograms.
+    """Norm of the gradient; every SPREAD_EVERY steps the spread of layer 2; where all is logged, curve and histograms.
+
+    All are `[R]`.
 
     `fit_00` ... are the network's outputs on GRID; `layer2_weight_bin_00` ... and `layer2_gradient_bin_00` ... counts
     between the edges in demo.py, with one bin more at either end for what lies beyond.
     """
     stack, layer = ensemble.stack, ensemble.stack.leaves[1]
+    full = ensemble.log_steps[ensemble.step]
+    found = {"gradient_norm": stack.gradients.norm(dim=1)} if ensemble.step else {}
+    if not full and ensemble.step % SPREAD_EVERY:
+        return found
     weights, gradients = layer.weight.flatten(1), layer.weight_gradient.flatten(1)
-    found = {"layer2_weight_std": weights.std(1), "layer2_weight_largest": weights.abs().amax(1)}
-    if ensemble.step:
-        found["gradient_norm"] = stack.gradients.norm(dim=1)
-    if ensemble.log_steps[ensemble.step] and ensemble.run.dataset in LINES:
+    found |= {"layer2_weight_std": weights.std(1), "layer2_weight_largest": weights.abs().amax(1)}
+    if full and ensemble.run.dataset in LINES:
         grid = torch.tensor(GRID, dtype=weights.dtype, device=weights.device)
         found |= named("fit", torch.stack([curve(stack, replica, grid) for replica in range(len(weights))]))
         found |= named("layer2_weight_bin", counts(weights.contiguous(), WEIGHT_EDGES))

@@ -1,4 +1,4 @@
-"""Claims L1-L6 on L1, L2 and Elastic Net, judged by the criteria of config.yaml.
+"""Claims L1-L10 on L1, L2 and Elastic Net, judged by the criteria of config.yaml.
 
 One estimate per seed, then a 95 % interval over seeds. λ is chosen per seed and method on validation data. Zero means
 exactly 0. A diverged run has no value: what needs it is unknown.
@@ -14,9 +14,10 @@ import pandas as pd
 from weightdecay.analysis import claims as ledger
 from weightdecay.analysis.claims import Claim, Part, counts, judged, reported
 from weightdecay.analysis.measures import diverged, select
-from weightdecay.analysis.statistics import ACCURACY, every_seed, ratio_interval
+from weightdecay.analysis.statistics import ACCURACY, DIFFERENCE, every_seed, rank_correlation, ratio_interval
 
 EXPERIMENT = "sparsity"
+CORRELATION = (-1.0, 1.0)
 KINDS = {  # kinds of decay, as the figures name them
     "none": "no decay",
     "decoupled": "decoupled L2",
@@ -28,7 +29,7 @@ KINDS = {  # kinds of decay, as the figures name them
 
 
 def judge(results: Any, criteria: Mapping[str, Any]) -> list[Claim]:
-    """The six claims, in order."""
+    """The ten claims, in order."""
     threshold = {id: words.thresholds for id, words in criteria.items()}
     recovery, groups = results.tables["recovery"], results.tables["groups"]
     parts = {
@@ -38,6 +39,10 @@ def judge(results: Any, criteria: Mapping[str, Any]) -> list[Claim]:
         "L4": stable(groups, threshold["L4"]),
         "L5": elastic_net(results.tables["wide"], threshold["L5"]),
         "L6": pruned_units(results.runs, threshold["L6"]),
+        "L7": suits(results.tables["contributions"], threshold["L7"]),
+        "L8": more_zeros(recovery, results.runs, threshold["L8"]),
+        "L9": shows_support(recovery, results.runs, threshold["L9"]),
+        "L10": sparse_solution(recovery, threshold["L10"]),
     }
     return [ledger.claim(id, EXPERIMENT, criteria, *found) for id, found in parts.items()]
 
@@ -54,35 +59,159 @@ def digits(table: pd.DataFrame, method: str) -> pd.Series:
     return -np.log10(worst.clip(lower=1e-17))
 
 
+def at_chosen(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Rows of proximal steps and of S2's update, by seed, at the λ that validation chooses for the former ("chosen",
+    "update"), and at the largest λ at which the former keep all relevant weights ("support", "update_support").
+
+    A seed without such a λ has no value there.
+    """
+    proximal, update = (table[table["method"] == method] for method in ("proximal", "subgradient"))
+    chosen = tuned(table, "proximal")
+    keeping = proximal[proximal["zero_relevant"] == 0].sort_values("penalty").groupby("seed").tail(1)
+    support = keeping.set_index("seed").reindex(chosen.index)
+    found = {"chosen": chosen, "support": support}
+    for name, rows in (("update", chosen), ("update_support", support)):
+        same = update.set_index(["seed", "penalty"]).reindex(pd.MultiIndex.from_arrays([rows.index, rows["penalty"]]))
+        found[name] = same.reset_index("penalty")
+    return found
+
+
 def exact_zeros(table: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """L1: irrelevant weights that are 0 by proximal steps and by S2's update."""
-    chosen, paths = tuned(table, "proximal"), table[table["method"] == "proximal"]
-    kept = paths[paths["zero_relevant"] == 0].sort_values("penalty").groupby("seed")["zero_irrelevant"].last()
-    moves = table[table["method"] == "subgradient"].set_index(["seed", "penalty"])
-    same = moves.loc[list(zip(chosen.index, chosen["penalty"], strict=True))].reset_index("penalty")
+    """L1: irrelevant weights that are 0 after S2's updates; beside it those of the minimiser."""
+    at = at_chosen(table)
+    zeros = {name: every_seed(rows["zero_irrelevant"], ACCURACY) for name, rows in at.items()}
+    return [
+        judged("Subgradient", "irrelevant weights 0, S2's update", zeros["update"], t["zeros"]),
+        judged(
+            "SubgradientSupport",
+            "the same where the minimiser keeps all relevant",
+            zeros["update_support"],
+            t["support"],
+        ),
+        reported("Proximal", "irrelevant weights 0, proximal", zeros["chosen"]),
+        reported(
+            "Small",
+            "irrelevant weights below .001, S2's update",
+            every_seed(at["update"]["small_irrelevant"], ACCURACY),
+        ),
+        reported("Size", "size over ηλ where the minimiser is 0, S2's update", size_in_steps(at["update"])),
+    ], ""
+
+
+def sparse_solution(table: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """L10: irrelevant weights that are 0 in the minimiser."""
+    at = at_chosen(table)
     return [
         judged(
-            "Proximal", "irrelevant weights 0, proximal", every_seed(chosen["zero_irrelevant"], ACCURACY), t["zeros"]
+            "Zeros",
+            "irrelevant weights 0, proximal",
+            every_seed(at["chosen"]["zero_irrelevant"], ACCURACY),
+            t["zeros"],
         ),
         judged(
             "Support",
             "the same where all relevant are kept",
-            every_seed(kept.reindex(chosen.index), ACCURACY),
+            every_seed(at["support"]["zero_irrelevant"], ACCURACY),
             t["support"],
         ),
-        judged(
-            "Subgradient",
-            "irrelevant weights 0, S2's update",
-            every_seed(same["zero_irrelevant"], ACCURACY),
-            t["zeros"],
-        ),
-        reported("Small", "irrelevant weights below .001, S2's update", every_seed(same["small_irrelevant"], ACCURACY)),
-        reported("Size", "size over ηλ where the minimiser is 0, S2's update", size_in_steps(same)),
-        reported("Lambda", "λ chosen", ratio_interval(np.log(chosen["penalty"]))),
+        reported("Lambda", "λ chosen", ratio_interval(np.log(at["chosen"]["penalty"]))),
         reported("Digits", "decimals shared with scikit-learn, L1", every_seed(digits(table, "proximal"))),
         reported(
             "NetDigits", "decimals shared with scikit-learn, Elastic Net", every_seed(digits(table, "elastic_net"))
         ),
+    ], ""
+
+
+def over_penalties(rows: pd.DataFrame, penalty: str, share: str) -> pd.Series:
+    """Rank correlation of λ and a share, by seed; NaN where a run of the seed diverged, or there are fewer than 3 λ."""
+    known = rows.groupby("seed")[share].apply(lambda values: len(values) > 2 and values.notna().all())
+    found = {seed: rank_correlation(own[penalty], own[share]) for seed, own in rows.groupby("seed") if known[seed]}
+    return pd.Series(found, dtype=float).reindex(known.index)
+
+
+def more_zeros(table: pd.DataFrame, runs: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """L8: weights that are 0 against λ, in linear models and in the network."""
+    paths = {method: table[table["method"] == method] for method in ("proximal", "subgradient")}
+    share = paths["proximal"].pivot(index="seed", columns="penalty", values="zero")
+    network = select(runs, decay="proximal_l1", optimizer="adam")
+    return [
+        judged(
+            "Linear",
+            "rank correlation of λ and zeros, proximal",
+            every_seed(over_penalties(paths["proximal"], "penalty", "zero"), CORRELATION),
+            t["together"],
+        ),
+        judged(
+            "More",
+            "zeros at the largest λ less those at the smallest",
+            every_seed(share.iloc[:, -1] - share.iloc[:, 0], DIFFERENCE),
+            t["more"],
+        ),
+        judged(
+            "Network",
+            "network: rank correlation of λ and zeros",
+            every_seed(over_penalties(network, "weight_decay", "zero_weights"), CORRELATION),
+            t["together"],
+        ),
+        reported(
+            "Update",
+            "zeros at the largest λ, S2's update",
+            every_seed(paths["subgradient"].groupby("seed")["zero"].last(), ACCURACY),
+        ),
+    ], ""
+
+
+def recall_and_precision(rows: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    """Of the relevant features the share whose weight is not 0; of those whose weight is not 0 the share relevant."""
+    features = rows.filter(like="weight_").shape[1]
+    kept = rows["relevant"] * (1 - rows["zero_relevant"])
+    wrong = (features - rows["relevant"]) * (1 - rows["zero_irrelevant"])
+    return 1 - rows["zero_relevant"], kept / (kept + wrong).where(kept + wrong > 0)
+
+
+def shows_support(table: pd.DataFrame, runs: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """L9: which features have weights, against those that are relevant."""
+    at = at_chosen(table)
+    recall, precision = recall_and_precision(at["chosen"])
+    return [
+        judged("Recall", "relevant features that have a weight", every_seed(recall, ACCURACY), t["recall"]),
+        judged(
+            "Precision", "features with a weight that are relevant", every_seed(precision, ACCURACY), t["precision"]
+        ),
+        reported(
+            "Support",
+            "the latter at the largest λ that keeps all relevant",
+            every_seed(recall_and_precision(at["support"])[1], ACCURACY),
+        ),
+        reported("Update", "the latter, S2's update", every_seed(recall_and_precision(at["update"])[1], ACCURACY)),
+        reported(
+            "Inputs",
+            "network: irrelevant inputs cut off, proximal L1",
+            every_seed(chosen_runs(runs, "proximal_l1")["zero_inputs"], ACCURACY),
+        ),
+    ], ""
+
+
+def suits(table: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """L7: expected error beyond the noise where all features contribute, and where few do."""
+    excess = np.log(table.pivot(index="seed", columns=["truth", "method"], values="excess"))
+    kept = table.pivot(index="seed", columns=["truth", "method"], values="kept")
+    dense, sparse = excess["dense"], excess["sparse"]
+    return [
+        judged(
+            "Dense",
+            "all contribute: error beyond noise, L2 over L1",
+            ratio_interval(dense["l2"] - dense["l1"]),
+            most=t["better"],
+        ),
+        judged(
+            "Sparse",
+            "few relevant: error beyond noise, L1 over L2",
+            ratio_interval(sparse["l1"] - sparse["l2"]),
+            most=t["better"],
+        ),
+        reported("KeptDense", "weights kept by L1, all contribute", every_seed(kept["dense", "l1"])),
+        reported("KeptSparse", "weights kept by L1, few relevant", every_seed(kept["sparse", "l1"])),
     ], ""
 
 
@@ -100,6 +229,7 @@ def shrinks(table: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], st
             "norm, ridge over least squares",
             ratio_interval(np.log(chosen["norm"] / free["norm"])),
             most=t["norm"],
+            strict=True,
         ),
         judged("Zeros", "weights that are 0", every_seed(chosen["zero"], ACCURACY), most=t["zeros"]),
         reported("Small", "irrelevant weights below .001", every_seed(chosen["small_irrelevant"], ACCURACY)),

@@ -1,4 +1,4 @@
-"""L1-L5: linear models under L1, L2 and Elastic Net. Solvers: linear.py; scikit-learn's are the reference.
+"""L1-L5, L7-L10: linear models under L1, L2 and Elastic Net. Solvers: linear.py; scikit-learn's are the reference.
 
 Features and noise are normal, nothing has a constant, λ (`penalty`) is that of linear.py. It is chosen on validation
 data of as many examples as there are to train on.
@@ -13,6 +13,7 @@ from pydantic import Field
 from sklearn.linear_model import ElasticNet, Lasso, Ridge, enet_path
 
 from weightdecay.computation import main
+from weightdecay.errors import ConfigError
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -34,12 +35,14 @@ def recovery(
     step: Positive,
     iterations: Count,
 ) -> pd.DataFrame:
-    """L1, L2: independent features, the first few with weights ±1. A row for each seed, method, λ (0: least squares).
+    """L1, L2, L8-L10: independent features, the first few with weights ±1. A row for each seed, method and λ.
 
-    Shares of weights exactly 0 (`zero_irrelevant`, `zero_relevant`) and below 1e-3 (`small_irrelevant`); the `size` of
-    irrelevant weights that proximal L1 has at 0 (root mean square; NaN: it has none there), the `norm` of all weights,
-    `validation_loss`, and, where scikit-learn has the method, the largest difference from its solution: `disagreement`.
+    λ = 0: least squares. Shares of weights exactly 0 (`zero_irrelevant`, `zero_relevant`) and below 1e-3
+    (`small_irrelevant`); the `size` of irrelevant weights that proximal L1 has at 0 (root mean square; NaN: it has none
+    there), the `norm` of all weights, `validation_loss`, and, where scikit-learn has the method, the largest difference
+    from its solution: `disagreement`.
     """
+    check("relevant", relevant, "features", features)
     rows, grid = [], np.array(penalties)
     for seed in range(seeds):
         generator = np.random.default_rng([seed, 1])
@@ -85,7 +88,7 @@ def recovery(
 def groups(
     *,
     seeds: Count,
-    draws: Count,
+    draws: Annotated[int, Field(ge=2)],
     samples: Count,
     groups: Count,
     relevant: Count,
@@ -101,6 +104,7 @@ def groups(
     root of the summed variances of all weights over draws; `bias`, the distance of their mean from the true weights.
     `weight_<draw>_<member>`: the first group's weights of the first three draws, for a look.
     """
+    check("relevant", relevant, "groups", groups)
     rows = []
     true = np.repeat(np.arange(groups) < relevant, members).astype(float)
     for seed in range(seeds):
@@ -149,6 +153,7 @@ def wide(
     `excess`: expected squared error on new data beyond the noise, (w − w*)ᵀ Σ (w − w*), known exactly; `kept`: weights
     that are not 0; `penalty` and `l1_ratio` as chosen on validation, Elastic Net's r among `l1_ratios`.
     """
+    check("relevant", relevant, "groups", groups)
     rows = []
     true = np.repeat(np.arange(groups) < relevant, members).astype(float)
     for seed in range(seeds):
@@ -168,6 +173,38 @@ def wide(
                 row |= {"penalty": penalty, "excess": excess, "kept": (w != 0).sum(), "validation_loss": loss}
                 rows.append(row | {"features": groups * members, "samples": samples})
     return pd.DataFrame(rows)
+
+
+def contributions(
+    *, seeds: Count, samples: Count, features: Count, relevant: Count, noise: Positive, penalties: Count
+) -> pd.DataFrame:
+    """L7: independent features. One row for each seed, truth and method, λ chosen on validation.
+
+    Truth `sparse`: the first `relevant` weights are ±1; `dense`: all are of one size, of random sign, and of that norm
+    together. `excess`: expected squared error on new data beyond the noise, ‖w − w*‖².
+    """
+    check("relevant", relevant, "features", features)
+    rows = []
+    for seed in range(seeds):
+        generator = np.random.default_rng([seed, 4])
+        signs = generator.choice([-1.0, 1.0], features)
+        truths = {"sparse": signs * (np.arange(features) < relevant), "dense": signs * np.sqrt(relevant / features)}
+        x, fresh = generator.normal(size=(2, samples, features))
+        noises = generator.normal(0, noise, (2, samples))
+        for truth, true in truths.items():
+            y, validation = x @ true + noises[0], (fresh, fresh @ true + noises[1])
+            paths = {"l1": lasso_path(x, y, penalties, 1.0), "l2": ridge_grid(x, y, penalties)}
+            for method, path in paths.items():
+                w, penalty, _ = best(*path, validation)
+                row = {"seed": seed, "truth": truth, "method": method, "excess": ((w - true) ** 2).sum()}
+                rows.append(row | {"penalty": penalty, "kept": (w != 0).sum()})
+    return pd.DataFrame(rows)
+
+
+def check(part: str, few: int, whole: str, many: int) -> None:
+    """ConfigError where a part is larger than the whole."""
+    if few > many:
+        raise ConfigError(f"{part} is {few}, but must be at most {whole}, {many}.")
 
 
 def grouped(
@@ -209,4 +246,4 @@ def best(
 
 
 if __name__ == "__main__":
-    main([recovery, groups, wide])
+    main([recovery, groups, wide, contributions])

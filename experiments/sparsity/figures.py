@@ -1,10 +1,12 @@
 """Figures of sparsity, drawn from the runs and tables that claims.py judges."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-from claims import EXPERIMENT, KINDS, chosen_runs, tuned
+import pandas as pd
+from claims import EXPERIMENT, KINDS, chosen_runs, recall_and_precision, tuned
 from matplotlib.axes import Axes
 
 from weightdecay.analysis import style
@@ -53,6 +55,37 @@ def recovery(inputs: Inputs) -> None:
     axes[2].set_yscale("log")
     ticks(axes[2], [1, 1.5, 2, 3, 5])
     style.save(figure, inputs.figures, f"{EXPERIMENT}-recovery", inputs.scale)
+
+
+def support(inputs: Inputs) -> None:
+    """L8-L10: weights that are 0 against λ, and how well those that are not show the relevant features."""
+    table, runs = inputs.results.tables["recovery"], inputs.results.runs
+    figure, axes = plt.subplots(1, 3, figsize=(PAGE, 2.4))
+    for method in ("proximal", "subgradient"):
+        colour, marker, label = METHODS[method]
+        rows = table[table["method"] == method]
+        values = rows.pivot(index="seed", columns="penalty", values="zero")
+        over_columns(axes[0], values, colour, bounds=ACCURACY, marker=marker, label=label)
+        recall, precision = recall_and_precision(rows)
+        for shares, line in ((recall, "--"), (precision, "-")):
+            values = rows.assign(share=shares).pivot(index="seed", columns="penalty", values="share")
+            over_columns(axes[2], values, colour, bounds=ACCURACY, linestyle=line, marker=marker)
+    for line, name in (("--", "recall"), ("-", "precision")):
+        axes[2].plot([], [], color="black", linestyle=line, label=name)
+    for decay in ("proximal_l1", "l1"):
+        colour, marker, _ = NETWORK[decay]
+        own = select(runs, decay=decay, optimizer="adam")
+        values = own.pivot(index="seed", columns="weight_decay", values="zero_weights")
+        over_columns(axes[1], values, colour, bounds=ACCURACY, marker=marker, label=KINDS[decay])
+    penalty = geometric_interval(tuned(table, "proximal")["penalty"]).value
+    for panel in (axes[0], axes[2]):
+        panel.axvline(penalty, color=MUTED, linestyle=":", linewidth=1)
+    titles = ("linear model: weights that are 0", "network: weights of layer 1 that are 0", "relevant features")
+    for panel, title in zip(axes, titles, strict=True):
+        panel.set(xscale="log", xlabel="λ", title=title, ylim=(-0.03, 1.03))
+    for panel, place in ((axes[0], "upper left"), (axes[1], "center left"), (axes[2], "center left")):
+        panel.legend(loc=place, labelspacing=0.25)
+    style.save(figure, inputs.figures, f"{EXPERIMENT}-support", inputs.scale)
 
 
 def weights(inputs: Inputs) -> None:
@@ -114,21 +147,35 @@ def wide(inputs: Inputs) -> None:
     table = inputs.results.tables["wide"]
     correlations = sorted(table["correlation"].unique())
     figure, axes = plt.subplots(figsize=(COLUMN, 2.4))
-    styles = {**PAIR, "elastic_net": METHODS["elastic_net"]}
-    for place, (method, (colour, marker, label)) in enumerate(styles.items()):
-        for x, correlation in enumerate(correlations):
-            values = select(table, method=method, correlation=correlation)["excess"]
-            at = x + 0.22 * (place - 1)
+    excesses(axes, table, "correlation", correlations, PAIR | {"elastic_net": METHODS["elastic_net"]})
+    axes.set_xticks(range(len(correlations)), [f"{correlation:g}" for correlation in correlations])
+    axes.set(xlabel="correlation in a group (0: no groups)")
+    ticks(axes, [1, 2, 3, 5, 10, 20, 30, 50, 100])
+    style.save(figure, inputs.figures, f"{EXPERIMENT}-wide", inputs.scale)
+
+
+def contributions(inputs: Inputs) -> None:
+    """L7: expected error beyond the noise where all features contribute a little, and where few do."""
+    figure, axes = plt.subplots(figsize=(COLUMN, 2.2))
+    excesses(axes, inputs.results.tables["contributions"], "truth", ["dense", "sparse"], PAIR)
+    axes.set_xticks([0, 1], ["all features contribute", "few are relevant"])
+    ticks(axes, [0.05, 0.1, 0.2, 0.5, 1, 2, 5])
+    style.save(figure, inputs.figures, f"{EXPERIMENT}-contributions", inputs.scale)
+
+
+def excesses(axes: Axes, table: pd.DataFrame, column: str, settings: Sequence[object], methods: Mapping) -> None:
+    """Error beyond the noise of every method at every setting of a column: seeds, geometric mean and interval."""
+    for place, (method, (colour, marker, label)) in enumerate(methods.items()):
+        for x, setting in enumerate(settings):
+            values = select(table, method=method, **{column: setting})["excess"]
+            at = x + 0.22 * (place - (len(methods) - 1) / 2)
             axes.plot(np.full(len(values), at), values, ".", color=colour, markersize=2.5, alpha=0.35)
             found = geometric_interval(values)
             error = None if np.isnan(found.low) else [[found.value - found.low], [found.high - found.value]]
-            axes.errorbar(at, found.value, error, color=colour, marker=marker, capsize=2, label="" if x else label)
-    axes.set_xticks(range(len(correlations)), [f"{correlation:g}" for correlation in correlations])
-    axes.set(xlabel="correlation in a group (0: no groups)", ylabel="error beyond the noise", yscale="log")
-    axes.set_xlim(-0.5, len(correlations) - 0.5)
-    ticks(axes, [1, 2, 3, 5, 10, 20, 30, 50, 100])
+            label_once = "" if x else label.split(",")[0]
+            axes.errorbar(at, found.value, error, color=colour, marker=marker, capsize=2, label=label_once)
+    axes.set(ylabel="error beyond the noise", yscale="log", xlim=(-0.5, len(settings) - 0.5))
     axes.legend(loc="best", labelspacing=0.25)
-    style.save(figure, inputs.figures, f"{EXPERIMENT}-wide", inputs.scale)
 
 
 def network(inputs: Inputs) -> None:
@@ -166,4 +213,6 @@ def ticks(axes: Axes, wanted: list[float]) -> None:
 
 
 if __name__ == "__main__":
-    style.main([recovery, weights, groups, wide, network], Path(__file__).with_name("config.yaml"))
+    style.main(
+        [recovery, support, weights, groups, wide, contributions, network], Path(__file__).with_name("config.yaml")
+    )

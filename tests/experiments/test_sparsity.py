@@ -1,4 +1,4 @@
-"""L1-L6 on results whose truth is known, verdicts both ways; solvers against scikit-learn; every figure."""
+"""L1-L10 on results whose truth is known, verdicts both ways; solvers against scikit-learn; every figure."""
 
 import itertools
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from sklearn.linear_model import ElasticNet, Lasso, Ridge
 from tests.experiments.drawing import assert_legible, drawn, promised
 from tests.programs import EXPERIMENTS, load_program
 from weightdecay.analysis import tables
+from weightdecay.computation import call
 from weightdecay.ensemble.training import Ensemble, train
 from weightdecay.errors import ConfigError
 from weightdecay.grid import Run, config_hash, load_config
@@ -27,9 +28,10 @@ EXACT = {"fit_intercept": False, "tol": 1e-13, "max_iter": 1_000_000}
 class World:
     """The truth; with the defaults every claim is reproduced."""
 
-    proximal: float = 0.8  # share of irrelevant weights that are 0 at the best λ
+    proximal: float = 0.9  # share of irrelevant weights that are 0 at the best λ
     support: float = 1.0  # and at the largest λ that keeps the relevant
-    subgradient: float = 0.8
+    subgradient: float = 0.8  # the same of S2's update
+    subgradient_support: float = 1.0
     ridge_norm: float = 0.8  # over least squares
     ridge_zeros: float = 0.0
     kept: float = 1.2
@@ -40,6 +42,11 @@ class World:
     net_over_l2: float = 0.5
     units: tuple[float, float, float] = (0.5, 0.5, 0.0)  # proximal, subgradient, decoupled: pruned at the best λ
     loss: float = 0.9  # test loss with proximal L1 over none
+    dense: float = 0.7  # error, L2 over L1, where all features contribute
+    sparse: float = 0.3  # and L1 over L2, where few are relevant
+    zeros: tuple[float, float, float] = (0.1, 0.4, 0.9)  # of the linear model's weights, over λ
+    network_zeros: tuple[float, float, float] = (0.1, 0.4, 0.9)  # of the network's
+    missed: float = 0.0  # share of the relevant weights that are 0 at the best λ
 
 
 def table(seeds: int) -> list[Run]:
@@ -63,11 +70,14 @@ def synthetic(world: World = World(), seeds: int = 3) -> Results:
         shares = {
             f"{name}_{of}": min(1.0, units) for name in ("zero", "small") for of in ("units", "inputs", "weights")
         }
+        if run.decay == "proximal_l1":
+            shares["zero_weights"] = world.network_zeros[PENALTIES.index(run.weight_decay)] * jitter
         rows.append(run.model_dump() | shares | {"validation_loss": loss, "test_loss": loss, "run": run.id})
     frame = pd.DataFrame(rows).assign(diverged_at=np.nan)
     metadata = {"config_hash": config_hash(runs), "scale": "laptop", "device": "cpu", "wall_seconds": 100.0}
     history = pd.DataFrame({"run": frame["run"], "step": 0, "metric": "test_loss", "value": frame["test_loss"]})
-    computed = {"recovery": _recovery(world, seeds), "groups": _groups(world, seeds), "wide": _wide(world, seeds)}
+    makers = {"recovery": _recovery, "groups": _groups, "wide": _wide, "contributions": _contributions}
+    computed = {name: maker(world, seeds) for name, maker in makers.items()}
     return Results(frame, history, metadata, computed)
 
 
@@ -86,9 +96,13 @@ def _recovery(world: World, seeds: int) -> pd.DataFrame:
         zero = {"proximal": world.proximal, "subgradient": world.subgradient, "ridge": world.ridge_zeros}.get(
             method, 0.0
         )
-        zero = world.support if method == "proximal" and λ == PENALTIES[2] else zero * jitter
+        supports = {"proximal": world.support, "subgradient": world.subgradient_support}
+        zero = supports[method] if method in supports and λ == PENALTIES[2] else zero * jitter
         row = {"seed": seed, "method": method, "penalty": 0.0 if method == "least_squares" else λ, "step": 0.01}
-        row |= {"zero_irrelevant": min(1.0, zero), "zero_relevant": 0.0, "small_irrelevant": 0.5, "zero": zero}
+        row |= {"zero_irrelevant": min(1.0, zero), "small_irrelevant": 0.5, "zero": zero}
+        row["zero_relevant"] = world.missed if method == "proximal" and best else 0.0
+        if method == "proximal":
+            row["zero"] = world.zeros[PENALTIES.index(λ)] * jitter
         row |= {"size": 0.01 * λ * jitter, "norm": jitter * (world.ridge_norm if method == "ridge" else 1.0)}
         row |= {"validation_loss": jitter * (1 if best else 2), "disagreement": 1e-12, "relevant": 2}
         rows.append(row | {f"weight_{place:02}": 0.1 * place for place in range(6)})
@@ -123,10 +137,21 @@ def _wide(world: World, seeds: int) -> pd.DataFrame:
     )
 
 
+def _contributions(world: World, seeds: int) -> pd.DataFrame:
+    excess = {"dense": {"l1": 1.0, "l2": world.dense}, "sparse": {"l1": world.sparse, "l2": 1.0}}
+    return pd.DataFrame(
+        [
+            {"seed": seed, "truth": truth, "method": method, "excess": value * _jitter(seed, len(truth)), "kept": 20}
+            for seed in range(seeds)
+            for truth, methods in excess.items()
+            for method, value in methods.items()
+        ]
+    )
+
+
 PARTS = [  # what must be false for a part to be refuted
-    ("L1", "Proximal", {"proximal": 0.3}),
-    ("L1", "Support", {"support": 0.9}),
     ("L1", "Subgradient", {"subgradient": 0.0}),
+    ("L1", "SubgradientSupport", {"subgradient_support": 0.5}),
     ("L2", "Norm", {"ridge_norm": 1.1}),
     ("L2", "Zeros", {"ridge_zeros": 0.1}),
     ("L3", "Kept", {"kept": 2.5}),
@@ -139,6 +164,15 @@ PARTS = [  # what must be false for a part to be refuted
     ("L6", "Subgradient", {"units": (0.5, 0.0, 0.0)}),
     ("L6", "Decoupled", {"units": (0.5, 0.5, 0.2)}),
     ("L6", "Loss", {"loss": 1.2}),
+    ("L7", "Dense", {"dense": 1.1}),
+    ("L7", "Sparse", {"sparse": 1.1}),
+    ("L8", "Linear", {"zeros": (0.1, 0.9, 0.7)}),
+    ("L8", "More", {"zeros": (0.3, 0.4, 0.6)}),
+    ("L8", "Network", {"network_zeros": (0.9, 0.4, 0.1)}),
+    ("L9", "Recall", {"missed": 0.5}),
+    ("L9", "Precision", {"proximal": 0.6}),
+    ("L10", "Zeros", {"proximal": 0.3}),
+    ("L10", "Support", {"support": 0.9}),
 ]
 
 
@@ -156,7 +190,7 @@ def judged():
 
 def test_what_is_true_is_reproduced(judged):
     claims = judged()
-    assert list(claims) == [f"L{number}" for number in range(1, 7)]
+    assert list(claims) == [f"L{number}" for number in range(1, 11)]
     assert {id: claim.verdict for id, claim in claims.items()} == dict.fromkeys(claims, "reproduced")
 
 
@@ -249,6 +283,47 @@ def test_what_is_computed_has_a_row_a_setting_and_its_own_reference(compute):
     assert len(table) == 2 * 2 * 2 and (table.loc[table["method"] == "l2", "kept"] == 3).all()
     table = compute.wide(**settings, l1_ratios=[0.2, 0.8])
     assert len(table) == 2 * 2 * 3 and set(table.loc[table["method"] == "elastic_net", "l1_ratio"]) <= {0.2, 0.8}
+
+
+@pytest.mark.parametrize(
+    ("function", "changes", "sentence"),
+    [
+        ("recovery", {"relevant": 9}, "relevant is 9, but must be at most features, 8."),
+        ("recovery", {"samples": 0}, "computation recovery: samples is 0, but must be greater than or equal to 1."),
+        ("recovery", {"noise": -1.0}, "computation recovery: noise is -1.0, but must be greater than 0."),
+        ("recovery", {"method": "ridge"}, "computation recovery: method is not a known argument."),
+        ("groups", {"relevant": 3}, "relevant is 3, but must be at most groups, 2."),
+        ("groups", {"draws": 1}, "computation groups: draws is 1, but must be greater than or equal to 2."),
+        ("groups", {"correlations": [1.0]}, "computation groups: correlations.0 is 1.0, but must be less than 1."),
+        ("wide", {"relevant": 3}, "relevant is 3, but must be at most groups, 2."),
+        ("wide", {"l1_ratios": [0.5, 1.0]}, "computation wide: l1_ratios.1 is 1.0, but must be less than 1."),
+        ("contributions", {"relevant": 9}, "relevant is 9, but must be at most features, 8."),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused_in_one_sentence(compute, function, changes, sentence):
+    common = {"seeds": 1, "samples": 20, "relevant": 1, "noise": 1.0}
+    flat, grouped = (
+        common | {"features": 8},
+        common | {"groups": 2, "members": 3, "penalties": 4, "correlations": [0.0]},
+    )
+    fitting = {
+        "recovery": flat | {"penalties": [0.1], "l1_ratio": 0.5, "step": 0.01, "iterations": 5},
+        "groups": grouped | {"draws": 2},
+        "wide": grouped | {"l1_ratios": [0.5]},
+        "contributions": flat | {"penalties": 4},
+    }[function]
+    call(getattr(compute, function), fitting)
+    with pytest.raises(ConfigError) as caught:
+        call(getattr(compute, function), fitting | changes)
+    assert str(caught.value) == sentence
+
+
+def test_l1_suits_few_relevant_features_and_l2_many(compute):
+    """‖w − w*‖² of both methods, of the truths as they are said to be: equal norms."""
+    table = compute.contributions(seeds=8, samples=100, features=50, relevant=5, noise=1.0, penalties=20)
+    excess = table.pivot(index="seed", columns=["truth", "method"], values="excess").mean()
+    assert excess["dense", "l2"] < excess["dense", "l1"] and 2 * excess["sparse", "l1"] < excess["sparse", "l2"]
+    assert table["excess"].max() < 5
 
 
 def run(**changes) -> Run:

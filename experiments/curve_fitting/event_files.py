@@ -1,0 +1,102 @@
+"""S3's histograms and losses as TensorBoard event files, from stored results: what its program shows while training.
+
+    python experiments/curve_fitting/event_files.py --results results/laptop/curve_fitting --output runs --seed 0
+    tensorboard --logdir runs
+
+One folder a network, <output>/seed_<seed>/normal and .../weight_decay, so that TensorBoard lays them over each other.
+Histograms are of the second hidden layer, every 200 steps: weights, and log10 |gradient|, in the bins in which training
+counted them (demo.py); a value outside them counts in a bin as wide as its neighbour.
+"""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from demo import GRADIENT_EDGES, WEIGHT_EDGES
+from runs import DECAY, Runs
+
+from weightdecay.errors import ConfigError, reports_user_errors
+from weightdecay.results import check_writable, load
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+NETWORKS = {"normal": 0.0, "weight_decay": DECAY}  # S3's names
+SCALARS = ("train_loss", "train_loss_batch", "test_loss", "weight_norm", "gradient_norm")
+HISTOGRAMS = {  # tag -> metric, edges; the layer's name is that of S3's program
+    "linears.2.weight_data": ("layer2_weight_bin_", WEIGHT_EDGES),
+    "linears.2.weight_log10_abs_grad": ("layer2_gradient_bin_", GRADIENT_EDGES),
+}
+
+
+@reports_user_errors
+def main() -> None:
+    """Writes the event files of one seed, both networks."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, required=True, help="folder with runs.parquet and history.parquet")
+    parser.add_argument("--output", type=Path, required=True, help="folder for the event files")
+    parser.add_argument("--seed", type=int, default=0, help="whose networks (default: 0)")
+    arguments = parser.parse_args()
+    writer_of = writer_class()
+    results = load(arguments.results)
+    runs = Runs(results)
+    for name, weight_decay in NETWORKS.items():
+        chosen = runs.demo(weight_decay)
+        if arguments.seed not in chosen.index:
+            raise ConfigError(
+                f"seed is {arguments.seed}, but {arguments.results} has the seeds {', '.join(map(str, chosen.index))}."
+            )
+        folder = arguments.output / f"seed_{arguments.seed}" / name
+        check_writable(folder)
+        history = results.history[results.history["run"] == chosen.loc[arguments.seed, "run"]].dropna(subset="value")
+        with writer_of(str(folder)) as writer:
+            write(writer, history)
+        print(f"wrote {folder}")
+
+
+def writer_class() -> "type[SummaryWriter]":
+    """torch's SummaryWriter, or a ConfigError that says how to install what it needs."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ConfigError(
+            "event files need the package tensorboard, which is not installed: pip install --editable .[tensorboard]"
+        ) from error
+    return SummaryWriter
+
+
+def write(writer: "SummaryWriter", history: pd.DataFrame) -> None:
+    """The scalars and histograms of one run's history `step, metric, value`."""
+    for name in SCALARS:
+        own = history[history["metric"] == name].sort_values("step")
+        for step, value in zip(own["step"], own["value"], strict=True):
+            writer.add_scalar(name, value, int(step))
+    for tag, (prefix, edges) in HISTOGRAMS.items():
+        own = history[history["metric"].str.startswith(prefix)]
+        for step, counts in own.pivot(index="step", columns="metric", values="value").iterrows():
+            add_histogram(writer, tag, counts.to_numpy(), edges, int(step))
+
+
+def add_histogram(writer: "SummaryWriter", tag: str, counts: np.ndarray, edges: np.ndarray, step: int) -> None:
+    """Counts `[E + 1]` below, between and above E edges; moments are those of the bins' centres."""
+    width = edges[1] - edges[0]
+    ends = np.concatenate([[edges[0] - width], edges, [edges[-1] + width]])
+    centres = (ends[1:] + ends[:-1]) / 2
+    filled = np.flatnonzero(counts)
+    writer.add_histogram_raw(
+        tag,
+        min=ends[filled[0]],
+        max=ends[filled[-1] + 1],
+        num=counts.sum(),
+        sum=counts @ centres,
+        sum_squares=counts @ centres**2,
+        bucket_limits=ends[1:].tolist(),
+        bucket_counts=counts.tolist(),
+        global_step=step,
+    )
+
+
+if __name__ == "__main__":
+    main()

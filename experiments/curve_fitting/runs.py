@@ -1,0 +1,105 @@
+"""The trained runs, and what is read off a fitted curve: for claims.py and figures.py."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from demo import GRID, SLOPE
+
+from weightdecay.analysis.measures import Histories, select
+from weightdecay.analysis.statistics import Estimate, ratio_interval
+
+DECAY = 0.01  # S3's
+FIT = [f"fit_{number:02}" for number in range(len(GRID))]
+# metrics that are followed over the steps
+CURVES = ("weight_norm", "layer2_weight_std", "layer2_weight_largest", "gradient_norm", "train_loss_batch")
+EVERY = 20  # steps, where runs are compared or drawn of which some are logged at every step
+LOSSES = {"squared_error": "L2", "smooth_l1": "smooth L1", "absolute_error": "L1"}
+
+
+class Runs:
+    """The trained runs: last values by seed, curves, and curves fitted."""
+
+    def __init__(self, results: Any):
+        self.runs, history = results.runs, results.history
+        self.histories = Histories(history[history["metric"].isin(CURVES)])
+        first = history[history["step"] == 0]
+        self.start = first.pivot(index="run", columns="metric", values="value")
+
+    def select(self, sweep: str, **settings: object) -> pd.DataFrame:
+        """The runs of a sweep with these settings, by seed."""
+        return select(self.runs[self.runs["sweep"] == sweep], **settings).set_index("seed").sort_index()
+
+    def demo(self, weight_decay: float) -> pd.DataFrame:
+        """S3's program with this λ."""
+        return self.select("weight_decay", weight_decay=weight_decay)
+
+    def started(self, runs: pd.DataFrame, metric: str) -> pd.Series:
+        """A metric before the first step, by seed."""
+        return runs["run"].map(self.start[metric])
+
+    def largest(self, runs: pd.DataFrame, metric: str, first: int) -> pd.Series:
+        """The largest value logged at step `first` or later, by seed; NaN for a run that diverged."""
+        found = runs["run"].map(lambda run: self.histories.curve(run, metric).loc[first:].max())
+        return found.where(runs["diverged_at"].isna())
+
+    def every(self, run: str, metric: str) -> pd.Series:
+        """A run's curve at every EVERY-th step."""
+        curve = self.histories.curve(run, metric)
+        return curve[curve.index % EVERY == 0]
+
+    def rises(self, runs: pd.DataFrame) -> pd.Series:
+        """Sum of all rises of the training loss between every EVERY-th step, over that at the start, by seed."""
+        first = self.started(runs, "train_loss")
+        curves = runs["run"].map(lambda run: self.every(run, "train_loss_batch"))
+        steps = {seed: np.diff(curve, prepend=first[seed]) for seed, curve in curves.items()}
+        found = pd.Series({seed: step.clip(min=0).sum() / first[seed] for seed, step in steps.items()}, dtype=float)
+        return found.where(runs["diverged_at"].isna())
+
+    @property
+    def weight_decays(self) -> list[float]:
+        """Of S3's program, in order."""
+        return sorted(self.runs.loc[self.runs["sweep"] == "weight_decay", "weight_decay"].unique())
+
+    def fitted(self, loss: str, outlier: bool) -> pd.DataFrame:
+        """S3's program without decay under a loss, with or without an outlier among its points."""
+        if loss == "squared_error" and not outlier:
+            demo = self.demo(0.0)
+            return demo[demo.index.isin(self.select("losses").index)]
+        return self.select("losses", loss=loss, dataset="line_outlier" if outlier else "line", weight_decay=0.0)
+
+
+def sensitivity(runs: pd.DataFrame) -> pd.Series:
+    """Root mean square of the slope of the fitted curve, by seed."""
+    slopes = np.diff(runs[FIT].to_numpy(float), axis=1) / np.diff(GRID)
+    return pd.Series(np.sqrt((slopes**2).mean(1)), index=runs.index)
+
+
+def roughness(runs: pd.DataFrame) -> pd.Series:
+    """Total variation of the slope of the fitted curve, by seed: the integral of |f''|, exact for kinks on GRID."""
+    slopes = np.diff(runs[FIT].to_numpy(float), axis=1) / np.diff(GRID)
+    return pd.Series(np.abs(np.diff(slopes, axis=1)).sum(1), index=runs.index)
+
+
+def distance(runs: pd.DataFrame) -> pd.Series:
+    """Root of the mean square of fitted curve less true line on GRID, by seed."""
+    return np.sqrt(((runs[FIT] - SLOPE * GRID) ** 2).mean(axis=1, skipna=False))
+
+
+def histograms(runs: Runs, chosen: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Shares of layer 2's weights in each bin, at the start and at the end, `[seeds, bins]`."""
+    bins = [column for column in runs.start.columns if column.startswith("layer2_weight_bin_")]
+    first, last = runs.start.loc[chosen["run"], bins].to_numpy(), chosen[bins].to_numpy(float)
+    return first / first.sum(1, keepdims=True), last / last.sum(1, keepdims=True)
+
+
+def first_failing(chosen: pd.DataFrame, failed: pd.Series) -> pd.Series:
+    """Per seed the smallest learning rate at which a run `failed`; where none did, the one that would come next."""
+    rates = np.sort(chosen["learning_rate"].unique())
+    found = chosen[failed].groupby("seed")["learning_rate"].min()
+    return found.reindex(sorted(chosen["seed"].unique()), fill_value=rates[-1] ** 2 / rates[-2])
+
+
+def ratio_of(first: pd.Series, second: pd.Series) -> Estimate:
+    """Geometric mean and interval of `first` over `second`, both by seed."""
+    return ratio_interval(np.log(first / second))
