@@ -125,7 +125,7 @@ def _computed(world: World, seeds: int) -> dict[str, pd.DataFrame]:
     rows = {name: [] for name in ("identities", "schedules", "decay_rates", "classifier", "torch_optimizers")}
     for seed in range(seeds):
         off = 1 + 0.01 * seed
-        for optimizer, rate in (("Adam", world.formula * off), ("AdamW", 1.0), ("SGD", 1.0)):
+        for optimizer, rate in (("Adam", world.formula * (1 + 1e-3 * seed)), ("AdamW", 1.0), ("SGD", 1.0)):
             about = {"seed": seed, "optimizer": optimizer, "learning_rate": 0.01}
             rows["torch_optimizers"].append(about | {"rate": rate})
         for convention in ("S0", "S2", "S2 second", "S3"):
