@@ -206,9 +206,10 @@ def less_sensitive(grids: Grids, t: Mapping[str, float]) -> tuple[list[Part], st
     notes = []
     for method, letters in LETTERS.items():
         shares = grids.at_edges(method, t["tolerance"])
-        found = every_seed(over_surfaces(own.droplevel([0, 1]) for _, own in shares.groupby(level=[0, 1])))
+        found = every_seed(over_surfaces(shares))
         parts.append(reported(f"{letters}Edge", f"{method}: share of its boundary that is the window's edge", found))
-        notes.append(f"{method}: {int((shares > 0).sum())} of {len(shares)} basins are cut by the window")
+        cut, basins = sum((own > 0).sum() for own in shares), sum(map(len, shares))
+        notes.append(f"{method}: {cut} of {basins} basins are cut by the window")
     return parts, joined(*notes, grids.missing())
 
 

@@ -128,14 +128,15 @@ class Grids:
         best = at_cells(errors, best_cells(errors))
         return pd.Series({seed: area(errors.loc[seed], best[seed], tolerance) for seed in best.index}, dtype=float)
 
-    def at_edges(self, method: str, tolerance: float) -> pd.Series:
-        """Of each of those basins, by (data set, schedule, seed), the share of its boundary at the window's edge."""
-        shares = {}
+    def at_edges(self, method: str, tolerance: float) -> list[pd.Series]:
+        """Of each of those basins the share of its boundary at the window's edge: by seed, a surface each."""
+        shares = []
         for dataset, schedule in self.surfaces(method):
             errors = self.errors(dataset, method, schedule, "held_out")
-            for seed, best in at_cells(errors, best_cells(errors)).items():
-                shares[dataset, schedule, seed] = at_edge(errors.loc[seed], best, tolerance)
-        return pd.Series(shares, dtype=float)
+            best = at_cells(errors, best_cells(errors))
+            found = {seed: at_edge(errors.loc[seed], best[seed], tolerance) for seed in best.index}
+            shares.append(pd.Series(found, dtype=float))
+        return shares
 
 
 KEYS = ["sweep", "optimizer", "decay", "schedule"]

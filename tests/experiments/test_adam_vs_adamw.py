@@ -107,7 +107,7 @@ def test_a_best_λ_beyond_the_grid_is_a_bound_that_bends_no_exponent(judged):
     claim = judged(powers=(0.5, -1.0, -0.5), norm=0.019)["O8"]
     assert "3 of 18 best λ" in claim.note
     assert claim.part("Points").measured == pytest.approx(-1, abs=0.06)
-    assert claim.part("PointsKept").measured > -0.9
+    assert claim.part("PointsKept").measured > -0.93
 
 
 def test_bounds_keep_the_exponent_against_η_and_leaving_them_out_flattens_it(scaling):
@@ -169,9 +169,9 @@ def test_the_effect_of_decay_can_be_steadier_where_the_error_is_not(judged):
     assert claim.part("AdamW").measured == pytest.approx(claim.part("AdamL").measured, rel=0.1)
 
 
-def test_basins_of_noise_alone_and_what_noise_adds_are_reported(judged):
-    quiet, loud = judged(noise=1e-4)["O4"], judged(noise=0.1, across=0.8)["O4"]
-    assert abs(quiet.part("AdamTorchNoise").measured) < 1 < abs(loud.part("AdamTorchNoise").measured)
+def test_noise_makes_basins_alike_and_its_part_is_reported(judged):
+    quiet, loud = judged(noise=1e-4)["O4"], judged(noise=0.3)["O4"]
+    assert abs(quiet.part("AdamShrinkageNoise").measured) < 1 and loud.part("AdamShrinkageNoise").measured < -3
     assert quiet.part("TorchRandom").measured == pytest.approx(24, abs=3)
     assert "less what noise adds, by the same rule: reproduced" in quiet.note
 
