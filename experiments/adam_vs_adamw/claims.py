@@ -139,14 +139,17 @@ def separable(grids: Grids, t: Mapping[str, float]) -> tuple[list[Part], str]:
         added = grids.added_by_noise(*pair[0]) - grids.added_by_noise(*pair[1])
         beside.append(reported(f"{name}Noise", f"{family}: what noise adds to it; {words}", computed(added)))
         cleared.append(judge_interval(every_seed(coupled - decoupled - added), t["tilt"]))
-    for (method, letters), (coordinate, word) in product(LETTERS.items(), (("λ", "Torch"), ("ηλ", "Shrinkage"))):
-        found = every_seed(grids.tilts(method, coordinate))
-        parts.append(reported(f"{letters}{word}Tilt", f"{method}: degrees of tilt against {coordinate}", found))
+    alike = 0
     for coordinate, word in (("λ", "Torch"), ("ηλ", "Shrinkage")):
-        found = computed(grids.noise_tilt("AdamW", coordinate))
-        beside.append(reported(f"{word}Random", f"tilt of noise alone against {coordinate}", found))
+        of_noise = grids.noise_tilt("AdamW", coordinate)
+        beside.append(reported(f"{word}Random", f"tilt of noise alone against {coordinate}", computed(of_noise)))
+        for method, letters in LETTERS.items():
+            found = every_seed(grids.tilts(method, coordinate))
+            alike += found.low <= of_noise <= found.high
+            parts.append(reported(f"{letters}{word}Tilt", f"{method}: degrees of tilt against {coordinate}", found))
     without = f"less what noise adds, by the same rule: {combine(cleared)}"
-    return parts + beside, joined(without, grids.missing(), border(grids))
+    like_noise = f"of the {2 * len(LETTERS)} tilts {alike} have an interval that holds that of noise alone"
+    return parts + beside, joined(without, like_noise, grids.missing(), border(grids))
 
 
 def generalises(grids: Grids, t: Mapping[str, float]) -> tuple[list[Part], str]:

@@ -11,18 +11,16 @@ from coupling import lines_of
 from heat_maps import NAMES, heat_maps, name_panels
 from matplotlib.axes import Axes
 from scaling import FACTORS, LAWS, best_by_setting, best_decays, exponents_of
-from surfaces import DATASETS, METHODS, UNDECAYED, Grids
+from surfaces import DATASETS, METHODS, UNDECAYED, Grids, log_error
 
 from weightdecay.analysis import style
 from weightdecay.analysis.claims import NOT_RUN
-from weightdecay.analysis.plots import missing
+from weightdecay.analysis.plots import missing, plain_ticks
 from weightdecay.analysis.statistics import (
-    ACCURACY,
     Estimate,
     axial_interval,
     every_seed,
     geometric_interval,
-    mean_interval,
     ratio_interval,
 )
 from weightdecay.analysis.style import COLUMN, KINDS, MUTED, PAGE, Inputs
@@ -129,7 +127,7 @@ def best_lambda(inputs: Inputs) -> None:
 
 
 def retuning(inputs: Inputs) -> None:
-    """O11, O13: test error against η with λ tuned again, with the best cell's λ or ηλ kept, and with ηλ = .01."""
+    """O11, O13: test error over the best cell's, against η: λ tuned again, the best cell's λ or ηλ kept, ηλ = .01."""
     grids, t = Grids(inputs.results), inputs.config.criteria["O11"].thresholds
     datasets = [dataset for dataset in DATASETS if grids.schedules(dataset)]
     shape = {"figsize": (PAGE, 1.6 * len(datasets) + 0.6), "squeeze": False, "sharex": "col", "sharey": "row"}
@@ -144,26 +142,23 @@ def retuning(inputs: Inputs) -> None:
             mean = validation.mean()
             best, rates = mean.idxmin(), validation.columns.unique(0)
             lines = lines_of(grids, dataset, method, schedule, t["product"], np.inf)
-            chosen = [
-                [(η, mean[η].idxmin()) for η in rates],
-                [(η, best[1]) for η in rates],
-                lines["Best"],
-                lines[""],
-            ]
-            for (label, (colour, marker, dashes)), cells in zip(KEPT.items(), chosen, strict=True):
-                found = np.array([mean_interval(test[cell], ACCURACY) for cell in cells])
-                x = [η for η, _ in cells]
+            tuned, kept = [(η, mean[η].idxmin()) for η in rates], [(η, best[1]) for η in rates]
+            chosen = [tuned, kept, lines["Best"], lines[""]]
+            for number_, ((label, (colour, marker, dashes)), cells) in enumerate(
+                zip(KEPT.items(), chosen, strict=True)
+            ):
                 if cells:
-                    errors = np.nan_to_num([found[:, 0] - found[:, 1], found[:, 2] - found[:, 0]])
+                    found = [ratio_interval(log_error(test[cell]) - log_error(test[best])) for cell in cells]
+                    middle, low, high, _ = np.array(found).T
                     style_ = {"color": colour, "marker": marker, "markersize": 3, "linestyle": dashes}
-                    panel.errorbar(x, found[:, 0], errors, **style_, elinewidth=0.7, linewidth=0.9, label=label)
+                    x = np.array([η for η, _ in cells]) * 1.07 ** (number_ - 1.5)
+                    ends = np.nan_to_num([middle - low, high - middle])
+                    panel.errorbar(x, middle, ends, **style_, elinewidth=0.7, linewidth=0.9, label=label)
             usable = grids.usable(dataset, method, schedule, t["usable"])
             panel.axvspan(usable.min() / 1.2, usable.max() * 1.2, color=MUTED, alpha=0.12, linewidth=0)
             panel.set(xscale="log")
-        lowest = min(
-            grids.errors(dataset, m, s, "test").mean().min() for m in METHODS for s in grids.schedules(dataset, m)
-        )
-        line[0].set(ylabel=f"{NAMES[dataset]}\ntest error", ylim=(0.85 * lowest, 2 * max(lowest, 0.02)))
+        line[0].set(ylabel=f"{NAMES[dataset]}\ntest error, relative", yscale="log", ylim=(0.85, 2.2))
+        plain_ticks(line[0].yaxis, [0.9, 1, 1.2, 1.5, 2])
     name_panels(axes, METHODS)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=4)
@@ -204,13 +199,21 @@ def exponents(inputs: Inputs) -> None:
         found = exponents_of(best_by_setting(inputs.results, metric))
         for place, factor in enumerate(FACTORS):
             error_bar(axes[0], every_seed(found[factor]), place + shift, colour, words if place == 0 else None)
-    for name, marker in markers.items():
+    for place, (name, marker) in enumerate(markers.items()):
         words, law = LAWS[name]
         colour = sns.color_palette("colorblind")[list(LAWS).index(name)]
         label = words.replace("λ_norm", "λ$_\\mathrm{norm}$ (S1)")
-        axes[0].plot(np.arange(3) + 0.3, law, linestyle="", marker=marker, color=colour, markersize=4.5, label=label)
+        axes[0].plot(
+            np.arange(3) + 0.26 + 0.09 * place,
+            law,
+            linestyle="",
+            marker=marker,
+            color=colour,
+            markersize=4.5,
+            label=label,
+        )
     axes[0].set_xticks(range(3), ["batch size b", "training points B", "epochs T"])
-    axes[0].set(ylabel="exponent of the best λ", xlim=(-0.4, 2.6))
+    axes[0].set(ylabel="exponent of the best λ", xlim=(-0.4, 2.7))
     axes[0].axhline(0, color=MUTED, linewidth=0.5)
     axes[0].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     claim = inputs.claims["O7"]

@@ -28,6 +28,7 @@ def heat_maps(inputs: Inputs, dataset: str) -> None:
     if not schedules:
         figure, axes = plt.subplots(figsize=(COLUMN, 1.2))
         missing(axes, f"{NAMES[dataset]}: {NOT_RUN}")
+        axes.set_axis_off()
         return style.save(figure, inputs.figures, stem, inputs.scale)
     methods = [method for method in METHODS if grids.schedules(dataset, method)]
     tables = {
