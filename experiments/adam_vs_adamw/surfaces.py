@@ -119,7 +119,7 @@ class Grids:
             if len(errors) < 2:
                 return np.nan
             noisy = tilts(renoised(errors, DRAWS, generator), errors.columns, coordinate).mean()
-            added.append(noisy - tilts(errors.mean().to_numpy()[None], errors.columns, coordinate)[0])
+            added.append(noisy - tilts(np.log(errors).mean().to_numpy()[None], errors.columns, coordinate)[0])
         return float(np.mean(added))
 
     def areas(self, dataset: str, method: str, schedule: str, tolerance: float) -> pd.Series:

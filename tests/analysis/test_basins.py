@@ -116,14 +116,13 @@ def test_noise_alone_has_a_tilt():
 
 def test_noise_of_cells_pulls_a_tilt_towards_that_of_noise():
     """Surfaces made again of a mean and its noise have the spread of the seeds, and the tilt that noise leaves."""
-    generator, truth = np.random.default_rng(0), valley(45, 3.0)
-    seeds = pd.DataFrame(
-        truth.to_numpy() + generator.normal(0, 8, (10, len(GRID))) + np.arange(10)[:, None], columns=GRID
-    )
-    again = renoised(seeds, 400, generator)
-    assert again.std(axis=0).mean() == pytest.approx(8, rel=0.05)  # not the shifts between seeds
-    own, noisy = (tilts(values, GRID, "λ").mean() for values in (seeds.to_numpy(), again))
-    assert tilts(truth.to_numpy()[None], GRID, "λ")[0] > own + 2 and own == pytest.approx(noisy, abs=4)
+    generator, truth = np.random.default_rng(0), np.log(valley(45, 3.0).to_numpy())
+    factors = np.arange(10)[:, None]  # of a seed's whole surface: no noise
+    seeds = np.exp(truth + generator.normal(0, 0.8, (10, len(GRID))) + factors)
+    again = renoised(pd.DataFrame(seeds, columns=GRID), 400, generator)
+    assert again.std(axis=0).mean() == pytest.approx(0.8, rel=0.05)
+    own, noisy = (tilts(values, GRID, "λ").mean() for values in (seeds, again))
+    assert tilts(truth[None], GRID, "λ")[0] > own + 1 and own == pytest.approx(noisy, abs=2)
 
 
 def test_the_share_of_a_boundary_at_the_windows_edge():

@@ -69,15 +69,15 @@ def noise_tilts(grid: pd.MultiIndex, coordinate: str, draws: int, generator: np.
 def renoised(errors: pd.DataFrame, draws: int, generator: np.random.Generator) -> np.ndarray:
     """Surfaces `[draws, cells]`: the mean over seeds and the noise of one, of each cell from a seed at random.
 
-    Noise: a seed's distance from the mean, less its median over cells, which is common to the surface and shapes
-    nothing; times √(n/(n − 1)), as the mean has a share in it. What a statistic of them has beyond that of the mean is
-    what noise adds to it. From errors `[seeds, cells]` of two seeds at least.
+    Logarithms of both, from positive errors `[seeds, cells]` of two seeds at least. Noise: a seed's distance from the
+    mean, less its median over cells, a factor common to the surface that shapes nothing; times √(n/(n − 1)), as the
+    mean has a share in it. What a statistic of them has beyond that of the mean is what noise adds to it.
     """
-    values, n = errors.to_numpy(), len(errors)
-    noise = values - values.mean(0)
+    logs, n = np.log(errors.to_numpy()), len(errors)
+    noise = logs - logs.mean(0)
     noise = (noise - np.median(noise, axis=1, keepdims=True)) * np.sqrt(n / (n - 1))
-    picked = generator.integers(0, n, (draws, values.shape[1]))
-    return values.mean(0) + noise[picked, np.arange(values.shape[1])]
+    picked = generator.integers(0, n, (draws, logs.shape[1]))
+    return logs.mean(0) + noise[picked, np.arange(logs.shape[1])]
 
 
 def _axes(points: np.ndarray, grid: pd.MultiIndex, coordinate: str) -> tuple[np.ndarray, np.ndarray]:
