@@ -1,4 +1,4 @@
-"""Claims O1-O10 on Adam + L2 and AdamW, judged by the criteria of config.yaml.
+"""Claims O1-O14 on Adam + L2 and AdamW, judged by the criteria of config.yaml: O7-O9 in scaling, O11-O13 in coupling.
 
 One estimate a seed, then a 95 % interval over seeds. Cells are chosen by validation error on the other seeds and read
 on test error. A basin's shape is read off the held-out error of both together, as nothing is chosen by it.
@@ -11,27 +11,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from surfaces import (
-    DATASETS,
-    FACTORS,
-    LAWS,
-    LETTERS,
-    METHODS,
-    UNDECAYED,
-    Grids,
-    best_by_setting,
-    exponents_of,
-    law_verdict,
-    over_surfaces,
-    residuals_of,
-    slope,
-)
+from coupling import constant_shrinkage, steadier, tuned_again
+from scaling import best_by_setting, best_norm, law_of_decay, one_over_rate
+from surfaces import DATASETS, LETTERS, METHODS, UNDECAYED, Grids, computed, log_error, over_surfaces
 
 from weightdecay.analysis import claims as ledger
-from weightdecay.analysis.basins import at_border, best_cells, good_cells
-from weightdecay.analysis.claims import NOT_RUN, Claim, Part, counts, joined, judged, reported
+from weightdecay.analysis.basins import at_border, good_cells
+from weightdecay.analysis.claims import Claim, Part, combine, counts, joined, judge_interval, judged, reported
 from weightdecay.analysis.measures import diverged
-from weightdecay.analysis.shapes import valley
 from weightdecay.analysis.statistics import DIFFERENCE, every_seed, ratio_interval
 
 EXPERIMENT = "adam_vs_adamw"
@@ -41,7 +28,7 @@ CLASSIFIERS = {"adam_l2": ("AdamL", "adam"), "adamw": ("AdamW", "adam"), "sgd_l2
 
 
 def judge(results: Any, criteria: Mapping[str, Any]) -> list[Claim]:
-    """The ten claims, in order."""
+    """The claims, in order."""
     t = {id: words.thresholds for id, words in criteria.items()}
     grids = Grids(results)
     law = best_by_setting(results, "validation_accuracy")
@@ -56,6 +43,10 @@ def judge(results: Any, criteria: Mapping[str, Any]) -> list[Claim]:
         "O8": law_of_decay(law, best_by_setting(results, "validation_loss"), t["O8"]),
         "O9": best_norm(law, grids, t["O9"]),
         "O10": classifier(results.tables["classifier"], t["O10"]),
+        "O11": constant_shrinkage(grids, t["O11"]),
+        "O12": steadier(grids, t["O12"]),
+        "O13": tuned_again(grids, t["O13"]),
+        "O14": two_formulas(results.tables["torch_optimizers"], t["O14"]),
     }
     return [ledger.claim(id, EXPERIMENT, criteria, *found) for id, found in parts.items()]
 
@@ -138,22 +129,27 @@ def separable(grids: Grids, t: Mapping[str, float]) -> tuple[list[Part], str]:
         "Torch": (("λ", "λ"), "both against λ"),
         "Shrinkage": (("ηλ", "ηλ"), "both against ηλ"),
     }
-    parts = []
+    parts, beside, cleared = [], [], []
     for (word, (coordinates, words)), family in product(choices.items(), ("Adam", "SGD")):
-        coupled, decoupled = (
-            grids.tilts(method, coordinate)
-            for method, coordinate in zip((f"{family} + L2", f"{family}W"), coordinates, strict=True)
-        )
+        pair = list(zip((f"{family} + L2", f"{family}W"), coordinates, strict=True))
+        coupled, decoupled = (grids.tilts(*of) for of in pair)
         found = every_seed(coupled - decoupled)
-        parts.append(
-            judged(
-                f"{family.title()}{word}", f"{family}: degrees of tilt, L2 less decoupled; {words}", found, t["tilt"]
-            )
-        )
-    for (method, letters), (coordinate, word) in product(LETTERS.items(), (("λ", "Torch"), ("ηλ", "Shrinkage"))):
-        found = every_seed(grids.tilts(method, coordinate))
-        parts.append(reported(f"{letters}{word}Tilt", f"{method}: degrees of tilt against {coordinate}", found))
-    return parts, joined(missing_datasets(grids), border(grids))
+        name = f"{family.title()}{word}"
+        parts.append(judged(name, f"{family}: degrees of tilt, L2 less decoupled; {words}", found, t["tilt"]))
+        added = grids.added_by_noise(*pair[0]) - grids.added_by_noise(*pair[1])
+        beside.append(reported(f"{name}Noise", f"{family}: what noise adds to it; {words}", computed(added)))
+        cleared.append(judge_interval(every_seed(coupled - decoupled - added), t["tilt"]))
+    alike = 0
+    for coordinate, word in (("λ", "Torch"), ("ηλ", "Shrinkage")):
+        of_noise = grids.noise_tilt("AdamW", coordinate)
+        beside.append(reported(f"{word}Random", f"tilt of noise alone against {coordinate}", computed(of_noise)))
+        for method, letters in LETTERS.items():
+            found = every_seed(grids.tilts(method, coordinate))
+            alike += found.low <= of_noise <= found.high
+            parts.append(reported(f"{letters}{word}Tilt", f"{method}: degrees of tilt against {coordinate}", found))
+    without = f"less what noise adds, by the same rule: {combine(cleared)}"
+    like_noise = f"of the {2 * len(LETTERS)} tilts {alike} have an interval that holds that of noise alone"
+    return parts + beside, joined(without, like_noise, grids.missing(), border(grids))
 
 
 def generalises(grids: Grids, t: Mapping[str, float]) -> tuple[list[Part], str]:
@@ -170,7 +166,7 @@ def generalises(grids: Grids, t: Mapping[str, float]) -> tuple[list[Part], str]:
         verdicts.append(
             judged(word, f"{dataset}: test error, AdamW less Adam + L2", difference, most=t["difference"], strict=True)
         )
-        ratio = ratio_interval(np.log(best["AdamW"] / best["Adam + L2"]))
+        ratio = ratio_interval(log_error(best["AdamW"]) - log_error(best["Adam + L2"]))
         others.append(reported(f"{word}Ratio", f"{dataset}: test error, AdamW over Adam + L2", ratio))
         for method, errors in best.items():
             others.append(
@@ -189,9 +185,7 @@ def generalises(grids: Grids, t: Mapping[str, float]) -> tuple[list[Part], str]:
                 others.append(
                     reported(f"{word}{schedule.title()}", f"{dataset}, {schedule}: AdamW less Adam + L2", found)
                 )
-    return verdicts + others, joined(
-        missing_datasets(grids), counts(len(grids.runs), {"diverged": diverged(grids.runs)})
-    )
+    return verdicts + others, joined(grids.missing(), counts(len(grids.runs), {"diverged": diverged(grids.runs)}))
 
 
 def less_sensitive(grids: Grids, t: Mapping[str, float]) -> tuple[list[Part], str]:
@@ -212,67 +206,14 @@ def less_sensitive(grids: Grids, t: Mapping[str, float]) -> tuple[list[Part], st
     for method, letters in LETTERS.items():
         words = f"{method}: area of the good basin, decades of η × decades of λ"
         parts.append(reported(f"{letters}Area", words, ratio_interval(logs(method))))
-    return parts, joined(missing_datasets(grids), border(grids))
-
-
-def one_over_rate(grids: Grids, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """O7: the exponent of the best λ against η, and ηλ at the best cell, of each optimiser."""
-    exponents, products, notes = [], [], []
+    notes = []
     for method, letters in LETTERS.items():
-        slopes, at_best, lacking, asked = [], [], 0, 0
-        for dataset, schedule in grids.surfaces(method):
-            found = grids.best_decays(dataset, method, schedule, t["usable"])
-            lacking, asked = lacking + int(found.isna().sum().sum()), asked + found.size
-            slopes.append(found.apply(slope, axis=1))
-            errors = grids.errors(dataset, method, schedule, "validation")
-            at_best.append(errors.idxmin(axis=1).map(lambda cell: np.log(np.prod(cell))))  # each seed's own place
-        words = f"{method}: exponent of the best λ against η"
-        exponents.append(judged(letters, words, every_seed(over_surfaces(slopes)), t["low"], t["high"]))
-        found = ratio_interval(over_surfaces(at_best) - np.log(t["product"]))
-        words = f"{method}: ηλ at the best cell, over {t['product']:g}"
-        products.append(judged(f"{letters}Product", words, found, 1 / t["factor"], t["factor"]))
-        notes.append(f"{lacking} of {asked} best λ of {method} are at an end of the grid")
-    return exponents + products, joined(*notes, missing_datasets(grids))
-
-
-def law_of_decay(law: pd.DataFrame, by_loss: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """O8: exponents of the best λ in b, B and T, and how far it lies from each law."""
-    exponents, residuals = exponents_of(law), residuals_of(law)
-    symbols = dict(zip(FACTORS, ("b", "B", "T"), strict=True))
-    parts = []
-    for factor, expected in zip(FACTORS, LAWS["Norm"][1], strict=True):
-        found = every_seed(exponents[factor])
-        bounds = expected - t["tolerance"], expected + t["tolerance"]
-        parts.append(judged(factor.title(), f"exponent of the best λ in {symbols[factor]}", found, *bounds))
-    for name, (words, _) in LAWS.items():
-        parts.append(
-            reported(f"Residual{name}", f"spread about the law, a factor: {words}", ratio_interval(residuals[name]))
-        )
-    for name in ("Epochs", "Share"):
-        found = ratio_interval(residuals["Norm"] - residuals[name])
-        parts.append(reported(f"Against{name}", f"spread about λ_norm over that about: {LAWS[name][0]}", found))
-    other = exponents_of(by_loss)
-    for factor in FACTORS:
-        words = f"the same in {symbols[factor]}, best by validation loss"
-        parts.append(reported(f"{factor.title()}Loss", words, every_seed(other[factor])))
-    rivals = [f"by the same rule {words}: {law_verdict(exponents, law_, t)}" for words, law_ in LAWS.values()]
-    return parts, joined(*rivals, unlocated(law))
-
-
-def best_norm(law: pd.DataFrame, grids: Grids, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """O9: λ_norm = ηλ √(B T/b), where B T/b is the number of steps."""
-    logs = np.log(law["learning_rate"] * law["best"] * np.sqrt(law["steps"])).unstack("seed")
-    parts = [judged("Law", "λ_norm of the best λ, over b, B and T", ratio_interval(logs.mean()), t["low"], t["high"])]
-    for dataset in ("mnist1d", "digits"):
-        errors = grids.errors(dataset, "AdamW", "cosine", "validation")
-        rates = {seed: errors.columns[cell][0] for seed, cell in best_cells(errors).items()}
-        steps = grids.runs.loc[grids.runs["sweep"] == dataset, "steps"].max()
-        found = pd.Series(
-            {seed: valley(errors.loc[seed, η]) * η * np.sqrt(steps) for seed, η in rates.items()}, dtype=float
-        )
-        words = f"{dataset}: λ_norm of the best λ at the best η"
-        parts.append(judged(DATASETS[dataset], words, ratio_interval(np.log(found)), t["low"], t["high"]))
-    return parts, unlocated(law)
+        shares = grids.at_edges(method, t["tolerance"])
+        found = every_seed(over_surfaces(shares))
+        parts.append(reported(f"{letters}Edge", f"{method}: share of its boundary that is the window's edge", found))
+        cut, basins = sum((own > 0).sum() for own in shares), sum(map(len, shares))
+        notes.append(f"{method}: {cut} of {basins} basins are cut by the window")
+    return parts, joined(*notes, grids.missing())
 
 
 def classifier(table: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], str]:
@@ -307,6 +248,26 @@ def letters_of(letters: str) -> str:
     return {short: method for method, short in LETTERS.items()}.get(letters, letters.replace("Sgd", "SGD"))
 
 
+def two_formulas(table: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """O14: what a step of PyTorch's optimisers takes off, over αλ w and over λ w."""
+    parts = []
+    for optimizer, (word, make) in {
+        "Adam": ("", judged),
+        "SGD": ("Sgd", reported),
+        "AdamW": ("AdamW", reported),
+    }.items():
+        rows = table[table["optimizer"] == optimizer].set_index("seed")
+        logs = np.log(rows["rate"])
+        for name, formula, found in (
+            ("First", "αλw, of w − α(∇J + λw)", logs),
+            ("Second", "λθ, of (1 − λ)θ − α∇f", logs + np.log(rows["learning_rate"])),
+        ):
+            bounds = {"least": 1 - t["tolerance"], "most": 1 + t["tolerance"]} if make is judged else {}
+            words = f"torch.optim.{optimizer}: what a step takes off, over {formula}"
+            parts.append(make(f"{word}{name}", words, ratio_interval(found), **bounds))
+    return parts, ""
+
+
 def border(grids: Grids) -> str:
     shares = [
         at_border(good_cells(row), errors.columns)
@@ -316,15 +277,6 @@ def border(grids: Grids) -> str:
         for _, row in errors.iterrows()
     ]
     return f"{np.mean(shares):.0%} of the best tenth of cells are at the border of their grid"
-
-
-def missing_datasets(grids: Grids) -> str:
-    return joined(*(f"{dataset}: {NOT_RUN}" for dataset in DATASETS if not grids.schedules(dataset)))
-
-
-def unlocated(law: pd.DataFrame) -> str:
-    lacking = int(law["best"].isna().sum())
-    return f"{lacking} of {len(law)} best λ over b, B and T are at an end of the grid" if lacking else ""
 
 
 if __name__ == "__main__":

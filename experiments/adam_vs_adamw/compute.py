@@ -1,8 +1,10 @@
-"""O1-O3 and O10: what single updates do, in float64 on networks in training; and S0's own classifier.
+"""O1-O3, O10 and O14: what single updates do, in float64 on networks in training; S0's own classifier; S2's example.
 
-The first three take a network apart step by step, which no table of runs records; the last keeps histograms of weights.
+The first three take a network apart step by step, which no table of runs records; the classifier keeps histograms of
+weights; the example is S2's code, on torch.optim itself.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Annotated, Literal
@@ -42,6 +44,8 @@ CLASSIFIERS = {  # S0's three optimisers with its settings, and the same two wit
     "sgd_l2": {"optimizer": "sgd", "decay": "l2", "learning_rate": 0.01, "momentum": 0.9, "weight_decay": 0.0001},
     "sgd": {"optimizer": "sgd", "decay": "none", "learning_rate": 0.01, "momentum": 0.9, "weight_decay": 0.0},
 }
+
+TORCH_OPTIMIZERS = {"Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW, "SGD": torch.optim.SGD}
 
 
 def identities(
@@ -233,6 +237,42 @@ def classifier(
     return pd.DataFrame(rows)
 
 
+def torch_optimizers(*, seeds: Count, steps: Count, learning_rate: Positive, weight_decay: Positive) -> pd.DataFrame:
+    """S2's example, 10-5-1 on 100 random examples, full batch, in float64: one row a seed and torch.optim's optimiser.
+
+    `rate`: what a step takes off the parameters, the part of it that the step on the loss's gradient alone, divided by
+    the second moment that the optimiser has, does not make, over `learning_rate` · `weight_decay` times them: in least
+    squares over all parameters and the second half of the run.
+    """
+    rows = []
+    for seed, (name, kind) in itertools.product(range(seeds), TORCH_OPTIMIZERS.items()):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            x, y = torch.randn(100, 10, dtype=torch.float64), torch.randn(100, 1, dtype=torch.float64)
+            model = torch.nn.Sequential(torch.nn.Linear(10, 5), torch.nn.ReLU(), torch.nn.Linear(5, 1)).double()
+        optimizer = kind(model.parameters(), lr=learning_rate, weight_decay=weight_decay)
+        first = [torch.zeros_like(parameter) for parameter in model.parameters()]
+        product = square = 0.0
+        for step in range(1, steps + 1):
+            optimizer.zero_grad()
+            torch.nn.functional.mse_loss(model(x), y).backward()
+            before = [(p.detach().clone(), p.grad.clone()) for p in model.parameters()]
+            optimizer.step()
+            for mean, parameter, (w, gradient) in zip(first, model.parameters(), before, strict=True):
+                alone = learning_rate * gradient
+                if name != "SGD":
+                    β1, β2 = optimizer.defaults["betas"]
+                    mean.mul_(β1).add_((1 - β1) * gradient)
+                    second = optimizer.state[parameter]["exp_avg_sq"] / (1 - β2**step)
+                    alone = learning_rate * mean / (1 - β1**step) / (second.sqrt() + optimizer.defaults["eps"])
+                if step > steps // 2:
+                    product += float(((w - alone - parameter.detach()) * w).sum())
+                    square += float(w.square().sum())
+        row = {"seed": seed, "optimizer": name, "learning_rate": learning_rate, "weight_decay": weight_decay}
+        rows.append(row | {"rate": product / square / (learning_rate * weight_decay)})
+    return pd.DataFrame(rows)
+
+
 def small_network(seeds: int, common: dict, decays: Sequence[dict]) -> Ensemble:
     """An MLP on MNIST-1D in float64, one replica for each seed and, within it, for each of `decays`."""
     runs = [run_of(common | {"seed": seed} | decay) for seed in range(seeds) for decay in decays]
@@ -278,4 +318,4 @@ def relative(first: Tensor, second: Tensor) -> float:
 
 
 if __name__ == "__main__":
-    main([identities, schedules, decay_rates, classifier])
+    main([identities, schedules, decay_rates, classifier, torch_optimizers])

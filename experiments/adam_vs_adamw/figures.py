@@ -1,6 +1,5 @@
 """Figures and tables of Adam + L2 against AdamW, drawn from the errors and shapes that claims.py judges."""
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -8,22 +7,33 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from claims import CLASSIFIERS, EXPERIMENT, letters_of
+from coupling import lines_of
+from heat_maps import NAMES, heat_maps, name_panels
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm
-from surfaces import DATASETS, FACTORS, LAWS, METHODS, UNDECAYED, Grids, best_by_setting, exponents_of
+from scaling import FACTORS, LAWS, best_by_setting, best_decays, exponents_of
+from surfaces import DATASETS, METHODS, UNDECAYED, Grids, log_error
 
 from weightdecay.analysis import style
-from weightdecay.analysis.basins import good_cells
 from weightdecay.analysis.claims import NOT_RUN
-from weightdecay.analysis.plots import edges, missing
-from weightdecay.analysis.statistics import Estimate, axial_interval, every_seed, geometric_interval, ratio_interval
+from weightdecay.analysis.plots import missing, plain_ticks
+from weightdecay.analysis.statistics import (
+    Estimate,
+    axial_interval,
+    every_seed,
+    geometric_interval,
+    ratio_interval,
+)
 from weightdecay.analysis.style import COLUMN, KINDS, MUTED, PAGE, Inputs
 from weightdecay.analysis.tables import booktabs, escape, interval, number, write
 
-NAMES = {"mnist1d": "MNIST-1D", "digits": "digits", "addition": "addition"}
 COLOURS = {"AdamW": "#0072B2", "Adam + L2": "#D55E00", "SGDW": "#56B4E9", "SGD + L2": "#E69F00"}
 LINES = {"constant": ("#000000", "o"), "step": ("#009E73", "s"), "cosine": ("#CC79A7", "^")}
-WORST = 1.3  # times the best error: the end of the colour scale
+KEPT = {  # what is done about λ at another η: colour, marker, line
+    "λ best at each η": ("#000000", "o", "-"),
+    "λ of the best cell": ("#D55E00", "s", "--"),
+    "ηλ of the best cell": ("#56B4E9", "^", "--"),
+    "ηλ near .01": ("#009E73", "v", ":"),
+}
 
 
 def heat_maps_mnist1d(inputs: Inputs) -> None:
@@ -39,65 +49,6 @@ def heat_maps_digits(inputs: Inputs) -> None:
 def heat_maps_addition(inputs: Inputs) -> None:
     """O4-O6: every grid of the addition task in both coordinates."""
     heat_maps(inputs, "addition")
-
-
-def heat_maps(inputs: Inputs, dataset: str) -> None:
-    """Held-out error, mean over seeds, of a data set's grids: λ above, ηλ below, one colour scale for all."""
-    grids = Grids(inputs.results)
-    stem = f"{EXPERIMENT}-heat_maps_{dataset}"
-    schedules = grids.schedules(dataset)
-    if not schedules:
-        figure, axes = plt.subplots(figsize=(COLUMN, 1.2))
-        missing(axes, f"{NAMES[dataset]}: {NOT_RUN}")
-        return style.save(figure, inputs.figures, stem, inputs.scale)
-    methods = [method for method in METHODS if grids.schedules(dataset, method)]
-    tables = {
-        (method, schedule): grids.errors(dataset, method, schedule, "held_out").mean()
-        for method in methods
-        for schedule in schedules
-    }
-    lowest = max(min(table.min() for table in tables.values()), 1e-3)
-    norm = LogNorm(lowest, WORST * lowest)
-    rows = [(schedule, coordinate) for schedule in schedules for coordinate in ("λ", "ηλ")]
-    figure, axes = plt.subplots(
-        len(rows), len(methods), figsize=(PAGE, 1.2 * len(rows) + 0.4), squeeze=False, sharex="col"
-    )
-    mesh = None
-    for line, (schedule, coordinate) in zip(axes, rows, strict=True):
-        for panel, method in zip(line, methods, strict=True):
-            mesh = heat_map(panel, tables[method, schedule], coordinate, norm)
-        line[0].set_ylabel(f"{schedule}\n{coordinate}")
-    name_panels(axes, methods)
-    bar = figure.colorbar(mesh, ax=axes, label="held-out error", shrink=0.4, aspect=40, pad=0.01, extend="max")
-    ticks = [tick * lowest for tick in (1, 1.05, 1.1, 1.15, 1.2, 1.25, WORST)]
-    bar.ax.yaxis.set_ticks(ticks, [f"{tick:.3f}" for tick in ticks])
-    bar.ax.minorticks_off()
-    style.save(figure, inputs.figures, stem, inputs.scale)
-
-
-def heat_map(axes: Axes, errors: pd.Series, coordinate: str, norm: LogNorm) -> object:
-    """One grid: the best tenth of cells outlined in white, the best with a dot. A shear in the coordinate ηλ."""
-    table = errors.unstack("learning_rate")  # [λ, η]
-    x, y = np.meshgrid(edges(table.columns), edges(table.index))
-    y = y * x if coordinate == "ηλ" else y
-    mesh = axes.pcolormesh(x, y, table, norm=norm, cmap=sns.color_palette("mako", as_cmap=True), rasterized=True)
-    for place, cell in enumerate(good_cells(errors)):
-        η, λ = table.columns.get_loc(cell[0]), table.index.get_loc(cell[1])
-        corners = [(λ, η), (λ, η + 1), (λ + 1, η + 1), (λ + 1, η), (λ, η)]
-        axes.plot([x[at] for at in corners], [y[at] for at in corners], color="white", linewidth=0.9)
-        if place == 0:
-            centre = np.exp(np.mean([np.log([x[at], y[at]]) for at in corners[:4]], axis=0))
-            axes.plot(*centre, marker="o", color="#D55E00", markersize=3, markeredgecolor="white", markeredgewidth=0.4)
-    axes.set(xscale="log", yscale="log")
-    axes.minorticks_off()
-    return mesh
-
-
-def name_panels(axes: np.ndarray, methods: Iterable[str]) -> None:
-    """A method over each column, η below."""
-    for top, bottom, method in zip(axes[0], axes[-1], methods, strict=True):
-        top.set_title(method)
-        bottom.set_xlabel("η")
 
 
 def basins(inputs: Inputs) -> None:
@@ -138,24 +89,28 @@ def basins(inputs: Inputs) -> None:
 def best_lambda(inputs: Inputs) -> None:
     """O7: the best λ against η of every optimiser and schedule, beside S0's λ = 0.01/η."""
     grids, usable = Grids(inputs.results), inputs.config.criteria["O7"].thresholds["usable"]
+    tables = {method: best_decays(grids, method, usable) for method in METHODS}
     datasets = [dataset for dataset in DATASETS if grids.schedules(dataset)]
     figure, axes = plt.subplots(
         len(datasets), 4, figsize=(PAGE, 1.55 * len(datasets) + 0.5), squeeze=False, sharex="col", sharey="col"
     )
     for line, dataset in zip(axes, datasets, strict=True):
         for panel, method in zip(line, METHODS, strict=True):
+            table = tables[method]
             for number_, (schedule, (colour, marker)) in enumerate(LINES.items()):
                 if schedule not in grids.schedules(dataset, method):
                     continue
-                found = grids.best_decays(dataset, method, schedule, usable).dropna(axis=1, how="all")
-                estimates = [geometric_interval(values.dropna()) for _, values in found.items()]
-                x = np.array(found.columns, dtype=float) * 1.06 ** (number_ - 1)
-                if len(x):
-                    middle = np.array([e.value for e in estimates])
-                    low, high = (np.array([getattr(e, end) for e in estimates]) for end in ("low", "high"))
-                    errors = np.nan_to_num([middle - low, high - middle])
-                    style_ = {"color": colour, "marker": marker, "markersize": 3, "elinewidth": 0.7, "linewidth": 0.8}
-                    panel.errorbar(x, middle, errors, **style_, label=schedule)
+                found = table[table["surface"] == f"{dataset} {schedule}"].groupby("rate")
+                estimates = {η: geometric_interval(rows["best"]) for η, rows in found}
+                bounded = found["side"].apply(lambda sides: (sides != 0).any()).to_numpy()
+                x = np.array(list(estimates)) * 1.06 ** (number_ - 1)
+                middle, low, high, _ = np.array(list(estimates.values())).T
+                style_ = {"color": colour, "elinewidth": 0.7, "linewidth": 0.8}
+                panel.errorbar(x, middle, np.nan_to_num([middle - low, high - middle]), **style_)
+                for of, fill in ((~bounded, colour), (bounded, "white")):
+                    dots = {"color": colour, "marker": marker, "markersize": 3.5, "linestyle": ""}
+                    panel.plot(x[of], middle[of], **dots, markerfacecolor=fill)
+                panel.plot([], [], color=colour, marker=marker, markersize=3.5, linewidth=0.8, label=schedule)
             if not (schedules := grids.schedules(dataset, method)):
                 missing(panel, NOT_RUN)
                 continue
@@ -169,6 +124,45 @@ def best_lambda(inputs: Inputs) -> None:
     handles = dict(zip(*reversed(axes[0, 0].get_legend_handles_labels()), strict=True))
     figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=4)
     style.save(figure, inputs.figures, f"{EXPERIMENT}-best_lambda", inputs.scale)
+
+
+def retuning(inputs: Inputs) -> None:
+    """O11, O13: test error over the best cell's, against η: λ tuned again, the best cell's λ or ηλ kept, ηλ = .01."""
+    grids, t = Grids(inputs.results), inputs.config.criteria["O11"].thresholds
+    datasets = [dataset for dataset in DATASETS if grids.schedules(dataset)]
+    shape = {"figsize": (PAGE, 1.6 * len(datasets) + 0.6), "squeeze": False, "sharex": "col", "sharey": "row"}
+    figure, axes = plt.subplots(len(datasets), len(METHODS), **shape)
+    for line, dataset in zip(axes, datasets, strict=True):
+        for panel, method in zip(line, METHODS, strict=True):
+            if not (schedules := grids.schedules(dataset, method)):
+                missing(panel, NOT_RUN)
+                continue
+            schedule = schedules[-1]
+            validation, test = (grids.errors(dataset, method, schedule, split) for split in ("validation", "test"))
+            mean = validation.mean()
+            best, rates = mean.idxmin(), validation.columns.unique(0)
+            lines = lines_of(grids, dataset, method, schedule, t["product"], np.inf)
+            tuned, kept = [(η, mean[η].idxmin()) for η in rates], [(η, best[1]) for η in rates]
+            chosen = [tuned, kept, lines["Best"], lines[""]]
+            for number_, ((label, (colour, marker, dashes)), cells) in enumerate(
+                zip(KEPT.items(), chosen, strict=True)
+            ):
+                if cells:
+                    found = [ratio_interval(log_error(test[cell]) - log_error(test[best])) for cell in cells]
+                    middle, low, high, _ = np.array(found).T
+                    style_ = {"color": colour, "marker": marker, "markersize": 3, "linestyle": dashes}
+                    x = np.array([η for η, _ in cells]) * 1.07 ** (number_ - 1.5)
+                    ends = np.nan_to_num([middle - low, high - middle])
+                    panel.errorbar(x, middle, ends, **style_, elinewidth=0.7, linewidth=0.9, label=label)
+            usable = grids.usable(dataset, method, schedule, t["usable"])
+            panel.axvspan(usable.min() / 1.2, usable.max() * 1.2, color=MUTED, alpha=0.12, linewidth=0)
+            panel.set(xscale="log")
+        line[0].set(ylabel=f"{NAMES[dataset]}\ntest error, relative", yscale="log", ylim=(0.85, 2.2))
+        plain_ticks(line[0].yaxis, [0.9, 1, 1.2, 1.5, 2])
+    name_panels(axes, METHODS)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=4)
+    style.save(figure, inputs.figures, f"{EXPERIMENT}-retuning", inputs.scale)
 
 
 def decay_rates(inputs: Inputs) -> None:
@@ -205,13 +199,21 @@ def exponents(inputs: Inputs) -> None:
         found = exponents_of(best_by_setting(inputs.results, metric))
         for place, factor in enumerate(FACTORS):
             error_bar(axes[0], every_seed(found[factor]), place + shift, colour, words if place == 0 else None)
-    for name, marker in markers.items():
+    for place, (name, marker) in enumerate(markers.items()):
         words, law = LAWS[name]
         colour = sns.color_palette("colorblind")[list(LAWS).index(name)]
         label = words.replace("λ_norm", "λ$_\\mathrm{norm}$ (S1)")
-        axes[0].plot(np.arange(3) + 0.3, law, linestyle="", marker=marker, color=colour, markersize=4.5, label=label)
+        axes[0].plot(
+            np.arange(3) + 0.26 + 0.09 * place,
+            law,
+            linestyle="",
+            marker=marker,
+            color=colour,
+            markersize=4.5,
+            label=label,
+        )
     axes[0].set_xticks(range(3), ["batch size b", "training points B", "epochs T"])
-    axes[0].set(ylabel="exponent of the best λ", xlim=(-0.4, 2.6))
+    axes[0].set(ylabel="exponent of the best λ", xlim=(-0.4, 2.7))
     axes[0].axhline(0, color=MUTED, linewidth=0.5)
     axes[0].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     claim = inputs.claims["O7"]
@@ -338,8 +340,8 @@ def error_bar(axes: Axes, found: Estimate, x: float, colour: object, label: str 
 if __name__ == "__main__":
     style.main(
         [
-            *(heat_maps_mnist1d, heat_maps_digits, heat_maps_addition, basins, best_lambda, decay_rates, exponents),
-            *(classifier, best_table, basins_table),
+            *(heat_maps_mnist1d, heat_maps_digits, heat_maps_addition, basins, best_lambda, retuning, decay_rates),
+            *(exponents, classifier, best_table, basins_table),
         ],
         Path(__file__).with_name("config.yaml"),
     )

@@ -1,16 +1,26 @@
-"""What is measured: errors of the grids of η × λ, the basins in them, and the best λ over b, B and T with its laws."""
+"""Errors of the grids of η × λ, the basins in them, their best cells, and what the noise of cells makes of a basin."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from weightdecay.analysis.basins import Shape, area, at_cells, best_cells, good_cells, shape
-from weightdecay.analysis.claims import combine, judge_interval
+from weightdecay.analysis.basins import (
+    Shape,
+    area,
+    at_cells,
+    at_edge,
+    best_cells,
+    good_cells,
+    noise_tilts,
+    renoised,
+    shape,
+    tilts,
+)
+from weightdecay.analysis.claims import NOT_RUN, joined
 from weightdecay.analysis.measures import finals
-from weightdecay.analysis.shapes import valley
-from weightdecay.analysis.statistics import every_seed, power_law
+from weightdecay.analysis.statistics import Estimate
 
 DATASETS = {"mnist1d": "Mnist", "digits": "Digits", "addition": "Addition"}  # sweep -> word in a part's name
 METHODS = {  # name -> optimiser, kind of decay
@@ -22,12 +32,9 @@ METHODS = {  # name -> optimiser, kind of decay
 LETTERS = {"AdamW": "AdamW", "Adam + L2": "AdamL", "SGDW": "SgdW", "SGD + L2": "SgdL"}
 UNDECAYED = {"Adam": ("adam", "none"), "SGD": ("sgd", "none")}
 SCHEDULES = ("constant", "step", "cosine")
-LAWS = {  # exponents of the best λ in b, B and T
-    "Norm": ("λ_norm", (0.5, -0.5, -0.5)),
-    "Epochs": ("constant timescale in epochs", (1.0, -1.0, 0.0)),
-    "Share": ("constant share of the run", (1.0, -1.0, -1.0)),
-}
-FACTORS = ("batch", "points", "epochs")  # b, B, T
+LEAST_ERROR = 1 / 4000  # half of one of 2,000 examples: what an error of 0 is where its logarithm is taken
+TIE = 1e-6  # of a loss between 0 and 1 in an error: less than one example makes in any mean over seeds
+DRAWS = 400  # of surfaces of noise
 
 
 class Grids:
@@ -35,21 +42,39 @@ class Grids:
 
     def __init__(self, results: Any):
         self.runs = results.runs[results.runs["sweep"].isin(DATASETS)]
-        accuracies = finals(self.runs, results.history, ("validation_accuracy", "test_accuracy"))
-        errors = (1 - accuracies).set_axis(["validation", "test"], axis=1)
-        table = pd.concat([self.runs, errors.assign(held_out=errors.mean(axis=1))], axis=1)
-        keys = ["sweep", "optimizer", "decay", "schedule"]
-        self._groups = {key: group for key, group in table.groupby(keys)}
+        values = finals(
+            self.runs, results.history, [f"{split}_{of}" for split in SPLITS for of in ("accuracy", "loss")]
+        )
+        errors = pd.DataFrame({split: 1 - values[f"{split}_accuracy"] for split in SPLITS})
+        losses = pd.DataFrame({split: values[f"{split}_loss"] for split in SPLITS})
+        table = self.runs[[*KEYS, "seed", "learning_rate", "weight_decay"]].assign(
+            test=errors["test"],
+            validation=untied(errors["validation"], losses["validation"]),
+            held_out=untied(errors.mean(axis=1), losses.mean(axis=1, skipna=False)),
+        )
+        self._groups = {key: group for key, group in table.groupby(KEYS)}
+        self._errors: dict[tuple[str, str, str, str], pd.DataFrame] = {}
 
     def errors(self, dataset: str, method: str, schedule: str, split: str) -> pd.DataFrame:
-        """Errors on "validation", "test" or "held_out"; columns (learning_rate, weight_decay)."""
-        group = self._groups[dataset, *{**METHODS, **UNDECAYED}[method], schedule]
-        return group.pivot(index="seed", columns=["learning_rate", "weight_decay"], values=split).sort_index(axis=1)
+        """Errors on "validation", "test" or "held_out"; columns (learning_rate, weight_decay).
+
+        What a choice is made by, validation and held-out error, is `untied`; test error is as it is.
+        """
+        key = dataset, method, schedule, split
+        if key not in self._errors:
+            group = self._groups[dataset, *{**METHODS, **UNDECAYED}[method], schedule]
+            table = group.pivot(index="seed", columns=["learning_rate", "weight_decay"], values=split)
+            self._errors[key] = table.sort_index(axis=1)
+        return self._errors[key]
 
     def schedules(self, dataset: str, method: str = "AdamW") -> list[str]:
         """Those that were run, in the order of SCHEDULES."""
         key = (dataset, *{**METHODS, **UNDECAYED}[method])
         return [schedule for schedule in SCHEDULES if (*key, schedule) in self._groups]
+
+    def missing(self) -> str:
+        """For a note: the data sets that were not run."""
+        return joined(*(f"{dataset}: {NOT_RUN}" for dataset in DATASETS if not self.schedules(dataset)))
 
     def surfaces(self, method: str) -> list[tuple[str, str]]:
         """(data set, schedule) of every grid of a method."""
@@ -63,6 +88,11 @@ class Grids:
         ]
         return at_cells(tables[1], best_cells(tables[0]))
 
+    def usable(self, dataset: str, method: str, schedule: str, within: float) -> pd.Index:
+        """The η whose best mean validation error over λ is ≤ `within` times the lowest."""
+        lowest = self.errors(dataset, method, schedule, "validation").mean().groupby("learning_rate").min()
+        return lowest.index[lowest <= within * lowest.min()]
+
     def shapes(self, dataset: str, method: str, schedule: str, coordinate: str) -> dict[int, Shape]:
         """Per seed the shape of the good basin in the coordinate "λ" or "ηλ"."""
         errors = self.errors(dataset, method, schedule, "held_out")
@@ -70,10 +100,27 @@ class Grids:
 
     def tilts(self, method: str, coordinate: str) -> pd.Series:
         """Per seed the tilt of the basin, averaged over schedules and data sets."""
+        tables = [self.errors(*surface_of(method, surface), "held_out") for surface in self.surfaces(method)]
         return over_surfaces(
-            pd.Series({seed: found.tilt for seed, found in self.shapes(dataset, method, schedule, coordinate).items()})
-            for dataset, schedule in self.surfaces(method)
+            pd.Series(tilts(errors.to_numpy(), errors.columns, coordinate), errors.index) for errors in tables
         )
+
+    def noise_tilt(self, method: str, coordinate: str) -> float:
+        """What `tilts` would be over seeds if all cells of all surfaces were noise and nothing else."""
+        generator = np.random.default_rng(0)
+        grids = [self.errors(*surface_of(method, surface), "held_out").columns for surface in self.surfaces(method)]
+        return float(np.mean([noise_tilts(grid, coordinate, DRAWS, generator).mean() for grid in grids]))
+
+    def added_by_noise(self, method: str, coordinate: str) -> float:
+        """Degrees that the noise of cells adds to a tilt: that of the mean surface with noise added less its own."""
+        generator, added = np.random.default_rng(0), []
+        for surface in self.surfaces(method):
+            errors = self.errors(*surface_of(method, surface), "held_out")
+            if len(errors) < 2:
+                return np.nan
+            noisy = tilts(renoised(errors, DRAWS, generator), errors.columns, coordinate).mean()
+            added.append(noisy - tilts(np.log(errors).mean().to_numpy()[None], errors.columns, coordinate)[0])
+        return float(np.mean(added))
 
     def areas(self, dataset: str, method: str, schedule: str, tolerance: float) -> pd.Series:
         """Per seed the area of the good basin: errors up to `tolerance` times that of the cell best on other seeds."""
@@ -81,56 +128,34 @@ class Grids:
         best = at_cells(errors, best_cells(errors))
         return pd.Series({seed: area(errors.loc[seed], best[seed], tolerance) for seed in best.index}, dtype=float)
 
-    def best_decays(self, dataset: str, method: str, schedule: str, usable: float) -> pd.DataFrame:
-        """The best λ `[seeds, η]` by validation error, over the η whose best mean is ≤ `usable` times the lowest."""
-        errors = self.errors(dataset, method, schedule, "validation")
-        lowest = errors.mean().groupby("learning_rate").min()
-        kept = lowest.index[lowest <= usable * lowest.min()]
-        return pd.DataFrame({η: errors[η].apply(valley, axis=1) for η in kept})
+    def at_edges(self, method: str, tolerance: float) -> list[pd.Series]:
+        """Of each of those basins the share of its boundary at the window's edge: by seed, a surface each."""
+        shares = []
+        for dataset, schedule in self.surfaces(method):
+            errors = self.errors(dataset, method, schedule, "held_out")
+            best = at_cells(errors, best_cells(errors))
+            found = {seed: at_edge(errors.loc[seed], best[seed], tolerance) for seed in best.index}
+            shares.append(pd.Series(found, dtype=float))
+        return shares
 
 
-def best_by_setting(results: Any, metric: str) -> pd.DataFrame:
-    """The best λ of the sweep `law`, indexed by (batch, points, epochs, seed): columns `best, learning_rate, steps`.
-
-    By validation error, or loss, whichever `metric` names; NaN at an end of the grid.
-    """
-    runs = results.runs[results.runs["sweep"] == "law"]
-    values = finals(runs, results.history, (metric,))[metric]
-    epochs = runs["steps"] * runs["batch_size"] // runs["train_size"]
-    table = runs.assign(
-        value=1 - values if "accuracy" in metric else values,
-        **dict(zip(FACTORS, (runs["batch_size"], runs["train_size"], epochs), strict=True)),
-    )
-    rows = {}
-    for key, group in table.groupby([*FACTORS, "seed"]):
-        best = valley(group.set_index("weight_decay")["value"].sort_index())
-        rows[key] = {"best": best, "learning_rate": group["learning_rate"].iloc[0], "steps": group["steps"].iloc[0]}
-    return pd.DataFrame(rows).T.rename_axis([*FACTORS, "seed"])
+KEYS = ["sweep", "optimizer", "decay", "schedule"]
+SPLITS = ("validation", "test")
 
 
-def exponents_of(law: pd.DataFrame) -> pd.DataFrame:
-    """Exponents of the best λ `[seeds, factors]`, fitted jointly to those known; NaN where they determine none."""
-    rows = {}
-    for seed, group in law.dropna(subset="best").reset_index().groupby("seed"):
-        factors = {factor: group[factor] for factor in FACTORS}
-        rows[seed] = power_law(factors, group["best"], np.full(len(group), True))
-    return pd.DataFrame(rows, index=[*FACTORS, "constant"]).T.astype(float)
+def untied(errors: pd.Series, losses: pd.Series) -> pd.Series:
+    """Errors, LEAST_ERROR at least, in which the loss tells equal ones apart; an unknown loss is the largest of all."""
+    return errors.clip(lower=LEAST_ERROR) + TIE * (losses / (1 + losses)).fillna(1.0)
 
 
-def residuals_of(law: pd.DataFrame) -> pd.DataFrame:
-    """Log of the spread of the best λ about each law `[seeds, laws]`, the law's constant fitted."""
-    logs = np.log(law["best"].unstack("seed"))  # [settings, seeds]
-    settings = np.log(logs.index.to_frame())
-    apart = {name: logs.sub(settings @ np.array(exponents), axis=0) for name, (_, exponents) in LAWS.items()}
-    return pd.DataFrame({name: table.std() for name, table in apart.items()})
+def log_error(errors: Any) -> Any:
+    """Logarithm of errors, LEAST_ERROR at least."""
+    return np.log(np.maximum(errors, LEAST_ERROR))
 
 
-def law_verdict(exponents: pd.DataFrame, law: Sequence[float], t: Mapping[str, float]) -> str:
-    """The verdict on all three exponents being those of a law."""
-    return combine(
-        judge_interval(every_seed(exponents[factor]), expected - t["tolerance"], expected + t["tolerance"])
-        for factor, expected in zip(FACTORS, law, strict=True)
-    )
+def surface_of(method: str, surface: tuple[str, str]) -> tuple[str, str, str]:
+    """The arguments by which `Grids.errors` names a (data set, schedule) of a method."""
+    return surface[0], method, surface[1]
 
 
 def over_surfaces(per_seed: Iterable[pd.Series]) -> pd.Series:
@@ -138,7 +163,6 @@ def over_surfaces(per_seed: Iterable[pd.Series]) -> pd.Series:
     return pd.concat(list(per_seed), axis=1, join="inner").mean(axis=1)
 
 
-def slope(best: pd.Series) -> float:
-    """Exponent of the best λ against η; NaN where fewer than three are known."""
-    known = best.dropna()
-    return float(np.polyfit(np.log(known.index.to_numpy(float)), np.log(known), 1)[0]) if len(known) >= 3 else np.nan
+def computed(value: float) -> Estimate:
+    """A number that all seeds give together, and that has no interval."""
+    return Estimate(value, np.nan, np.nan, 0 if np.isnan(value) else 1)

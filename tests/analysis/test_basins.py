@@ -13,10 +13,14 @@ from weightdecay.analysis.basins import (
     area,
     at_border,
     at_cells,
+    at_edge,
     best_cells,
     cell_sides,
     good_cells,
+    noise_tilts,
+    renoised,
     shape,
+    tilts,
 )
 
 RATES, DECAYS = (np.exp(np.linspace(-4, 4, 33)) for _ in range(2))
@@ -89,3 +93,42 @@ def test_cells_at_the_border_are_counted_and_a_step_is_measured():
     assert cell_sides(GRID) == pytest.approx([0.25, 0.25])
     few = pd.MultiIndex.from_tuples(itertools.product([1, 2], [1, 10, 100]))
     assert cell_sides(few) == pytest.approx(np.log([2, 10]))
+
+
+@pytest.mark.parametrize("coordinate", ["λ", "ηλ"])
+def test_tilts_of_many_surfaces_are_those_of_each(coordinate):
+    surfaces = np.random.default_rng(0).random((20, len(GRID))) + valley(30, 2.0).to_numpy()
+    each = [shape(good_cells(pd.Series(row, GRID)), GRID, coordinate).tilt for row in surfaces]
+    assert tilts(surfaces, GRID, coordinate) == pytest.approx(each)
+
+
+def test_noise_alone_has_a_tilt():
+    """Of points uniform in a square: 2 cov(x, y) has variance 4/9, var(x) − var(y) 8/45, and tan 2φ is their ratio.
+
+    So axes lie nearer to a diagonal than 22.5 degrees; and sheared, a set that is round on the mean lies at 58 degrees.
+    """
+    found = {at: noise_tilts(GRID, at, 1000, np.random.default_rng(0)).mean() for at in ("λ", "ηλ")}
+    normal = np.random.default_rng(1).normal(size=(2, 100_000))
+    φ = np.degrees(np.arctan2(normal[0] * np.sqrt(4 / 9), normal[1] * np.sqrt(8 / 45))) / 2
+    assert found["λ"] == pytest.approx(np.mean(45 - np.abs(np.abs(φ) - 45)), abs=1)
+    assert found["ηλ"] == pytest.approx(90 - 58.28, abs=1)
+
+
+def test_noise_of_cells_pulls_a_tilt_towards_that_of_noise():
+    """Surfaces made again of a mean and its noise have the spread of the seeds, and the tilt that noise leaves."""
+    generator, truth = np.random.default_rng(0), np.log(valley(45, 3.0).to_numpy())
+    factors = np.arange(10)[:, None]  # of a seed's whole surface: no noise
+    seeds = np.exp(truth + generator.normal(0, 0.8, (10, len(GRID))) + factors)
+    again = renoised(pd.DataFrame(seeds, columns=GRID), 400, generator)
+    assert again.std(axis=0).mean() == pytest.approx(0.8, rel=0.05)
+    own, noisy = (tilts(values, GRID, "λ").mean() for values in (seeds, again))
+    assert tilts(truth[None], GRID, "λ")[0] > own + 1 and own == pytest.approx(noisy, abs=2)
+
+
+def test_the_share_of_a_boundary_at_the_windows_edge():
+    """Of 3 × 3 cells, a corner has 2 of its 4 sides at the edge, the middle none, all of them every side."""
+    grid = pd.MultiIndex.from_product([[1.0, 2.0, 4.0], [1.0, 2.0, 4.0]])
+    corner, middle, none = (pd.Series(5.0, grid) for _ in range(3))
+    corner[1.0, 1.0] = middle[2.0, 2.0] = 1.0
+    assert [at_edge(errors, 1.0, 1.1) for errors in (corner, middle)] == [0.5, 0.0]
+    assert at_edge(none, 5.0, 1.1) == 1.0

@@ -14,6 +14,7 @@ from weightdecay.analysis.shapes import (
     first_rises,
     largest_rises,
     last_falls,
+    located,
     peak,
     rises_and_falls,
     valley,
@@ -104,3 +105,12 @@ def test_a_valley_at_the_end_is_unknown():
     assert np.isnan(valley(pd.Series([3.0, 2.0, 1.0], index=[1.0, 2.0, 4.0])))
     assert np.isnan(valley(pd.Series([np.nan, np.nan], index=[1.0, 2.0])))
     assert valley(pd.Series([3.0, 1.0, 1.0], index=[1.0, 2.0, 4.0])) == pytest.approx(2 * 2**0.5, rel=0.3)
+
+
+def test_a_lowest_point_at_an_end_is_a_bound_half_a_step_inside():
+    curve = pd.Series([5.0, 3.0, 1.0], index=[1.0, 4.0, 16.0])
+    assert located(curve) == (8.0, 1) and located(curve[::-1].set_axis(curve.index)) == (2.0, -1)
+    inside = pd.Series([5.0, 1.0, 5.0], index=[1.0, 4.0, 16.0])
+    assert located(inside) == (pytest.approx(4.0), 0)
+    assert located(pd.Series([5.0, 1.0, np.nan], index=[1.0, 4.0, 16.0])) == (4.0, 0)  # beyond it nothing is good
+    assert np.isnan(located(pd.Series([np.nan, np.nan], index=[1.0, 4.0]))[0])

@@ -108,6 +108,22 @@ def test_censored_times_do_not_bias_the_exponents_and_dropping_them_does():
     assert np.mean(dropped) > -0.72  # flatter than the truth
 
 
+def test_bounds_on_either_side_bend_no_line():
+    """y = 2x and noise, cut off below 1 and above 9: taken for values, the ends flatten the line."""
+    generator, fitted, kept, spreads = np.random.default_rng(0), [], [], []
+    x = np.linspace(0, 5, 30)
+    design = np.column_stack([x, np.ones(30)])
+    for _ in range(60):
+        y = 2 * x + generator.normal(0, 1, 30)
+        side = np.where(y > 9, 1, np.where(y < 1, -1, 0))
+        coefficients, spread = statistics.censored_line(design, y.clip(1, 9), side)
+        fitted.append(coefficients[0])
+        spreads.append(spread)
+        kept.append(statistics.censored_line(design, y.clip(1, 9), 0 * side)[0][0])
+    assert np.mean(fitted) == pytest.approx(2, abs=0.04) and np.mean(spreads) == pytest.approx(1, abs=0.07)
+    assert np.mean(kept) < 1.85
+
+
 def test_exponents_that_the_data_cannot_tell_are_unknown():
     one_rate = statistics.power_law({"η": [1e-3] * 5, "λ": [0.1, 0.2, 0.3, 0.4, 0.5]}, [5, 4, 3, 2, 1], [True] * 5)
     assert np.isnan(one_rate["η"])

@@ -50,13 +50,44 @@ def shape(cells: pd.MultiIndex, grid: pd.MultiIndex, coordinate: str) -> Shape:
     From the covariance of the area that the cells cover, which is that of their centres and that of a cell itself, as
     wide as the grid's steps: cells in a row are no line.
     """
-    covariance = np.cov(np.log(np.array(list(cells), dtype=float)).T, bias=True) + np.diag(cell_sides(grid) ** 2) / 12
-    sheared = SHEARS[coordinate] @ covariance @ SHEARS[coordinate].T
-    lengths, directions = np.linalg.eigh(sheared)
-    x, y = directions[:, 1]
-    angle = np.degrees(np.arctan2(y, x))
-    angle = angle - 180 if angle > 90 else angle + 180 if angle <= -90 else angle
-    return Shape(float(angle), float(np.sqrt(lengths[1] / lengths[0])))
+    (angle,), (ratio,) = _axes(np.log(np.array(list(cells), dtype=float))[None], grid, coordinate)
+    return Shape(float(angle), float(ratio))
+
+
+def tilts(errors: np.ndarray, grid: pd.MultiIndex, coordinate: str, share: float = 0.1) -> np.ndarray:
+    """Of many surfaces `[surfaces, cells]` at once, in degrees: `shape(good_cells(row), grid, coordinate).tilt`."""
+    best = np.argsort(errors, axis=1, kind="stable")[:, : max(LEAST_CELLS, round(share * len(grid)))]
+    angles, _ = _axes(np.log(np.array(list(grid), dtype=float))[best], grid, coordinate)
+    return 45 - np.abs(np.abs(angles) - 45)
+
+
+def noise_tilts(grid: pd.MultiIndex, coordinate: str, draws: int, generator: np.random.Generator) -> np.ndarray:
+    """Tilts `[draws]` of basins on surfaces that are noise and nothing else: cells drawn at random."""
+    return tilts(generator.random((draws, len(grid))), grid, coordinate)
+
+
+def renoised(errors: pd.DataFrame, draws: int, generator: np.random.Generator) -> np.ndarray:
+    """Surfaces `[draws, cells]`: the mean over seeds and the noise of one, of each cell from a seed at random.
+
+    Logarithms of both, from positive errors `[seeds, cells]` of two seeds at least. Noise: a seed's distance from the
+    mean, less its median over cells, a factor common to the surface that shapes nothing; times √(n/(n − 1)), as the
+    mean has a share in it. What a statistic of them has beyond that of the mean is what noise adds to it.
+    """
+    logs, n = np.log(errors.to_numpy()), len(errors)
+    noise = logs - logs.mean(0)
+    noise = (noise - np.median(noise, axis=1, keepdims=True)) * np.sqrt(n / (n - 1))
+    picked = generator.integers(0, n, (draws, logs.shape[1]))
+    return logs.mean(0) + noise[picked, np.arange(logs.shape[1])]
+
+
+def _axes(points: np.ndarray, grid: pd.MultiIndex, coordinate: str) -> tuple[np.ndarray, np.ndarray]:
+    """Angles and ratios of axes `[sets]` of sets of cells, by their centres `[sets, cells, 2]` in (ln η, ln λ)."""
+    apart = points - points.mean(axis=1, keepdims=True)
+    covariance = np.swapaxes(apart, 1, 2) @ apart / points.shape[1] + np.diag(cell_sides(grid) ** 2) / 12
+    lengths, directions = np.linalg.eigh(SHEARS[coordinate] @ covariance @ SHEARS[coordinate].T)
+    angles = np.degrees(np.arctan2(directions[:, 1, 1], directions[:, 0, 1]))
+    angles = np.where(angles > 90, angles - 180, np.where(angles <= -90, angles + 180, angles))
+    return angles, np.sqrt(lengths[:, 1] / lengths[:, 0])
 
 
 def area(errors: pd.Series, reference: float, tolerance: float) -> float:
@@ -66,6 +97,16 @@ def area(errors: pd.Series, reference: float, tolerance: float) -> float:
     """
     cells = int((errors <= tolerance * reference).sum())
     return cells * float(np.prod(cell_sides(errors.index) / np.log(10)))
+
+
+def at_edge(errors: pd.Series, reference: float, tolerance: float) -> float:
+    """Share of the boundary of that region, in sides of cells, that is the window's edge, beyond which it may go on."""
+    table = errors.unstack().sort_index().sort_index(axis=1) <= tolerance * reference  # [η, λ]
+    inside = np.pad(table.to_numpy(), 1)
+    boundary = sum(np.count_nonzero(np.diff(inside.astype(int), axis=axis)) for axis in (0, 1))
+    rim = table.to_numpy()
+    edge = sum(int(line.sum()) for line in (rim[0], rim[-1], rim[:, 0], rim[:, -1]))
+    return edge / boundary if boundary else np.nan
 
 
 def at_border(cells: pd.MultiIndex, grid: pd.MultiIndex) -> float:

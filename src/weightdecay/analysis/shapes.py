@@ -114,6 +114,23 @@ def valley(curve: pd.Series, points: int = 5) -> float:
     return float(np.exp(found))
 
 
+def located(curve: pd.Series) -> tuple[float, int]:
+    """Where a positive curve is lowest, and whether that is known: 0, or 1 or −1 where it is a lower or upper bound.
+
+    `valley`; where the lowest is an end of the curve, the geometric middle between that end and the point next to it,
+    beyond which the minimum of a curve that is symmetric about it on a logarithmic axis lies. A NaN is no low point,
+    and where it hides one side of the lowest that point stands. NaN for a curve without a value.
+    """
+    if curve.isna().all():
+        return np.nan, 0
+    low, last = int(np.nanargmin(curve.to_numpy(dtype=float))), len(curve) - 1
+    if low in (0, last):
+        inner = curve.index[min(1, last) if low == 0 else last - 1]
+        return float(np.sqrt(curve.index[low] * inner)), 1 if low else -1
+    found = valley(curve)
+    return (float(curve.index[low]) if np.isnan(found) else found), 0
+
+
 def best_settings(validation: dict[float, pd.DataFrame], joint: bool = False) -> pd.DataFrame:
     """The setting with the lowest validation loss, per seed and x, `[seeds, x]`; from losses `[seeds, x]` by setting.
 

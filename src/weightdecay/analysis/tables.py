@@ -53,6 +53,8 @@ SPECIAL = {
     "α": r"\ensuremath{\alpha}",
     "λ": r"\ensuremath{\lambda}",
     "η": r"\ensuremath{\eta}",
+    "θ": r"\ensuremath{\theta}",
+    "∇": r"\ensuremath{\nabla}",
     "τ": r"\ensuremath{\tau}",
     "ρ": r"\ensuremath{\rho}",
     "≥": r"\ensuremath{\geq}",

@@ -1,0 +1,173 @@
+"""O11-O13: what becomes of test error if η changes and λ, or ηλ, is kept; and how far it varies from seed to seed."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from surfaces import DATASETS, LETTERS, Grids, log_error, over_surfaces
+
+from weightdecay.analysis.basins import best_cells
+from weightdecay.analysis.claims import Part, joined, judged, reported
+from weightdecay.analysis.statistics import UNKNOWN, Estimate, every_seed, ratio_interval
+
+DECOUPLED = ("AdamW", "SGDW")
+LEAST_PLACES = 3  # of a line that say whether it is level
+
+
+def constant_shrinkage(grids: Grids, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """O11: how far test error varies over η with ηλ at .01, beside that with the best cell's ηλ, and with one λ."""
+    verdicts, others, notes = [], [], []
+    for method in DECOUPLED:
+        spreads: dict[str, list[pd.Series]] = {"": [], "Best": [], "Held": []}
+        for dataset, schedule in grids.surfaces(method):
+            lines = lines_of(grids, dataset, method, schedule, t["product"], t["usable"])
+            if len(lines[""]) < LEAST_PLACES:
+                notes.append(
+                    f"{method}, {dataset}, {schedule}: ηλ is {t['product']:g} at {len(lines[''])} usable η only"
+                )
+                continue
+            for name, line in lines.items():
+                if len(line) >= LEAST_PLACES:
+                    spreads[name].append(unevenness(grids, dataset, method, schedule, line))
+        found = {name: ratio_interval(over_surfaces(logs)) for name, logs in spreads.items() if logs}
+        what = f"{method}: largest over smallest test error along η"
+        words = f"{what}, ηλ near {t['product']:g}"
+        verdicts.append(judged(LETTERS[method], words, found.get("", UNKNOWN), most=t["ratio"]))
+        for name, words in (("Best", "ηλ of the best cell"), ("Held", "λ constant")):
+            if name in found:
+                others.append(reported(f"{LETTERS[method]}{name}", f"{what}, {words}", found[name]))
+    return verdicts + others, joined(*notes, grids.missing())
+
+
+def steadier(grids: Grids, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """O12: how far a seed's test error lies from the others', AdamW against Adam + L2, each at its best cell."""
+    pair = ("AdamW", "Adam + L2")
+    errors = {method: at_best_cells(grids, method) for method in pair}
+    distances = {
+        method: {surface: apart(log_error(e)) for surface, (_, e) in errors[method].items()} for method in pair
+    }
+    ratio = ratio_of_means(distances)
+    parts = [
+        judged(
+            "Ratio",
+            "distance of log test error between seeds, AdamW over Adam + L2",
+            ratio,
+            most=t["ratio"],
+            strict=True,
+        )
+    ]
+    for dataset, word in DATASETS.items():
+        if grids.schedules(dataset):
+            own = {m: {s: d for s, d in distances[m].items() if s[0] == dataset} for m in pair}
+            parts.append(reported(f"{word}Ratio", f"{dataset}: the same", ratio_of_means(own)))
+    effects: dict[str, dict[tuple[str, str], pd.Series]] = {method: {} for method in pair}
+    for method in pair:
+        for (dataset, schedule), (η, own) in errors[method].items():
+            if schedule in grids.schedules(dataset, "Adam"):
+                without = grids.errors(dataset, "Adam", schedule, "test")[η].iloc[:, 0]
+                effects[method][dataset, schedule] = apart(log_error(without) - log_error(own))
+    if all(effects.values()):
+        parts.append(reported("Effect", "the same of decay's effect on it", ratio_of_means(effects)))
+    for method in pair:
+        found = every_seed(over_surfaces(distances[method].values()))
+        parts.append(reported(LETTERS[method], f"{method}: distance of log test error between seeds", found))
+    return parts, grids.missing()
+
+
+def tuned_again(grids: Grids, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """O13: what keeping the best cell's λ, or its ηλ, costs at another η, of each optimiser."""
+    verdicts, others, notes = [], [], []
+    for method, letters in LETTERS.items():
+        costs: dict[str, list[pd.Series]] = {"λ": [], "ηλ": []}
+        for dataset, schedule in grids.surfaces(method):
+            found = costs_of_keeping(grids, dataset, method, schedule, t["usable"], t["factor"])
+            for kept in costs:
+                costs[kept].append(found[kept])
+        unknown = int(pd.concat(costs["λ"]).isna().sum())
+        notes.append(f"{method}: no other usable η for {unknown} seeds and surfaces" if unknown else "")
+        for kept, parts in (("λ", verdicts), ("ηλ", others)):
+            ratio = ratio_interval(over_surfaces(costs[kept]))
+            words = f"{method}: test error at another η, {kept} kept, over λ tuned"
+            if kept == "λ":
+                parts.append(judged(letters, words, ratio, least=t["ratio"]))
+            else:
+                parts.append(reported(f"{letters}Product", words, ratio))
+    return verdicts + others, joined(*notes, grids.missing())
+
+
+def lines_of(grids: Grids, dataset: str, method: str, schedule: str, product: float, usable: float) -> dict[str, list]:
+    """Cells at usable η: "" with ηλ nearest to `product`, "Best" with that of the best cell, "Held" with one λ.
+
+    That λ is the first line's at the middle of its η. Best: the lowest mean validation error over all seeds.
+    """
+    errors = grids.errors(dataset, method, schedule, "validation")
+    rates = grids.usable(dataset, method, schedule, usable)
+    products = np.array([η * λ for η, λ in errors.columns])
+    nearest = products[np.argmin(np.abs(np.log(products / product)))]
+    line = [cell for η in rates if (cell := cell_at(errors.columns, η, nearest / η))]
+    held = line[len(line) // 2][1] if line else np.nan
+    best = np.prod(errors.mean().idxmin())
+    return {
+        "": line,
+        "Best": [cell for η in rates if (cell := cell_at(errors.columns, η, best / η))],
+        "Held": [cell for η, _ in line if (cell := cell_at(errors.columns, η, held))],
+    }
+
+
+def cell_at(grid: pd.MultiIndex, η: float, λ: float) -> tuple[float, float] | None:
+    """The cell of a grid at that η and λ, to a hundredth; None where it has none."""
+    own = grid.get_level_values(1)[grid.get_level_values(0) == η]
+    near = own[np.abs(np.log(own / λ)) < 0.01]
+    return (η, float(near[0])) if len(near) else None
+
+
+def unevenness(grids: Grids, dataset: str, method: str, schedule: str, line: list) -> pd.Series:
+    """Per seed the log of largest over smallest test error along a line of cells, both chosen on the other seeds."""
+    validation, test = (grids.errors(dataset, method, schedule, split)[line] for split in ("validation", "test"))
+    found = {}
+    for seed in test.index if len(test) > 1 else []:
+        others = validation.drop(index=seed).mean()
+        found[seed] = log_error(test.loc[seed, others.idxmax()]) - log_error(test.loc[seed, others.idxmin()])
+    return pd.Series(found, dtype=float)
+
+
+def at_best_cells(grids: Grids, method: str) -> dict[tuple[str, str], tuple[float, pd.Series]]:
+    """Of each (data set, schedule) η of the cell with the lowest mean validation error, and each seed's test error."""
+    found = {}
+    for dataset, schedule in grids.surfaces(method):
+        cell = grids.errors(dataset, method, schedule, "validation").mean().idxmin()
+        found[dataset, schedule] = cell[0], grids.errors(dataset, method, schedule, "test")[cell]
+    return found
+
+
+def apart(values: pd.Series) -> pd.Series:
+    """Per seed the distance of its value from the mean of the others'; empty with one seed."""
+    n = len(values)
+    return ((values - values.mean()).abs() * n / (n - 1)) if n > 1 else values.iloc[:0]
+
+
+def ratio_of_means(distances: Mapping[str, Mapping[tuple[str, str], pd.Series]]) -> Estimate:
+    """AdamW's mean distance over surfaces over that of Adam + L2: geometric mean over seeds, with its interval."""
+    logs = {m: np.log(over_surfaces(of.values()).where(lambda d: d > 0)) for m, of in distances.items()}
+    return ratio_interval(logs["AdamW"] - logs["Adam + L2"])
+
+
+def costs_of_keeping(
+    grids: Grids, dataset: str, method: str, schedule: str, usable: float, factor: float
+) -> dict[str, pd.Series]:
+    """Per seed the log of test error with the best cell's "λ" or "ηλ" kept over that with the best λ, at other η.
+
+    Mean over the usable η a `factor` at least from the best cell's, where the grid has the cell; NaN where it has none.
+    """
+    validation, test = (grids.errors(dataset, method, schedule, split) for split in ("validation", "test"))
+    rates = grids.usable(dataset, method, schedule, usable)
+    costs: dict[str, dict] = {"λ": {}, "ηλ": {}}
+    for seed, place in best_cells(validation).items():
+        others, own = validation.drop(index=seed).mean(), log_error(test.loc[seed])
+        at, λ = validation.columns[place]
+        far = [η for η in rates if abs(np.log(η / at)) > np.log(factor) * (1 - 1e-9)]
+        for kept in costs:
+            cells = {η: cell_at(validation.columns, η, λ if kept == "λ" else λ * at / η) for η in far}
+            found = [own[cell] - own[η, others[η].idxmin()] for η, cell in cells.items() if cell]
+            costs[kept][seed] = np.mean(found) if found else np.nan
+    return {kept: pd.Series(found, dtype=float) for kept, found in costs.items()}

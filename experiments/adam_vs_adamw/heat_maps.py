@@ -1,0 +1,80 @@
+"""Heat maps of the grids of η × λ, in PyTorch's coordinate of decay and in Loshchilov & Hutter's."""
+
+from collections.abc import Iterable
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from surfaces import METHODS, Grids
+
+from weightdecay.analysis import style
+from weightdecay.analysis.basins import good_cells
+from weightdecay.analysis.claims import NOT_RUN
+from weightdecay.analysis.plots import edges, missing
+from weightdecay.analysis.style import COLUMN, PAGE, Inputs
+
+NAMES = {"mnist1d": "MNIST-1D", "digits": "digits", "addition": "addition"}
+WORST = 1.3  # times the best error: the end of the colour scale
+
+
+def heat_maps(inputs: Inputs, dataset: str) -> None:
+    """Held-out error, mean over seeds, of a data set's grids: λ above, ηλ below, one colour scale for all."""
+    grids = Grids(inputs.results)
+    stem = f"{inputs.config.experiment}-heat_maps_{dataset}"
+    schedules = grids.schedules(dataset)
+    if not schedules:
+        figure, axes = plt.subplots(figsize=(COLUMN, 1.2))
+        missing(axes, f"{NAMES[dataset]}: {NOT_RUN}")
+        axes.set_axis_off()
+        return style.save(figure, inputs.figures, stem, inputs.scale)
+    methods = [method for method in METHODS if grids.schedules(dataset, method)]
+    tables = {
+        (method, schedule): grids.errors(dataset, method, schedule, "held_out").mean()
+        for method in methods
+        for schedule in schedules
+    }
+    lowest = max(min(table.min() for table in tables.values()), 1e-3)
+    norm = LogNorm(lowest, WORST * lowest)
+    rows = [(schedule, coordinate) for schedule in schedules for coordinate in ("λ", "ηλ")]
+    figure, axes = plt.subplots(
+        len(rows), len(methods), figsize=(PAGE, 1.2 * len(rows) + 0.4), squeeze=False, sharex="col"
+    )
+    mesh = None
+    for line, (schedule, coordinate) in zip(axes, rows, strict=True):
+        for panel, method in zip(line, methods, strict=True):
+            mesh = heat_map(panel, tables[method, schedule], coordinate, norm)
+        line[0].set_ylabel(f"{schedule}\n{coordinate}")
+    name_panels(axes, methods)
+    bar = figure.colorbar(mesh, ax=axes, label="held-out error", shrink=0.4, aspect=40, pad=0.01, extend="max")
+    ticks = [tick * lowest for tick in (1, 1.05, 1.1, 1.15, 1.2, 1.25, WORST)]
+    bar.ax.yaxis.set_ticks(ticks, [f"{tick:.3f}" for tick in ticks])
+    bar.ax.minorticks_off()
+    style.save(figure, inputs.figures, stem, inputs.scale)
+
+
+def heat_map(axes: Axes, errors: pd.Series, coordinate: str, norm: LogNorm) -> object:
+    """One grid: the best tenth of cells outlined in white, the best with a dot. A shear in the coordinate ηλ."""
+    table = errors.unstack("learning_rate")  # [λ, η]
+    x, y = np.meshgrid(edges(table.columns), edges(table.index))
+    y = y * x if coordinate == "ηλ" else y
+    mesh = axes.pcolormesh(x, y, table, norm=norm, cmap=sns.color_palette("mako", as_cmap=True), rasterized=True)
+    for place, cell in enumerate(good_cells(errors)):
+        η, λ = table.columns.get_loc(cell[0]), table.index.get_loc(cell[1])
+        corners = [(λ, η), (λ, η + 1), (λ + 1, η + 1), (λ + 1, η), (λ, η)]
+        axes.plot([x[at] for at in corners], [y[at] for at in corners], color="white", linewidth=0.9)
+        if place == 0:
+            centre = np.exp(np.mean([np.log([x[at], y[at]]) for at in corners[:4]], axis=0))
+            axes.plot(*centre, marker="o", color="#D55E00", markersize=3, markeredgecolor="white", markeredgewidth=0.4)
+    axes.set(xscale="log", yscale="log")
+    axes.minorticks_off()
+    return mesh
+
+
+def name_panels(axes: np.ndarray, methods: Iterable[str]) -> None:
+    """A method over each column, η below."""
+    for top, bottom, method in zip(axes[0], axes[-1], methods, strict=True):
+        top.set_title(method)
+        bottom.set_xlabel("η")

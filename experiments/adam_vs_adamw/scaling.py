@@ -1,0 +1,219 @@
+"""O7-O9: where the best λ lies, against η in the grids and over b, B and T in the sweep `law`, and by which law.
+
+A best λ at an end of its grid is a bound, `side` 1 or −1 of a table `best, side`; `shapes.located` says of what.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from surfaces import DATASETS, LETTERS, Grids, untied
+
+from weightdecay.analysis.basins import best_cells
+from weightdecay.analysis.claims import Part, combine, joined, judge_interval, judged, reported
+from weightdecay.analysis.measures import finals
+from weightdecay.analysis.shapes import located
+from weightdecay.analysis.statistics import Estimate, censored_line, every_seed, ratio_interval
+
+LAWS = {  # exponents of the best λ in b, B and T
+    "Norm": ("λ_norm", (0.5, -0.5, -0.5)),
+    "Epochs": ("constant timescale in epochs", (1.0, -1.0, 0.0)),
+    "Share": ("constant share of the run", (1.0, -1.0, -1.0)),
+}
+FACTORS = ("batch", "points", "epochs")  # b, B, T
+Ends = Literal["bounds", "kept", "dropped"]  # what a best λ at an end of its grid is to a fit
+ENDS: dict[str, Ends] = {"Kept": "kept", "Dropped": "dropped"}
+WORDS = {"Kept": "ends taken for the best λ", "Dropped": "ends left out"}
+
+
+def one_over_rate(grids: Grids, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """O7: the exponent of the best λ against η, and ηλ at the best cell, of each optimiser."""
+    exponents, products, beside, notes = [], [], [], []
+    for method, letters in LETTERS.items():
+        table = best_decays(grids, method, t["usable"])
+        words = f"{method}: exponent of the best λ against η"
+        exponents.append(judged(letters, words, every_seed(rate_exponents(table)), t["low"], t["high"]))
+        for name, ends in ENDS.items():
+            found = every_seed(rate_exponents(table, ends))
+            beside.append(reported(f"{letters}{name}", f"{method}: the exponent, {WORDS[name]}", found))
+        cells = best_products(grids, method)
+        found = ratio_interval(means_of(cells.assign(best=cells["best"] / t["product"])))
+        words = f"{method}: ηλ at the best cell, over {t['product']:g}"
+        products.append(judged(f"{letters}Product", words, found, 1 / t["factor"], t["factor"]))
+        notes.append(f"{method}: {at_ends(table)} best λ and {at_ends(cells)} best cells are at an end of the grid")
+    return exponents + products + beside, joined(*notes, grids.missing())
+
+
+def law_of_decay(law: pd.DataFrame, by_loss: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """O8: exponents of the best λ in b, B and T, and how far it lies from each law."""
+    exponents, residuals = exponents_of(law), residuals_of(law)
+    others = {name: exponents_of(law, ends) for name, ends in ENDS.items()} | {"Loss": exponents_of(by_loss)}
+    symbols = dict(zip(FACTORS, ("b", "B", "T"), strict=True))
+    parts = []
+    for factor, expected in zip(FACTORS, LAWS["Norm"][1], strict=True):
+        found = every_seed(exponents[factor])
+        bounds = expected - t["tolerance"], expected + t["tolerance"]
+        parts.append(judged(factor.title(), f"exponent of the best λ in {symbols[factor]}", found, *bounds))
+    for name, (words, _) in LAWS.items():
+        parts.append(
+            reported(f"Residual{name}", f"spread about the law, a factor: {words}", ratio_interval(residuals[name]))
+        )
+    for name in ("Epochs", "Share"):
+        found = ratio_interval(residuals["Norm"] - residuals[name])
+        parts.append(reported(f"Against{name}", f"spread about λ_norm over that about: {LAWS[name][0]}", found))
+    for name, other in others.items():
+        for factor in FACTORS:
+            words = f"the same in {symbols[factor]}, {WORDS.get(name, 'best by validation loss')}"
+            parts.append(reported(f"{factor.title()}{name}", words, every_seed(other[factor])))
+    rivals = [f"by the same rule {words}: {law_verdict(exponents, law_, t)}" for words, law_ in LAWS.values()]
+    dropped = law_verdict(others["Dropped"], LAWS["Norm"][1], t)
+    return parts, joined(*rivals, f"λ_norm with ends left out: {dropped}", f"{at_ends(law)} {OVER_SETTINGS}")
+
+
+def best_norm(law: pd.DataFrame, grids: Grids, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """O9: λ_norm = ηλ √(B T/b), where B T/b is the number of steps."""
+    norms = law.assign(best=law["learning_rate"] * law["best"] * np.sqrt(law["steps"]))
+    words = "λ_norm of the best λ, over b, B and T"
+    parts = [judged("Law", words, ratio_interval(means_of(norms)), t["low"], t["high"])]
+    notes = [f"{at_ends(law)} {OVER_SETTINGS}"]
+    for dataset in ("mnist1d", "digits"):
+        errors = grids.errors(dataset, "AdamW", "cosine", "validation")
+        rates = {seed: errors.columns[cell][0] for seed, cell in best_cells(errors).items()}
+        steps = grids.runs.loc[grids.runs["sweep"] == dataset, "steps"].max()
+        places = {seed: located(errors.loc[seed, η]) for seed, η in rates.items()}
+        logs = pd.Series(
+            {seed: np.log(λ * rates[seed] * np.sqrt(steps)) for seed, (λ, _) in places.items()}, dtype=float
+        )
+        sides = {side for _, side in places.values()}
+        words = f"{dataset}: λ_norm of the best λ at the best η"
+        parts.append(judged(DATASETS[dataset], words, opened(ratio_interval(logs), sides), t["low"], t["high"]))
+        ends = sum(side != 0 for _, side in places.values())
+        notes.append(f"{dataset}: {ends} of {len(places)} at an end of the grid" if ends else "")
+    return parts, joined(*notes)
+
+
+OVER_SETTINGS = "best λ over b, B and T are at an end of the grid"
+
+
+def best_decays(grids: Grids, method: str, usable: float) -> pd.DataFrame:
+    """The best λ by validation error, a row a surface, seed and usable η: `surface, seed, rate, best, side, end`."""
+    rows = []
+    for dataset, schedule in grids.surfaces(method):
+        errors = grids.errors(dataset, method, schedule, "validation")
+        for η in grids.usable(dataset, method, schedule, usable):
+            for seed, curve in errors[η].iterrows():
+                rows.append({"surface": f"{dataset} {schedule}", "seed": seed, "rate": η} | found_on(curve))
+    return pd.DataFrame(rows)
+
+
+def best_products(grids: Grids, method: str) -> pd.DataFrame:
+    """ηλ at each seed's own best cell by validation error, a row a surface and seed: `seed, best, side, end`."""
+    rows = []
+    for dataset, schedule in grids.surfaces(method):
+        errors = grids.errors(dataset, method, schedule, "validation")
+        for seed, (η, λ) in errors.idxmin(axis=1).items():
+            found = found_on(errors.loc[seed, η])
+            place = found["best"] if found["side"] else λ
+            rows.append({"seed": seed, "best": η * place, "side": found["side"], "end": η * λ})
+    return pd.DataFrame(rows)
+
+
+def best_by_setting(results: Any, metric: str) -> pd.DataFrame:
+    """The best λ of the sweep `law`, indexed by (batch, points, epochs, seed).
+
+    Columns `best, side, end, learning_rate, steps`. By validation error, or loss, whichever `metric` names.
+    """
+    runs = results.runs[results.runs["sweep"] == "law"]
+    values = finals(runs, results.history, ("validation_accuracy", "validation_loss"))
+    errors = untied(1 - values["validation_accuracy"], values["validation_loss"])
+    epochs = runs["steps"] * runs["batch_size"] // runs["train_size"]
+    table = runs[["seed", "learning_rate", "steps", "weight_decay"]].assign(
+        value=errors if "accuracy" in metric else values[metric],
+        **dict(zip(FACTORS, (runs["batch_size"], runs["train_size"], epochs), strict=True)),
+    )
+    rows = {}
+    for key, group in table.groupby([*FACTORS, "seed"]):
+        curve = group.set_index("weight_decay")["value"].sort_index()
+        rows[key] = found_on(curve) | group[["learning_rate", "steps"]].iloc[0].to_dict()
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis([*FACTORS, "seed"])
+
+
+def found_on(curve: pd.Series) -> dict[str, float]:
+    """Where a curve over λ is lowest: `best` and `side` as `located` says, and `end`, the lowest of its own λ."""
+    best, side = located(curve)
+    return {"best": best, "side": side, "end": np.nan if np.isnan(best) else float(curve.idxmin())}
+
+
+def fit(design: np.ndarray, rows: pd.DataFrame, ends: Ends = "bounds") -> tuple[np.ndarray, float]:
+    """Coefficients of log best λ = design @ coefficients, and the spread about it; see `statistics.censored_line`."""
+    known, side = rows["best"].notna().to_numpy(), rows["side"].to_numpy(dtype=int)
+    counted = known & (side == 0) if ends == "dropped" else known
+    values = np.log(np.where((side != 0) & (ends == "kept"), rows["end"], rows["best"]).astype(float))
+    return censored_line(design[counted], values[counted], side[counted] if ends == "bounds" else 0 * side[counted])
+
+
+def rate_exponents(table: pd.DataFrame, ends: Ends = "bounds") -> pd.Series:
+    """Exponent of the best λ against η, one a seed: one for all its surfaces, each with a constant of its own.
+
+    A surface without a best λ inside its grid tells nothing of it, its constant being free, and is left out; so is one
+    that is left with a single λ by `ends`.
+    """
+    found = {}
+    for seed, rows in table.groupby("seed"):
+        if ends != "kept":
+            rows = rows[(rows["side"] == 0).groupby(rows["surface"]).transform("any")]
+        constants = pd.get_dummies(rows["surface"]).to_numpy(dtype=float)
+        logs = np.log(rows["rate"].to_numpy(dtype=float))
+        coefficients, _ = fit(np.column_stack([logs - logs.mean() if len(logs) else logs, constants]), rows, ends)
+        found[seed] = coefficients[0]
+    return pd.Series(found, dtype=float)
+
+
+def exponents_of(law: pd.DataFrame, ends: Ends = "bounds") -> pd.DataFrame:
+    """Exponents of the best λ `[seeds, factors]`, fitted jointly; NaN where the λ inside the grid determine none."""
+    rows = {}
+    for seed, group in law.groupby(level="seed"):
+        logs = np.log(group.index.to_frame()[list(FACTORS)].to_numpy(dtype=float))
+        rows[seed] = fit(np.column_stack([logs - logs.mean(axis=0), np.ones(len(logs))]), group, ends)[0][:3]
+    return pd.DataFrame(rows, index=FACTORS).T.astype(float)
+
+
+def residuals_of(law: pd.DataFrame) -> pd.DataFrame:
+    """Log of the spread of the best λ about each law `[seeds, laws]`, the law's constant fitted."""
+    rows = {}
+    for seed, group in law.groupby(level="seed"):
+        logs = np.log(group.index.to_frame()[list(FACTORS)].to_numpy(dtype=float))
+        rows[seed] = {name: spread_about(group, logs @ np.array(exponents)) for name, (_, exponents) in LAWS.items()}
+    return pd.DataFrame(rows).T
+
+
+def spread_about(rows: pd.DataFrame, logs: np.ndarray) -> float:
+    """Standard deviation of log best λ about `logs` and a constant."""
+    over = np.exp(logs)
+    return fit(np.ones((len(rows), 1)), rows.assign(best=rows["best"] / over, end=rows["end"] / over))[1]
+
+
+def means_of(table: pd.DataFrame) -> pd.Series:
+    """Mean of log `best`, one a seed, λ at an end of the grid being bounds."""
+    return pd.Series(
+        {seed: fit(np.ones((len(rows), 1)), rows)[0][0] for seed, rows in table.groupby("seed")}, dtype=float
+    )
+
+
+def at_ends(table: pd.DataFrame) -> str:
+    return f"{int((table['side'] != 0).sum())} of {len(table)}"
+
+
+def opened(found: Estimate, sides: set[int]) -> Estimate:
+    """An interval of what are partly bounds is open on their side."""
+    low = 0.0 if -1 in sides and not np.isnan(found.low) else found.low
+    return found._replace(low=low, high=np.inf if 1 in sides and not np.isnan(found.high) else found.high)
+
+
+def law_verdict(exponents: pd.DataFrame, law: Sequence[float], t: Mapping[str, float]) -> str:
+    """The verdict on all three exponents being those of a law."""
+    return combine(
+        judge_interval(every_seed(exponents[factor]), expected - t["tolerance"], expected + t["tolerance"])
+        for factor, expected in zip(FACTORS, law, strict=True)
+    )
