@@ -80,7 +80,7 @@ def apply() -> None:
 
 
 def save(figure: Figure, folder: Path, stem: str, scale: str) -> None:
-    """<folder>/<stem>.pdf and .png, stamped unless the scale is the paper's; the same figure gives the same bytes."""
+    """<folder>/<stem>.pdf and .png, laid out alike, stamped unless the scale is the paper's; the same figure gives the same bytes."""
     if scale != "paper":
         layout = figure.get_layout_engine()
         if isinstance(layout, ConstrainedLayoutEngine):
@@ -95,6 +95,7 @@ def save(figure: Figure, folder: Path, stem: str, scale: str) -> None:
     for kind, about in metadata.items():
         with atomic_path(folder / f"{stem}.{kind}") as temporary:
             figure.savefig(temporary, format=kind, metadata=about)
+        figure.set_layout_engine("none")  # it is laid out once, for both
     plt.close(figure)
 
 
