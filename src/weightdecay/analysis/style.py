@@ -80,7 +80,7 @@ def apply() -> None:
 
 
 def save(figure: Figure, folder: Path, stem: str, scale: str) -> None:
-    """<folder>/<stem>.pdf and .png, laid out alike, stamped unless the scale is the paper's; the same figure gives the same bytes."""
+    """<folder>/<stem>.pdf and .png, stamped unless the scale is the paper's; the same figure gives the same bytes."""
     if scale != "paper":
         layout = figure.get_layout_engine()
         if isinstance(layout, ConstrainedLayoutEngine):
