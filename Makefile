@@ -2,7 +2,7 @@
 #   make reproduce [SCALE=smoke|laptop|paper] [CORES=N] [DEVICE=auto|cpu|cuda]
 #   make reference [CORES=N]
 #   make verify [SCALE=...] [CORES=N] [DEVICE=...]
-#   make test
+#   make test [CORES=N]
 CORES ?= all
 SCALE ?= laptop
 DEVICE ?= auto
@@ -23,7 +23,7 @@ verify: $(INSTALLED)
 	$(BIN)/snakemake --cores $(CORES) verify --config scale=$(SCALE) device=$(DEVICE)
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(CORES:all=logical) --dist worksteal
 
 setup: $(INSTALLED)
 

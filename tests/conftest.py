@@ -1,6 +1,9 @@
 """What all tests share."""
 
+import fcntl
+import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,22 +15,43 @@ from tests.checkout import Checkout
 settings.register_profile("shared", deadline=None)
 settings.load_profile("shared")
 
+# One thread a process, as the pipeline gives its jobs. Nothing has imported a library yet that reads it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder that the first of the run's processes to ask for it makes; the others wait for it."""
+    base = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # each process has its own, in the run's
+        base = base.parent
+    with open(base / f"{name}.lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (base / name).exists():
+            unfinished = factory.mktemp(name)
+            make(unfinished)
+            unfinished.rename(base / name)
+    return base / name
+
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory) -> Path:
     """A checkout in which everything is built at smoke scale, without TeX. For copying."""
-    checkout = Checkout(tmp_path_factory.mktemp("checkout"))
-    checkout.make("--config", "scale=smoke")
-    return checkout.folder
+
+    def build(folder: Path) -> None:
+        Checkout(folder / "checkout").make("--config", "scale=smoke")
+
+    return made_once(tmp_path_factory, "built", build) / "checkout"
 
 
 @pytest.fixture(scope="session")
 def built_and_shipped(built, tmp_path_factory) -> Path:
     """The same with its results shipped. For copying."""
-    checkout = copy_of(built, tmp_path_factory.mktemp("shipped"))
-    done = checkout.run("weightdecay", "ship", "--scale", "smoke")
-    assert done.returncode == 0, done.stderr
-    return checkout.folder
+
+    def ship(folder: Path) -> None:
+        done = copy_of(built, folder).run("weightdecay", "ship", "--scale", "smoke")
+        assert done.returncode == 0, done.stderr
+
+    return made_once(tmp_path_factory, "shipped", ship) / "checkout"
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.histories import history
 from tests.programs import EXPERIMENTS, load_program
 from weightdecay.grid import Config, Run, config_hash, load_config
 from weightdecay.results import Results
@@ -63,7 +64,7 @@ def table(
 
 def synthetic(runs: list[Run], world: World = World()) -> Results:
     """Histories of the given runs in the given world, logged as the trainer logs."""
-    rows, frames = [], []
+    rows, logged = [], []
     for run in runs:
         noise = np.random.default_rng([run.seed, int(run.id[:8], 16)])
         steps = np.unique(np.append(np.arange(0, run.steps + 1, run.log_dense_every), run.steps)).astype(float)
@@ -74,13 +75,11 @@ def synthetic(runs: list[Run], world: World = World()) -> Results:
         for metric, values in curves.items():
             at = steps[steps % run.log_every == 0] if metric == "train_accuracy" else steps
             keep = np.ones(len(at), bool) if np.isnan(diverged) else at < diverged
-            frames.append(
-                pd.DataFrame({"run": run.id, "step": at[keep].astype(int), "metric": metric, "value": values[keep]})
-            )
+            logged.append((run.id, metric, at[keep].astype(int), values[keep]))
             final[metric] = values[keep][-1]
         rows.append(run.model_dump() | final | {"run": run.id, "diverged_at": diverged})
     metadata = {"config_hash": config_hash(runs), "scale": "laptop", "device": "cpu", "wall_seconds": 100.0}
-    return Results(pd.DataFrame(rows), pd.concat(frames, ignore_index=True), metadata)
+    return Results(pd.DataFrame(rows), history(logged), metadata)
 
 
 def _curves(run: Run, world: World, steps: np.ndarray, noise: np.random.Generator) -> dict[str, np.ndarray]:

@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+from functools import cache
 
 import pytest
 
@@ -55,9 +56,15 @@ def test_verdict_of_several_parts(parts, verdict):
 
 @pytest.fixture(scope="module")
 def judged(program, config, results_of):
-    """`judged(seeds=3, **world)`: the claims by id."""
+    """`judged(seeds=3, lambdas=(...), steps=((λ, steps), ...), **world)`: the claims by id."""
     judge = program("claims").judge
-    return lambda **options: {claim.id: claim for claim in judge(results_of(**options), config.criteria)}
+
+    @cache
+    def judging(lambdas=None, steps=None, **options):
+        results = results_of(lambdas=lambdas, steps=dict(steps or ()), **options)
+        return {claim.id: claim for claim in judge(results, config.criteria)}
+
+    return judging
 
 
 def test_a_world_that_satisfies_all(judged):
@@ -103,7 +110,7 @@ def test_two_seeds_decide_nothing(judged):
 
 
 def test_what_was_not_run_is_undecided_and_says_so(judged):
-    claims = judged(lambdas=[0.0, 0.1])
+    claims = judged(lambdas=(0.0, 0.1))
     for id in ("A1", "A3"):
         assert (claims[id].verdict, claims[id].n, claims[id].note) == ("undecided", 0, "not run at this scale")
 
@@ -136,12 +143,12 @@ def test_every_claim_counts_the_diverged_runs_among_those_it_used(judged, world)
 
 
 def test_a_small_weight_decay_is_judged_only_in_runs_as_long_as_a_good_one_needs(judged):
-    short = judged(steps={0.003: 4680})["A1"]
+    short = judged(steps=((0.003, 4680),))["A1"]
     assert short.verdict == "undecided" and math.isnan(short.measured)
     assert short.note == "3 of 3 runs not known to last as long as λ = 0.1 takes to test accuracy 0.5"
-    assert judged(steps={0.003: 9360})["A1"].verdict == "reproduced"  # λ = .1 needs about 7,000
+    assert judged(steps=((0.003, 9360),))["A1"].verdict == "reproduced"  # λ = .1 needs about 7,000
     assert judged(delay=1e6)["A1"].verdict == "reproduced"  # λ = .1 never does: its length counts
-    assert judged(lambdas=[0.003, 1.0])["A1"].verdict == "undecided"
+    assert judged(lambdas=(0.003, 1.0))["A1"].verdict == "undecided"
 
 
 def test_the_sweep_along_weight_decay_is_that_sweep_alone(program, results_of):
@@ -150,7 +157,7 @@ def test_the_sweep_along_weight_decay_is_that_sweep_alone(program, results_of):
 
 
 def test_different_run_lengths_are_said(judged):
-    for steps, said in ((None, False), ({0.003: 9360}, True)):
+    for steps, said in ((None, False), (((0.003, 9360),), True)):
         claims = judged(steps=steps)
         assert [("run lengths differ between λ" in claims[id].note) for id in ("A2", "A8")] == [said, said]
 
@@ -171,12 +178,12 @@ def test_training_accuracy_counts_from_fitting_on_and_a_run_that_is_lost_counts_
     claim = judged(relapse=0.995)["A11"]
     assert claim.verdict == "reproduced" and claim.measured == pytest.approx(0.995)
     assert claim.part("Perfect").measured == pytest.approx(1 - 2000 / 25000, abs=0.02)
-    for options in ({"diverged": (0.1,)}, {"steps": {0.1: 1500}}):  # before any could fit
+    for options in ({"diverged": (0.1,)}, {"steps": ((0.1, 1500),)}):  # before any could fit
         assert judged(**options)["A11"].measured == pytest.approx(2 / 3 if "diverged" in options else 0)
 
 
 def test_claims_json_returns_what_was_written(judged, tmp_path):
-    claims = list(judged(delay=1e6, lambdas=[0.0, 0.1]).values())  # with an open end and unknown ones
+    claims = list(judged(delay=1e6, lambdas=(0.0, 0.1)).values())  # with an open end and unknown ones
     write(tmp_path / "claims.json", claims)
     assert repr(read(tmp_path / "claims.json")) == repr(claims)  # NaN is not equal to itself
     rows = json.loads((tmp_path / "claims.json").read_text())

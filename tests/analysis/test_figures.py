@@ -5,8 +5,8 @@ import subprocess
 
 import numpy as np
 import pytest
-from matplotlib.text import Text
 
+from tests.experiments.drawing import assert_legible, drawn, promised
 from weightdecay.analysis import style
 
 
@@ -25,18 +25,16 @@ def draw(program, config, results_of, tmp_path):
     return drawing
 
 
-def names(config) -> set[str]:
-    drawn = {f"binary_addition-{name}.{kind}" for name in config.figures for kind in ("pdf", "png")}
-    return drawn | {f"binary_addition-{name}.tex" for name in config.tables}
-
-
-def test_all_that_the_config_promises_is_made(draw, config):
-    assert {path.name for path in draw("laptop").iterdir()} == names(config)
+def test_all_that_the_config_promises_is_made_and_legible_at_print_size(config, results_of, tmp_path):
+    figures = drawn(config, results_of(), tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == promised(config)
+    assert len(figures) == len(config.figures)
+    assert_legible(figures)
 
 
 def test_a_grid_of_which_most_is_missing_is_drawn_all_the_same(draw, config):
     folder = draw("smoke", seeds=1, lambdas=[0.0, 0.1], delay=1e6)
-    assert {path.name for path in folder.iterdir()} == names(config)
+    assert {path.name for path in folder.iterdir()} == promised(config)
     assert "not run" in (folder / "binary_addition-published.tex").read_text()
 
 
@@ -56,8 +54,8 @@ def test_only_the_paper_scale_is_not_stamped(draw, scale):
 
 
 def test_any_number_of_learning_rates_can_be_drawn(program, config, results_of, tmp_path):
-    claims = {claim.id: claim for claim in program("claims").judge(results_of(), config.criteria)}
     results = results_of()
+    claims = {claim.id: claim for claim in program("claims").judge(results, config.criteria)}
     many = results.runs["sweep"] == "delay"
     results.runs.loc[many, "learning_rate"] *= 1 + np.arange(many.sum()) // 3 / 100  # eight in all
     style.apply()
@@ -71,13 +69,3 @@ def test_weight_decay_has_one_colour_scale_whatever_the_grid():
     assert lightness == sorted(lightness, reverse=True)  # ordered in grey as well, so seen by every eye
     assert style.weight_decay_colour(1e-9) == colours[0]  # outside the scale: its end, not a new scale
     assert style.weight_decay_colour(0) == "0.55"
-
-
-def test_text_is_legible_at_print_size(draw, config, monkeypatch):
-    drawn, save = [], style.save
-    monkeypatch.setattr(style, "save", lambda figure, *rest: (drawn.append(figure), save(figure, *rest)))
-    draw("laptop", config.figures)
-    assert len(drawn) == len(config.figures)
-    for figure in drawn:
-        texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
-        assert texts and min(text.get_fontsize() for text in texts) >= 7

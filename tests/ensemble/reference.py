@@ -30,7 +30,7 @@ class Block(nn.Module):
 
 
 class Dropout(nn.Module):
-    """x · 0 or x / (1 − p); who is dropped at `step` is said by Philox 4×32-10, written here with Python's integers."""
+    """x · 0 or x / (1 − p); who is dropped at `step` is said by Philox 4×32-10, written as its authors state it."""
 
     def __init__(self, run: Run, number: int):
         super().__init__()
@@ -41,24 +41,24 @@ class Dropout(nn.Module):
         if not self.training:
             return x
         batch, features = x.shape
-        words = [
-            philox([example, group, self.step, self.number], self.key)
-            for example in range(batch)
-            for group in range(-(-features // 4))
-        ]
-        uniform = torch.tensor(words).view(batch, -1)[:, :features] // 2**8 / 2**24
+        example, group = np.indices((batch, -(-features // 4)), np.uint64)
+        words = philox([example, group, np.uint64(self.step), np.uint64(self.number)], self.key)
+        uniform = torch.tensor(words.astype(np.int64)).view(batch, -1)[:, :features] // 2**8 / 2**24
         return x * (uniform >= self.rate) / (1 - self.rate)
 
 
-def philox(counter: list[int], key: list[int]) -> list[int]:
-    """Ten rounds on four words of 32 bits (Salmon et al. 2011, section 3.3)."""
-    a, b, c, d = counter
+def philox(counter: list[np.ndarray], key: list[int]) -> np.ndarray:
+    """Ten rounds on four words of 32 bits (Salmon et al. 2011, section 3.3), for many counters at once.
+
+    The words of the counter are uint64, whose products do not overflow; the result's four words are its last axis.
+    """
+    a, b, c, d = np.broadcast_arrays(*counter)
     low, high = key
     for _ in range(10):
         first, second = 0xD2511F53 * a, 0xCD9E8D57 * c
         a, b, c, d = second >> 32 ^ b ^ low, second % 2**32, first >> 32 ^ d ^ high, first % 2**32
         low, high = (low + 0x9E3779B9) % 2**32, (high + 0xBB67AE85) % 2**32
-    return [a, b, c, d]
+    return np.stack([a, b, c, d], -1)
 
 
 def network(inputs: int, outputs: int, run: Run) -> nn.Module:
@@ -167,6 +167,7 @@ def train(run: Run, splits: Splits, dtype: torch.dtype) -> tuple[nn.Module, list
     initialise(model, run)
     model.to(dtype)
     optimizer = optimizer_of(model, run)
+    dropouts = [module for module in model.modules() if isinstance(module, Dropout)]
     epoch_steps = len(inputs) // run.batch_size
     losses = []
     for step in range(run.steps):
@@ -177,7 +178,7 @@ def train(run: Run, splits: Splits, dtype: torch.dtype) -> tuple[nn.Module, list
         batch = order[within * run.batch_size : (within + 1) * run.batch_size]
         for group in optimizer.param_groups:
             group["lr"] = run.learning_rate * multiplier(run, step)
-        for module in model.modules():
+        for module in dropouts:
             module.step = step
         optimizer.zero_grad()
         loss = loss_of(model(inputs[batch]), targets[batch], run)
@@ -185,12 +186,14 @@ def train(run: Run, splits: Splits, dtype: torch.dtype) -> tuple[nn.Module, list
         with torch.no_grad():
             for group in optimizer.param_groups:
                 for parameter in group["params"]:
-                    parameter.mul_(1 - group["lr"] * group["sgdw"])
-                    parameter.grad += group["l1"] * parameter.sign()
+                    if group["sgdw"]:
+                        parameter.mul_(1 - group["lr"] * group["sgdw"])
+                    if group["l1"]:
+                        parameter.grad += group["l1"] * parameter.sign()
         optimizer.step()
         with torch.no_grad():
             for group in optimizer.param_groups:
-                for parameter in group["params"]:
+                for parameter in group["params"] if group["proximal"] else ():
                     parameter.copy_(nn.functional.softshrink(parameter, group["lr"] * group["proximal"]))
         losses.append(loss.item())
     return model, losses

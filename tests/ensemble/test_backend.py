@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from tests.ensemble.runs import PROTOCOL, make
 from weightdecay.ensemble import backend
@@ -14,13 +14,27 @@ def threads() -> tuple[int, ...]:
     return torch.get_num_threads(), *(library["num_threads"] for library in threadpool_info())
 
 
-def test_one_thread_for_torch_and_blas_and_all_is_put_back():
-    assert "openblas" in backend.description(torch.device("cpu"))["matmul"]
+@pytest.fixture
+def two_threads():
+    """For torch and every library that is loaded."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    with threadpool_limits(2):
+        yield
+    torch.set_num_threads(before)
+
+
+def test_one_thread_for_torch_and_blas_and_all_is_put_back(two_threads):
     before = threads(), torch.is_grad_enabled()
+    assert set(threads()) == {2}
     with backend.arithmetic(torch.device("cpu")):
         blas = [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
         assert blas and {torch.get_num_threads(), *blas} == {1} and not torch.is_grad_enabled()
     assert before == (threads(), torch.is_grad_enabled())
+
+
+def test_the_library_of_the_matrix_products_is_known():
+    assert "openblas" in backend.description(torch.device("cpu"))["matmul"]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA GPU here")

@@ -103,27 +103,35 @@ def stacked(runs: list[Run], dtype: torch.dtype) -> tuple[list[torch.Tensor], to
         return vectors, ensemble.measure(full=False)["train_loss_batch"]
 
 
+def excess(ours: torch.Tensor, run: Run, exact: torch.Tensor) -> float:
+    """The error of a training in float32 over what is allowed: 1e-4, or twice what torch's own float32 strays."""
+    error = relative_error(ours, exact) / 1e-4
+    if error <= 1:
+        return error
+    theirs, _ = literal(run, torch.float32)
+    return relative_error(ours, theirs) / max(1e-4, 2 * relative_error(theirs, exact))
+
+
 @pytest.mark.parametrize("case", CASES, ids=" | ".join)
 def test_equal_to_torch(case):
     """Relative error at most 1e-5 in float64 and 1e-4 in float32.
 
-    Where torch's own float32 strays further than that from its float64, twice its error is allowed. One rounding that
-    flips one ReLU can move weights by whole steps of Adam: in float32 one of the seeds may be struck by that.
+    Where float32 strays further than that, twice the error of torch's own float32 is allowed. One rounding that flips
+    one ReLU can move weights by whole steps of Adam: in float32 one of the seeds may be struck by that.
     """
     tiny_eps = case[0] == "adam with default eps"
     runs = [make(**settings(case), seed=seed) for seed in range(3 if tiny_eps else 2)]
     double, double_losses = stacked(runs, torch.float64)
     single, _ = stacked(runs, torch.float32)
-    excess = []
+    excesses = []
     for replica, run in enumerate(runs):
         exact, losses = literal(run, torch.float64)
-        rounded, _ = literal(run, torch.float32)
         assert relative_error(double[replica], exact) <= 1e-5
-        excess.append(relative_error(single[replica], rounded) / max(1e-4, 2 * relative_error(rounded, exact)))
+        excesses.append(excess(single[replica], run, exact))
         last_epoch = losses[-((run.steps - 1) % EPOCH_STEPS + 1) :]
         assert double_losses[replica].item() == pytest.approx(sum(last_epoch) / len(last_epoch), rel=1e-5)
         assert losses[-1] < losses[0]
-    assert sorted(excess)[-2] <= 1
+    assert sorted(excesses)[-2] <= 1
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

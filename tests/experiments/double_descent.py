@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from tests.histories import history
 from tests.programs import EXPERIMENTS
 from weightdecay.grid import Config, Run, config_hash, load_config
 from weightdecay.results import Results
@@ -66,18 +67,17 @@ def table(seeds: int, widths: Sequence[int], notebook: bool) -> list[Run]:
 
 def synthetic(world: World = World(), seeds: int = 3, widths: Sequence[int] = WIDTHS, notebook: bool = True) -> Results:
     """Histories of the runs of `table` in the given world, and the table of exact random features."""
-    runs, rows, frames = table(seeds, widths, notebook), [], []
+    runs, rows, logged = table(seeds, widths, notebook), [], []
     for run in runs:
         steps = np.arange(0, 201, 10)
         diverged = world.diverged and (run.seed, run.width, run.weight_decay) == (0, max(widths), 0.0)
         kept = steps < 50 if diverged else steps >= 0
-        curves = pd.DataFrame(_curves(run, world, steps, max(widths)), index=pd.Index(steps, name="step"))[kept]
-        frames.append(curves.assign(run=run.id))
+        curves = _curves(run, world, steps, max(widths))
+        logged += [(run.id, metric, steps[kept], values[kept]) for metric, values in curves.items()]
         rows.append(run.model_dump() | {"run": run.id, "diverged_at": 50.0 if diverged else np.nan})
     metadata = {"config_hash": config_hash(runs), "scale": "laptop", "device": "cpu", "wall_seconds": 100.0}
     exact = {"random_features": _random_features(world, seeds)}
-    history = pd.concat(frames).reset_index().melt(["run", "step"], var_name="metric")
-    return Results(pd.DataFrame(rows), history, metadata, exact)
+    return Results(pd.DataFrame(rows), history(logged), metadata, exact)
 
 
 def _curves(run: Run, world: World, steps: np.ndarray, widest: int) -> dict[str, np.ndarray]:

@@ -22,10 +22,10 @@ def destabilisations(norm: pd.Series, loss: pd.Series, window: float) -> pd.Data
     """
     steps, values = norm.index.to_numpy(float), norm.to_numpy(float)
     losses = loss.reindex(norm.index).to_numpy(float)
+    lasts = np.searchsorted(steps, steps + window, side="right")
     rows, here = [], int(np.searchsorted(steps, steps[0] + window)) if len(steps) else 0
     while here < len(steps) - 1:
-        last = np.searchsorted(steps, steps[here] + window, side="right")
-        top = here + int(values[here:last].argmax())
+        top = here + int(values[here : lasts[here]].argmax())
         rise = values[top] / values[here]
         lowest = values[here] <= values[here : top + 1].min()
         if rise < RISE or not lowest:

@@ -3,7 +3,8 @@
 Everything the claims and the figures say of a run goes through here, so that a figure shows what a claim judges.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,11 +19,12 @@ class Histories:
     """The tidy history `run, step, metric, value`, by run and metric."""
 
     def __init__(self, history: pd.DataFrame):
+        ordered = history.dropna(subset="value").sort_values(["run", "metric", "step"])
+        steps_values = ordered[["step", "value"]].to_numpy()
+        sizes = ordered.groupby(["run", "metric"]).size()
+        ends = sizes.cumsum()
         self._values = {
-            key: group.to_numpy()
-            for key, group in history.dropna(subset="value")
-            .sort_values("step")
-            .groupby(["run", "metric"])[["step", "value"]]
+            key: steps_values[start:end] for key, start, end in zip(sizes.index, ends - sizes, ends, strict=True)
         }
 
     def curve(self, run: str, metric: str) -> pd.Series:
@@ -41,7 +43,12 @@ class Histories:
         return float(reached[0]) if len(reached) else np.nan
 
     def final(
-        self, run: pd.Series, metric: str, window: float, until: float = np.inf, if_diverged: float = np.nan
+        self,
+        run: Mapping[str, Any] | pd.Series,
+        metric: str,
+        window: float,
+        until: float = np.inf,
+        if_diverged: float = np.nan,
     ) -> float:
         """Mean over the last `window` steps (at most the last fifth) of a row of `runs`, up to step `until`.
 
@@ -49,11 +56,12 @@ class Histories:
         """
         if run["diverged_at"] <= until:  # False for NaN
             return if_diverged
-        curve = self.curve(run["run"], metric).loc[:until]
-        if curve.empty:
+        steps, values = self._values.get((run["run"], metric), np.empty((0, 2))).T
+        steps = steps[steps <= until]
+        if not len(steps):
             return np.nan
-        end = curve.index[-1]
-        return float(curve.loc[end - min(window, end / 5) :].mean())
+        end = steps[-1]
+        return float(values[: len(steps)][steps >= end - min(window, end / 5)].mean())
 
     def final_accuracy(self, run: pd.Series, metric: str, window: float, until: float = np.inf) -> float:
         """The same of an accuracy: 0 for a run that diverged, as it classifies nothing."""
@@ -87,7 +95,8 @@ def final_table(
     A diverged run has accuracy 0 and an unknown loss.
     """
     lost = 0.0 if "accuracy" in metric else np.nan
-    values = [histories.final(run, metric, window, if_diverged=lost) for _, run in runs.iterrows()]
+    rows = runs[["run", "diverged_at"]].to_dict("records")
+    values = [histories.final(row, metric, window, if_diverged=lost) for row in rows]
     keys = pd.MultiIndex.from_frame(runs[["seed", column]])
     return pd.Series(values, index=keys, dtype=float).unstack(column)
 

@@ -95,6 +95,7 @@ def save(figure: Figure, folder: Path, stem: str, scale: str) -> None:
     for kind, about in metadata.items():
         with atomic_path(folder / f"{stem}.{kind}") as temporary:
             figure.savefig(temporary, format=kind, metadata=about)
+        figure.set_layout_engine("none")  # it is laid out once, for both
     plt.close(figure)
 
 
