@@ -215,8 +215,11 @@ def shards(runs: list[Run], count: int) -> list[list[Run]]:
         pieces.remove(longest)
         pieces += _cut(longest, 2)
     parts: list[list[Run]] = [[] for _ in range(count)]
+    costs = [0.0] * count
     for piece in sorted(pieces, key=_cost, reverse=True):
-        min(parts, key=_cost).extend(piece)
+        least = costs.index(min(costs))
+        parts[least].extend(piece)
+        costs[least] = _cost(parts[least])
     return parts
 
 
