@@ -2,6 +2,8 @@
 
 The bounds `low, high` of a seed are equal where the best λ lies inside its grid. At an end of the grid it is censored,
 and one of them is 0 or ∞. Ratios and powers take the bounds with them, and an interval is open where one is infinite.
+How far beyond its grid a censored one lies is not known, so nothing may hang on where the grid ends: what lies below a
+bound lies below a larger one too, and an outlier made of a bound would widen the interval of what it bounds.
 """
 
 from collections.abc import Mapping
@@ -58,24 +60,33 @@ def power(best: Mapping[int, pd.DataFrame]) -> Estimate:
 
 
 def logarithms(best: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
-    """Logarithms of the bounds; of 0 it is −∞."""
+    """Logarithms of the bounds; of 0 it is −∞. Seeds that are censored on the same side share the loosest bound."""
     with np.errstate(divide="ignore"):
-        return np.log(best["low"]), np.log(best["high"])
+        low, high = np.log(best["low"]), np.log(best["high"])
+    below, above = np.isneginf(low), np.isposinf(high)
+    return low.where(~above, low[above].min()), high.where(~below, high[below].max())
 
 
 def bounded(low: pd.Series, high: pd.Series) -> Estimate:
     """Mean and interval of a number known per seed to lie in [low, high], one of which may be infinite.
 
-    The ends are those of the mean lower and of the mean upper bound. Where a seed has one bound alone, that one enters
-    the value. UNKNOWN where a seed has no value.
+    The ends are those of the mean lower and of the mean upper bound, each with its t interval. A seed's upper bound
+    without a lower one is first raised to the smallest value that is known, where there is any, and a lower bound
+    without an upper one is lowered to the largest. Where a seed has one bound alone, that one enters the value.
+    Of four normal values censored at a tight bound, an end so made misses the mean in up to 6 % (6 % unraised,
+    2.5 % uncensored); bounds that are looser miss it less. UNKNOWN where a seed has no value.
     """
     if low.empty or low.isna().any() or high.isna().any():
         return UNKNOWN
-    known = low.where(np.isfinite(low), high)
-    value = known.mean() if np.isfinite(known).all() else np.nan
-    below = mean_interval(low).low if np.isfinite(low).all() else -np.inf
-    above = mean_interval(high).high if np.isfinite(high).all() else np.inf
-    return Estimate(float(value), float(below), float(above), len(low))
+    below, above = np.isneginf(low), np.isposinf(high)
+    known = ~(below | above)
+    low = low.where(~above, low.clip(upper=low[known].max()))
+    high = high.where(~below, high.clip(lower=high[known].min()))
+    entering = low.where(~below, high)
+    value = entering.mean() if np.isfinite(entering).all() else np.nan
+    lower = mean_interval(low).low if np.isfinite(low).all() else -np.inf
+    upper = mean_interval(high).high if np.isfinite(high).all() else np.inf
+    return Estimate(float(value), float(lower), float(upper), len(low))
 
 
 def exponential(estimate: Estimate) -> Estimate:

@@ -135,14 +135,23 @@ def small_by_name(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
 
 
 def compared(
-    name: str, what: str, words: tuple[str, str], first: pd.DataFrame, second: pd.DataFrame, t: Mapping[str, float]
+    name: str,
+    what: str,
+    words: tuple[str, str],
+    first: pd.DataFrame,
+    second: pd.DataFrame,
+    t: Mapping[str, float],
+    strict: bool = False,
 ) -> list[Part]:
-    """Test loss of the first over that of the second, at most `loss`; test error less, at most `error`. By seed."""
+    """Test loss of the first over that of the second, at most `loss`; test error less, at most `error`. By seed.
+
+    `strict`: the loss below `loss`.
+    """
     loss, error = (first[metric] for metric in OUTCOME)
     over = ratio_interval(np.log(loss / second["test_loss"]))
     less = every_seed(error - second["test_error"], DIFFERENCE)
     return [
-        judged(f"{name}Loss", f"{what} loss, {' over '.join(words)}", over, most=t["loss"]),
+        judged(f"{name}Loss", f"{what} loss, {' over '.join(words)}", over, most=t["loss"], strict=strict),
         judged(f"{name}Error", f"{what} error, {' less '.join(words)}", less, most=t["error"]),
     ]
 
@@ -157,7 +166,7 @@ def small_effects(runs: Runs, t: Mapping[str, float]) -> dict[str, tuple[pd.Data
     """What a small λ does against none: logarithm of the ratio of test losses, difference of test errors.
 
     "Fixed": λ = `weight_decay`, "Tenth": `share` of the best λ > 0 of the grid, per seed. Each `[seeds, setting]`,
-    of the settings whose grid has that λ for every seed.
+    of the settings whose grid has that λ for every seed: for "Tenth" this depends on where the best fell.
     """
     found = {name: (pd.DataFrame(), pd.DataFrame()) for name in ("Fixed", "Tenth")}
     for setting in runs.settings():

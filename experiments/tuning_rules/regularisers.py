@@ -44,8 +44,8 @@ def together(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
     error = every_seed(both["test_error"] - stopping["test_error"], DIFFERENCE)
     chosen = [f"rates {values(both['rate'])}", f"λ {values(both['weight_decay'])}"] if len(both) else [NOT_RUN]
     return [
-        *compared("Decay", "test", ("both", "decay alone"), both, decay, t),
-        *compared("Dropout", "test", ("both", "dropout alone"), both, dropped, t),
+        *compared("Decay", "test", ("both", "decay alone"), both, decay, t, strict=True),
+        *compared("Dropout", "test", ("both", "dropout alone"), both, dropped, t, strict=True),
         reported("StoppingLoss", "test loss, both over early stopping", loss),
         reported("StoppingError", "test error, both less early stopping", error),
     ], joined(*chosen)
