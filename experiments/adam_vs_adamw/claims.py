@@ -249,22 +249,20 @@ def letters_of(letters: str) -> str:
 
 
 def two_formulas(table: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """O14: what a step of PyTorch's optimisers takes off, over αλ w and over λ w."""
+    """O14: what a step of PyTorch's optimisers takes off, over αλ w and, reported beside it, over λ w."""
     parts = []
-    for optimizer, (word, make) in {
-        "Adam": ("", judged),
-        "SGD": ("Sgd", reported),
-        "AdamW": ("AdamW", reported),
-    }.items():
+    for optimizer, word in {"Adam": "", "SGD": "Sgd", "AdamW": "AdamW"}.items():
         rows = table[table["optimizer"] == optimizer].set_index("seed")
         logs = np.log(rows["rate"])
         for name, formula, found in (
             ("First", "αλw, of w − α(∇J + λw)", logs),
             ("Second", "λθ, of (1 − λ)θ − α∇f", logs + np.log(rows["learning_rate"])),
         ):
-            bounds = {"least": 1 - t["tolerance"], "most": 1 + t["tolerance"]} if make is judged else {}
-            words = f"torch.optim.{optimizer}: what a step takes off, over {formula}"
-            parts.append(make(f"{word}{name}", words, ratio_interval(found), **bounds))
+            words, ratio = f"torch.optim.{optimizer}: what a step takes off, over {formula}", ratio_interval(found)
+            if (optimizer, name) == ("Adam", "First"):
+                parts.append(judged(name, words, ratio, 1 - t["tolerance"], 1 + t["tolerance"]))
+            else:
+                parts.append(reported(f"{word}{name}", words, ratio))
     return parts, ""
 
 

@@ -15,10 +15,14 @@ LEAST_PLACES = 3  # of a line that say whether it is level
 
 
 def constant_shrinkage(grids: Grids, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """O11: how far test error varies over η with ηλ at .01, beside that with the best cell's ηλ, and with one λ."""
+    """O11: how far test error varies over η with ηλ at .01, beside that with one λ, and with the best cell's ηλ.
+
+    With one λ over the same η. The best cell's ηλ is inside the window at other η: compared over those of both lines.
+    """
     verdicts, others, notes = [], [], []
     for method in DECOUPLED:
-        spreads: dict[str, list[pd.Series]] = {"": [], "Best": [], "Held": []}
+        spreads: dict[str, list[pd.Series]] = {"": [], "Held": [], "Best": [], "Beside": []}
+        both = places = few = 0
         for dataset, schedule in grids.surfaces(method):
             lines = lines_of(grids, dataset, method, schedule, t["product"], t["usable"])
             if len(lines[""]) < LEAST_PLACES:
@@ -26,14 +30,24 @@ def constant_shrinkage(grids: Grids, t: Mapping[str, float]) -> tuple[list[Part]
                     f"{method}, {dataset}, {schedule}: ηλ is {t['product']:g} at {len(lines[''])} usable η only"
                 )
                 continue
+            lines |= dict(zip(("Best", "Beside"), at_common(lines["Best"], lines[""]), strict=True))
+            places, both = places + len(lines[""]), both + len(lines["Best"])
+            few += len(lines["Best"]) < LEAST_PLACES
             for name, line in lines.items():
                 if len(line) >= LEAST_PLACES:
                     spreads[name].append(unevenness(grids, dataset, method, schedule, line))
+        if both < places:
+            left = f", on {few} surfaces at fewer than {LEAST_PLACES}: left out of what is beside it" if few else ""
+            notes.append(f"{method}: the best cell's ηλ is inside the window at {both} of these {places} η{left}")
         found = {name: ratio_interval(over_surfaces(logs)) for name, logs in spreads.items() if logs}
         what = f"{method}: largest over smallest test error along η"
-        words = f"{what}, ηλ near {t['product']:g}"
-        verdicts.append(judged(LETTERS[method], words, found.get("", UNKNOWN), most=t["ratio"]))
-        for name, words in (("Best", "ηλ of the best cell"), ("Held", "λ constant")):
+        near = f"ηλ near {t['product']:g}"
+        verdicts.append(judged(LETTERS[method], f"{what}, {near}", found.get("", UNKNOWN), most=t["ratio"]))
+        for name, words in {
+            "Held": "λ constant",
+            "Best": "ηλ of the best cell",
+            "Beside": f"{near}, at the η at which that of the best cell is inside the window",
+        }.items():
             if name in found:
                 others.append(reported(f"{LETTERS[method]}{name}", f"{what}, {words}", found[name]))
     return verdicts + others, joined(*notes, grids.missing())
@@ -75,23 +89,29 @@ def steadier(grids: Grids, t: Mapping[str, float]) -> tuple[list[Part], str]:
 
 
 def tuned_again(grids: Grids, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """O13: what keeping the best cell's λ, or its ηλ, costs at another η, of each optimiser."""
+    """O13: what keeping the best cell's λ costs at another η, of each optimiser; beside it, what keeping its ηλ costs.
+
+    That has no cell at some η: it and λ are compared over the η that have one, on surfaces where every seed has such η.
+    """
     verdicts, others, notes = [], [], []
     for method, letters in LETTERS.items():
-        costs: dict[str, list[pd.Series]] = {"λ": [], "ηλ": []}
-        for dataset, schedule in grids.surfaces(method):
-            found = costs_of_keeping(grids, dataset, method, schedule, t["usable"], t["factor"])
-            for kept in costs:
-                costs[kept].append(found[kept])
-        unknown = int(pd.concat(costs["λ"]).isna().sum())
-        notes.append(f"{method}: no other usable η for {unknown} seeds and surfaces" if unknown else "")
-        for kept, parts in (("λ", verdicts), ("ηλ", others)):
-            ratio = ratio_interval(over_surfaces(costs[kept]))
-            words = f"{method}: test error at another η, {kept} kept, over λ tuned"
-            if kept == "λ":
-                parts.append(judged(letters, words, ratio, least=t["ratio"]))
-            else:
-                parts.append(reported(f"{letters}Product", words, ratio))
+        tables = [
+            costs_of_keeping(grids, dataset, method, schedule, t["usable"], t["factor"])
+            for dataset, schedule in grids.surfaces(method)
+        ]
+        words = f"{method}: test error at another η, {{}} kept, over λ tuned"
+        asked = over_surfaces(costs["λ"] for costs in tables if costs["far"].any())
+        verdicts.append(judged(letters, words.format("λ"), ratio_interval(asked), least=t["ratio"]))
+        compared = [costs for costs in tables if costs["common"].all()]
+        for name, column, kept in (("Product", "ηλ", "ηλ"), ("Beside", "beside", "at the same η as for ηλ, λ")):
+            found = ratio_interval(over_surfaces(costs[column] for costs in compared))
+            others.append(reported(f"{letters}{name}", words.format(kept), found))
+        every = pd.concat(tables)
+        none, left = int((every["far"] == 0).sum()), len(tables) - len(compared)
+        notes.append(f"{method}: no other usable η for {none} of {len(every)} seeds and surfaces" if none else "")
+        of_ηλ = f"{int(every['common'].sum())} of {int(every['far'].sum())} other η of seeds have the cell of ηλ kept"
+        surfaces = f", {left} of {len(tables)} surfaces none for some seed: left out beside" if left else ""
+        notes.append(f"{method}: {of_ηλ}{surfaces}")
     return verdicts + others, joined(*notes, grids.missing())
 
 
@@ -112,6 +132,12 @@ def lines_of(grids: Grids, dataset: str, method: str, schedule: str, product: fl
         "Best": [cell for η in rates if (cell := cell_at(errors.columns, η, best / η))],
         "Held": [cell for η, _ in line if (cell := cell_at(errors.columns, η, held))],
     }
+
+
+def at_common(first: list, second: list) -> tuple[list, list]:
+    """Of two lines of cells, those at the η that both have."""
+    rates = {η for η, _ in first} & {η for η, _ in second}
+    return [cell for cell in first if cell[0] in rates], [cell for cell in second if cell[0] in rates]
 
 
 def cell_at(grid: pd.MultiIndex, η: float, λ: float) -> tuple[float, float] | None:
@@ -154,20 +180,22 @@ def ratio_of_means(distances: Mapping[str, Mapping[tuple[str, str], pd.Series]])
 
 def costs_of_keeping(
     grids: Grids, dataset: str, method: str, schedule: str, usable: float, factor: float
-) -> dict[str, pd.Series]:
-    """Per seed the log of test error with the best cell's "λ" or "ηλ" kept over that with the best λ, at other η.
+) -> pd.DataFrame:
+    """Per seed the log of test error with the best cell's λ, or its ηλ, kept over that with the best λ, at other η.
 
-    Mean over the usable η a `factor` at least from the best cell's, where the grid has the cell; NaN where it has none.
+    Means over usable η a `factor` at least from the best cell's: column `λ` over all of them, as many as `far`; `ηλ`,
+    and `beside` of λ, over those at which the grid has the cell of ηλ too, as many as `common`. NaN over none.
     """
     validation, test = (grids.errors(dataset, method, schedule, split) for split in ("validation", "test"))
-    rates = grids.usable(dataset, method, schedule, usable)
-    costs: dict[str, dict] = {"λ": {}, "ηλ": {}}
+    rates, rows = grids.usable(dataset, method, schedule, usable), {}
     for seed, place in best_cells(validation).items():
         others, own = validation.drop(index=seed).mean(), log_error(test.loc[seed])
         at, λ = validation.columns[place]
         far = [η for η in rates if abs(np.log(η / at)) > np.log(factor) * (1 - 1e-9)]
-        for kept in costs:
-            cells = {η: cell_at(validation.columns, η, λ if kept == "λ" else λ * at / η) for η in far}
-            found = [own[cell] - own[η, others[η].idxmin()] for η, cell in cells.items() if cell]
-            costs[kept][seed] = np.mean(found) if found else np.nan
-    return {kept: pd.Series(found, dtype=float) for kept, found in costs.items()}
+        tuned = {η: own[η, others[η].idxmin()] for η in far}
+        of_λ = pd.Series({η: own[η, λ] - tuned[η] for η in far}, dtype=float)
+        cells = {η: cell for η in far if (cell := cell_at(validation.columns, η, λ * at / η))}
+        of_ηλ = pd.Series({η: own[cell] - tuned[η] for η, cell in cells.items()}, dtype=float)
+        beside = of_λ[list(cells)].mean()
+        rows[seed] = of_λ.mean(), of_ηλ.mean(), beside, len(far), len(cells)
+    return pd.DataFrame(rows, index=["λ", "ηλ", "beside", "far", "common"], dtype=float).T

@@ -41,7 +41,10 @@ def one_over_rate(grids: Grids, t: Mapping[str, float]) -> tuple[list[Part], str
         found = ratio_interval(means_of(cells.assign(best=cells["best"] / t["product"])))
         words = f"{method}: ηλ at the best cell, over {t['product']:g}"
         products.append(judged(f"{letters}Product", words, found, 1 / t["factor"], t["factor"]))
-        notes.append(f"{method}: {at_ends(table)} best λ and {at_ends(cells)} best cells are at an end of the grid")
+        notes.append(
+            f"{method}: {at_ends(table)} best λ are at an end of the grid, of best cells {at_ends(cells)} at one of λ "
+            f"and {int(cells['outer'].sum())} at one of η"
+        )
     return exponents + products + beside, joined(*notes, grids.missing())
 
 
@@ -108,14 +111,18 @@ def best_decays(grids: Grids, method: str, usable: float) -> pd.DataFrame:
 
 
 def best_products(grids: Grids, method: str) -> pd.DataFrame:
-    """ηλ at each seed's own best cell by validation error, a row a surface and seed: `seed, best, side, end`."""
+    """ηλ at each seed's own best cell by validation error, a row a surface and seed: `seed, best, side, end, outer`.
+
+    λ as `found_on` locates it at the cell's η. `outer`: that η is an end of its grid, beyond which a better may lie.
+    """
     rows = []
     for dataset, schedule in grids.surfaces(method):
         errors = grids.errors(dataset, method, schedule, "validation")
+        rates = errors.columns.get_level_values("learning_rate")
         for seed, (η, λ) in errors.idxmin(axis=1).items():
             found = found_on(errors.loc[seed, η])
-            place = found["best"] if found["side"] else λ
-            rows.append({"seed": seed, "best": η * place, "side": found["side"], "end": η * λ})
+            outer = η in (rates.min(), rates.max())
+            rows.append({"seed": seed, "best": η * found["best"], "side": found["side"], "end": η * λ, "outer": outer})
     return pd.DataFrame(rows)
 
 

@@ -44,7 +44,7 @@ class World:
     diverged: bool = False  # the largest η of AdamW
     noise: float = 0.002
     unrest: float = 0.3  # how much a seed shifts the error of AdamW's grids, over what it shifts the others'
-    formula: float = 40.0  # what a step of torch.optim.Adam takes off, over αλw
+    formula: float = 1.0  # what a step of torch.optim.Adam takes off, over αλw
     saturated: bool = False  # the addition task: no cell has an error, but losses differ as errors do elsewhere
 
 
