@@ -97,8 +97,8 @@ def robust_lines(tables: Mapping[str, pd.DataFrame], t: Mapping[str, float]) -> 
         name = f"{problem.title()}{parity.title()}{'' if absolute else 'Square'}"
         what = f"several minimisers: {problem}, {size} points, {LOSSES[loss]}"
         estimate = proportion_interval(int(sum_), int(seeds))
-        open_ = absolute and problem == "line"
-        parts.append(judged(name, what, estimate, t["several"]) if open_ else reported(name, what, estimate))
+        depends = absolute and problem == "line"
+        parts.append(judged(name, what, estimate, t["several"]) if depends else reported(name, what, estimate))
     return parts
 
 
