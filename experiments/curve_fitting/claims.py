@@ -21,12 +21,31 @@ from claims_computed import (
     robust_lines,
     stable_minimiser,
 )
-from runs import DECAY, LOSSES, Runs, distance, first_failing, histograms, ratio_of, roughness, sensitivity
+from runs import (
+    DECAY,
+    LOSSES,
+    Runs,
+    distance_to_truth,
+    first_failing,
+    histograms,
+    limit,
+    ratio_of,
+    ratio_of_limits,
+    roughness,
+    sensitivity,
+    unreached,
+)
 
 from weightdecay.analysis import claims as ledger
-from weightdecay.analysis.claims import Claim, Part, counts, judged, reported
+from weightdecay.analysis.claims import Claim, Part, counts, joined, judged, reported
 from weightdecay.analysis.measures import diverged, select
-from weightdecay.analysis.statistics import Estimate, every_seed, proportion_interval, rank_correlation, ratio_interval
+from weightdecay.analysis.statistics import (
+    Estimate,
+    every_seed,
+    proportion_interval,
+    rank_correlation_interval,
+    ratio_interval,
+)
 
 EXPERIMENT = "curve_fitting"
 LARGE = 100.0  # of C8
@@ -67,7 +86,9 @@ def smoother(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
     return [
         judged("Rough", "variation of the slope", ratio_of(roughness(decayed), roughness(without)), most=t["rough"]),
         judged("Test", "test loss", ratio("test_loss"), most=t["test"], strict=True),
-        reported("Distance", "distance to the true line", ratio_of(distance(decayed), distance(without))),
+        reported(
+            "Distance", "distance to the true line", ratio_of(distance_to_truth(decayed), distance_to_truth(without))
+        ),
         reported("Train", "training loss, no decay", every_seed(without["train_loss"], (0, np.inf))),
         reported("TrainDecay", "training loss, λ", every_seed(decayed["train_loss"], (0, np.inf))),
         reported("TestWithout", "test loss, no decay", every_seed(without["test_loss"])),
@@ -136,15 +157,23 @@ def bounded_gradients(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], s
             most=t["largest"],
             strict=True,
         ),
-        judged("Limit", "diverging learning rate, λ over no decay", ratio_of(limits[DECAY], limits[0.0]), t["limit"]),
-        reported("Rate", "smallest learning rate that diverges, no decay", ratio_interval(np.log(limits[0.0]))),
+        judged(
+            "Limit",
+            "diverging learning rate, λ over no decay",
+            ratio_of_limits(limits[DECAY], limits[0.0]),
+            t["limit"],
+        ),
+        reported("Rate", "smallest learning rate that diverges, no decay", limit(limits[0.0])),
         reported("Late", f"largest gradient from step {LATE} on, λ over no decay", ratio_of(late[DECAY], late[0.0])),
         reported("Final", "gradient at the end, λ over no decay", ratio_of(last[DECAY], last[0.0])),
-    ], counts(len(tried), {"at larger learning rates diverged": diverged(tried)})
+    ], joined(
+        counts(len(tried), {"at larger learning rates diverged": diverged(tried)}),
+        unreached({"no decay": limits[0.0], "λ": limits[DECAY]}),
+    )
 
 
-def diverges_from(runs: Runs, weight_decay: float) -> pd.Series:
-    """Per seed the smallest learning rate of C4's grid that diverges."""
+def diverges_from(runs: Runs, weight_decay: float) -> pd.DataFrame:
+    """`first_failing` of C4's grid of learning rates: the smallest that diverges, per seed."""
     tried = runs.runs[runs.runs["sweep"].isin(["learning_rate", "weight_decay"])]
     seeds = runs.runs.loc[runs.runs["sweep"] == "learning_rate", "seed"]
     chosen = select(tried[tried["seed"].isin(seeds)], weight_decay=weight_decay)
@@ -153,8 +182,8 @@ def diverges_from(runs: Runs, weight_decay: float) -> pd.Series:
 
 def robust_losses(runs: Runs, tables: Mapping[str, pd.DataFrame], t: Mapping[str, float]) -> tuple[list[Part], str]:
     """C7: lines under three losses and how many minimisers there are; S3's network under the losses."""
-    network = {loss: distance(runs.fitted(loss, outlier=True)) for loss in LOSSES}
-    clean = {loss: distance(runs.fitted(loss, outlier=False)) for loss in LOSSES}
+    network = {loss: distance_to_truth(runs.fitted(loss, outlier=True)) for loss in LOSSES}
+    clean = {loss: distance_to_truth(runs.fitted(loss, outlier=False)) for loss in LOSSES}
     return [
         *robust_lines(tables, t),
         judged(
@@ -171,7 +200,7 @@ def robust_losses(runs: Runs, tables: Mapping[str, pd.DataFrame], t: Mapping[str
         reported(
             "NetworkClean", "network, no outlier: L1 over L2", ratio_of(clean["absolute_error"], clean["squared_error"])
         ),
-    ], ""
+    ], "decided by algebra, so only reported: minimisers for a constant, and under L2"
 
 
 def to_nothing(runs: Runs, table: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], str]:
@@ -197,35 +226,42 @@ def sensitive(runs: Runs, table: pd.DataFrame, t: Mapping[str, float]) -> tuple[
     """C9: root mean square of the slope, of S3's fits and of polynomials, and the norm of the weights."""
     demos = {λ: runs.demo(λ) for λ in runs.weight_decays}
     demos = {λ: demo for λ, demo in demos.items() if demo["diverged_at"].isna().all()}
-    slopes = pd.DataFrame({λ: sensitivity(demo) for λ, demo in demos.items()})
-    norms = pd.DataFrame({λ: demo["weight_norm"] for λ, demo in demos.items()})
+    demos = {λ: demo.assign(sensitivity=sensitivity(demo)) for λ, demo in demos.items()}
     highest = table[table["degree"] == table["degree"].max()]
-    paths = {name: highest.pivot(index="seed", columns="weight_decay", values=name) for name in ("sensitivity", "norm")}
     plain = table[table["weight_decay"] == 0]
-    degrees = {name: plain.pivot(index="seed", columns="degree", values=name) for name in ("sensitivity", "norm")}
     return [
         judged(
-            "Network", "network: sensitivity, λ over no decay", ratio_of(slopes[DECAY], slopes[0.0]), most=t["calmer"]
+            "Network",
+            "network: sensitivity, λ over no decay",
+            ratio_of(demos[DECAY]["sensitivity"], demos[0.0]["sensitivity"]),
+            most=t["calmer"],
         ),
         judged(
             "Polynomial",
             "polynomial: sensitivity, ridge over none",
-            ratio_of(chosen_ridge(table)["sensitivity"], paths["sensitivity"][0.0]),
+            ratio_of(
+                chosen_ridge(table)["sensitivity"], select(highest, weight_decay=0.0).set_index("seed")["sensitivity"]
+            ),
             most=t["calmer"],
         ),
-        judged("Together", "network: rank correlation with the norm over λ", correlation(slopes, norms), t["together"]),
+        judged(
+            "Together",
+            "network: rank correlation with the norm over λ",
+            rank_correlation_interval(pd.concat(demos.values()), "sensitivity", "weight_norm"),
+            t["together"],
+        ),
         judged(
             "PolynomialTogether",
             "polynomial: rank correlation with the norm over λ",
-            correlation(paths["sensitivity"], paths["norm"]),
+            rank_correlation_interval(highest, "sensitivity", "norm"),
             t["together"],
         ),
         reported(
             "Degrees",
             "least squares: rank correlation with the norm over degrees",
-            correlation(degrees["sensitivity"], degrees["norm"]),
+            rank_correlation_interval(plain, "sensitivity", "norm"),
         ),
-    ], f"network: λ up to {slopes.columns[-1]:g}"
+    ], f"network: λ up to {max(demos):g}"
 
 
 def unstable_training(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
@@ -237,24 +273,24 @@ def unstable_training(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], s
     ends = {loss: first_failing(own, lost(own)) for loss, own in by_loss.items()}
     outlier = {loss: runs.rises(runs.fitted(loss, outlier=True)) for loss in LOSSES}
     without = runs.rises(runs.fitted("squared_error", outlier=False))
-    square = limits["squared_error"]
+    square, clean = limits["squared_error"], diverges_from(runs, 0.0)
     return [
         judged(
             "Limit",
             "diverging learning rate, L2: outlier over none",
-            ratio_of(square, diverges_from(runs, 0.0).reindex(square.index)),
+            ratio_of_limits(square, clean.loc[square.index]),
             most=t["limit"],
         ),
         judged(
             "Absolute",
             "diverging learning rate, outlier: L1 over L2",
-            ratio_of(limits["absolute_error"], square),
+            ratio_of_limits(limits["absolute_error"], square),
             t["others"],
         ),
         judged(
             "Smooth",
             "diverging learning rate, outlier: smooth L1 over L2",
-            ratio_of(limits["smooth_l1"], square),
+            ratio_of_limits(limits["smooth_l1"], square),
             t["others"],
         ),
         judged(
@@ -271,16 +307,21 @@ def unstable_training(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], s
             t["rises"],
             strict=True,
         ),
-        reported("Rate", "smallest learning rate that diverges, L2, outlier", ratio_interval(np.log(square))),
+        reported("Rate", "smallest learning rate that diverges, L2, outlier", limit(square)),
         *(
             reported(
                 f"Lost{name}",
                 f"smallest learning rate that diverges or ends as a constant, {LOSSES[loss]}",
-                ratio_interval(np.log(ends[loss])),
+                limit(ends[loss]),
             )
             for name, loss in (("", "squared_error"), ("Absolute", "absolute_error"), ("Smooth", "smooth_l1"))
         ),
-    ], counts(len(tried), {"with an outlier diverged": diverged(tried)})
+    ], joined(
+        counts(len(tried), {"with an outlier diverged": diverged(tried)}),
+        unreached(
+            {LOSSES[loss]: found for loss, found in limits.items()} | {"L2, no outlier": clean.loc[square.index]}
+        ),
+    )
 
 
 def lost(chosen: pd.DataFrame) -> pd.Series:
@@ -305,13 +346,6 @@ def spreads(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
         judged("Closer", "standard deviation, λ over no decay", tamed(wide), most=t["closer"]),
         judged("Tamed", "largest weight, λ over no decay", tamed(extreme), most=t["tamed"], strict=True),
     ], ""
-
-
-def correlation(first: pd.DataFrame, second: pd.DataFrame) -> Estimate:
-    """Mean over seeds of the rank correlation of two tables' rows `[seeds, settings]`."""
-    return every_seed(
-        pd.Series({seed: rank_correlation(first.loc[seed], second.loc[seed]) for seed in first.index}), (-1, 1)
-    )
 
 
 if __name__ == "__main__":

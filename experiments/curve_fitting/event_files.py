@@ -17,8 +17,8 @@ import pandas as pd
 from demo import GRADIENT_EDGES, WEIGHT_EDGES
 from runs import DECAY, Runs
 
-from weightdecay.errors import ConfigError, reports_user_errors
-from weightdecay.results import check_writable, load
+from weightdecay.errors import ConfigError, ResultError, reports_user_errors
+from weightdecay.results import Results, check_writable, load
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -40,20 +40,37 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="whose networks (default: 0)")
     arguments = parser.parse_args()
     writer_of = writer_class()
-    results = load(arguments.results)
-    runs = Runs(results)
+    found = histories(load(arguments.results), arguments.results, arguments.seed)
+    for name, folder in empty_folders(arguments.output / f"seed_{arguments.seed}").items():
+        with writer_of(str(folder)) as writer:
+            write(writer, found[name])
+        print(f"wrote {folder}")
+
+
+def empty_folders(parent: Path) -> dict[str, Path]:
+    """Each network's folder; a ResultError where one has event files, which TensorBoard would show beside new ones."""
+    folders = {name: parent / name for name in NETWORKS}
+    for folder in folders.values():
+        if any(folder.glob("events.out.tfevents.*")):
+            raise ResultError(f"{folder} has event files already: delete it, or give another --output.")
+    for folder in folders.values():
+        check_writable(folder)
+    return folders
+
+
+def histories(results: Results, folder: Path, seed: int) -> dict[str, pd.DataFrame]:
+    """What S3's two networks of a seed logged; an error that names `folder` where that is not in the results."""
+    metrics = pd.Series(results.history["metric"].unique())
+    counted = all(metrics.str.startswith(prefix).any() for prefix, _ in HISTOGRAMS.values())
+    if not (results.runs["sweep"] == "weight_decay").any() or not counted:
+        raise ResultError(f"{folder} has no histograms of S3's program: --results must be those of curve_fitting.")
+    runs, found = Runs(results), {}
     for name, weight_decay in NETWORKS.items():
         chosen = runs.demo(weight_decay)
-        if arguments.seed not in chosen.index:
-            raise ConfigError(
-                f"seed is {arguments.seed}, but {arguments.results} has the seeds {', '.join(map(str, chosen.index))}."
-            )
-        folder = arguments.output / f"seed_{arguments.seed}" / name
-        check_writable(folder)
-        history = results.history[results.history["run"] == chosen.loc[arguments.seed, "run"]].dropna(subset="value")
-        with writer_of(str(folder)) as writer:
-            write(writer, history)
-        print(f"wrote {folder}")
+        if seed not in chosen.index:
+            raise ConfigError(f"seed is {seed}, but {folder} has the seeds {', '.join(map(str, chosen.index))}.")
+        found[name] = results.history[results.history["run"] == chosen.loc[seed, "run"]].dropna(subset="value")
+    return found
 
 
 def writer_class() -> "type[SummaryWriter]":

@@ -9,7 +9,7 @@ from claims import EXPERIMENT, lost
 from demo import GRADIENT_EDGES, GRID, WEIGHT_EDGES, line
 from figures_computed import COLOURS, SEED, constraints, outliers, overfitting, polynomials, true_line
 from matplotlib.axes import Axes
-from runs import DECAY, FIT, LOSSES, Runs, distance, roughness
+from runs import DECAY, FIT, LOSSES, Runs, distance_to_truth, roughness
 
 from weightdecay.analysis import style
 from weightdecay.analysis.measures import select
@@ -132,7 +132,7 @@ def weight_decay(inputs: Inputs) -> None:
     }
     for split, table in tables.items():
         over_columns(axes[0], table, SPLITS[split], marker="o", label=split)
-    far = pd.DataFrame({λ: distance(demo) for λ, demo in demos.items()})
+    far = pd.DataFrame({λ: distance_to_truth(demo) for λ, demo in demos.items()})
     over_columns(axes[0], far**2, "black", marker="s", label="to the true line")
     rough = pd.DataFrame({λ: roughness(demo) for λ, demo in demos.items()})
     over_columns(axes[1], rough, SPLITS["test"], marker="o")

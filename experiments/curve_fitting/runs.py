@@ -1,5 +1,6 @@
 """The trained runs, and what is read off a fitted curve: for claims.py and figures.py."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import pandas as pd
 from demo import GRID, SLOPE
 
 from weightdecay.analysis.measures import Histories, select
-from weightdecay.analysis.statistics import Estimate, ratio_interval
+from weightdecay.analysis.statistics import Estimate, open_above, ratio_interval
 
 DECAY = 0.01  # S3's
 FIT = [f"fit_{number:02}" for number in range(len(GRID))]
@@ -81,7 +82,7 @@ def roughness(runs: pd.DataFrame) -> pd.Series:
     return pd.Series(np.abs(np.diff(slopes, axis=1)).sum(1), index=runs.index)
 
 
-def distance(runs: pd.DataFrame) -> pd.Series:
+def distance_to_truth(runs: pd.DataFrame) -> pd.Series:
     """Root of the mean square of fitted curve less true line on GRID, by seed."""
     return np.sqrt(((runs[FIT] - SLOPE * GRID) ** 2).mean(axis=1, skipna=False))
 
@@ -93,11 +94,39 @@ def histograms(runs: Runs, chosen: pd.DataFrame) -> tuple[np.ndarray, np.ndarray
     return first / first.sum(1, keepdims=True), last / last.sum(1, keepdims=True)
 
 
-def first_failing(chosen: pd.DataFrame, failed: pd.Series) -> pd.Series:
-    """Per seed the smallest learning rate at which a run `failed`; where none did, the one that would come next."""
+def first_failing(chosen: pd.DataFrame, failed: pd.Series) -> pd.DataFrame:
+    """Per seed the smallest learning rate, `rate`, at which a run `failed`, and whether one did, `reached`.
+
+    Where none did, `rate` is the one that would come next on the grid: a lower bound.
+    """
     rates = np.sort(chosen["learning_rate"].unique())
-    found = chosen[failed].groupby("seed")["learning_rate"].min()
-    return found.reindex(sorted(chosen["seed"].unique()), fill_value=rates[-1] ** 2 / rates[-2])
+    found = chosen[failed].groupby("seed")["learning_rate"].min().reindex(sorted(chosen["seed"].unique()))
+    return pd.DataFrame({"rate": found.fillna(rates[-1] ** 2 / rates[-2]), "reached": found.notna()})
+
+
+def limit(found: pd.DataFrame) -> Estimate:
+    """Geometric mean and interval of learning rates of `first_failing`, open above where one was not reached."""
+    return open_above(ratio_interval(np.log(found["rate"])), not found["reached"].all())
+
+
+def ratio_of_limits(first: pd.DataFrame, second: pd.DataFrame) -> Estimate:
+    """`ratio_of` two of `first_failing`, over the seeds of `second`; what was not reached leaves it open.
+
+    Above if it is a numerator, as the ratio is then a lower bound; below, down to 0, if it is a denominator.
+    """
+    first = first.loc[second.index]
+    ratio = open_above(ratio_of(first["rate"], second["rate"]), not first["reached"].all())
+    return ratio if second["reached"].all() else ratio._replace(low=0.0)
+
+
+def unreached(limits: Mapping[str, pd.DataFrame]) -> str:
+    """For a claim's note: in how many seeds no run failed, by the name of each of `first_failing`."""
+    missing = {name: int((~found["reached"]).sum()) for name, found in limits.items()}
+    return "; ".join(
+        f"{name}: {number} of {len(limits[name])} seeds diverge at no learning rate tried"
+        for name, number in missing.items()
+        if number
+    )
 
 
 def ratio_of(first: pd.Series, second: pd.Series) -> Estimate:

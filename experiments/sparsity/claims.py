@@ -14,10 +14,17 @@ import pandas as pd
 from weightdecay.analysis import claims as ledger
 from weightdecay.analysis.claims import Claim, Part, counts, judged, reported
 from weightdecay.analysis.measures import diverged, select
-from weightdecay.analysis.statistics import ACCURACY, DIFFERENCE, every_seed, rank_correlation, ratio_interval
+from weightdecay.analysis.statistics import (
+    ACCURACY,
+    DIFFERENCE,
+    Estimate,
+    digits_interval,
+    every_seed,
+    rank_correlation_interval,
+    ratio_interval,
+)
 
 EXPERIMENT = "sparsity"
-CORRELATION = (-1.0, 1.0)
 KINDS = {  # kinds of decay, as the figures name them
     "none": "no decay",
     "decoupled": "decoupled L2",
@@ -53,10 +60,9 @@ def tuned(table: pd.DataFrame, method: str) -> pd.DataFrame:
     return rows.loc[rows.groupby("seed")["validation_loss"].idxmin()].set_index("seed")
 
 
-def digits(table: pd.DataFrame, method: str) -> pd.Series:
-    """Per seed to how many decimal places the weights are scikit-learn's, at the worst λ."""
-    worst = table[table["method"] == method].groupby("seed")["disagreement"].max()
-    return -np.log10(worst.clip(lower=1e-17))
+def digits(table: pd.DataFrame, method: str) -> Estimate:
+    """To how many decimal places the weights are scikit-learn's, at each seed's worst λ."""
+    return digits_interval(table[table["method"] == method], "disagreement")
 
 
 def at_chosen(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -115,18 +121,9 @@ def sparse_solution(table: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[P
             t["support"],
         ),
         reported("Lambda", "λ chosen", ratio_interval(np.log(at["chosen"]["penalty"]))),
-        reported("Digits", "decimals shared with scikit-learn, L1", every_seed(digits(table, "proximal"))),
-        reported(
-            "NetDigits", "decimals shared with scikit-learn, Elastic Net", every_seed(digits(table, "elastic_net"))
-        ),
+        reported("Digits", "decimals shared with scikit-learn, L1", digits(table, "proximal")),
+        reported("NetDigits", "decimals shared with scikit-learn, Elastic Net", digits(table, "elastic_net")),
     ], ""
-
-
-def over_penalties(rows: pd.DataFrame, penalty: str, share: str) -> pd.Series:
-    """Rank correlation of λ and a share, by seed; NaN where a run of the seed diverged, or there are fewer than 3 λ."""
-    known = rows.groupby("seed")[share].apply(lambda values: len(values) > 2 and values.notna().all())
-    found = {seed: rank_correlation(own[penalty], own[share]) for seed, own in rows.groupby("seed") if known[seed]}
-    return pd.Series(found, dtype=float).reindex(known.index)
 
 
 def more_zeros(table: pd.DataFrame, runs: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], str]:
@@ -138,7 +135,7 @@ def more_zeros(table: pd.DataFrame, runs: pd.DataFrame, t: Mapping[str, float]) 
         judged(
             "Linear",
             "rank correlation of λ and zeros, proximal",
-            every_seed(over_penalties(paths["proximal"], "penalty", "zero"), CORRELATION),
+            rank_correlation_interval(paths["proximal"], "penalty", "zero"),
             t["together"],
         ),
         judged(
@@ -150,7 +147,7 @@ def more_zeros(table: pd.DataFrame, runs: pd.DataFrame, t: Mapping[str, float]) 
         judged(
             "Network",
             "network: rank correlation of λ and zeros",
-            every_seed(over_penalties(network, "weight_decay", "zero_weights"), CORRELATION),
+            rank_correlation_interval(network, "weight_decay", "zero_weights"),
             t["together"],
         ),
         reported(
@@ -233,7 +230,7 @@ def shrinks(table: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], st
         ),
         judged("Zeros", "weights that are 0", every_seed(chosen["zero"], ACCURACY), most=t["zeros"]),
         reported("Small", "irrelevant weights below .001", every_seed(chosen["small_irrelevant"], ACCURACY)),
-        reported("Digits", "decimals shared with scikit-learn", every_seed(digits(table, "ridge"))),
+        reported("Digits", "decimals shared with scikit-learn", digits(table, "ridge")),
     ], ""
 
 

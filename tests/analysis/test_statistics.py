@@ -77,6 +77,21 @@ def test_rank_correlation_of_a_constant_is_none():
     assert statistics.rank_correlation([4, 3, 2, 1], [1, 2, 30, 400]) == pytest.approx(-1)
 
 
+def test_rank_correlation_of_each_seed():
+    rows = pd.DataFrame({"seed": [0, 0, 0, 1, 1, 1], "x": [1, 2, 3, 3, 2, 1], "y": [1.0, 5.0, 9.0, 2.0, 4.0, 8.0]})
+    both = statistics.rank_correlation_interval(rows, "x", "y")
+    assert (both.value, both.low, both.high, both.n) == (pytest.approx(0), -1, 1, 2)
+    assert statistics.rank_correlation_interval(rows.iloc[:5], "x", "y").n == 0
+    assert statistics.rank_correlation_interval(rows.assign(y=[1.0, np.nan, 2, 3, 4, 5]), "x", "y").n == 0
+
+
+def test_digits_are_those_of_each_seed_s_worst_row():
+    rows = pd.DataFrame({"seed": [0, 0, 1, 1], "error": [1e-9, 1e-4, 0.0, 1e-6]})
+    assert statistics.digits_interval(rows, "error").value == pytest.approx(5)
+    assert statistics.digits_interval(rows.assign(error=0.0), "error").value == pytest.approx(17)
+    assert statistics.digits_interval(rows.assign(error=[np.nan, 1, 1, 1]), "error").n == 0
+
+
 def grid_of_times(noise: float, generator: np.random.Generator):
     η, λ = (axis.ravel() for axis in np.meshgrid([5e-4, 1e-3, 2e-3], [0.01, 0.03, 0.1, 0.3]))
     return η, λ, 0.5 * η**-1.0 * λ**-0.8 * np.exp(generator.normal(0, noise, η.size))

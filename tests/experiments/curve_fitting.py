@@ -41,7 +41,7 @@ class World:
     multiplier: float = 1e-6
     distances: tuple[float, float, float] = (0.12, 0.2, 1.5)  # with outliers: L1, smooth L1, L2; without: .1
     network: tuple[float, float, float] = (0.5, 0.7, 1.0)
-    several: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0)  # L1: constant, even and odd, line; L2
+    several: tuple[float, ...] = (1.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0)  # L1: constant, even and odd, line; L2
     power: float = -1.0
     vanishes: float = 1e-5  # norm of the network at λ = 100, end over start
     calm: float = 0.5  # zigzag of the fit at λ = 100 over that at λ = .01
@@ -49,7 +49,7 @@ class World:
     surface: float = 1e-12
     inside: float = 1e-7
     ball: float = 0.7  # error in the best ball over that of the free optimum
-    limits: tuple[float, float, float] = (0.1, 0.8, 0.8)  # diverging η with an outlier: L2, L1, smooth L1
+    limits: tuple[float, float, float] = (0.1, 0.8, 0.8)  # diverging η with an outlier: L2, L1, smooth L1; 9: none
     restless: tuple[float, float, float] = (0.5, 0.1, 0.0)  # of the loss: L2 and L1 with an outlier, L2 without
     extreme: float = 2.0  # largest weight of layer 2 without decay, end over start
     tamed: float = 0.8  # with decay over without

@@ -1,10 +1,12 @@
 """C1-C14 on results whose truth is known, verdicts both ways; what is trained and computed; every figure."""
 
 import sys
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.linear_model import QuantileRegressor, Ridge
@@ -17,7 +19,7 @@ from weightdecay import results
 from weightdecay.analysis import tables
 from weightdecay.computation import call
 from weightdecay.ensemble.training import train
-from weightdecay.errors import ConfigError
+from weightdecay.errors import ConfigError, ResultError
 from weightdecay.grid import Run
 
 PARTS = [  # what must be false for a part to be refuted, all others being reproduced
@@ -43,15 +45,8 @@ PARTS = [  # what must be false for a part to be refuted, all others being repro
     ("C7", "SmoothAbsolute", {"distances": (0.12, 0.1, 1.5)}),
     ("C7", "SquareSmooth", {"distances": (0.12, 1.7, 1.5)}),
     ("C7", "Network", {"network": (1.0, 1.0, 1.0)}),
-    *(
-        ("C7", name, {"several": tuple(float((number < 4) != (number == place)) for number in range(8))})
-        for place, name in enumerate(
-            f"{problem}{parity}{loss}"
-            for loss in ("", "Square")
-            for problem in ("Constant", "Line")
-            for parity in ("Even", "Odd")
-        )
-    ),
+    ("C7", "LineEven", {"several": (1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0)}),
+    ("C7", "LineOdd", {"several": (1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0)}),
     ("C8", "Slope", {"power": -0.5}),
     ("C8", "Ratio", {"power": -0.1}),
     ("C8", "Network", {"vanishes": 0.1}),
@@ -134,6 +129,47 @@ def test_where_no_learning_rate_diverges_the_next_of_the_grid_counts(judged):
     assert claim.measured == pytest.approx(0.5, rel=0.02)
     assert claim.part("Rate").measured == pytest.approx(0.2) and claim.part("Limit").measured == pytest.approx(4)
     assert claim.note == "12 of 24 runs at larger learning rates diverged"
+
+
+def test_a_learning_rate_that_no_run_fails_at_is_a_bound():
+    """Seed 1 fails nowhere: .8 would come next. As a numerator it opens the ratio above, as a denominator below."""
+    runs = load_program("curve_fitting", "runs")
+    rates = pd.DataFrame({"seed": [0, 0, 0, 1, 1, 1, 2, 2, 2], "learning_rate": [0.1, 0.2, 0.4] * 3})
+    some = runs.first_failing(rates, pd.Series([False, True, True] + [False] * 3 + [False, False, True]))
+    assert some["rate"].tolist() == pytest.approx([0.2, 0.8, 0.4]) and some["reached"].tolist() == [True, False, True]
+    every = runs.first_failing(rates, rates["learning_rate"] > 0.1)
+    assert every["reached"].all()
+    over, under = runs.ratio_of_limits(some, every), runs.ratio_of_limits(every, some)
+    assert over.value == pytest.approx(2) and 0 < over.low < 2 and over.high == np.inf
+    assert under.value == pytest.approx(0.5) and under.low == 0 and 0.5 < under.high < np.inf
+    assert runs.ratio_of_limits(some, some)[1:3] == (0, np.inf)
+    assert runs.ratio_of_limits(every, every)[1:3] == (1, 1)
+    assert runs.limit(some).high == np.inf and runs.limit(every).high == pytest.approx(0.2)
+
+
+def test_limits_that_the_grid_does_not_reach_decide_only_what_a_bound_can(judged):
+    """Where L1 alone diverges nowhere, 2 times L2's limit is passed; where L2 alone does, it is not; both: unknown."""
+    absolute = judged(limits=(0.1, 9.0, 0.8))["C12"]
+    assert absolute.part("Absolute").verdict == "reproduced" and absolute.part("Absolute").high == np.inf
+    assert "; L1: 4 of 4 seeds diverge at no learning rate tried" in absolute.note
+    square = judged(limits=(9.0, 0.8, 0.8))["C12"]
+    assert square.part("Absolute").low == 0 and square.part("Absolute").verdict == "refuted"
+    assert square.part("Limit").verdict == "refuted" and square.part("Limit").high == np.inf
+    neither = judged(limits=(9.0, 9.0, 0.8))["C12"]
+    assert neither.part("Absolute").verdict == "undecided"
+
+
+@pytest.mark.parametrize("several", [(1.0,) * 8, (0.0,) * 8])
+def test_numbers_of_minimisers_that_algebra_decides_are_reported(judged, several):
+    claim = judged(several=several)["C7"]
+    names = [
+        "ConstantEven",
+        "ConstantOdd",
+        *(f"{kind}Square" for kind in ("ConstantEven", "ConstantOdd", "LineEven", "LineOdd")),
+    ]
+    assert [claim.part(name).measured for name in names] == [several[0]] * 6
+    assert {claim.part(name).verdict for name in names} == {None}
+    assert claim.verdict == ("reproduced" if several[0] else "mixed") and "decided by algebra" in claim.note
 
 
 def run(**changes) -> Run:
@@ -362,6 +398,33 @@ def test_event_files_hold_the_histograms_and_losses_of_the_results(tmp_path, mon
             }
             limits = np.append(np.linspace(-0.1, 0.1, 41), 0.105)
             assert filled == pytest.approx({round(limit, 9): n for limit, n in zip(limits, counts, strict=True) if n})
+
+
+def test_a_folder_that_has_event_files_gets_no_second_ones(tmp_path):
+    """Neither network's: the other folder is not begun either."""
+    empty_folders = load_program("curve_fitting", "event_files").empty_folders
+    normal, decayed = empty_folders(tmp_path / "seed_0").values()
+    (decayed / "events.out.tfevents.1.host.2.0").touch()
+    normal.rmdir()
+    with pytest.raises(ResultError) as caught:
+        empty_folders(tmp_path / "seed_0")
+    assert str(caught.value) == f"{decayed} has event files already: delete it, or give another --output."
+    assert not normal.exists() and set(empty_folders(tmp_path / "seed_1")) == {"normal", "weight_decay"}
+
+
+@pytest.mark.parametrize("lacking", ["sweep", "weight counts", "gradient counts"])
+def test_results_without_s3_s_histograms_are_refused_in_one_sentence(tmp_path, lacking):
+    made, program = synthetic(seeds=2), load_program("curve_fitting", "event_files")
+    if lacking == "sweep":
+        made = replace(made, runs=made.runs.assign(sweep="main"))
+    else:
+        counts = made.history["metric"].str.startswith(f"layer2_{lacking.split()[0]}_bin_")
+        made = replace(made, history=made.history[~counts])
+    with pytest.raises(ResultError) as caught:
+        program.histories(made, tmp_path, 0)
+    assert (
+        str(caught.value) == f"{tmp_path} has no histograms of S3's program: --results must be those of curve_fitting."
+    )
 
 
 def test_without_tensorboard_one_sentence_says_how_to_install_it(tmp_path, monkeypatch, capsys):

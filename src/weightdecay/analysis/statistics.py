@@ -138,6 +138,25 @@ def rank_correlation(x: Sequence[float] | pd.Series, y: Sequence[float] | pd.Ser
     return float(stats.spearmanr(x, y).statistic)
 
 
+def rank_correlation_interval(rows: pd.DataFrame, x: str, y: str) -> Estimate:
+    """Mean over seeds of the rank correlation of two columns of `rows`, which have a `seed`, and its interval.
+
+    UNKNOWN where a seed has a value that is NaN, or fewer than three rows.
+    """
+    known = {seed: len(own) > 2 and own[[x, y]].notna().all(axis=None) for seed, own in rows.groupby("seed")}
+    found = {seed: rank_correlation(own[x], own[y]) if known[seed] else np.nan for seed, own in rows.groupby("seed")}
+    return every_seed(pd.Series(found, dtype=float), DIFFERENCE)
+
+
+def digits_interval(rows: pd.DataFrame, column: str) -> Estimate:
+    """Mean over seeds of the decimal digits to which an error vanishes, −log10, at the worst row of each `seed`.
+
+    An error below 1e-17 counts as 17 digits; UNKNOWN where one is NaN.
+    """
+    worst = rows.groupby("seed")[column].agg(lambda errors: errors.max(skipna=False))
+    return every_seed(-np.log10(worst.clip(lower=1e-17)))
+
+
 def power_law(
     factors: Mapping[str, Sequence[float]], times: Sequence[float], reached: Sequence[bool]
 ) -> dict[str, float]:
