@@ -3,8 +3,10 @@
 import pytest
 
 from tests.programs import EXPERIMENTS
-from weightdecay import expectation
+from weightdecay import expectation, reference
 from weightdecay.grid import load_config
+
+CONFIGS = sorted(EXPERIMENTS.glob("*/config.yaml"))
 
 
 @pytest.mark.parametrize(
@@ -21,9 +23,16 @@ def test_the_claims_are_those_at_the_beginning(docstring, ids):
     assert expectation.leading_ids(docstring) == ids
 
 
-@pytest.mark.parametrize("config", sorted(EXPERIMENTS.glob("*/config.yaml")), ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.parent.name)
 def test_figures_show_claims_that_there_are(config):
     """And one claim at least; a source's name at the beginning, S1 say, is none."""
     loaded = load_config(config)
     shown = expectation.figures_of(config.with_name("figures.py"), loaded)
     assert shown and set(shown) <= set(loaded.criteria)
+
+
+def test_the_page_of_expected_values_is_that_of_the_shipped_results(monkeypatch):
+    monkeypatch.chdir(EXPERIMENTS.parent)
+    page = (EXPERIMENTS.parent / "docs/expected.md").read_text(encoding="utf-8")
+    configs = {path.parent.name: load_config(path) for path in CONFIGS}
+    assert page == expectation.markdown(reference.scales()[-1], configs) + "\n"

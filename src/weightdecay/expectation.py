@@ -20,11 +20,24 @@ LEADING_IDS = re.compile(rf"(?:{ID}(?:[-–]{ID})?(?:, | and )?)+")
 
 
 def markdown(scale: str, configs: Mapping[str, Config]) -> str:
-    """Two tables: claim, figures, command and expected value; experiment, size and cost. Checks the sums first."""
+    """A page of two tables: claim, figures, command and expected value; experiment, size and cost. Checks the sums."""
     reference.check_settings(scale, configs)
     folder, made = reference.FOLDER / scale, reference.provenance(scale)
-    claims = ["| Claim | Figure or table | Command | Expected at this scale |", "|---|---|---|---|"]
-    costs = ["| Experiment | Networks | Seeds | Minutes | GiB | Device |", "|---|---|---|---|---|---|"]
+    claims = [
+        f"# What to expect at {scale} scale",
+        "",
+        f"Made by `weightdecay expected --scale {scale}` of the results in `{folder}`. Every judged quantity of every "
+        "claim, its mean over seeds and its 95 % interval; statements and criteria are in the paper's ledger.",
+        "",
+        "| Claim | Figure or table | Command | Expected at this scale |",
+        "|---|---|---|---|",
+    ]
+    costs = [
+        "Training, summed over processes of one core each:",
+        "",
+        "| Experiment | Networks | Seeds | Minutes | GiB a process | Device |",
+        "|---|---|---|---|---|---|",
+    ]
     for name, config in configs.items():
         shown = figures_of(Path("experiments", name, "figures.py"), config)
         for claim in ledger.read(folder / name / "claims.json"):
