@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterable
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -27,6 +28,7 @@ def drawn(
     claims = {claim.id: claim for claim in programs["claims"].judge(results, config.criteria)} if judged else {}
     figures, save = [], style.save
     style.apply()
+    plt.rcParams.update({"pdf.fonttype": 3, "savefig.dpi": 50})  # quicker; what is drawn does not depend on them
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(style, "save", lambda figure, *rest: (figures.append(figure), save(figure, *rest)))
         for name in (*config.figures, *(f"{table}_table" for table in config.tables)) if names is None else names:
