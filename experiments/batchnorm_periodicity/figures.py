@@ -90,7 +90,7 @@ def dose(inputs: Inputs) -> None:
 
 
 def norm(inputs: Inputs) -> None:
-    """B4, B5, B7, B8: norm ρ and effective learning rate over time in units of 1/(ηλ), all settings of one seed."""
+    """B3, B4, B5, B7, B8: norm ρ and effective learning rate over time in units of 1/(ηλ), all settings of one seed."""
     records = Records(inputs.results)
     runs = records.sweep("grid", seed=0)
     figure, axes = plt.subplots(1, 3, figsize=(PAGE, 2.4))
@@ -199,7 +199,7 @@ def period(inputs: Inputs) -> None:
 
 
 def mechanism(inputs: Inputs) -> None:
-    """B6: divisor and effective learning rate around the destabilisations, and around the first collapse."""
+    """B6, B11: divisor and effective learning rate around the destabilisations, and around the first collapse."""
     records, t = Records(inputs.results), inputs.config.criteria["B6"].thresholds
     grid, eps = records.sweep("grid"), records.sweep("addition")
     starts = {

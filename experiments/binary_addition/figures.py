@@ -53,7 +53,7 @@ def accuracy_vs_lambda(inputs: Inputs) -> None:
 
 
 def training_curves(inputs: Inputs) -> None:
-    """A4-A6, S1's training curves at λ = .1 beside the control that S1 lacks: accuracy, loss, norm over the steps."""
+    """A4-A6, A11: training curves at λ = .1 beside the control that S1 lacks: accuracy, loss, norm over steps."""
     histories, sweep = Histories(inputs.results.history), lambda_sweep(inputs.results.runs)
     figure, axes = plt.subplots(3, 2, figsize=(PAGE, 4.6), sharex=True, sharey="row")
     rows = [

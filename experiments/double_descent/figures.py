@@ -30,7 +30,7 @@ CLIPPED = 30.0  # the peak of least squares goes through any roof
 
 
 def width(inputs: Inputs) -> None:
-    """D1, D3, D7, D8: test loss and error against width; without decay, at each λ, and with λ tuned."""
+    """D1, D3, D7, D8, D13: test loss and error against width; without decay, at each λ, and with λ tuned."""
     main, clean = Sweep(inputs.results, "width"), Sweep(inputs.results, "clean")
     figure, axes = plt.subplots(2, 3, figsize=(PAGE, 4.1), sharex=True, sharey="row")
     for row, metric in zip(axes, LABELS, strict=True):

@@ -98,7 +98,7 @@ def exclusion(inputs: Inputs) -> None:
 
 
 def small_and_searched(inputs: Inputs) -> None:
-    """T5: what a small λ does at every setting. T6, T14, T17: test loss on the whole grid, S0's values, the chosen."""
+    """T5, T6, T14, T17: what a small λ does at every setting; test loss on the whole grid, S0's values, the chosen."""
     runs = Runs(inputs.results)
     t, upwards = (inputs.config.criteria[id].thresholds for id in ("T5", "T14"))
     figure, axes = plt.subplots(1, 2, figsize=(PAGE, 3.2), width_ratios=[1, 1.05])
@@ -171,7 +171,7 @@ def regularisers(inputs: Inputs) -> None:
 
 
 def one_for_all(inputs: Inputs) -> None:
-    """T15: what a single λ costs at every setting. T16: the norm of the weights at the best λ and without decay."""
+    """T15, T16: what a single λ costs at every setting; the norm of the weights at the best λ and without decay."""
     runs = Runs(inputs.results)
     figure, axes = plt.subplots(1, 2, figsize=(PAGE, 2.9), width_ratios=[1, 1.05])
     panel, labels = axes[0], []

@@ -41,8 +41,8 @@ def markdown(scale: str, configs: Mapping[str, Config]) -> str:
     for name, config in configs.items():
         shown = figures_of(Path("experiments", name, "figures.py"), config)
         for claim in ledger.read(folder / name / "claims.json"):
-            targets = shown.get(claim.id, [])
-            command = f"`snakemake --cores all {targets[0]} --config scale={scale}`" if targets else ""
+            targets = shown.get(claim.id, [f"results/{scale}/{name}/claims.json"])  # the ledger shows all
+            command = f"`snakemake --cores all {targets[0]} --config scale={scale}`"
             names = ", ".join(f"`{Path(target).stem.removeprefix(f'{name}-')}`" for target in targets)
             claims.append(f"| {claim.id} | {names} | {command} | {_expected(claim)} |")
         about = made[name]
@@ -56,7 +56,7 @@ def markdown(scale: str, configs: Mapping[str, Config]) -> str:
 def figures_of(program: Path, config: Config) -> dict[str, list[str]]:
     """Claim id -> the figures and tables that show it, as targets of the pipeline, those of most claims last."""
     name, shown = config.experiment, {}
-    functions = {node.name: node for node in ast.parse(program.read_text(encoding="utf-8")).body if _is_function(node)}
+    functions = _functions(program)
     targets = {stem: f"paper/figures/{name}-{stem}.pdf" for stem in config.figures}
     targets |= {f"{stem}_table": f"paper/tables/{name}-{stem}.tex" for stem in config.tables}
     for function, target in targets.items():
@@ -75,8 +75,16 @@ def leading_ids(text: str) -> list[str]:
     return ids
 
 
-def _is_function(node: ast.stmt) -> bool:
-    return isinstance(node, ast.FunctionDef)
+def _functions(program: Path) -> dict[str, ast.FunctionDef]:
+    """The functions of a program, and those that it imports by name from its neighbours."""
+    body = ast.parse(program.read_text(encoding="utf-8")).body
+    functions = {}
+    for node in body:
+        neighbour = program.with_name(f"{node.module}.py") if isinstance(node, ast.ImportFrom) else program
+        if isinstance(node, ast.ImportFrom) and neighbour.is_file():
+            others = _functions(neighbour)
+            functions |= {alias.name: others[alias.name] for alias in node.names if alias.name in others}
+    return functions | {node.name: node for node in body if isinstance(node, ast.FunctionDef)}
 
 
 def _expected(claim: Claim) -> str:
