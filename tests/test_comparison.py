@@ -136,6 +136,17 @@ def test_runs_that_diverge_on_one_side_alone_are_caught(shipped):
     assert compared(Results(one, shipped.history, {}), shipped).contradictions == 0
 
 
+def test_infinite_values_are_no_numbers_and_on_one_side_alone_they_are_caught(shipped):
+    history = shipped.history.copy()
+    runs = shipped.runs["run"][(shipped.runs["weight_decay"] == 3.0) & (shipped.runs["learning_rate"] == 6e-3)]
+    late = history["run"].isin(runs) & (history["metric"] == "weight_norm") & (history["step"] >= 30)
+    history.loc[late, "value"] = np.inf
+    blown_up = Results(shipped.runs, history, {})
+    assert compared(blown_up, blown_up).contradictions == 0
+    found = compared(blown_up, shipped)
+    assert set(found.curves.loc[found.curves["contradicts"], "metric"]) == {"diverged"}
+
+
 def test_a_thinned_history_is_compared_where_both_have_it(shipped):
     kept = shipped.history[shipped.history["step"] % 24 == 0]
     found = compared(shipped, Results(shipped.runs, kept, {}))
@@ -214,8 +225,11 @@ def test_what_is_expected_is_a_table_of_the_shipped_claims(shipped_beside):
     checkout = shipped_beside
     checkout.write("experiments/first/figures.py", 'def norm(inputs):\n    """A1: the loss."""\n')
     lines = checkout.run("weightdecay", "expected", "--scale", "smoke").stdout.splitlines()
-    assert lines[2] == (
+    assert lines[0] == "# What to expect at smoke scale"
+    assert lines[6:8] == [
         "| A1 | `norm` | `snakemake --cores all paper/figures/first-norm.pdf --config scale=smoke` "
-        "| **reproduced**. loss, 44 values: 1 [1, 1] |"
-    )
+        "| **reproduced**. loss, 44 values: 1 [1, 1] |",
+        "| D1 | `claims` | `snakemake --cores all results/smoke/second/claims.json --config scale=smoke` "
+        "| **reproduced**. loss, 44 values: 1 [1, 1] |",
+    ]
     assert json.loads(checkout.path("data/reference/smoke/provenance.json").read_text())["experiments"]["first"]

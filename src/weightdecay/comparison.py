@@ -122,12 +122,14 @@ def compare_claims(here: Sequence[Claim], shipped: Sequence[Claim]) -> pd.DataFr
 def matched(here: Results, shipped: Results) -> pd.DataFrame:
     """Both sides' values at `STAGES` steps that both logged, one row a run, metric and stage: columns `here, shipped`.
 
-    On the scale of `agreement.comparable`. Whether a run diverged is one more metric, 0 or 1, at its end.
+    On the scale of `agreement.comparable`. An infinite value is unknown; whether a run diverged, or overflowed, is one
+    more metric, 0 or 1, at its end.
     """
     keys = ["run", "metric", "step"]
     pairs = here.history.merge(shipped.history, on=keys, suffixes=("_here", "_shipped"))
     pairs = pairs.rename(columns={f"value_{side}": side for side in SIDES})
     pairs = pairs[pairs["step"] > 0].sort_values(keys, ignore_index=True)
+    pairs[list(SIDES)] = pairs[list(SIDES)].replace([np.inf, -np.inf], np.nan)
     curve = pairs.groupby(["run", "metric"])["step"]
     last = curve.transform("size") - 1
     pairs["stage"] = np.ceil(curve.cumcount() * (STAGES - 1) / last.clip(lower=1)).astype(int)
@@ -137,15 +139,19 @@ def matched(here: Results, shipped: Results) -> pd.DataFrame:
         scale = rows.groupby("stage")[list(SIDES)].median().abs().max(axis=None)
         pairs.loc[rows.index, list(SIDES)] = comparable(values, str(metric), float(scale))
     runs = here.runs.set_index("run")
-    ends = [
-        side.runs.set_index("run")["diverged_at"].notna().astype(float).rename(name)
-        for name, side in zip(SIDES, (here, shipped), strict=True)
-    ]
+    ends = [_lost(side).rename(name) for name, side in zip(SIDES, (here, shipped), strict=True)]
     diverged = pd.concat(ends, axis=1).assign(metric="diverged", step=runs["steps"], stage=STAGES - 1)
     pairs = pd.concat([pairs, diverged.rename_axis("run").reset_index()], ignore_index=True)
     return pairs.join(
         pd.DataFrame({"setting": _settings(runs), "seed": runs["seed"], "sweep": runs["sweep"]}), on="run"
     )
+
+
+def _lost(side: Results) -> pd.Series:
+    """By run, 1 for one that diverged or has an infinite value, 0 for any other."""
+    infinite = side.history.loc[np.isinf(side.history["value"]), "run"].unique()
+    lost = side.runs["diverged_at"].notna() | side.runs["run"].isin(infinite)
+    return lost.astype(float).set_axis(side.runs["run"])
 
 
 def compare_curves(pairs: pd.DataFrame) -> pd.DataFrame:
