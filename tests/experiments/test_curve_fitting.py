@@ -274,15 +274,16 @@ def test_the_ridge_solution_is_the_constrained_minimiser(compute):
     )
 
 
-def test_lines_minimise_their_losses(compute):
+def test_lines_minimise_their_losses():
     """L1: scikit-learn's median regression; smooth L1: torch's gradient is zero; L2: numpy's fit."""
+    lines = load_program("curve_fitting", "lines")
     generator = np.random.default_rng(1)
     x = generator.uniform(-1, 1, 25)
     features, y = np.column_stack([np.ones(25), x]), 2 * x + generator.standard_t(1.5, 25)
     median = QuantileRegressor(quantile=0.5, alpha=0, solver="highs").fit(x[:, None], y)
-    assert compute.least_absolute(features, y) == pytest.approx([median.intercept_, *median.coef_], abs=1e-6)
-    assert compute.least_squares(features, y) == pytest.approx(np.polynomial.polynomial.polyfit(x, y, 1))
-    weights = torch.tensor(compute.least_smooth_l1(features, y), requires_grad=True)
+    assert lines.least_absolute(features, y) == pytest.approx([median.intercept_, *median.coef_], abs=1e-6)
+    assert lines.least_squares(features, y) == pytest.approx(np.polynomial.polynomial.polyfit(x, y, 1))
+    weights = torch.tensor(lines.least_smooth_l1(features, y), requires_grad=True)
     torch.nn.functional.smooth_l1_loss(torch.tensor(features) @ weights, torch.tensor(y)).backward()
     assert weights.grad.abs().max() < 1e-6
 
