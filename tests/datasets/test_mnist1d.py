@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from mnist1d.data import get_dataset_args, make_dataset
 
+from weightdecay.datasets import mnist1d as module
 from weightdecay.datasets.mnist1d import SEED, TEST_POOL, TRAIN_POOL, mnist1d, noisy, pool
 from weightdecay.errors import ConfigError
 
@@ -34,11 +35,35 @@ def test_the_pool_is_what_the_notebook_makes():
     assert digest(signals, classes) == CHECKSUM
 
 
-def test_nobody_elses_random_numbers_are_touched():
+def test_what_is_kept_is_what_was_made_and_a_damaged_file_is_made_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "FOLDER", tmp_path / "cache")
+    made = pool.__wrapped__(7, 50)
+    (file,) = (tmp_path / "cache").iterdir()
+    monkeypatch.setattr(module, "_made", lambda seed, size: pytest.fail("made again"))
+    assert all(map(np.array_equal, pool.__wrapped__(7, 50), made))
+    monkeypatch.undo()
+    monkeypatch.setattr(module, "FOLDER", tmp_path / "cache")
+    whole = file.read_bytes()
+    middle = len(whole) // 2
+    flipped = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
+    for damaged in (flipped, whole[:middle], b""):
+        file.write_bytes(damaged)
+        assert all(map(np.array_equal, pool.__wrapped__(7, 50), made))
+        assert file.read_bytes() == whole
+
+
+def test_nothing_is_kept_where_there_is_no_data_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pool.__wrapped__(7, 50)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nobody_elses_random_numbers_are_touched(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # nothing is kept here
     random.seed(1), np.random.seed(1)  # noqa: NPY002
     expected = random.random(), np.random.random()  # noqa: NPY002
     random.seed(1), np.random.seed(1)  # noqa: NPY002
-    pool(7, 100)
+    pool.__wrapped__(7, 100)
     assert (random.random(), np.random.random()) == expected  # noqa: NPY002
 
 

@@ -8,15 +8,20 @@ Validation examples come from a second run of the generator, so that they are ne
 from __future__ import annotations
 
 import random
+import zipfile
 from functools import cache, lru_cache
+from importlib.metadata import version
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
 
 from weightdecay.datasets import Split, Splits
-from weightdecay.errors import ConfigError
+from weightdecay.errors import ConfigError, ResultError
+from weightdecay.results import atomic_path
 
+FOLDER = Path("data/cache")  # of the folder that the pipeline runs in
 CLASSES, LENGTH = 10, 40
 TRAIN_POOL, TEST_POOL, VALIDATION_POOL = 4_000, 12_000, 4_000
 AVAILABLE = {"train": TRAIN_POOL, "validation": VALIDATION_POOL, "test": TEST_POOL}
@@ -72,8 +77,23 @@ def mnist1d(
 def pool(seed: int, size: int) -> tuple[np.ndarray, np.ndarray]:
     """`size` examples by the package's generator: signals `[size, 40]` in float64, labels `[size]`; read-only.
 
-    The package seeds the global generators of Python and NumPy; their states are put back.
+    An example takes half a millisecond, so that they are kept in `FOLDER`, where there is a data/, under the versions
+    that made them.
     """
+    versions = "-".join(version(name) for name in ("mnist1d", "numpy", "scipy"))
+    file = FOLDER / f"mnist1d-{seed}-{size}-{versions}.npz"
+    found = _kept(file)
+    if found is None:
+        found = _made(seed, size)
+        if FOLDER.parent.is_dir():
+            _keep(file, *found)
+    for array in found:
+        array.setflags(write=False)
+    return found
+
+
+def _made(seed: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The package seeds the global generators of Python and NumPy; their states are put back."""
     from mnist1d.data import get_dataset_args, make_dataset  # a second: it imports its plots
 
     arguments = get_dataset_args()
@@ -84,9 +104,25 @@ def pool(seed: int, size: int) -> tuple[np.ndarray, np.ndarray]:
     finally:
         random.setstate(states[0])
         np.random.set_state(states[1])  # noqa: NPY002
-    for array in (made["x"], made["y"]):
-        array.setflags(write=False)
     return made["x"], made["y"]
+
+
+def _kept(file: Path) -> tuple[np.ndarray, np.ndarray] | None:
+    """What the file holds; None if it is missing or damaged, which its check sums tell."""
+    try:
+        with np.load(file) as arrays:
+            return arrays["signals"], arrays["labels"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def _keep(file: Path, signals: np.ndarray, labels: np.ndarray) -> None:
+    """Writes the file whole, or, where nothing can be written, not at all."""
+    try:
+        with atomic_path(file) as temporary, open(temporary, "wb") as stream:
+            np.savez(stream, signals=signals, labels=labels)
+    except (OSError, ResultError):
+        pass
 
 
 def noisy(labels: np.ndarray, share: float, noise: Noise, generator: np.random.Generator) -> np.ndarray:
