@@ -9,6 +9,7 @@ import itertools
 import json
 import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -172,7 +173,8 @@ def load_config(path: str | Path) -> Config:
         )
     try:
         for scale in SCALES:
-            table(config, scale)
+            for _ in _rows(config, scale):
+                pass  # each is checked as it is made; to name them all takes longer
             for name in computations(config, scale):
                 if name in TABLES:
                     raise ConfigError(f"scales.{scale}.computations.{name} has the name of a table of training.")
@@ -185,12 +187,9 @@ def load_config(path: str | Path) -> Config:
 
 def table(config: Config, scale: str) -> list[Run]:
     """Every run of a scale, once, in the order of the file; of equal settings in two sweeps the first is kept."""
-    settings = _scale(config, scale)
     runs: dict[str, Run] = {}
-    for sweep, blocks in settings.sweeps.items():
-        for index, block in enumerate(blocks):
-            for run in _expand(config, scale, sweep, index, block):
-                runs.setdefault(run.id, run)
+    for run in _rows(config, scale):
+        runs.setdefault(run.id, run)
     return list(runs.values())
 
 
@@ -265,6 +264,13 @@ def _cut(runs: list[Run], count: int) -> list[list[Run]]:
 
 def _canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def _rows(config: Config, scale: str) -> Iterator[Run]:
+    """Every run of a scale, as often as the file asks for it."""
+    for sweep, blocks in _scale(config, scale).sweeps.items():
+        for index, block in enumerate(blocks):
+            yield from _expand(config, scale, sweep, index, block)
 
 
 def _expand(config: Config, scale: str, sweep: str, index: int, block: Block) -> list[Run]:
