@@ -54,23 +54,22 @@ rule reference:
     input:
         rules.all.input,
     message:
-        "Everything is made of {plan.trained}"
+        "Everything is made of what was shipped, at {plan.scale} scale"
 
 
 rule verify:
     input:
-        [plan.read(name, "runs", "history") + plan.computed(name) for name in plan.experiments],
+        [plan.read(name, "runs", "history") + plan.computed(name) for name in plan.compared],
     log:
         f"{RESULTS}/logs/verify.log",
     conda:
         "environment.yml"
     params:
-        made=lambda _: plan.trained,
         shipped=plan.shipped,
     message:
-        "Compare {params.made} with {params.shipped}"
+        "Compare {RESULTS} with {params.shipped}"
     shell:
-        "python -m weightdecay compare {params.made} {params.shipped} > {log} 2>&1 && cat {log}"
+        "python -m weightdecay compare {RESULTS} {params.shipped} > {log} 2>&1 && cat {log}"
 
 
 # One job a shard. Its inputs are what the result depends on: the table of runs and the code it executes. The
@@ -159,8 +158,8 @@ rule claims:
     conda:
         "environment.yml"
     params:
-        scale=plan.scale,
-        trained=lambda wildcards: f"{plan.trained}/{wildcards.experiment}",
+        scale=lambda wildcards: plan.scales[wildcards.experiment],
+        trained=lambda wildcards: plan.trained(wildcards.experiment),
     message:
         "Judge the claims of {wildcards.experiment}"
     shell:
@@ -186,14 +185,11 @@ rule ledger:
     conda:
         "environment.yml"
     params:
-        scale=plan.scale,
-        trained=lambda _: plan.trained,
-        judged=lambda _: RESULTS,
+        sources=plan.sources,
     message:
         "Join the judgments of all claims"
     shell:
-        "python -m weightdecay claims --scale {params.scale} --results {params.trained} --output {params.judged}"
-        " --paper paper > {log} 2>&1"
+        "python -m weightdecay claims --results {params.sources} --output {RESULTS} --paper paper > {log} 2>&1"
 
 
 # All claims by verdict, on one page.
@@ -208,13 +204,10 @@ rule overview:
         f"{RESULTS}/logs/overview.log",
     conda:
         "environment.yml"
-    params:
-        scale=plan.scale,
     message:
         "Draw the overview of all claims"
     shell:
-        "python -m weightdecay.analysis.overview --scale {params.scale} --claims {input.claims}"
-        " --figures paper/figures > {log} 2>&1"
+        "python -m weightdecay.analysis.overview --claims {input.claims} --figures paper/figures > {log} 2>&1"
 
 
 for name in plan.experiments:
@@ -239,13 +232,13 @@ for name in plan.experiments:
             "environment.yml"
         params:
             experiment=name,
-            scale=plan.scale,
-            trained=lambda _: plan.trained,
+            scale=plan.scales[name],
+            trained=plan.trained(name),
         message:
             "Draw {params.experiment}"
         shell:
             "python experiments/{params.experiment}/figures.py --scale {params.scale}"
-            " --results {params.trained}/{params.experiment} --claims {input.claims}"
+            " --results {params.trained} --claims {input.claims}"
             " --figures paper/figures --tables paper/tables > {log} 2>&1"
 
 

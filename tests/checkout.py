@@ -96,12 +96,12 @@ for kind in ("pdf", "png"):
 TABLES = """
 import json
 
-def ledger(results, experiments, paper, trained):
-    claims = [claim for name in experiments for claim in json.loads((results / name / "claims.json").read_text())]
-    (results / "claims.json").write_text(json.dumps(claims))
+def ledger(judged, trained, paper):
+    claims = [claim for name in trained for claim in json.loads((judged / name / "claims.json").read_text())]
+    (judged / "claims.json").write_text(json.dumps(claims))
     names = ("numbers.tex", "tables/claims.tex", "tables/builds.tex")
     for path in [paper / name for name in names] if paper else []:
-        path.write_text(f"% {results.name}")
+        path.write_text("% " + ", ".join(str(folder) for folder in trained.values()))
     for claim in claims * 10_000:
         print(claim)
 """
@@ -110,11 +110,11 @@ import argparse
 from pathlib import Path
 from weightdecay.analysis import style
 parser = argparse.ArgumentParser()
-for option in ("scale", "claims", "figures"):
+for option in ("claims", "figures"):
     parser.add_argument(f"--{option}")
 options = parser.parse_args()
 for kind in ("pdf", "png"):
-    Path(options.figures, f"overview.{kind}").write_text(options.scale)
+    Path(options.figures, f"overview.{kind}").write_text("all claims")
 """
 
 

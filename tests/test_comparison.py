@@ -224,12 +224,12 @@ def test_folders_that_cannot_be_compared_are_refused_in_one_sentence(shipped_bes
 def test_what_is_expected_is_a_table_of_the_shipped_claims(shipped_beside):
     checkout = shipped_beside
     checkout.write("experiments/first/figures.py", 'def norm(inputs):\n    """A1: the loss."""\n')
-    lines = checkout.run("weightdecay", "expected", "--scale", "smoke").stdout.splitlines()
-    assert lines[0] == "# What to expect at smoke scale"
+    lines = checkout.run("weightdecay", "expected").stdout.splitlines()
+    assert lines[0] == "# What to expect"
     assert lines[6:8] == [
-        "| A1 | `norm` | `snakemake --cores all paper/figures/first-norm.pdf --config scale=smoke` "
+        "| A1 | `norm` | `snakemake --cores all paper/figures/first-norm.pdf` "
         "| **reproduced**. loss, 44 values: 1 [1, 1] |",
-        "| D1 | `claims` | `snakemake --cores all results/smoke/second/claims.json --config scale=smoke` "
+        "| D1 | `claims` | `snakemake --cores all results/laptop/second/claims.json` "
         "| **reproduced**. loss, 44 values: 1 [1, 1] |",
     ]
     assert json.loads(checkout.path("data/reference/smoke/provenance.json").read_text())["experiments"]["first"]

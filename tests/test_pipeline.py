@@ -42,7 +42,7 @@ def test_the_paper_is_typeset_where_there_is_tex(checkout):
     checkout.tool("latexmk", "mkdir -p build; cat main.tex numbers.tex > build/main.pdf")
     assert checkout.planned(*SMOKE) == {"paper": 1}
     checkout.make(*SMOKE)
-    assert checkout.path("paper/main.pdf").read_text() == "text% smoke"
+    assert checkout.path("paper/main.pdf").read_text() == "text% results/smoke/first, results/smoke/second"
     checkout.write("paper/sections/method.tex", "method")
     assert checkout.planned(*SMOKE) == {"paper": 1}
 

@@ -41,11 +41,38 @@ def test_everything_is_rebuilt_from_shipped_results_and_nothing_is_trained(shipp
     assert shipped.planned("reference") == REBUILT
     shipped.make("reference")
     assert shipped.path("paper/figures/first-norm.pdf").read_text() == "smoke"
-    assert shipped.path("paper/numbers.tex").read_text() == "% smoke"
+    assert shipped.path("paper/numbers.tex").read_text() == f"% {SHIPPED}/first, {SHIPPED}/second"
     assert [path.name for path in shipped.path("results").iterdir()] == ["reference"]
     assert sums(shipped.path("data")) == before
     shutil.rmtree(shipped.path(".snakemake"))
     assert shipped.planned("reference") in ({}, {"reference": 1})
+
+
+def test_each_experiment_is_of_the_largest_scale_at_which_it_was_shipped(shipped):
+    assert shipped.run("weightdecay", "train", "second", "--scale", "paper").returncode == 0
+    assert shipped.run("weightdecay", "ship", "second", "--scale", "paper").returncode == 0
+    shipped.make("reference")
+    assert shipped.path("paper/scale.txt").read_text() == "smoke and paper, shipped\n"
+    scales = [shipped.path(f"paper/figures/{name}-norm.pdf").read_text() for name in ("first", "second")]
+    assert scales == ["smoke", "paper"]
+    assert shipped.path("paper/numbers.tex").read_text() == f"% {SHIPPED}/first, data/reference/paper/second"
+    shipped.make("reference", *SMOKE)
+    assert shipped.path("paper/figures/second-norm.pdf").read_text() == "smoke"
+    done = shipped.run("snakemake", "--cores", "2", "reference", "--config", "scale=paper")
+    assert "error: data/reference/paper has no results of first: make them, then weightdecay ship first" in done.stderr
+    page = shipped.run("weightdecay", "expected").stdout
+    assert "Expected at smoke scale | Expected at paper scale |" in page
+    assert page.count("**reproduced**") == 3 and page.count("| `second` |") == 2 and page.count("| `first` |") == 1
+
+
+def test_what_was_shipped_of_one_experiment_alone_is_compared_without_training_the_others(shipped):
+    shutil.rmtree(shipped.path(SHIPPED))
+    for command in ("train", "ship"):
+        assert shipped.run("weightdecay", command, "first", "--scale", "smoke").returncode == 0
+    shutil.rmtree(shipped.path("results"))
+    done = shipped.make("verify", *SMOKE)
+    assert "second is not in data/reference/smoke, and not compared" in done.stdout
+    assert not shipped.path("results/smoke/second/runs.parquet").exists()
 
 
 def test_times_of_files_do_not_matter(shipped):
@@ -55,7 +82,7 @@ def test_times_of_files_do_not_matter(shipped):
             time = draw.choice([0, 946684800, 1990000000])  # 1970, 2000, 2033
             os.utime(path, (time, time))
     shipped.make("reference")
-    assert shipped.path("results/reference/smoke/claims.json").is_file()
+    assert shipped.path("results/reference/claims.json").is_file()
 
 
 def test_own_results_take_the_place_of_shipped_ones_and_the_other_way_round(shipped):
@@ -72,7 +99,7 @@ def test_a_new_criterion_judges_shipped_results_again_and_new_settings_are_refus
     shipped.edit("experiments/first/config.yaml", "enough: 1.0", "enough: 0.5")
     assert shipped.planned("reference")["claims"] == 1
     shipped.make("reference")
-    first, second = json.loads(shipped.path("results/reference/smoke/claims.json").read_text())
+    first, second = json.loads(shipped.path("results/reference/claims.json").read_text())
     assert (first["verdict"], second["verdict"]) == ("refuted", "reproduced")
     assert json.loads(shipped.path(f"{SHIPPED}/first/claims.json").read_text())[0]["verdict"] == "reproduced"
     shipped.edit("experiments/first/config.yaml", "steps: 10", "steps: 20")
@@ -114,7 +141,7 @@ def test_damaged_and_foreign_files_stop_every_command(shipped):
         done = shipped.run(*command)
         assert done.returncode != 0 and sentence in done.stderr and "Traceback" not in done.stderr
     assert not shipped.path("results/smoke/first/runs.parquet").exists()
-    expected = shipped.run("weightdecay", "expected", "--scale", "smoke")
+    expected = shipped.run("weightdecay", "expected")
     assert expected.returncode == 2 and expected.stderr.startswith(sentence)
 
 
@@ -293,7 +320,8 @@ def test_the_results_in_this_repository_are_whole_small_and_judged(scale, tmp_pa
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))
     if scale not in reference.scales():
         pytest.skip("nothing is shipped of this scale")
-    configs = {path.parent.name: grid.load_config(path) for path in sorted(Path("experiments").glob("*/config.yaml"))}
+    names = reference.provenance(scale)
+    configs = {name: grid.load_config(Path("experiments", name, "config.yaml")) for name in names}
     reference.check_settings(scale, configs)
     files = [path for path in reference.FOLDER.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) <= reference.MOST_BYTES

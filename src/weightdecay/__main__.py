@@ -62,13 +62,16 @@ def claims(arguments: argparse.Namespace) -> None:
     from weightdecay.analysis import tables  # the analysis wing: nothing that trains needs it
 
     _check_scale(arguments.scale)
-    known = _some_known()
-    trained = arguments.results or Path("results") / arguments.scale
-    judged = arguments.output or trained
+    folders = arguments.results or [Path("results") / arguments.scale]
+    judged = arguments.output or folders[0]
+    trained = {
+        name: next((folder / name for folder in folders if (folder / name).is_dir()), folders[0] / name)
+        for name in _some_known()
+    }
     for name in arguments.experiments:
         _config(name)
-        reference.judge(trained / name, name, arguments.scale, judged / name / "claims.json")
-    tables.ledger(judged, known, arguments.paper, trained)
+        reference.judge(trained[name], name, arguments.scale, judged / name / "claims.json")
+    tables.ledger(judged, trained, arguments.paper)
 
 
 def ship(arguments: argparse.Namespace) -> None:
@@ -94,8 +97,7 @@ def expected(arguments: argparse.Namespace) -> None:
     """Prints, in Markdown, what the shipped results say of each claim, its figures, and how to get them."""
     from weightdecay import expectation
 
-    _check_scale(arguments.scale)
-    print(expectation.markdown(arguments.scale, {name: _config(name) for name in _some_known()}))
+    print(expectation.markdown({name: _config(name) for name in _some_known()}))
 
 
 def bench(arguments: argparse.Namespace) -> None:
@@ -146,8 +148,13 @@ def main() -> None:
     added = command(claims)
     added.add_argument("experiments", nargs="*", metavar="NAME", help="to judge anew; default: keep the judgments")
     added.add_argument("--scale", default="laptop", metavar="|".join(grid.SCALES), help="default: laptop")
-
-    added.add_argument("--results", type=Path, metavar="FOLDER", help="what is judged (default: results/SCALE)")
+    added.add_argument(
+        "--results",
+        nargs="+",
+        type=Path,
+        metavar="FOLDER",
+        help="what is judged (default: results/SCALE); of several, each experiment's are in the first that has it",
+    )
     added.add_argument("--output", type=Path, metavar="FOLDER", help="where judgments go (default: beside the results)")
     added.add_argument("--paper", type=Path, metavar="FOLDER", help="write its tables and numbers.tex there")
 
@@ -170,8 +177,7 @@ def main() -> None:
         "shipped", type=Path, metavar="REFERENCE", help="what they are held against: data/reference/laptop"
     )
 
-    added = command(expected)
-    added.add_argument("--scale", default="paper", metavar="|".join(grid.SCALES), help="default: paper")
+    command(expected)
 
     added = command(bench)
     added.add_argument("--case", nargs="+", metavar="NAME", help="what to train (default: every case)")

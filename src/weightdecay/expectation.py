@@ -19,38 +19,49 @@ ID = r"[A-Z]\d+(?!['’])"  # "S1's" is a source's
 LEADING_IDS = re.compile(rf"(?:{ID}(?:[-–]{ID})?(?:, | and )?)+")
 
 
-def markdown(scale: str, configs: Mapping[str, Config]) -> str:
-    """A page of two tables: claim, figures, command and expected value; experiment, size and cost. Checks the sums."""
-    reference.check_settings(scale, configs)
-    folder, made = reference.FOLDER / scale, reference.provenance(scale)
+def markdown(configs: Mapping[str, Config]) -> str:
+    """A page of two tables: claim, figures, command, expected values; experiment, size, cost. Checks the sums first."""
+    shipped = {scale: reference.provenance(scale) for scale in reference.scales()}
+    for scale, made in shipped.items():
+        reference.check_settings(scale, {name: config for name, config in configs.items() if name in made})
     claims = [
-        f"# What to expect at {scale} scale",
+        "# What to expect",
         "",
-        f"Made by `weightdecay expected --scale {scale}` of the results in `{folder}`. Every judged quantity of every "
-        "claim, its mean over seeds and its 95 % interval; statements and criteria are in the paper's ledger.",
+        f"Made by `weightdecay expected` of the results in `{reference.FOLDER}`. Every judged quantity of every claim, "
+        "its mean over seeds and its 95 % interval; statements and criteria are in the paper's ledger. Commands are "
+        "those of the laptop scale; `--config scale=paper` after them makes the paper's.",
         "",
-        "| Claim | Figure or table | Command | Expected at this scale |",
-        "|---|---|---|---|",
+        _row("Claim", "Figure or table", "Command", *(f"Expected at {scale} scale" for scale in shipped)),
+        _row(*["---"] * (3 + len(shipped))),
     ]
     costs = [
-        "Training, summed over processes of one core each:",
+        "Training, summed over processes:",
         "",
-        "| Experiment | Networks | Seeds | Minutes | GiB a process | Device |",
-        "|---|---|---|---|---|---|",
+        _row("Experiment", "Scale", "Networks", "Seeds", "Minutes", "GiB a process", "Device"),
+        _row(*["---"] * 7),
     ]
     for name, config in configs.items():
         shown = figures_of(Path("experiments", name, "figures.py"), config)
-        for claim in ledger.read(folder / name / "claims.json"):
-            targets = shown.get(claim.id, [f"results/{scale}/{name}/claims.json"])  # the ledger shows all
-            command = f"`snakemake --cores all {targets[0]} --config scale={scale}`"
+        found = {scale: _claims(scale, name) for scale, made in shipped.items() if name in made}
+        for id in config.criteria:
+            targets = shown.get(id, [f"results/laptop/{name}/claims.json"])  # the ledger shows all
             names = ", ".join(f"`{Path(target).stem.removeprefix(f'{name}-')}`" for target in targets)
-            claims.append(f"| {claim.id} | {names} | {command} | {_expected(claim)} |")
-        about = made[name]
-        minutes, memory = about.get("wall_seconds", np.nan) / 60, about.get("peak_memory_mib", np.nan) / 1024
-        costs.append(
-            f"| `{name}` | {about['runs']} | {about['seeds']} | {minutes:.1f} | {memory:.2f} | {about.get('device')} |"
-        )
+            expected = [_expected(found[scale][id]) if scale in found else "" for scale in shipped]
+            claims.append(_row(id, names, f"`snakemake --cores all {targets[0]}`", *expected))
+        for scale in found:
+            about = shipped[scale][name]
+            minutes, memory = about.get("wall_seconds", np.nan) / 60, about.get("peak_memory_mib", np.nan) / 1024
+            cost = f"{minutes:.1f}", f"{memory:.2f}", about.get("device")
+            costs.append(_row(f"`{name}`", scale, about["runs"], about["seeds"], *cost))
     return "\n".join([*claims, "", *costs])
+
+
+def _claims(scale: str, name: str) -> dict[str, Claim]:
+    return {claim.id: claim for claim in ledger.read(reference.FOLDER / scale / name / "claims.json")}
+
+
+def _row(*cells: object) -> str:
+    return f"| {' | '.join(map(str, cells))} |"
 
 
 def figures_of(program: Path, config: Config) -> dict[str, list[str]]:

@@ -9,7 +9,7 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -183,6 +183,11 @@ def load_config(path: str | Path) -> Config:
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
     return config
+
+
+def in_order(scales: Iterable[str]) -> list[str]:
+    """Each of these scales once, the smallest first."""
+    return sorted(set(scales), key=SCALES.index)
 
 
 def table(config: Config, scale: str) -> list[Run]:

@@ -6,8 +6,9 @@ which is all of the configuration that training depends on; computations/<name>.
 computed; and paper/scale.txt, the scale that the paper is built at.
 
 With the target `reference`, or --config results=reference, the results are the shipped ones: read where they lie,
-checked before any job, never made; their judgments go to results/reference/<scale>/. Their times count for nothing, as
-git keeps none: results/reference/<scale>/shipped.txt, which holds the digest of their checksums, stands for them all.
+checked before any job, never made; each experiment's are of the largest scale that is shipped of it, unless a scale is
+asked for. Judgments go to results/reference/. The files' times count for nothing, as git keeps none:
+results/reference/shipped.txt, which holds scales and digests of checksums, stands for them all.
 """
 
 import os
@@ -24,16 +25,17 @@ from weightdecay.errors import ConfigError, DeviceError
 from weightdecay.experiment import DEVICES
 from weightdecay.results import atomic_path, check_writable
 
-# --config scale=... device=... results=..., and what they are without. Shipped results: the largest scale there is.
+# --config scale=... device=... results=..., and what they are without.
 OPTIONS = {"scale": "laptop", "device": "auto", "results": "own"}
 RESULTS = ("own", "reference")
 
 
 class Plan:
-    """The pipeline at one scale on one device. Raises a WeightDecayError for whatever cannot work.
+    """The pipeline on one device. Raises a WeightDecayError for whatever cannot work.
 
-    `trained`: the folder of the tables, those that this machine makes or those that were shipped; `results`: the folder
-    of everything that is made here. `targets`: what the user asked for by name.
+    `results`: the folder of everything that is made here; `scales`: each experiment's; `sources`: the folders whose
+    results are judged and drawn, largest scale first; an experiment's are in the one named for its scale. `targets`:
+    what the user asked for by name.
     """
 
     overview = ("paper/figures/overview.pdf", "paper/figures/overview.png")  # of all claims
@@ -48,57 +50,69 @@ class Plan:
         self.from_reference = options["results"] == "reference" or "reference" in targets
         if self.from_reference and "verify" in targets:
             raise ConfigError("verify compares this machine's results with the shipped ones: run it without reference.")
-        if self.from_reference and "scale" not in config:
-            options["scale"] = next(reversed(reference.scales()), "paper")
-        self.scale = options["scale"]
-        if self.scale not in grid.SCALES:
-            raise ConfigError(f"--config scale={self.scale} is unknown: choose from {', '.join(grid.SCALES)}.")
+        scale = options["scale"]
+        if scale not in grid.SCALES:
+            raise ConfigError(f"--config scale={scale} is unknown: choose from {', '.join(grid.SCALES)}.")
         self.experiments = {
             path.parent.name: grid.load_config(path) for path in sorted(Path("experiments").glob("*/config.yaml"))
         }
         if not self.experiments:
             raise ConfigError("there is no experiments/<name>/config.yaml here: run from the folder of the Snakefile.")
-        self.shipped = f"{reference.FOLDER}/{self.scale}"
+        self.shipped = str(reference.FOLDER / scale)
+        self.compared = [name for name in self.experiments if Path(self.shipped, name).is_dir()]
         if "verify" in targets:
-            shipped = {name: made for name, made in self.experiments.items() if Path(self.shipped, name).is_dir()}
-            reference.check_settings(self.scale, shipped)
-        self.shards, self.computations, self.stamp = {}, {}, []
+            reference.check_settings(scale, {name: self.experiments[name] for name in self.compared})
+        self.shards, self.stamp = {}, []
         if self.from_reference:
-            self._plan_reference()
+            self._plan_reference(config.get("scale"))
         else:
-            self._plan_training(resolve(options["device"], local))
+            self._plan_training(scale, resolve(options["device"], local))
         for folder in ("paper/figures", "paper/tables"):
             check_writable(folder)
         _end_the_future()
 
-    def _plan_reference(self) -> None:
-        digest = reference.check_settings(self.scale, self.experiments)
-        self.device, self.trained, self.results = "cpu", self.shipped, f"results/reference/{self.scale}"
-        self.computations = {name: grid.computations(made, self.scale) for name, made in self.experiments.items()}
+    def _plan_reference(self, scale: str | None) -> None:
+        self.device, self.results = "cpu", "results/reference"
+        self.scales = reference.largest(self.experiments) if scale is None else dict.fromkeys(self.experiments, scale)
+        digests = {}
+        for each in grid.in_order(self.scales.values()):
+            chosen = {name: made for name, made in self.experiments.items() if self.scales[name] == each}
+            digests[each] = reference.check_settings(each, chosen)
+        self.sources = [str(reference.FOLDER / each) for each in reversed(digests)]
         self.stamp = [f"{self.results}/shipped.txt"]
-        _write_if_changed(self.stamp[0], f"{digest}\n")
+        of_each = [f"{name}: {each}, {digests[each]}\n" for name, each in self.scales.items()]
+        _write_if_changed(self.stamp[0], "".join(of_each))
         _write_if_changed("paper/scale.txt", f"{self.scale}, shipped\n")
 
-    def _plan_training(self, device: str) -> None:
-        self.device, self.results = device, f"results/{self.scale}"
-        self.trained = self.results
-        self.shards = {}
+    def _plan_training(self, scale: str, device: str) -> None:
+        self.device, self.results = device, f"results/{scale}"
+        self.scales, self.sources = dict.fromkeys(self.experiments, scale), [self.results]
         for name, experiment in self.experiments.items():
-            runs = grid.table(experiment, self.scale)
-            count = shard_count(experiment, self.scale, len(runs), self.device)
+            runs = grid.table(experiment, scale)
+            count = shard_count(experiment, scale, len(runs), self.device)
             self.shards[name] = [f"{number}of{count}" for number in range(1, count + 1)]
             _write_if_changed(f"{self.results}/{name}/table.jsonl", grid.table_text(runs))
-        self.computations = {
-            name: grid.computations(experiment, self.scale) for name, experiment in self.experiments.items()
-        }
-        for name, computations in self.computations.items():
-            for computation, arguments in computations.items():
+            for computation, arguments in self.computations[name].items():
                 _write_if_changed(f"{self.results}/{name}/computations/{computation}.json", f"{arguments}\n")
-        _write_if_changed("paper/scale.txt", f"{self.scale}\n")
+        _write_if_changed("paper/scale.txt", f"{scale}\n")
+
+    @property
+    def scale(self) -> str:
+        """In words: of all experiments, "laptop and paper" say."""
+        return " and ".join(grid.in_order(self.scales.values()))
+
+    @cached_property
+    def computations(self) -> dict[str, dict[str, str]]:
+        """Each experiment's tables that need no training, and their arguments as JSON."""
+        return {name: grid.computations(made, self.scales[name]) for name, made in self.experiments.items()}
+
+    def trained(self, name: str) -> str:
+        """The folder of an experiment's tables: those that this machine makes, or those that were shipped."""
+        return f"{reference.FOLDER / self.scales[name] if self.from_reference else self.results}/{name}"
 
     def read(self, name: str, *tables: str) -> list[str]:
         """These tables of an experiment, `runs` say, as inputs of a rule; of shipped ones `stamp` alone is an input."""
-        return [] if self.from_reference else [f"{self.trained}/{name}/{table}.parquet" for table in tables]
+        return [] if self.from_reference else [f"{self.trained(name)}/{table}.parquet" for table in tables]
 
     def computed(self, name: str) -> list[str]:
         """The tables of an experiment that need no training, as inputs of a rule."""

@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -146,8 +146,17 @@ def check_settings(scale: str, configs: Mapping[str, grid.Config]) -> str:
 
 
 def scales() -> list[str]:
-    """The scales that were shipped, the largest last."""
+    """The scales of which anything was shipped, the largest last."""
     return [scale for scale in grid.SCALES if (FOLDER / scale / SUMS).is_file()]
+
+
+def largest(names: Iterable[str]) -> dict[str, str]:
+    """The largest scale at which each experiment was shipped; ResultError where one was at none."""
+    found = {name: scale for scale in scales() for name in provenance(scale)}
+    for name in names:
+        if name not in found:
+            raise ResultError(f"{FOLDER} has no results of {name}: make them, then weightdecay ship {name}.")
+    return {name: found[name] for name in names}
 
 
 def judge(folder: Path, name: str, scale: str, output: Path) -> None:

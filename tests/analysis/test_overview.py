@@ -11,10 +11,10 @@ from weightdecay.analysis.claims import Claim, judged, reported
 from weightdecay.analysis.statistics import UNKNOWN, Estimate
 
 
-def claim_of(id: str, *parts, experiment: str = "moons", verdict: str = "mixed") -> Claim:
+def claim_of(id: str, *parts, experiment: str = "moons", verdict: str = "mixed", scale: str = "laptop") -> Claim:
     lead = parts[0]
     numbers = lead.measured, lead.low, lead.high, lead.n
-    return Claim(id, "S0 §7", experiment, "It is so.", "Enough.", *numbers, verdict, parts)
+    return Claim(id, "S0 §7", experiment, "It is so.", "Enough.", *numbers, verdict, parts, scale=scale)
 
 
 @pytest.mark.parametrize(
@@ -52,13 +52,13 @@ def test_a_bar_lies_where_its_verdict_says(verdict):
 
 @pytest.fixture
 def draw(tmp_path, monkeypatch):
-    """`draw(claims, scale)`: the figure, after it was saved."""
+    """`draw(claims)`: the figure, after it was saved."""
 
-    def drawing(claims, scale="laptop"):
+    def drawing(claims):
         drawn, save = [], style.save
         monkeypatch.setattr(style, "save", lambda figure, *rest: (drawn.append(figure), save(figure, *rest)))
         style.apply()
-        overview.overview(claims, tmp_path, scale)
+        overview.overview(claims, tmp_path)
         return drawn[0]
 
     return drawing
@@ -87,6 +87,16 @@ def test_every_claim_is_there_and_legible_on_one_page(draw, count, tmp_path):
     criterion = next(text for text in extents if text.startswith("−2e"))
     assert extents[shortened].x1 <= overview.FOREST[0] * figure.bbox.width
     assert extents[measured].x1 < extents[criterion].x0
+
+
+def test_the_scale_is_said_of_each_experiment_where_they_differ(draw):
+    part = judged("Part", "a quantity", Estimate(1.0, 0.9, 1.1, 4), 0.5)
+    small, large = claim_of("A1", part), claim_of("B1", part, experiment="circles", scale="paper")
+    said = {text.get_text() for text in draw([small, large]).findobj(Text)}
+    assert {"Moons, laptop scale", "Circles, paper scale", "laptop and paper scale"} <= said
+    said = {text.get_text() for text in draw([small]).findobj(Text)}
+    assert {"Moons", "laptop scale, not the paper's"} <= said
+    assert not any(text.get_text().endswith("scale") for text in draw([large]).findobj(Text))
 
 
 @pytest.mark.parametrize(

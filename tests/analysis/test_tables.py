@@ -3,6 +3,7 @@
 import math
 import re
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -54,16 +55,17 @@ def built(program, config, results_of, tmp_path_factory):
     folder = tmp_path_factory.mktemp("ledger")
     results, experiment = results_of(), folder / "laptop" / "binary_addition"
     for name in ("runs", "history"):
-        write_table(experiment / f"{name}.parquet", getattr(results, name), results.metadata)
-    write(experiment / "claims.json", program("claims").judge(results, config.criteria))
-    tables.ledger(folder / "laptop", ["binary_addition"], folder / "paper", folder / "laptop")
+        write_table(experiment / f"{name}.parquet", getattr(results, name), {**results.metadata, "scale": "laptop"})
+    claims = program("claims").judge(results, config.criteria)
+    write(experiment / "claims.json", [replace(claim, scale="laptop") for claim in claims])
+    tables.ledger(folder / "laptop", {"binary_addition": experiment}, folder / "paper")
     return folder
 
 
 def test_ledger_joins_the_claims(built):
     claims = read(built / "laptop" / "claims.json")
     assert [claim.id for claim in claims] == [f"A{number}" for number in range(1, 12)]
-    assert "binary addition & " in (built / "paper/tables/builds.tex").read_text()
+    assert "Binary addition & laptop & " in (built / "paper/tables/builds.tex").read_text()
     text = (built / "paper/tables/claims.tex").read_text()
     assert text.isascii() and all(f"\nA{number} & S1, toy experiment" in text for number in range(1, 12))
 
@@ -82,23 +84,39 @@ def test_every_claim_has_its_macros(built):
         "11",
         "0",
     )
-    assert macros["BinaryAdditionSeeds"] == "3"
+    assert (macros["BinaryAdditionSeeds"], macros["BinaryAdditionScale"]) == ("3", "laptop")
+
+
+def test_scales_that_differ_are_all_said(built, tmp_path):
+    shutil.copytree(built / "laptop", tmp_path / "mixed")
+    text = (built / "laptop/binary_addition/claims.json").read_text()
+    other = text.replace('"binary_addition"', '"moons"').replace('"laptop"', '"paper"').replace('"id": "A', '"id": "M')
+    (tmp_path / "mixed/moons").mkdir()
+    (tmp_path / "mixed/moons/claims.json").write_text(other)
+    for name in ("runs", "history"):
+        shutil.copy(built / f"laptop/binary_addition/{name}.parquet", tmp_path / "mixed/moons")
+    trained = {name: tmp_path / "mixed" / name for name in ("moons", "binary_addition")}
+    tables.ledger(tmp_path / "mixed", trained, tmp_path / "paper")
+    assert r"\newcommand{\Scale}{laptop and paper}" in (tmp_path / "paper/numbers.tex").read_text()
+    ledger = (tmp_path / "paper/tables/claims.tex").read_text()
+    assert r"\textbf{Moons, paper scale}" in ledger and r"\textbf{Binary addition, laptop scale}" in ledger
 
 
 def test_ledger_leaves_the_paper_alone_unless_asked(built, tmp_path, monkeypatch, capsys):
     shutil.copytree(built / "laptop", tmp_path / "laptop")
     monkeypatch.chdir(tmp_path)
-    tables.ledger(tmp_path / "laptop", ["binary_addition"], None, tmp_path / "laptop")
+    tables.ledger(tmp_path / "laptop", {"binary_addition": tmp_path / "laptop/binary_addition"}, None)
     assert [path.name for path in tmp_path.iterdir()] == ["laptop"]
     assert capsys.readouterr().out.count("\n") == 11
 
 
 def test_ledger_refuses_missing_claims_and_an_id_given_twice(built, tmp_path):
     shutil.copytree(built / "laptop", tmp_path / "laptop")
+    trained = {name: tmp_path / "laptop" / name for name in ("binary_addition", "moons")}
     with pytest.raises(ResultError, match=r"missing: make it with weightdecay claims moons --scale laptop\.$"):
-        tables.ledger(tmp_path / "laptop", ["binary_addition", "moons"], None, tmp_path / "laptop")
+        tables.ledger(tmp_path / "laptop", trained, None)
     text = (built / "laptop/binary_addition/claims.json").read_text()
     (tmp_path / "laptop/moons").mkdir()
     (tmp_path / "laptop/moons/claims.json").write_text(text.replace('"binary_addition"', '"moons"'))
     with pytest.raises(ConfigError, match=r"^claim A1 is in both .*binary_addition/config\.yaml and .*moons/config"):
-        tables.ledger(tmp_path / "laptop", ["binary_addition", "moons"], None, tmp_path / "laptop")
+        tables.ledger(tmp_path / "laptop", trained, None)

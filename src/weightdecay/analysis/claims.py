@@ -15,7 +15,7 @@ import argparse
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -62,6 +62,7 @@ class Claim:
     verdict: Verdict
     parts: tuple[Part, ...]
     note: str = ""
+    scale: str = ""  # of the results; a verdict holds for it alone
 
     def part(self, name: str) -> Part:
         """The part of that name; KeyError where there is none."""
@@ -131,6 +132,11 @@ def claim(id: str, experiment: str, criteria: Mapping[str, Any], parts: Sequence
     )
 
 
+def title_of(experiment: str) -> str:
+    """The name of an experiment for people: "Binary addition"."""
+    return experiment.replace("_", " ").capitalize()
+
+
 def counts(runs: int, kinds: Mapping[str, int]) -> str:
     """For a claim's note: how many runs there were, and how many of a kind that is no plain measurement."""
     if runs == 0:
@@ -176,7 +182,8 @@ def main(judge: Callable[[Any, Mapping[str, Any]], list[Claim]], config_path: Pa
     parser.add_argument("--output", required=True, type=Path, help="claims.json to write")
     arguments = parser.parse_args()
     config = grid.load_config(config_path)
-    write(arguments.output, judge(results.load_scale(arguments.results, config, arguments.scale), config.criteria))
+    judged = judge(results.load_scale(arguments.results, config, arguments.scale), config.criteria)
+    write(arguments.output, [replace(item, scale=arguments.scale) for item in judged])
 
 
 FIELDS = ("measured", "low", "high")  # that may be unknown or open

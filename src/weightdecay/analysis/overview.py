@@ -20,8 +20,9 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
 from weightdecay.analysis import style
-from weightdecay.analysis.claims import Claim, Part, Verdict, read
+from weightdecay.analysis.claims import Claim, Part, Verdict, read, title_of
 from weightdecay.errors import reports_user_errors
+from weightdecay.grid import in_order
 
 VERDICTS: dict[Verdict, tuple[str, str]] = {  # colour and marker
     "reproduced": ("#009E73", "o"),
@@ -56,8 +57,9 @@ def distances(part: Part) -> tuple[float, float, float] | None:
     return value, min(ends), max(ends)
 
 
-def overview(claims: Sequence[Claim], folder: Path, scale: str) -> None:
+def overview(claims: Sequence[Claim], folder: Path) -> None:
     """overview.pdf and .png in `folder`: the claims by experiment, a row each."""
+    scales = in_order(claim.scale for claim in claims)
     groups = [(name, list(rows)) for name, rows in groupby(claims, key=lambda claim: claim.experiment)]
     rows = len(claims) + len(groups)
     height = min(ROW, TALLEST / rows)
@@ -71,7 +73,8 @@ def overview(claims: Sequence[Claim], folder: Path, scale: str) -> None:
     axes.patch.set_visible(False)  # for the shading of the rows
     row = 0
     for name, group in groups:
-        texts.text(0, row, name.replace("_", " ").capitalize(), weight="bold", va="center", fontsize=SIZE)
+        title = title_of(name) + (f", {group[0].scale} scale" if len(scales) > 1 else "")
+        texts.text(0, row, title, weight="bold", va="center", fontsize=SIZE)
         for place, claim in enumerate(group, row + 1):
             _texts(texts, claim, place)
             _bar(axes, claim, place)
@@ -91,7 +94,7 @@ def overview(claims: Sequence[Claim], folder: Path, scale: str) -> None:
         side = {"ha": "right" if key == "bound" else "left", "va": "bottom"}
         texts.text(COLUMNS[key], 1.0, word, transform=texts.transAxes, fontsize=SIZE, color=style.MUTED, **side)
     _legend(figure, claims)
-    style.save(figure, folder, "overview", scale)
+    style.save(figure, folder, "overview", " and ".join(scales))
 
 
 def _texts(axes: Axes, claim: Claim, row: int) -> None:
@@ -168,13 +171,12 @@ def bound(part: Part) -> str:
 @reports_user_errors
 def main() -> None:
     """The command line: python -m weightdecay.analysis.overview."""
-    parser = argparse.ArgumentParser(description="Draw all claims of a scale on one page.")
-    parser.add_argument("--scale", required=True, help="the scale of the results: smoke, laptop or paper")
+    parser = argparse.ArgumentParser(description="Draw all claims on one page.")
     parser.add_argument("--claims", required=True, type=Path, help="claims.json of all experiments")
     parser.add_argument("--figures", required=True, type=Path, help="folder for the figure")
     arguments = parser.parse_args()
     style.apply()
-    overview(read(arguments.claims), arguments.figures, arguments.scale)
+    overview(read(arguments.claims), arguments.figures)
 
 
 if __name__ == "__main__":

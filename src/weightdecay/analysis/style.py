@@ -80,14 +80,16 @@ def apply() -> None:
 
 
 def save(figure: Figure, folder: Path, stem: str, scale: str) -> None:
-    """<folder>/<stem>.pdf and .png, stamped unless the scale is the paper's; the same figure gives the same bytes."""
+    """<folder>/<stem>.pdf and .png, stamped unless the scale is the paper's; the same figure gives the same bytes.
+
+    `scale`: that of what is drawn, or several in words, "laptop and paper".
+    """
     if scale != "paper":
         layout = figure.get_layout_engine()
         if isinstance(layout, ConstrainedLayoutEngine):
             layout.set(rect=(0, 0.035, 1, 0.965))
-        figure.text(
-            0.995, 0.004, f"{scale} scale, not the paper's", ha="right", va="bottom", fontsize=7, color="#AA3377"
-        )
+        said = f"{scale} scale, not the paper's" if scale in grid.SCALES else f"{scale} scale"
+        figure.text(0.995, 0.004, said, ha="right", va="bottom", fontsize=7, color="#AA3377")
     metadata = {
         "pdf": {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": None},
         "png": {"Software": None},

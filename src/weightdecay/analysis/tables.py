@@ -4,8 +4,10 @@ Macro names are letters only, as TeX wants them, in CamelCase, and say where the
 
     claim A4                        \AfourVerdict \AfourMeasured \AfourLow \AfourHigh \AfourN \AfourCI
     its part "Ratio"                \AfourRatio \AfourRatioLow \AfourRatioHigh \AfourRatioN \AfourRatioCI ...Verdict
-    the experiment binary_addition  \BinaryAdditionRuns \BinaryAdditionSeeds \BinaryAdditionDevice ...
+    the experiment binary_addition  \BinaryAdditionScale \BinaryAdditionRuns \BinaryAdditionSeeds ...
     the whole                       \Scale \Claims \ClaimsReproduced \ClaimsRefuted \ClaimsMixed \ClaimsUndecided
+
+`Scale` of the whole is in words, "laptop and paper" where experiments differ.
 
 `Measured, Low, High, N` are those of a claim's first part; `CI` is value and interval in one, "0.976 [0.970, 0.982]".
 A number inside a name is spelled out: `\AoneTestZeroPointZeroZeroThree` is claim A1's test accuracy at λ = .003.
@@ -19,9 +21,10 @@ from pathlib import Path
 from typing import get_args
 
 from weightdecay.analysis import claims as ledger_of
-from weightdecay.analysis.claims import Claim, Part, Verdict
+from weightdecay.analysis.claims import Claim, Part, Verdict, title_of
 from weightdecay.analysis.statistics import Estimate
 from weightdecay.errors import ConfigError
+from weightdecay.grid import in_order
 from weightdecay.results import atomic_path, read_table
 
 UNKNOWN = "--"
@@ -155,7 +158,7 @@ def experiment_macros(folder: Path) -> dict[str, str]:
     }
     words = {
         key.title().replace("_", ""): str(metadata.get(key, "unknown"))
-        for key in ("device", "torch", "precision", "matmul", "code_version")
+        for key in ("scale", "device", "torch", "precision", "matmul", "code_version")
     }
     return {
         f"{stem}{key}": f"{value:.1f}" if isinstance(value, float) else f"{value:,}".replace(",", "{,}")
@@ -165,12 +168,13 @@ def experiment_macros(folder: Path) -> dict[str, str]:
 
 def builds_tex(experiments: Sequence[str], macros: Mapping[str, str]) -> str:
     """How the results were made, a row an experiment, from its macros."""
-    keys = {"Runs": "networks", "Seeds": "seeds", "Diverged": "diverged", "Minutes": "minutes", "CodeVersion": "code"}
+    keys = {"Scale": "scale", "Runs": "networks", "Seeds": "seeds", "Diverged": "diverged", "Minutes": "minutes"}
+    keys["CodeVersion"] = "code"
     rows = [
-        [escape(name.replace("_", " ")), *(macros[f"{name.title().replace('_', '')}{key}"] for key in keys)]
+        [escape(title_of(name)), *(macros[f"{name.title().replace('_', '')}{key}"] for key in keys)]
         for name in experiments
     ]
-    return booktabs("@{}lrrrrl@{}", ["finding", *keys.values()], rows)
+    return booktabs("@{}llrrrrl@{}", ["finding", *keys.values()], rows)
 
 
 def macros_tex(macros: Mapping[str, str]) -> str:
@@ -184,12 +188,12 @@ def macros_tex(macros: Mapping[str, str]) -> str:
 def ledger_tex(claims: Sequence[Claim]) -> str:
     """The ledger, one table of the text's width for each experiment, broken between rows; needs booktabs, xltabular."""
     return "\n\\par\\bigskip\n".join(
-        _experiment_tex(experiment, list(group))
-        for experiment, group in groupby(claims, key=lambda claim: claim.experiment)
+        _experiment_tex(title, list(group))
+        for title, group in groupby(claims, key=lambda claim: f"{title_of(claim.experiment)}, {claim.scale} scale")
     )
 
 
-def _experiment_tex(experiment: str, claims: Sequence[Claim]) -> str:
+def _experiment_tex(title: str, claims: Sequence[Claim]) -> str:
     rows = []
     for claim in claims:
         parts = [
@@ -200,28 +204,26 @@ def _experiment_tex(experiment: str, claims: Sequence[Claim]) -> str:
         note = rf" \emph{{Note: {escape(claim.note)}.}}" if claim.note else ""
         words = rf"{escape(claim.statement)} \emph{{Criterion:}} {escape(claim.criterion)}{note}"
         rows.append(rf"{claim.id} & {escape(claim.source)} & \raggedright {words} & {measured} & {claim.verdict} \\")
-    title = (
-        rf"\multicolumn{{5}}{{@{{}}l}}{{\textbf{{{escape(experiment.replace('_', ' ').capitalize())}}}}} \\ \midrule"
-    )
+    heading = rf"\multicolumn{{5}}{{@{{}}l}}{{\textbf{{{escape(title)}}}}} \\ \midrule"
     header = (
         r"Claim & Source & Statement & Measured: mean over seeds [95\,\% interval], $n$ ($^*$: judged) & Verdict \\"
     )
     body = "\n\\addlinespace\n".join(rows)
     return (
         "{\\footnotesize\n\\begin{xltabular}{\\textwidth}{@{}l>{\\raggedright\\arraybackslash}p{0.62in}Xll@{}}\n\\toprule\n"
-        f"{title}\n{header}\n\\midrule\n\\endfirsthead\n\\toprule\n{header}\n\\midrule\n\\endhead\n"
+        f"{heading}\n{header}\n\\midrule\n\\endfirsthead\n\\toprule\n{header}\n\\midrule\n\\endhead\n"
         f"\\bottomrule\n\\endfoot\n{body}\n\\end{{xltabular}}}}\n"
     )
 
 
-def ledger(judged: Path, experiments: Sequence[str], paper: Path | None, trained: Path) -> None:
-    """Joins the claims of these experiments at one scale into `judged`/claims.json and prints them, a line a claim.
+def ledger(judged: Path, trained: Mapping[str, Path], paper: Path | None) -> None:
+    """Joins the claims of experiments into `judged`/claims.json and prints them, a line a claim.
 
-    `judged`/<experiment>/claims.json are judgments of `trained`/<experiment>/; the folders' names are the scale.
+    `judged`/<experiment>/claims.json are judgments of the tables in the folder `trained`[<experiment>].
     Into the folder `paper`, if given: tables/claims.tex, tables/builds.tex, numbers.tex.
     ResultError where an experiment's claims are missing, ConfigError where two of them have a claim of one id.
     """
-    claims = [claim for name in experiments for claim in ledger_of.read(judged / name / "claims.json")]
+    claims = [claim for name in trained for claim in ledger_of.read(judged / name / "claims.json")]
     owners: dict[str, str] = {}
     for claim in claims:
         if owners.setdefault(claim.id, claim.experiment) != claim.experiment:
@@ -232,17 +234,17 @@ def ledger(judged: Path, experiments: Sequence[str], paper: Path | None, trained
     ledger_of.write(judged / "claims.json", claims)
     if paper:
         verdicts = Counter(claim.verdict for claim in claims)
-        macros = {"Scale": trained.name, "Claims": str(len(claims))}
+        macros = {"Scale": " and ".join(in_order(claim.scale for claim in claims)), "Claims": str(len(claims))}
         macros |= {f"Claims{verdict.title()}": str(verdicts[verdict]) for verdict in get_args(Verdict)}
-        tables = [read_table(trained / name / "runs.parquet")[0] for name in experiments]
+        tables = [read_table(folder / "runs.parquet")[0] for folder in trained.values()]
         macros["Networks"] = f"{sum(map(len, tables)):,}".replace(",", "{,}")
         macros["NetworksDiverged"] = f"{sum(int(runs['diverged_at'].notna().sum()) for runs in tables)}"
-        for name in experiments:
-            macros |= experiment_macros(trained / name)
+        for folder in trained.values():
+            macros |= experiment_macros(folder)
         for claim in claims:
             macros |= claim_macros(claim)
         write(paper / "tables" / "claims.tex", ledger_tex(claims))
-        write(paper / "tables" / "builds.tex", builds_tex(experiments, macros))
+        write(paper / "tables" / "builds.tex", builds_tex(list(trained), macros))
         write(paper / "numbers.tex", macros_tex(macros))
     for claim in claims:
         print(f"{claim.id:4} {claim.verdict:10} {_plain(claim)}")
