@@ -125,13 +125,15 @@ def batch_norm_forward(x, weight, bias, eps, running_mean, running_variance, inv
     one, count, rate = number(1), number(x.size // features), number(BATCH_NORM_MOMENTUM)
     for h in range(features):
         total = square = number(0)
-        for row in x[h::features]:
-            total += total_of(row)
+        for p in range(h, x.shape[0], features):
+            total += total_of(x[p])
         mean = total / count
-        for row in x[h::features]:
+        for p in range(h, x.shape[0], features):
+            row = x[p]
             for b in range(row.size):
-                row[b] -= mean
-                square += row[b] * row[b]
+                centred = row[b] - mean
+                row[b] = centred
+                square += centred * centred
         inverse_std[h] = one / math.sqrt(square / count + eps)
         scale, shift = weight[h] * inverse_std[h], bias[h]
         for p in range(h, x.shape[0], features):
