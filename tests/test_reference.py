@@ -294,6 +294,20 @@ def test_thinning_keeps_the_ends_the_last_steps_and_every_stride_th_of_the_other
         assert left == logged
 
 
+def test_numbered_metrics_of_runs_measured_at_their_ends_alone_are_left_to_the_table_of_runs():
+    metrics, runs = (
+        ("fit_00", "fit_01", "test_loss"),
+        pd.DataFrame({"run": ["a", "b"], "steps": 30, "log_every": [30, 10]}),
+    )
+    logged = {"a": (0, 30), "b": (0, 10, 20, 30)}
+    rows = [(run, step, metric, 1.0) for run in "ab" for step in logged[run] for metric in metrics]
+    history = pd.DataFrame(rows, columns=["run", "step", "metric", "value"])
+    assert len(reference.thinned(history, runs, 1)) == len(history)
+    kept = reference.thinned(history, runs, 2)
+    assert set(kept.loc[kept["run"] == "a", "metric"]) == {"test_loss"}
+    assert set(kept.loc[kept["run"] == "b", "metric"]) == set(metrics)
+
+
 def test_evenly_logged_curves_stay_even_and_sparse_metrics_keep_their_share():
     history, runs = history_of("dense throughout")
     kept = reference.thinned(history, runs, 3)

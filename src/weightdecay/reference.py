@@ -13,6 +13,7 @@ these too. Every file is checked against its sum before any of it is used.
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -42,12 +43,18 @@ ENCODING = {  # of sorted histories: 3 bytes a value
 RULE = (
     f"Of each run the last {LAST_STEPS} logged steps within its last tenth are kept. Of those before, every stride-th "
     "is, counted from the first, the steps at which everything was measured and the others each by themselves. The "
-    "stride is the least with which history.parquet has at most history_mib MiB; 1 keeps all. Values are float32."
+    "stride is the least with which history.parquet has at most history_mib MiB; 1 keeps all. Above 1, runs that were "
+    "measured in full at their two ends alone lose their numbered metrics, points of a curve or bins of a histogram: "
+    "runs.parquet has the last. Values are float32."
 )
 
 
 def thinned(history: pd.DataFrame, runs: pd.DataFrame, stride: int) -> pd.DataFrame:
     """The part of a history that `RULE` keeps, sorted. What is kept depends on the logging schedule, on no value."""
+    if stride > 1:
+        numbered = [metric for metric in history["metric"].unique() if re.search(r"_\d+$", metric)]
+        ends_alone = runs.loc[runs["log_every"] >= runs["steps"], "run"]
+        history = history[~(history["metric"].isin(numbered) & history["run"].isin(ends_alone))]
     steps = history[["run", "step"]].drop_duplicates().merge(runs[["run", "steps", "log_every"]], on="run")
     steps = steps.sort_values(["run", "step"], ignore_index=True)
     in_full = steps["step"] % steps["log_every"] == 0
