@@ -294,12 +294,12 @@ def test_thinning_keeps_the_ends_the_last_steps_and_every_stride_th_of_the_other
         assert left == logged
 
 
-def test_numbered_metrics_of_runs_measured_at_their_ends_alone_are_left_to_the_table_of_runs():
+def test_numbered_metrics_of_runs_measured_at_few_steps_are_left_to_the_table_of_runs():
     metrics, runs = (
         ("fit_00", "fit_01", "test_loss"),
-        pd.DataFrame({"run": ["a", "b"], "steps": 30, "log_every": [30, 10]}),
+        pd.DataFrame({"run": ["a", "b"], "steps": 30, "log_every": [20, 10]}),
     )
-    logged = {"a": (0, 30), "b": (0, 10, 20, 30)}
+    logged = {"a": (0, 20, 30), "b": (0, 10, 20, 30)}
     rows = [(run, step, metric, 1.0) for run in "ab" for step in logged[run] for metric in metrics]
     history = pd.DataFrame(rows, columns=["run", "step", "metric", "value"])
     assert len(reference.thinned(history, runs, 1)) == len(history)

@@ -44,8 +44,8 @@ RULE = (
     f"Of each run the last {LAST_STEPS} logged steps within its last tenth are kept. Of those before, every stride-th "
     "is, counted from the first, the steps at which everything was measured and the others each by themselves. The "
     "stride is the least with which history.parquet has at most history_mib MiB; 1 keeps all. Above 1, runs that were "
-    "measured in full at their two ends alone lose their numbered metrics, points of a curve or bins of a histogram: "
-    "runs.parquet has the last. Values are float32."
+    "measured in full at three steps at most lose their numbered metrics, points of a curve or bins of a histogram: "
+    "runs.parquet has their final values. Values are float32."
 )
 
 
@@ -53,8 +53,8 @@ def thinned(history: pd.DataFrame, runs: pd.DataFrame, stride: int) -> pd.DataFr
     """The part of a history that `RULE` keeps, sorted. What is kept depends on the logging schedule, on no value."""
     if stride > 1:
         numbered = [metric for metric in history["metric"].unique() if re.search(r"_\d+$", metric)]
-        ends_alone = runs.loc[runs["log_every"] >= runs["steps"], "run"]
-        history = history[~(history["metric"].isin(numbered) & history["run"].isin(ends_alone))]
+        few = runs.loc[2 * runs["log_every"] >= runs["steps"], "run"]
+        history = history[~(history["metric"].isin(numbered) & history["run"].isin(few))]
     steps = history[["run", "step"]].drop_duplicates().merge(runs[["run", "steps", "log_every"]], on="run")
     steps = steps.sort_values(["run", "step"], ignore_index=True)
     in_full = steps["step"] % steps["log_every"] == 0

@@ -1,6 +1,7 @@
 """What the figures of several experiments draw alike: accuracies against λ, curves with their band over seeds."""
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from weightdecay.analysis.claims import NOT_RUN
 from weightdecay.analysis.measures import Histories, band
 from weightdecay.analysis.statistics import ACCURACY, UNBOUNDED, mean_interval
 from weightdecay.analysis.style import MUTED
+
+FAINT = 20  # single seeds drawn behind a mean, at most: more would hide it
 
 
 def points(axes: Axes, table: pd.DataFrame, colour: str, label: str) -> None:
@@ -43,8 +46,8 @@ def curves(
 
 
 def interval_line(axes: Axes, band: pd.DataFrame, seeds: Mapping[int, pd.Series], colour: Any, **line: Any) -> None:
-    """A mean curve with its 95 % band over seeds (`measures.band`), and the single seeds faintly behind it."""
-    for curve in seeds.values():
+    """A mean curve with its 95 % band over seeds (`measures.band`), and `FAINT` single seeds behind it."""
+    for curve in islice(seeds.values(), FAINT):
         axes.plot(curve.index, curve, color=colour, alpha=0.25, linewidth=0.4)
     axes.fill_between(band.index, band["low"], band["high"], color=colour, alpha=0.2, linewidth=0)
     axes.plot(band.index, band["mean"], color=colour, **line)
