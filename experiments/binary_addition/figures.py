@@ -7,9 +7,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import yaml
-from claims import EXPERIMENT, LAST_STEPS, MEASURED, every_rate, held_runs, lambda_sweep, noisy_sweeps
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from protocol import EXPERIMENT, LAST_STEPS, MEASURED, every_rate, held_runs, lambda_sweep, noisy_sweeps
 
 from weightdecay.analysis import style
 from weightdecay.analysis.claims import NOT_RUN

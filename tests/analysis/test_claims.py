@@ -152,7 +152,7 @@ def test_a_small_weight_decay_is_judged_only_in_runs_as_long_as_a_good_one_needs
 
 
 def test_the_sweep_along_weight_decay_is_that_sweep_alone(program, results_of):
-    swept = program("claims").lambda_sweep(results_of().runs)
+    swept = program("protocol").lambda_sweep(results_of().runs)
     assert set(swept["sweep"]) == {"weight_decay"} and 0.2 not in set(swept["weight_decay"])
 
 

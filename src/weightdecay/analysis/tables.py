@@ -5,7 +5,7 @@ Macro names are letters only, as TeX wants them, in CamelCase, and say where the
     claim A4                        \AfourVerdict \AfourMeasured \AfourLow \AfourHigh \AfourN \AfourCI
     its part "Ratio"                \AfourRatio \AfourRatioLow \AfourRatioHigh \AfourRatioN \AfourRatioCI ...Verdict
     the experiment binary_addition  \BinaryAdditionScale \BinaryAdditionRuns \BinaryAdditionSeeds ...
-    the whole                       \Scale \Claims \ClaimsReproduced \ClaimsRefuted \ClaimsMixed \ClaimsUndecided
+    the whole                       \Scale \Code \Claims \ClaimsReproduced \ClaimsRefuted \ClaimsMixed \ClaimsUndecided
 
 `Scale` of the whole is in words, "laptop and paper" where experiments differ.
 
@@ -236,7 +236,9 @@ def ledger(judged: Path, trained: Mapping[str, Path], paper: Path | None) -> Non
         verdicts = Counter(claim.verdict for claim in claims)
         macros = {"Scale": " and ".join(in_order(claim.scale for claim in claims)), "Claims": str(len(claims))}
         macros |= {f"Claims{verdict.title()}": str(verdicts[verdict]) for verdict in get_args(Verdict)}
-        tables = [read_table(folder / "runs.parquet")[0] for folder in trained.values()]
+        tables, metadata = zip(*(read_table(folder / "runs.parquet") for folder in trained.values()), strict=True)
+        versions = dict.fromkeys(str(about.get("code_version", "unknown")) for about in metadata)
+        macros["Code"] = escape(", ".join(versions))
         macros["Networks"] = f"{sum(map(len, tables)):,}".replace(",", "{,}")
         macros["NetworksDiverged"] = f"{sum(int(runs['diverged_at'].notna().sum()) for runs in tables)}"
         for folder in trained.values():

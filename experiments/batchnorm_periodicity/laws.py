@@ -1,0 +1,104 @@
+"""B4, B5, B8: how the period, the fall of the norm and the rate at a jump go with learning rate and decay."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from records import DATA, WINDOW, Records, at_events, fitted, per_seed, periods, slope, spectral_share, words
+
+from weightdecay.analysis.claims import Part, counts, judged, reported
+from weightdecay.analysis.events import spacings, variation
+from weightdecay.analysis.measures import diverged
+from weightdecay.analysis.statistics import every_seed, ratio_interval
+
+
+def period_law(records: Records, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """B4: exponents of the mean spacing."""
+    parts, lone = [], 0
+    for sweep, name in DATA.items():
+        runs = records.sweep(sweep)
+        table = periods(records, runs)
+        half = periods(records, runs, WINDOW / 2)
+        narrow = fitted(half, half["period"], half["reached"])
+        lone += int((~table["reached"]).sum())
+        exponents = fitted(table, table["period"], table["reached"])
+        parts += [
+            *exponents_of(name, sweep, exponents, t),
+            reported(
+                f"{name}Period",
+                f"period in τ, {words(sweep)}",
+                ratio_interval(np.log(table["scaled"]).groupby(table["seed"]).mean()),
+            ),
+            *(
+                reported(
+                    f"{name}Narrow{field.title().replace('_', '')}",
+                    f"exponent of {symbol} with half the detector's window, {words(sweep)}",
+                    every_seed(narrow[field]),
+                )
+                for symbol, field in (("η", "learning_rate"), ("λ", "weight_decay"))
+            ),
+            reported(
+                f"{name}Variation",
+                f"coefficient of variation of the spacings, {words(sweep)}",
+                every_seed(
+                    per_seed(runs, lambda run: variation(spacings(records.destabilisations(run)["start"])), skip=True)
+                ),
+            ),
+            reported(
+                f"{name}Share",
+                f"share of power near the spectrum's peak, {words(sweep)}",
+                every_seed(per_seed(runs, lambda run: spectral_share(records, run))),
+            ),
+        ]
+    for sweep, name in {"momentum": "Momentum", "full_batch": "FullBatch", "cnn": "Cnn"}.items():
+        runs = records.sweep(sweep)
+        if len(runs):
+            scaled = np.log(periods(records, runs)["scaled"]).groupby(runs["seed"].to_numpy()).mean()
+            parts.append(reported(f"{name}Period", f"period in τ, {words(sweep)}", ratio_interval(scaled)))
+    every = pd.concat([records.sweep(sweep) for sweep in DATA])
+    return parts, counts(len(every), {"had fewer than two events": lone, "diverged": diverged(every)})
+
+
+def common_rate(records: Records, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """B8: exponents of the effective learning rate at the start of a jump."""
+    parts = []
+    for sweep, name in DATA.items():
+        runs = records.sweep(sweep)
+        at_jump = pd.Series(
+            {run: at_events(records, run, records.effective_rate(run)) for run in runs["run"]}, dtype=float
+        )
+        table = runs[["seed", "learning_rate", "weight_decay"]].set_axis(runs["run"])
+        exponents = fitted(table[at_jump.notna()], at_jump.dropna(), at_jump.dropna() > 0)
+        parts += [
+            *exponents_of(name, sweep, exponents, t),
+            reported(
+                f"{name}Value",
+                f"effective learning rate at a jump, {words(sweep)}",
+                ratio_interval(np.log(at_jump).groupby(table["seed"]).mean()),
+            ),
+        ]
+    return parts, ""
+
+
+def exponents_of(name: str, sweep: str, exponents: pd.DataFrame, t: Mapping[str, float]) -> list[Part]:
+    """Exponents of η and of λ `[seeds, 2]`, held against the criterion's bounds."""
+    return [
+        judged(
+            f"{name}{part}", f"exponent of {symbol}, {words(sweep)}", every_seed(exponents[field]), t["low"], t["high"]
+        )
+        for part, symbol, field in (("Rate", "η", "learning_rate"), ("Decay", "λ", "weight_decay"))
+    ]
+
+
+def exponential_fall(records: Records, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """B5: the slope of log ρ between two jumps."""
+    return [
+        judged(
+            name or "Digits",
+            f"slope of log ρ over −ηλ, {words(sweep)}",
+            every_seed(per_seed(records.sweep(sweep), lambda run: slope(records, run), skip=True)),
+            t["low"],
+            t["high"],
+        )
+        for sweep, name in DATA.items()
+    ], ""

@@ -1,0 +1,98 @@
+"""B6, B7: which of two mechanisms foretells a collapse, and whether it comes with the norm held."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from records import PREDICTORS, Records, at_events, exponent, foretelling, per_seed, spreads, variance_over_eps
+
+from weightdecay.analysis.claims import Part, counts, judged, reported
+from weightdecay.analysis.measures import diverged, select
+from weightdecay.analysis.statistics import Estimate, every_seed, ratio_interval
+
+
+def mechanism(records: Records, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """B6: a small divisor against a large effective learning rate, as what foretells the next event.
+
+    In the addition network over eps, of which the divisor is made, so that C over the eps that collapse, and of eps
+    alone, are reported beside it.
+    """
+    grid, eps = records.sweep("grid"), records.sweep("addition")
+    starts = {run: records.collapses(run, t["high"], t["low"])["start"] for run in eps["run"]}
+    fitting = eps[[records.fits(run, t["high"]) for run in eps["run"]]]
+    collapsing = eps[[len(starts[run]) > 0 for run in eps["run"]]]
+    rates = records.sweep("addition_rates")
+    where = {
+        "": ("scale-invariant", grid),
+        "Addition": ("addition", fitting),
+        "Within": ("addition, the eps that collapse", collapsing),
+        **({"Rates": ("addition, over η", pd.concat([rates, select(eps, batch_norm_eps=1e-5)]))} if len(rates) else {}),
+    }
+    found = {name: foretelling(records, runs, t) for name, (_, runs) in where.items()}
+    better = {
+        name: (
+            f"{name}Foretells",
+            f"Harrell's C, small divisor less large effective rate, {words}",
+            every_seed(found[name]["divisor"] - found[name]["rate"], (-1, 1)),
+        )
+        for name, (words, _) in where.items()
+    }
+    spread = spreads(records, grid)
+    parts = [judged(*better[name], t["difference"]) for name in ("", "Addition")]
+    parts.append(
+        judged(
+            "Common",
+            "spread between settings at the jump, log divisor over log effective rate",
+            ratio_interval(np.log(spread["divisor"] / spread["rate"])),
+            most=t["ratio"],
+        )
+    )
+    parts += [reported(*better[name]) for name in better if name not in ("", "Addition")]
+    for name in ("", "Addition", "Within"):
+        for column, what in PREDICTORS.items():
+            if name or column != "eps":
+                words, estimate = where[name][0], every_seed(found[name][column], (0, 1))
+                parts.append(reported(f"{name}{column.title()}", f"Harrell's C, {what}, {words}", estimate))
+    for value, runs in collapsing.groupby("batch_norm_eps"):
+        relative = per_seed(runs, lambda run: variance_over_eps(records, run, starts[run]))
+        label = f"addition, smallest variance over eps at a collapse, eps {value:g}"
+        parts.append(reported(f"Variance{exponent(value)}", label, ratio_interval(np.log(relative))))
+    jumps = {run: records.destabilisations(run)["start"] for run in grid["run"]}
+    relative = per_seed(grid, lambda run: variance_over_eps(records, run, jumps[run]), skip=True)
+    parts.append(
+        reported("Variance", "scale-invariant, smallest variance over eps at a jump", ratio_interval(np.log(relative)))
+    )
+    return parts, counts(len(eps), {"of addition never fit, and are left out": len(eps) - len(fitting)})
+
+
+def held_norm(records: Records, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """B7: the norm held, and free in the same settings."""
+    held, above = records.sweep("held"), records.sweep("held_above")
+    settings = held[["learning_rate", "weight_decay"]].drop_duplicates()
+    free = records.sweep("grid").merge(settings)
+
+    def later(run: str) -> int:
+        return int((records.collapses(run, t["high"], t["low"])["start"] > records.tau(run)).sum())
+
+    def relative_rate(runs: pd.DataFrame) -> Estimate:
+        rates = per_seed(runs, lambda run: records.effective_rate(run).median())
+        at_jumps = per_seed(free, lambda run: at_events(records, run, records.effective_rate(run)), skip=True)
+        return ratio_interval(np.log(rates / at_jumps))
+
+    def loss(runs: pd.DataFrame) -> Estimate:
+        final = per_seed(runs, lambda run: records.curve(run, "train_loss_batch").loc[records.tau(run) :].median())
+        return ratio_interval(np.log(final))
+
+    return [
+        judged("Held", "collapses after the first τ, norm held", every_seed(per_seed(held, later)), most=0.0),
+        judged("Free", "the same, norm free", every_seed(per_seed(free, later)), t["count"]),
+        reported(
+            "FreeJumps",
+            "destabilisations, norm free",
+            every_seed(per_seed(free, lambda run: len(records.destabilisations(run)))),
+        ),
+        reported("Rate", "effective learning rate while held over that at a jump", relative_rate(held)),
+        reported("Loss", "training loss while held, median after the first τ", loss(held)),
+        reported("AboveRate", "held above: effective learning rate over that at a jump", relative_rate(above)),
+        reported("AboveLoss", "held above: training loss", loss(above)),
+    ], counts(len(held) + len(free), {"diverged": diverged(held) + diverged(free)})
