@@ -148,7 +148,7 @@ rule claims:
     input:
         tables=lambda wildcards: plan.read(wildcards.experiment, "runs", "history"),
         computed=lambda wildcards: plan.computed(wildcards.experiment),
-        shipped=plan.stamp,
+        shipped=lambda wildcards: plan.stamp(wildcards.experiment),
         config="experiments/{experiment}/config.yaml",
         code=lambda wildcards: pipeline.code(f"experiments/{wildcards.experiment}/claims.py"),
     output:
@@ -172,7 +172,7 @@ rule ledger:
     input:
         claims=expand(f"{RESULTS}/{{experiment}}/claims.json", experiment=plan.experiments),
         runs=[plan.read(name, "runs") for name in plan.experiments],
-        shipped=plan.stamp,
+        shipped=[plan.stamp(name) for name in plan.experiments],
         scale="paper/scale.txt",
         code=pipeline.code("src/weightdecay/analysis/tables.py"),
     output:
@@ -218,7 +218,7 @@ for name in plan.experiments:
         input:
             tables=plan.read(name, "runs", "history"),
             computed=plan.computed(name),
-            shipped=plan.stamp,
+            shipped=plan.stamp(name),
             claims=f"{RESULTS}/{name}/claims.json",
             scale="paper/scale.txt",
             settings=pipeline.settings(name),

@@ -77,7 +77,7 @@ def main():
         what = f"loss, {len(found.history)} values"
         parts = [{**row, **ends, "name": "Loss", "quantity": what, "verdict": verdict}]
         about = {"id": name, "source": "S1", "experiment": config.experiment, "statement": "", "criterion": ""}
-        claims.append({**about, **row, "verdict": verdict, "parts": parts, "note": ""})
+        claims.append({**about, **row, "verdict": verdict, "parts": parts, "note": "", "scale": options.scale})
     with results.atomic_path(options.output) as path:
         path.write_text(json.dumps(claims))
 main()

@@ -65,6 +65,29 @@ def test_each_experiment_is_of_the_largest_scale_at_which_it_was_shipped(shipped
     assert page.count("**reproduced**") == 3 and page.count("| `second` |") == 2 and page.count("| `first` |") == 1
 
 
+def test_shipping_one_anew_makes_only_that_one_again(shipped):
+    shipped.make("reference")
+    shipped.edit("src/weightdecay/ensemble/training.py", "LOSS = 1.0", "LOSS = 2.0")
+    for command in ("train", "ship"):
+        shipped.run("weightdecay", command, "second", "--scale", "smoke")
+    again = shipped.planned("reference")
+    assert again["claims"] == 1 and "figures_second" in again and "figures_first" not in again
+
+
+def test_what_was_shipped_at_no_scale_is_said(shipped):
+    shutil.rmtree(shipped.path(SHIPPED))
+    done = shipped.run("snakemake", "--cores", "2", "reference")
+    assert "error: data/reference has no results of first at any scale: make them, then weightdecay ship" in done.stderr
+    done = shipped.run("weightdecay", "expected")
+    assert done.returncode == 2 and "error: data/reference holds no shipped results" in done.stderr
+
+
+def test_judgments_of_several_folders_are_written_into_none_of_them(shipped):
+    folders = ("--results", SHIPPED, "data/reference/paper")
+    done = shipped.run("weightdecay", "claims", *folders)
+    assert done.returncode == 2 and "name one with --output" in done.stderr
+
+
 def test_what_was_shipped_of_one_experiment_alone_is_compared_without_training_the_others(shipped):
     shutil.rmtree(shipped.path(SHIPPED))
     for command in ("train", "ship"):
@@ -218,27 +241,24 @@ def test_shipping_twice_gives_the_same_files(shipped_beside):
     assert sums(shipped_beside.path(SHIPPED)) == before
 
 
-def test_claims_are_judged_on_what_is_shipped(checkout):
-    """Thinned to less than the whole: the judged history is the shipped one, and what that changes is said."""
-    checkout.edit("experiments/first/claims.py", 'found.history["value"].mean()', "(len(found.history) - 10) / 100")
-    checkout.edit("experiments/first/config.yaml", "enough: 1.0", "enough: 0.3")  # 44 rows whole
-    size = checkout.path("results/smoke/first/history.parquet").stat().st_size
-    whole = checkout.run("weightdecay", "ship", "--scale", "smoke")
-    assert "first: 4 runs, the whole history" in whole.stdout and size > 0
-    thinned_size = shipped_size(checkout) - 1
-    done = checkout.run("weightdecay", "ship", "first", "--scale", "smoke", "--history-mib", f"{thinned_size / 2**20}")
-    assert "thinning changed the verdict of A1" in done.stdout, done.stdout + done.stderr
-    claim = json.loads(checkout.path(f"{SHIPPED}/first/claims.json").read_text())[0]
+def test_thinning_that_would_move_what_is_judged_is_refused(checkout):
+    checkout.run("weightdecay", "ship", "first", "--scale", "smoke")
+    whole = checkout.path(f"{SHIPPED}/first/history.parquet").stat().st_size
+    size = "--history-mib", f"{(whole - 1) / 2**20}"
+    done = checkout.run("weightdecay", "ship", "first", "--scale", "smoke", *size)
+    assert done.returncode == 0, done.stderr
+    about = json.loads(checkout.path(f"{SHIPPED}/provenance.json").read_text())["experiments"]["first"]
     rows = len(results.read_table(checkout.path(f"{SHIPPED}/first/history.parquet"))[0])
-    assert rows < 44 and claim["parts"][0]["quantity"] == f"loss, {rows} values" and claim["verdict"] == "reproduced"
-    again = checkout.path("again.json")
-    checkout.run("weightdecay", "claims", "first", "--scale", "smoke", "--results", SHIPPED, "--output", "again")
-    again = json.loads(checkout.path("again/first/claims.json").read_text())
-    assert again == json.loads(checkout.path(f"{SHIPPED}/first/claims.json").read_text())
-
-
-def shipped_size(checkout: Checkout) -> int:
-    return checkout.path(f"{SHIPPED}/first/history.parquet").stat().st_size
+    assert rows < 44 and about["stride"] > 1 and about["share_of_history"] == round(rows / 44, 4)
+    claim = json.loads(checkout.path(f"{SHIPPED}/first/claims.json").read_text())[0]
+    assert claim["parts"][0]["quantity"] == f"loss, {rows} values"
+    before = sums(checkout.path(SHIPPED))
+    for measured in ("len(found.history) / 100", "0.9 + len(found.history) / 1000"):  # the verdict, the value alone
+        checkout.edit("experiments/first/claims.py", 'found.history["value"].mean()', measured)
+        done = checkout.run("weightdecay", "ship", "first", "--scale", "smoke", *size)
+        assert done.returncode == 2 and "gives other values of A1 (loss" in done.stderr
+        assert sums(checkout.path(SHIPPED)) == before
+        checkout.edit("experiments/first/claims.py", measured, 'found.history["value"].mean()')
 
 
 def test_a_history_that_cannot_be_thinned_enough_is_refused(checkout):
@@ -294,18 +314,14 @@ def test_thinning_keeps_the_ends_the_last_steps_and_every_stride_th_of_the_other
         assert left == logged
 
 
-def test_numbered_metrics_of_runs_measured_at_few_steps_are_left_to_the_table_of_runs():
-    metrics, runs = (
-        ("fit_00", "fit_01", "test_loss"),
-        pd.DataFrame({"run": ["a", "b"], "steps": 30, "log_every": [20, 10]}),
-    )
-    logged = {"a": (0, 20, 30), "b": (0, 10, 20, 30)}
-    rows = [(run, step, metric, 1.0) for run in "ab" for step in logged[run] for metric in metrics]
+def test_numbered_metrics_logged_at_few_steps_are_left_to_the_table_of_runs():
+    logged = {"fit_00": (0, 20, 30), "variance_1": (0, 10, 20, 30), "test_loss": (0, 30)}
+    rows = [(run, step, metric, 1.0) for run in "ab" for metric, steps in logged.items() for step in steps]
     history = pd.DataFrame(rows, columns=["run", "step", "metric", "value"])
-    assert len(reference.thinned(history, runs, 1)) == len(history)
-    kept = reference.thinned(history, runs, 2)
-    assert set(kept.loc[kept["run"] == "a", "metric"]) == {"test_loss"}
-    assert set(kept.loc[kept["run"] == "b", "metric"]) == set(metrics)
+    left = reference.without_final_vectors(history)
+    assert left.groupby(["run", "metric"]).size().to_dict() == {
+        (run, metric): len(steps) for run in "ab" for metric, steps in logged.items() if metric != "fit_00"
+    }
 
 
 def test_evenly_logged_curves_stay_even_and_sparse_metrics_keep_their_share():

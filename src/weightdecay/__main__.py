@@ -63,6 +63,8 @@ def claims(arguments: argparse.Namespace) -> None:
 
     _check_scale(arguments.scale)
     folders = arguments.results or [Path("results") / arguments.scale]
+    if len(folders) > 1 and not arguments.output:
+        raise ConfigError("judgments of several folders of --results belong in none of them: name one with --output.")
     judged = arguments.output or folders[0]
     trained = {
         name: next((folder / name for folder in folders if (folder / name).is_dir()), folders[0] / name)

@@ -13,6 +13,7 @@ import numpy as np
 from weightdecay import reference
 from weightdecay.analysis import claims as ledger
 from weightdecay.analysis.claims import Claim, Part
+from weightdecay.errors import ResultError
 from weightdecay.grid import Config
 
 ID = r"[A-Z]\d+(?!['’])"  # "S1's" is a source's
@@ -22,6 +23,8 @@ LEADING_IDS = re.compile(rf"(?:{ID}(?:[-–]{ID})?(?:, | and )?)+")
 def markdown(configs: Mapping[str, Config]) -> str:
     """A page of two tables: claim, figures, command, expected values; experiment, size, cost. Checks the sums first."""
     shipped = {scale: reference.provenance(scale) for scale in reference.scales()}
+    if not shipped:
+        raise ResultError(f"{reference.FOLDER} holds no shipped results: make some, then weightdecay ship.")
     for scale, made in shipped.items():
         reference.check_settings(scale, {name: config for name, config in configs.items() if name in made})
     claims = [
@@ -29,7 +32,8 @@ def markdown(configs: Mapping[str, Config]) -> str:
         "",
         f"Made by `weightdecay expected` of the results in `{reference.FOLDER}`. Every judged quantity of every claim, "
         "its mean over seeds and its 95 % interval; statements and criteria are in the paper's ledger. Commands are "
-        "those of the laptop scale; `--config scale=paper` after them makes the paper's.",
+        "those of the laptop scale: for the paper's add `--config scale=paper`, and write `results/paper` where one "
+        "names `results/laptop`.",
         "",
         _row("Claim", "Figure or table", "Command", *(f"Expected at {scale} scale" for scale in shipped)),
         _row(*["---"] * (3 + len(shipped))),
@@ -46,7 +50,8 @@ def markdown(configs: Mapping[str, Config]) -> str:
         for id in config.criteria:
             targets = shown.get(id, [f"results/laptop/{name}/claims.json"])  # the ledger shows all
             names = ", ".join(f"`{Path(target).stem.removeprefix(f'{name}-')}`" for target in targets)
-            expected = [_expected(found[scale][id]) if scale in found else "" for scale in shipped]
+            judged = [found.get(scale, {}).get(id) for scale in shipped]
+            expected = [_expected(claim) if claim else "" for claim in judged]
             claims.append(_row(id, names, f"`snakemake --cores all {targets[0]}`", *expected))
         for scale in found:
             about = shipped[scale][name]

@@ -8,7 +8,7 @@ computed; and paper/scale.txt, the scale that the paper is built at.
 With the target `reference`, or --config results=reference, the results are the shipped ones: read where they lie,
 checked before any job, never made; each experiment's are of the largest scale that is shipped of it, unless a scale is
 asked for. Judgments go to results/reference/. The files' times count for nothing, as git keeps none:
-results/reference/shipped.txt, which holds scales and digests of checksums, stands for them all.
+results/reference/<experiment>/shipped.txt, which holds the scale and the checksums, stands for them.
 """
 
 import os
@@ -62,7 +62,7 @@ class Plan:
         self.compared = [name for name in self.experiments if Path(self.shipped, name).is_dir()]
         if "verify" in targets:
             reference.check_settings(scale, {name: self.experiments[name] for name in self.compared})
-        self.shards, self.stamp = {}, []
+        self.shards = {}
         if self.from_reference:
             self._plan_reference(config.get("scale"))
         else:
@@ -74,14 +74,14 @@ class Plan:
     def _plan_reference(self, scale: str | None) -> None:
         self.device, self.results = "cpu", "results/reference"
         self.scales = reference.largest(self.experiments) if scale is None else dict.fromkeys(self.experiments, scale)
-        digests = {}
+        self.sources = []
         for each in grid.in_order(self.scales.values()):
             chosen = {name: made for name, made in self.experiments.items() if self.scales[name] == each}
-            digests[each] = reference.check_settings(each, chosen)
-        self.sources = [str(reference.FOLDER / each) for each in reversed(digests)]
-        self.stamp = [f"{self.results}/shipped.txt"]
-        of_each = [f"{name}: {each}, {digests[each]}\n" for name, each in self.scales.items()]
-        _write_if_changed(self.stamp[0], "".join(of_each))
+            digests = reference.check_settings(each, chosen)
+            self.sources.insert(0, str(reference.FOLDER / each))
+            for name in chosen:
+                own = [f"{digest}  {path}\n" for path, digest in digests.items() if path.startswith(f"{name}/")]
+                _write_if_changed(*self.stamp(name), "".join([f"{each}\n", *own]))
         _write_if_changed("paper/scale.txt", f"{self.scale}, shipped\n")
 
     def _plan_training(self, scale: str, device: str) -> None:
@@ -113,6 +113,10 @@ class Plan:
     def read(self, name: str, *tables: str) -> list[str]:
         """These tables of an experiment, `runs` say, as inputs of a rule; of shipped ones `stamp` alone is an input."""
         return [] if self.from_reference else [f"{self.trained(name)}/{table}.parquet" for table in tables]
+
+    def stamp(self, name: str) -> list[str]:
+        """The file that stands for an experiment's shipped results, where these are used, as inputs of a rule."""
+        return [f"{self.results}/{name}/shipped.txt"] if self.from_reference else []
 
     def computed(self, name: str) -> list[str]:
         """The tables of an experiment that need no training, as inputs of a rule."""

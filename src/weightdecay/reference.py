@@ -12,6 +12,7 @@ these too. Every file is checked against its sum before any of it is used.
 
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -33,6 +34,8 @@ PROVENANCE = "provenance.json"
 MOST_BYTES = 40 * 2**20  # of all shipped results
 HISTORY_MIB = 4.0  # of one experiment's history, unless asked otherwise
 LAST_STEPS, LAST_SHARE = 20, 0.1  # what final values are means over: at most so many logged steps of so much of a run
+FEW_STEPS = 3  # the first, and one or two that final values are means over
+MOST_MOVED = 0.25  # by thinning, of half an interval's width
 
 ENCODING = {  # of sorted histories: 3 bytes a value
     "compression": "zstd",
@@ -41,20 +44,17 @@ ENCODING = {  # of sorted histories: 3 bytes a value
     "column_encoding": {"value": "BYTE_STREAM_SPLIT"},
 }
 RULE = (
-    f"Of each run the last {LAST_STEPS} logged steps within its last tenth are kept. Of those before, every stride-th "
-    "is, counted from the first, the steps at which everything was measured and the others each by themselves. The "
-    "stride is the least with which history.parquet has at most history_mib MiB; 1 keeps all. Above 1, runs that were "
-    "measured in full at three steps at most lose their numbered metrics, points of a curve or bins of a histogram: "
-    "runs.parquet has their final values. Values are float32."
+    "Values are float32. Where history.parquet would have more than history_mib MiB, numbered metrics (points of a "
+    f"curve, bins of a histogram) that a run logged at {FEW_STEPS} steps at most are left out: runs.parquet has their "
+    f"final values. Where that is not enough, the last {LAST_STEPS} logged steps within the last tenth of each run are "
+    "kept, and of those before every stride-th, counted from the first, the steps at which everything was measured and "
+    "the others each by themselves; the stride is the least that is enough. No judged quantity may change its verdict "
+    f"by that, or move by more than {MOST_MOVED:g} of half its interval."
 )
 
 
 def thinned(history: pd.DataFrame, runs: pd.DataFrame, stride: int) -> pd.DataFrame:
-    """The part of a history that `RULE` keeps, sorted. What is kept depends on the logging schedule, on no value."""
-    if stride > 1:
-        numbered = [metric for metric in history["metric"].unique() if re.search(r"_\d+$", metric)]
-        few = runs.loc[2 * runs["log_every"] >= runs["steps"], "run"]
-        history = history[~(history["metric"].isin(numbered) & history["run"].isin(few))]
+    """The part of a history that `RULE` keeps at a stride, sorted. It depends on the logging schedule, on no value."""
     steps = history[["run", "step"]].drop_duplicates().merge(runs[["run", "steps", "log_every"]], on="run")
     steps = steps.sort_values(["run", "step"], ignore_index=True)
     in_full = steps["step"] % steps["log_every"] == 0
@@ -63,6 +63,14 @@ def thinned(history: pd.DataFrame, runs: pd.DataFrame, stride: int) -> pd.DataFr
     late = (to_come < LAST_STEPS) & (steps["step"] >= (1 - LAST_SHARE) * steps["steps"])
     kept = steps.loc[late | (to_come == 0) | (place % stride == 0), ["run", "step"]]
     return history.merge(kept, on=["run", "step"]).sort_values(["metric", "run", "step"], ignore_index=True)
+
+
+def without_final_vectors(history: pd.DataFrame) -> pd.DataFrame:
+    """A history less the numbered metrics, fit_07 say, that a run logged at `FEW_STEPS` steps at most."""
+    numbered = [metric for metric in history["metric"].unique() if re.search(r"_\d+$", metric)]
+    vectors = history[history["metric"].isin(numbered)]
+    logged = vectors.groupby(["run", "metric"], observed=True)["step"].transform("size")
+    return history.drop(vectors.index[logged <= FEW_STEPS])
 
 
 def ship(scale: str, names: Sequence[str], known: Sequence[str], history_mib: float = HISTORY_MIB) -> str:
@@ -106,8 +114,8 @@ def ship(scale: str, names: Sequence[str], known: Sequence[str], history_mib: fl
     )
 
 
-def check(folder: str | Path) -> str:
-    """Checks every file of data/reference/<scale> against its sum; returns the digest of the sums themselves.
+def check(folder: str | Path) -> dict[str, str]:
+    """Checks every file of data/reference/<scale> against its SHA-256; returns these by path from the folder.
 
     ResultError naming the first file that is missing, changed, truncated, or there without a sum.
     """
@@ -116,9 +124,9 @@ def check(folder: str | Path) -> str:
     if not (folder / SUMS).is_file():
         shipped = ", ".join(scales()) or "none"
         raise ResultError(f"{folder} holds no shipped results; scales that were shipped: {shipped}.")
-    text = (folder / SUMS).read_bytes()
     try:
-        digests = {path: digest for digest, path in (line.split("  ", 1) for line in text.decode().splitlines())}
+        lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
+        digests = {path: digest for digest, path in (line.split("  ", 1) for line in lines)}
     except ValueError as error:
         raise ResultError(f"{folder / SUMS} is damaged: {again}") from error
     found = _digests(folder)
@@ -130,13 +138,13 @@ def check(folder: str | Path) -> str:
     for path in found:
         if path not in digests:
             raise ResultError(f"{folder / path} was not shipped: {folder / SUMS} has no sum of it. Move it away.")
-    return hashlib.sha256(text).hexdigest()
+    return digests
 
 
-def check_settings(scale: str, configs: Mapping[str, grid.Config]) -> str:
+def check_settings(scale: str, configs: Mapping[str, grid.Config]) -> dict[str, str]:
     """The same of all that a scale needs: of these experiments, each with the settings that its config has now."""
     folder = FOLDER / scale
-    digest, shipped = check(folder), provenance(scale)
+    digests, shipped = check(folder), provenance(scale)
     for name, config in configs.items():
         if name not in shipped:
             raise ResultError(
@@ -149,7 +157,7 @@ def check_settings(scale: str, configs: Mapping[str, grid.Config]) -> str:
                 f"{folder / name} was made with other settings than experiments/{name}/config.yaml has now: take the "
                 f"settings back, or make its results again and weightdecay ship {name} --scale {scale}."
             )
-    return digest
+    return digests
 
 
 def scales() -> list[str]:
@@ -162,7 +170,9 @@ def largest(names: Iterable[str]) -> dict[str, str]:
     found = {name: scale for scale in scales() for name in provenance(scale)}
     for name in names:
         if name not in found:
-            raise ResultError(f"{FOLDER} has no results of {name}: make them, then weightdecay ship {name}.")
+            raise ResultError(
+                f"{FOLDER} has no results of {name} at any scale: make them, then weightdecay ship {name} --scale ..."
+            )
     return {name: found[name] for name in names}
 
 
@@ -187,6 +197,8 @@ def _ship_experiment(config: grid.Config, scale: str, made: Path, history_mib: f
         shutil.copy(source / f"{table}.parquet", made)
     stride, share = _write_history(made / "history.parquet", found, history_mib)
     judge(made, name, scale, made / "claims.json")
+    if share < 1:
+        _check_unmoved(name, scale, source, made / "claims.json", history_mib)
     return {
         **{key: value for key, value in found.metadata.items() if key not in ("experiment", "scale")},
         "computations": hashes,
@@ -195,7 +207,6 @@ def _ship_experiment(config: grid.Config, scale: str, made: Path, history_mib: f
         "diverged": int(found.runs["diverged_at"].notna().sum()),
         "stride": stride,
         "share_of_history": round(share, 4),
-        "verdicts_changed_by_thinning": _changed_verdicts(name, scale, source, made / "claims.json"),
     }
 
 
@@ -209,33 +220,63 @@ def _check_complete(found: Results, expected: list[str], source: Path) -> None:
 
 
 def _write_history(path: Path, found: Results, history_mib: float) -> tuple[int, float]:
-    """Writes the thinned history; returns the stride, and the share of the rows that is left."""
-    stride, rows, size = 1, -1, 0.0
-    while True:
-        left = thinned(found.history, found.runs, stride)
-        if len(left) == rows:
+    """Writes the history, thinned if need be; returns the stride, and the share of the rows that is left."""
+    least = without_final_vectors(found.history)
+    stride, left = 1, thinned(found.history, found.runs, 1)
+    while (size := _write_rows(path, left, found.metadata)) > history_mib:
+        if len(left) > len(least):
+            fewer = thinned(least, found.runs, 1)
+        else:
+            stride = max(stride + 1, int(size / history_mib) if stride == 1 else 0)  # a stride of k leaves 1/k or more
+            fewer = thinned(least, found.runs, stride)
+        if len(fewer) == len(left):
             raise ResultError(
                 f"the history of {path.parent.name} cannot be thinned to {history_mib:g} MiB: {size:.1f} are left. "
                 "Allow more with --history-mib."
             )
-        rows = len(left)
-        results.write_table(path, left.astype({"step": "int32", "value": "float32"}), found.metadata, **ENCODING)
-        size = path.stat().st_size / 2**20
-        if size <= history_mib:
-            return stride, rows / len(found.history)
-        stride = max(stride + 1, int(size / history_mib) if stride == 1 else 0)  # a stride of k leaves 1/k or more
+        left = fewer
+    return stride, len(left) / len(found.history)
 
 
-def _changed_verdicts(name: str, scale: str, source: Path, shipped: Path) -> list[str]:
-    """Ids of the claims that the whole history gives another verdict."""
+def _write_rows(path: Path, history: pd.DataFrame, metadata: Mapping) -> float:
+    """MiB of the file."""
+    results.write_table(path, history.astype({"step": "int32", "value": "float32"}), metadata, **ENCODING)
+    return path.stat().st_size / 2**20
+
+
+def _check_unmoved(name: str, scale: str, source: Path, shipped: Path, history_mib: float) -> None:
+    """ResultError where judged quantities of the whole history and those of the thinned one differ."""
     with tempfile.TemporaryDirectory() as folder:
         whole = Path(folder, "claims.json")
         judge(source, name, scale, whole)
-        before, after = (
-            {claim["id"]: claim["verdict"] for claim in json.loads(path.read_text(encoding="utf-8"))}
-            for path in (whole, shipped)
+        before, after = ({claim["id"]: claim["parts"] for claim in _rows(path)} for path in (whole, shipped))
+    moved = [
+        f"{id} ({part['quantity']})"
+        for id, parts in after.items()
+        for part, old in zip(parts, before[id], strict=True)
+        if part["verdict"] is not None and (part["verdict"] != old["verdict"] or _moved(part, old))
+    ]
+    if moved:
+        raise ResultError(
+            f"thinned to {history_mib:g} MiB the history of {name} gives other values of {'; '.join(moved)}: "
+            "allow more with --history-mib."
         )
-    return [id for id in after if before[id] != after[id]]
+
+
+def _rows(path: Path) -> list[dict]:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _moved(part: Mapping, old: Mapping) -> bool:
+    """Whether the measured value of a part differs by more than `MOST_MOVED` of half the old interval; null is NaN."""
+    now, then, low, high = (
+        math.nan if value is None else float(value)
+        for value in (part["measured"], old["measured"], old["low"], old["high"])
+    )
+    if math.isnan(now) or math.isnan(then) or now == then:
+        return math.isnan(now) != math.isnan(then)
+    half = min((end for end in (then - low, high - then) if math.isfinite(end)), default=0.0)
+    return abs(now - then) > max(MOST_MOVED * half, 1e-6 * abs(then))
 
 
 def provenance(scale: str) -> dict[str, dict]:
@@ -251,9 +292,8 @@ def _digests(folder: Path) -> dict[str, str]:
 
 
 def _line(name: str, about: Mapping) -> str:
-    changed = ", ".join(about["verdicts_changed_by_thinning"])
-    kept = "the whole history" if about["stride"] == 1 else f"{about['share_of_history']:.0%} of the history"
-    return f"{name}: {about['runs']} runs, {kept}" + (f"; thinning changed the verdict of {changed}" if changed else "")
+    kept = "the whole history" if about["share_of_history"] == 1 else f"{about['share_of_history']:.0%} of the history"
+    return f"{name}: {about['runs']} runs, {kept}"
 
 
 def _check_size(made: Path, target: Path) -> float:

@@ -61,8 +61,8 @@ class Claim:
     n: int
     verdict: Verdict
     parts: tuple[Part, ...]
-    note: str = ""
-    scale: str = ""  # of the results; a verdict holds for it alone
+    note: str
+    scale: str  # of the results; a verdict holds for it alone
 
     def part(self, name: str) -> Part:
         """The part of that name; KeyError where there is none."""
@@ -129,6 +129,7 @@ def claim(id: str, experiment: str, criteria: Mapping[str, Any], parts: Sequence
         verdict,
         tuple(parts),
         note,
+        scale="",  # known to `main`
     )
 
 
@@ -168,7 +169,8 @@ def read(path: Path) -> list[Claim]:
         ]
     except FileNotFoundError:
         scale, experiment = Path(path).resolve().parts[-3:-1]  # results/<scale>/<experiment>/claims.json
-        raise ResultError(f"{path} is missing: make it with weightdecay claims {experiment} --scale {scale}.") from None
+        chosen = f" --scale {scale}" if scale in grid.SCALES else ""
+        raise ResultError(f"{path} is missing: make it with weightdecay claims {experiment}{chosen}.") from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ResultError(f"{path} is damaged or not a list of claims: delete it and make it again.") from error
 

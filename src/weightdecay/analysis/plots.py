@@ -35,7 +35,7 @@ def points(axes: Axes, table: pd.DataFrame, colour: str, label: str) -> None:
 def curves(
     axes: Axes, histories: Histories, runs: pd.DataFrame, metric: str, colour: object, label: str | None
 ) -> None:
-    """One metric of several seeds against the step: mean, band, and every seed faintly; says where there is none."""
+    """One metric of several seeds against the step: mean, band, and seeds faintly; says where there is none."""
     seeds: Mapping[int, pd.Series] = {row["seed"]: histories.curve(row["run"], metric) for _, row in runs.iterrows()}
     seeds = {seed: curve for seed, curve in seeds.items() if len(curve)}
     if seeds:
@@ -46,7 +46,7 @@ def curves(
 
 
 def interval_line(axes: Axes, band: pd.DataFrame, seeds: Mapping[int, pd.Series], colour: Any, **line: Any) -> None:
-    """A mean curve with its 95 % band over seeds (`measures.band`), and `FAINT` single seeds behind it."""
+    """A mean curve with its 95 % band over seeds (`measures.band`), and single seeds, `FAINT` at most, behind it."""
     for curve in islice(seeds.values(), FAINT):
         axes.plot(curve.index, curve, color=colour, alpha=0.25, linewidth=0.4)
     axes.fill_between(band.index, band["low"], band["high"], color=colour, alpha=0.2, linewidth=0)

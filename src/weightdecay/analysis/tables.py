@@ -168,13 +168,20 @@ def experiment_macros(folder: Path) -> dict[str, str]:
 
 def builds_tex(experiments: Sequence[str], macros: Mapping[str, str]) -> str:
     """How the results were made, a row an experiment, from its macros."""
-    keys = {"Scale": "scale", "Runs": "networks", "Seeds": "seeds", "Diverged": "diverged", "Minutes": "minutes"}
-    keys["CodeVersion"] = "code"
+    keys = {
+        "Scale": "scale",
+        "Runs": "networks",
+        "Seeds": "seeds",
+        "Diverged": "diverged",
+        "Minutes": "minutes",
+        "CodeVersion": "code",
+        "Device": "device",
+    }
     rows = [
         [escape(title_of(name)), *(macros[f"{name.title().replace('_', '')}{key}"] for key in keys)]
         for name in experiments
     ]
-    return booktabs("@{}llrrrrl@{}", ["finding", *keys.values()], rows)
+    return booktabs("@{}llrrrrll@{}", ["finding", *keys.values()], rows)
 
 
 def macros_tex(macros: Mapping[str, str]) -> str:

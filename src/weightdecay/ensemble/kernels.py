@@ -119,7 +119,8 @@ def convolution_backward(weight, x, gradient, weight_gradient, bias_gradient, in
 @compiled
 def batch_norm_forward(x, weight, bias, eps, running_mean, running_variance, inverse_std, y):
     """`x` `[P · H, B]`, H features at P positions, becomes x − mean, over positions and batch; `y`, alike, and
-    `inverse_std` `[H]` are written, running statistics updated.
+    `inverse_std` `[H]` are written, running statistics updated. Rows are taken by number: iterating over
+    `x[h::features]` takes four times as long.
     """
     number, features = x.dtype.type, inverse_std.size
     one, count, rate = number(1), number(x.size // features), number(BATCH_NORM_MOMENTUM)
