@@ -29,6 +29,7 @@ LOSSES = [1, 1.5, 2, 3, 4, 6, 8, 12]  # ticks
 WINDOW = 110  # the largest λ of a setting over the smallest that is drawn: the part of the grid around the best
 CHOSEN = {"linestyle": "", "marker": "o", "markersize": 8, "markerfacecolor": "none"}
 CLIMBED = CHOSEN | {"marker": "^", "markersize": 9}
+ROW = 0.135  # inches, of a setting's name
 LABELS = {"test_loss": "test loss", "test_error": "test error"}
 
 
@@ -101,9 +102,10 @@ def small_and_searched(inputs: Inputs) -> None:
     """T5, T6, T14, T17: what a small λ does at every setting; test loss on the whole grid, S0's values, the chosen."""
     runs = Runs(inputs.results)
     t, upwards = (inputs.config.criteria[id].thresholds for id in ("T5", "T14"))
-    figure, axes = plt.subplots(1, 2, figsize=(PAGE, 3.2), width_ratios=[1, 1.05])
-    panel, effects = axes[0], small_effects(runs, t)
+    effects = small_effects(runs, t)
     settings = [str(s) for s in runs.settings() if any(str(s) in losses for losses, _ in effects.values())]
+    figure, axes = plt.subplots(1, 2, figsize=(PAGE, max(3.2, ROW * len(settings) + 0.5)), width_ratios=[1, 1.05])
+    panel = axes[0]
     words = {"Fixed": f"λ = {t['weight_decay']:g}", "Tenth": "best λ / 10"}
     for (kind, (losses, _)), colour, marker, shift in zip(
         effects.items(), (KINDS["noisy"], KINDS["clean"]), "os", (-0.16, 0.16), strict=True
@@ -116,9 +118,10 @@ def small_and_searched(inputs: Inputs) -> None:
     panel.set(xscale="log", xlabel="test loss over that without decay", ylim=(len(settings) - 0.4, -0.6))
     shown_ticks(panel.xaxis, [0.3, 0.4, 0.5, 0.7, 1.0])
     panel.legend(loc="lower left")
-    panel, smallest = axes[1], 1e-6
+    panel, smallest, largest = axes[1], 1e-6, 0.0
     for decay, marker in zip(DECAYS, MARKERS, strict=False):
         setting = Setting(decay=decay)
+        largest = max(largest, *runs.final("test_loss", setting).columns)
         against_decay(panel, runs, "test_loss", setting, COLOURS[decay], KIND[decay], marker, smallest)
         chosen = cross_validated(runs, decay)
         panel.plot(chosen.clip(lower=smallest), runs.at("test_loss", setting, chosen), **CHOSEN, color=COLOURS[decay])
@@ -129,7 +132,7 @@ def small_and_searched(inputs: Inputs) -> None:
     panel.plot([], [], **CLIMBED, color=MUTED, label="tuned upwards")
     panel.axvspan(smallest / 2, 0.0141, color=MUTED, alpha=0.12, linewidth=0)
     panel.text(0.02, 0.98, "S0's five values", transform=panel.transAxes, va="top", fontsize=7, color=MUTED)
-    panel.set(xlabel="λ", ylabel="test loss", yscale="log", xlim=(smallest / 2, 40))
+    panel.set(xlabel="λ", ylabel="test loss", yscale="log", xlim=(smallest / 2, 1.6 * largest))
     low, high = panel.get_ylim()
     panel.set_ylim(low * 0.6, high * 1.15)  # room for what is written there
     panel.set_xticks([smallest, *10.0 ** np.arange(-5, 2, 2)], ["0", *(f"$10^{{{k}}}$" for k in range(-5, 2, 2))])
@@ -173,10 +176,11 @@ def regularisers(inputs: Inputs) -> None:
 def one_for_all(inputs: Inputs) -> None:
     """T15, T16: what a single λ costs at every setting; the norm of the weights at the best λ and without decay."""
     runs = Runs(inputs.results)
-    figure, axes = plt.subplots(1, 2, figsize=(PAGE, 2.9), width_ratios=[1, 1.05])
+    costs_of = {decay: single_costs(runs, decay) for decay in DECAYS}
+    rows = sum(len(costs.columns) for costs, _, _ in costs_of.values()) + 3  # room for the legend
+    figure, axes = plt.subplots(1, 2, figsize=(PAGE, max(2.9, ROW * rows + 0.5)), width_ratios=[1, 1.05])
     panel, labels = axes[0], []
-    for decay in DECAYS:
-        costs, single, _ = single_costs(runs, decay)
+    for decay, (costs, single, _) in costs_of.items():
         found = {len(labels) + index: ratio_interval(costs[name]) for index, name in enumerate(costs)}
         said = ", ".join(f"{λ:g}" for λ in sorted(set(single)))
         errors(panel, found, COLOURS[decay], f"{KIND[decay]}, λ = {said}", upright=False)
@@ -184,9 +188,7 @@ def one_for_all(inputs: Inputs) -> None:
     panel.axvline(1, color="black", linewidth=0.7)
     panel.axvline(inputs.config.criteria["T15"].thresholds["loss"], color=MUTED, linewidth=0.7, linestyle=":")
     panel.set_yticks(range(len(labels)), labels)
-    panel.set(
-        xscale="log", xlabel="test loss, one λ over each setting's own", ylim=(len(labels) + 2.4, -0.6)
-    )  # room for the legend
+    panel.set(xscale="log", xlabel="test loss, one λ over each setting's own", ylim=(rows - 0.6, -0.6))
     shown_ticks(panel.xaxis, [0.9, 1.0, 1.2, 1.5, 2.0, 3.0, 4.0, 6.0])
     panel.legend(loc="lower right", borderaxespad=0.1)
     panel = axes[1]
