@@ -65,11 +65,12 @@ rule verify:
     conda:
         "environment.yml"
     params:
+        made=lambda _: RESULTS,
         shipped=plan.shipped,
     message:
-        "Compare {RESULTS} with {params.shipped}"
+        "Compare {params.made} with {params.shipped}"
     shell:
-        "python -m weightdecay compare {RESULTS} {params.shipped} > {log} 2>&1 && cat {log}"
+        "python -m weightdecay compare {params.made} {params.shipped} > {log} 2>&1 && cat {log}"
 
 
 # One job a shard. Its inputs are what the result depends on: the table of runs and the code it executes. The
@@ -185,11 +186,12 @@ rule ledger:
     conda:
         "environment.yml"
     params:
-        sources=plan.sources,
+        sources=lambda _: plan.sources,
+        judged=lambda _: RESULTS,
     message:
         "Join the judgments of all claims"
     shell:
-        "python -m weightdecay claims --results {params.sources} --output {RESULTS} --paper paper > {log} 2>&1"
+        "python -m weightdecay claims --results {params.sources} --output {params.judged} --paper paper > {log} 2>&1"
 
 
 # All claims by verdict, on one page.
@@ -233,7 +235,7 @@ for name in plan.experiments:
         params:
             experiment=name,
             scale=plan.scales[name],
-            trained=plan.trained(name),
+            trained=lambda _, name=name: plan.trained(name),
         message:
             "Draw {params.experiment}"
         shell:
