@@ -190,6 +190,11 @@ def in_order(scales: Iterable[str]) -> list[str]:
     return sorted(set(scales), key=SCALES.index)
 
 
+def in_words(scales: Iterable[str]) -> str:
+    """The same as text: "laptop and paper"."""
+    return " and ".join(in_order(scales))
+
+
 def table(config: Config, scale: str) -> list[Run]:
     """Every run of a scale, once, in the order of the file; of equal settings in two sweeps the first is kept."""
     runs: dict[str, Run] = {}

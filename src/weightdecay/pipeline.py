@@ -33,9 +33,8 @@ RESULTS = ("own", "reference")
 class Plan:
     """The pipeline on one device. Raises a WeightDecayError for whatever cannot work.
 
-    `results`: the folder of everything that is made here; `scales`: each experiment's; `sources`: the folders whose
-    results are judged and drawn, largest scale first; an experiment's are in the one named for its scale. `targets`:
-    what the user asked for by name.
+    `results`: the folder of everything that is made here; `scales`: each experiment's. `targets`: what the user asked
+    for by name.
     """
 
     overview = ("paper/figures/overview.pdf", "paper/figures/overview.png")  # of all claims
@@ -74,11 +73,9 @@ class Plan:
     def _plan_reference(self, scale: str | None) -> None:
         self.device, self.results = "cpu", "results/reference"
         self.scales = reference.largest(self.experiments) if scale is None else dict.fromkeys(self.experiments, scale)
-        self.sources = []
         for each in grid.in_order(self.scales.values()):
             chosen = {name: made for name, made in self.experiments.items() if self.scales[name] == each}
             digests = reference.check_settings(each, chosen)
-            self.sources.insert(0, str(reference.FOLDER / each))
             for name in chosen:
                 own = [f"{digest}  {path}\n" for path, digest in digests.items() if path.startswith(f"{name}/")]
                 _write_if_changed(*self.stamp(name), "".join([f"{each}\n", *own]))
@@ -86,7 +83,7 @@ class Plan:
 
     def _plan_training(self, scale: str, device: str) -> None:
         self.device, self.results = device, f"results/{scale}"
-        self.scales, self.sources = dict.fromkeys(self.experiments, scale), [self.results]
+        self.scales = dict.fromkeys(self.experiments, scale)
         for name, experiment in self.experiments.items():
             runs = grid.table(experiment, scale)
             count = shard_count(experiment, scale, len(runs), self.device)
@@ -99,7 +96,13 @@ class Plan:
     @property
     def scale(self) -> str:
         """In words: of all experiments, "laptop and paper" say."""
-        return " and ".join(grid.in_order(self.scales.values()))
+        return grid.in_words(self.scales.values())
+
+    @property
+    def sources(self) -> list[str]:
+        """The folders whose results are judged and drawn, largest scale first; each holds those of its scale."""
+        shipped = [f"{reference.FOLDER / scale}" for scale in reversed(grid.in_order(self.scales.values()))]
+        return shipped if self.from_reference else [self.results]
 
     @cached_property
     def computations(self) -> dict[str, dict[str, str]]:

@@ -21,12 +21,16 @@ import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from weightdecay import grid, results
 from weightdecay.errors import ResultError
 from weightdecay.results import Results
+
+if TYPE_CHECKING:
+    from weightdecay.analysis.claims import Part
 
 FOLDER = Path("data/reference")
 SUMS = "SHA256SUMS"
@@ -246,15 +250,17 @@ def _write_rows(path: Path, history: pd.DataFrame, metadata: Mapping) -> float:
 
 def _check_unmoved(name: str, scale: str, source: Path, shipped: Path, history_mib: float) -> None:
     """ResultError where judged quantities of the whole history and those of the thinned one differ."""
+    from weightdecay.analysis import claims as ledger  # the analysis wing: the pipeline, at its start, does without
+
     with tempfile.TemporaryDirectory() as folder:
         whole = Path(folder, "claims.json")
         judge(source, name, scale, whole)
-        before, after = ({claim["id"]: claim["parts"] for claim in _rows(path)} for path in (whole, shipped))
+        before = {claim.id: claim.parts for claim in ledger.read(whole)}
     moved = [
-        f"{id} ({part['quantity']})"
-        for id, parts in after.items()
-        for part, old in zip(parts, before[id], strict=True)
-        if part["verdict"] is not None and (part["verdict"] != old["verdict"] or _moved(part, old))
+        f"{claim.id} ({part.quantity})"
+        for claim in ledger.read(shipped)
+        for part, old in zip(claim.parts, before[claim.id], strict=True)
+        if part.verdict is not None and (part.verdict != old.verdict or _moved(part, old))
     ]
     if moved:
         raise ResultError(
@@ -263,19 +269,12 @@ def _check_unmoved(name: str, scale: str, source: Path, shipped: Path, history_m
         )
 
 
-def _rows(path: Path) -> list[dict]:
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _moved(part: Mapping, old: Mapping) -> bool:
-    """Whether the measured value of a part differs by more than `MOST_MOVED` of half the old interval; null is NaN."""
-    now, then, low, high = (
-        math.nan if value is None else float(value)
-        for value in (part["measured"], old["measured"], old["low"], old["high"])
-    )
+def _moved(part: "Part", old: "Part") -> bool:
+    """Whether the measured value of a part differs by more than `MOST_MOVED` of half the old interval."""
+    now, then = part.measured, old.measured
     if math.isnan(now) or math.isnan(then) or now == then:
         return math.isnan(now) != math.isnan(then)
-    half = min((end for end in (then - low, high - then) if math.isfinite(end)), default=0.0)
+    half = min((end for end in (then - old.low, old.high - then) if math.isfinite(end)), default=0.0)
     return abs(now - then) > max(MOST_MOVED * half, 1e-6 * abs(then))
 
 

@@ -22,7 +22,7 @@ from matplotlib.text import Text
 from weightdecay.analysis import style
 from weightdecay.analysis.claims import Claim, Part, Verdict, read, title_of
 from weightdecay.errors import reports_user_errors
-from weightdecay.grid import in_order
+from weightdecay.grid import in_words
 
 VERDICTS: dict[Verdict, tuple[str, str]] = {  # colour and marker
     "reproduced": ("#009E73", "o"),
@@ -59,7 +59,7 @@ def distances(part: Part) -> tuple[float, float, float] | None:
 
 def overview(claims: Sequence[Claim], folder: Path) -> None:
     """overview.pdf and .png in `folder`: the claims by experiment, a row each."""
-    scales = in_order(claim.scale for claim in claims)
+    scales = {claim.scale for claim in claims}
     groups = [(name, list(rows)) for name, rows in groupby(claims, key=lambda claim: claim.experiment)]
     rows = len(claims) + len(groups)
     height = min(ROW, TALLEST / rows)
@@ -94,7 +94,7 @@ def overview(claims: Sequence[Claim], folder: Path) -> None:
         side = {"ha": "right" if key == "bound" else "left", "va": "bottom"}
         texts.text(COLUMNS[key], 1.0, word, transform=texts.transAxes, fontsize=SIZE, color=style.MUTED, **side)
     _legend(figure, claims)
-    style.save(figure, folder, "overview", " and ".join(scales))
+    style.save(figure, folder, "overview", in_words(scales))
 
 
 def _texts(axes: Axes, claim: Claim, row: int) -> None:

@@ -24,7 +24,7 @@ from weightdecay.analysis import claims as ledger_of
 from weightdecay.analysis.claims import Claim, Part, Verdict, title_of
 from weightdecay.analysis.statistics import Estimate
 from weightdecay.errors import ConfigError
-from weightdecay.grid import in_order
+from weightdecay.grid import in_words
 from weightdecay.results import atomic_path, read_table
 
 UNKNOWN = "--"
@@ -241,7 +241,7 @@ def ledger(judged: Path, trained: Mapping[str, Path], paper: Path | None) -> Non
     ledger_of.write(judged / "claims.json", claims)
     if paper:
         verdicts = Counter(claim.verdict for claim in claims)
-        macros = {"Scale": " and ".join(in_order(claim.scale for claim in claims)), "Claims": str(len(claims))}
+        macros = {"Scale": in_words(claim.scale for claim in claims), "Claims": str(len(claims))}
         macros |= {f"Claims{verdict.title()}": str(verdicts[verdict]) for verdict in get_args(Verdict)}
         tables, metadata = zip(*(read_table(folder / "runs.parquet") for folder in trained.values()), strict=True)
         versions = dict.fromkeys(str(about.get("code_version", "unknown")) for about in metadata)
