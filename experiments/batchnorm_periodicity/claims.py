@@ -176,25 +176,30 @@ def better_afterwards(records: Records, t: Mapping[str, float]) -> tuple[list[Pa
 
 
 def faster_training(records: Records, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """B10: steps to fit, without BatchNorm over with it."""
-    bare = records.sweep("addition_no_norm")
+    """B10: steps to fit, without BatchNorm over with it; beside it without decay, which might be what hinders."""
+    bare, neither = records.sweep("addition_no_norm"), records.sweep("addition_neither")
     runs = records.sweep("addition", batch_norm_eps=t["eps"])
 
     def fitting(run: str) -> float:
         return records.histories.first_step(run, TRAIN, t["fitted"])
 
+    def ratio(slow: pd.DataFrame, fast: pd.DataFrame) -> Estimate:
+        steps = per_seed(slow, lambda run: np.nan_to_num(fitting(run), nan=float(records.row(run)["steps"])))
+        return open_above(
+            ratio_interval(np.log(steps / per_seed(fast, fitting))), bool(slow["run"].map(fitting).isna().any())
+        )
+
     never = bare["run"].map(fitting).isna()
-    slow = per_seed(bare, lambda run: np.nan_to_num(fitting(run), nan=float(records.row(run)["steps"])))
-    fast = per_seed(runs, fitting)
-    return [
-        judged(
-            "Ratio",
-            "steps to fit, without over with BatchNorm",
-            open_above(ratio_interval(np.log(slow / fast)), bool(never.any())),
-            t["ratio"],
-        ),
-        reported("Steps", "steps to fit with BatchNorm", ratio_interval(np.log(fast))),
-    ], counts(len(bare), {"without BatchNorm never fit": int(never.sum()), "diverged": diverged(bare)})
+    parts = [
+        judged("Ratio", "steps to fit, without over with BatchNorm", ratio(bare, runs), t["ratio"]),
+        reported("Steps", "steps to fit with BatchNorm", ratio_interval(np.log(per_seed(runs, fitting)))),
+    ]
+    if len(neither):
+        undecayed = records.sweep("addition_no_decay")
+        parts.append(
+            reported("Undecayed", "no decay: steps to fit, without over with BatchNorm", ratio(neither, undecayed))
+        )
+    return parts, counts(len(bare), {"without BatchNorm never fit": int(never.sum()), "diverged": diverged(bare)})
 
 
 def thrown_up(records: Records, t: Mapping[str, float]) -> tuple[list[Part], str]:

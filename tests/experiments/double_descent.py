@@ -53,7 +53,7 @@ def table(seeds: int, widths: Sequence[int], notebook: bool) -> list[Run]:
     blocks["small_cnn"] = [few | {"network": "cnn", "train_size": 200}]
     if notebook:
         other = few | {"dataset": "mnist1d_notebook", "loss": "cross_entropy", "train_size": 200, "blocks": 2}
-        blocks["notebook"] = [other, other | {"label_noise": 0.0}]
+        blocks["notebook"] = [other, other | {"weight_decay": 10.0}, other | {"label_noise": 0.0}]
         blocks["cnn"] = [other | {"network": "cnn"}]
     fixed = {"experiment": "double_descent", **CONFIG.defaults}
     return [

@@ -80,6 +80,7 @@ def test_what_is_measured_is_what_was_made(judged):
     assert claims["B8"].part("Value").measured == pytest.approx(0.02, rel=0.05)
     assert claims["B1"].measured == 3 and claims["B9"].measured == pytest.approx(0.1, abs=0.01)
     assert claims["B10"].measured == pytest.approx(3, rel=0.05)
+    assert claims["B10"].part("Undecayed").measured == pytest.approx(1.5, rel=0.05)
 
 
 def test_a_network_that_never_fits_leaves_the_ratio_open(judged):

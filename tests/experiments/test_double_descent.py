@@ -107,6 +107,16 @@ def test_the_threshold_is_found_between_the_widths_of_the_grid(judged):
     assert claim.part("Slope").measured == pytest.approx(1, abs=0.05)
 
 
+def test_tuning_under_the_notebooks_protocol_is_reported_beside(judged):
+    d7, half_left = judged()["D7"], judged(left_most=0.5)["D7"]
+    for name in ("Rise", "Removed", "RiseWithout"):
+        assert d7.part(f"Notebook{name}").verdict is None
+    assert d7.part("NotebookRemoved").measured == pytest.approx(1 / 3, rel=0.02)  # a bump of 2, and nothing
+    assert half_left.part("NotebookRemoved").measured == pytest.approx(2 / 3, rel=0.02)
+    assert half_left.part("NotebookRise").measured == pytest.approx(2, rel=0.05)
+    assert d7.part("NotebookRise").measured == pytest.approx(1.25, rel=0.05)  # λ = 10 does not suit the widest
+
+
 def test_two_seeds_decide_nothing(judged):
     assert {claim.verdict for claim in judged(seeds=2).values()} == {"undecided"}
 
@@ -120,7 +130,7 @@ def test_what_was_not_run_is_undecided_and_said(judged):
 def test_a_diverged_run_leaves_undecided_what_needs_it(judged):
     claims = judged(diverged=True)
     assert claims["D1"].part("Fall").verdict == "undecided"
-    assert "2 of 180 runs diverged" in claims["D1"].note  # with the notebook's
+    assert "2 of 225 runs diverged" in claims["D1"].note  # with the notebook's
     assert claims["D2"].part("Ratio").verdict == "reproduced"
     for id in ("D12", "D15"):  # of the curves of the widest
         assert {part.n for part in claims[id].parts if part.verdict} == {0}
