@@ -218,7 +218,7 @@ def random_features(inputs: Inputs) -> None:
 
 
 def notebook(inputs: Inputs) -> None:
-    """D1, D3, D10: test error and loss against width, with the notebook's own points; last, the CNN on few examples."""
+    """D1, D3, D7, D10: test error and loss against width, with the notebook's points; last, the CNN on few examples."""
     figure, axes = plt.subplots(2, 4, figsize=(PAGE, 3.7), sharex="col", sharey="row")
     small = {"small_cnn": (Sweep(inputs.results, "small_cnn"), "CNN, small, noisy")}
     for column, (name, (sweep, title)) in zip(axes.T, (notebook_sweeps(inputs) | small).items(), strict=True):
