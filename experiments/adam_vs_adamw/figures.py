@@ -28,6 +28,11 @@ from weightdecay.analysis.tables import booktabs, escape, interval, number, writ
 
 COLOURS = {"AdamW": "#0072B2", "Adam + L2": "#D55E00", "SGDW": "#56B4E9", "SGD + L2": "#E69F00"}
 LINES = {"constant": ("#000000", "o"), "step": ("#009E73", "s"), "cosine": ("#CC79A7", "^")}
+RELATIVE = {  # ticks of test error over the best cell's
+    "mnist1d": (0.9, 1, 1.2, 1.5, 2),
+    "digits": (0.9, 1, 1.2, 1.5, 2),
+    "addition": (0.9, 1, 2, 3, 5, 8),
+}
 KEPT = {  # what is done about λ at another η: colour, marker, line
     "λ best at each η": ("#000000", "o", "-"),
     "λ of the best cell": ("#D55E00", "s", "--"),
@@ -91,9 +96,7 @@ def best_lambda(inputs: Inputs) -> None:
     grids, usable = Grids(inputs.results), inputs.config.criteria["O7"].thresholds["usable"]
     tables = {method: best_decays(grids, method, usable) for method in METHODS}
     datasets = [dataset for dataset in DATASETS if grids.schedules(dataset)]
-    figure, axes = plt.subplots(
-        len(datasets), 4, figsize=(PAGE, 1.55 * len(datasets) + 0.5), squeeze=False, sharex="col", sharey="col"
-    )
+    figure, axes = plt.subplots(len(datasets), 4, figsize=(PAGE, 1.55 * len(datasets) + 0.5), squeeze=False)
     for line, dataset in zip(axes, datasets, strict=True):
         for panel, method in zip(line, METHODS, strict=True):
             table = tables[method]
@@ -130,7 +133,7 @@ def retuning(inputs: Inputs) -> None:
     """O11, O13: test error over the best cell's, against η: λ tuned again, the best cell's λ or ηλ kept, ηλ = .01."""
     grids, t = Grids(inputs.results), inputs.config.criteria["O11"].thresholds
     datasets = [dataset for dataset in DATASETS if grids.schedules(dataset)]
-    shape = {"figsize": (PAGE, 1.6 * len(datasets) + 0.6), "squeeze": False, "sharex": "col", "sharey": "row"}
+    shape = {"figsize": (PAGE, 1.6 * len(datasets) + 0.6), "squeeze": False, "sharey": "row"}
     figure, axes = plt.subplots(len(datasets), len(METHODS), **shape)
     for line, dataset in zip(axes, datasets, strict=True):
         for panel, method in zip(line, METHODS, strict=True):
@@ -157,8 +160,10 @@ def retuning(inputs: Inputs) -> None:
             usable = grids.usable(dataset, method, schedule, t["usable"])
             panel.axvspan(usable.min() / 1.2, usable.max() * 1.2, color=MUTED, alpha=0.12, linewidth=0)
             panel.set(xscale="log")
-        line[0].set(ylabel=f"{NAMES[dataset]}\ntest error, relative", yscale="log", ylim=(0.85, 2.2))
-        plain_ticks(line[0].yaxis, [0.9, 1, 1.2, 1.5, 2])
+        ticks = RELATIVE[dataset]
+        limits = ticks[0] / 1.06, ticks[-1] * 1.1
+        line[0].set(ylabel=f"{NAMES[dataset]}\ntest error, relative", yscale="log", ylim=limits)
+        plain_ticks(line[0].yaxis, ticks)
     name_panels(axes, METHODS)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=4)

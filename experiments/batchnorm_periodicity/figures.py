@@ -28,7 +28,7 @@ from records import (
 from weightdecay.analysis import style
 from weightdecay.analysis.claims import NOT_RUN
 from weightdecay.analysis.events import spacings, variation
-from weightdecay.analysis.measures import TRAIN
+from weightdecay.analysis.measures import TRAIN, select
 from weightdecay.analysis.plots import missing, plain_ticks, thousands
 from weightdecay.analysis.statistics import Estimate, every_seed, ratio_interval
 from weightdecay.analysis.style import COLUMN, MUTED, PAGE, SPLITS, Inputs
@@ -52,9 +52,9 @@ def accuracy(inputs: Inputs) -> None:
         runs = records.sweep("addition", batch_norm_eps=eps)
         for place, run in enumerate(runs.sort_values("seed")["run"]):
             for split, metric in {"train": TRAIN, "test": "test_accuracy"}.items():
+                first, rest = {"linewidth": 0.9, "label": split, "zorder": 3}, {"linewidth": 0.5, "alpha": 0.3}
                 curve = records.curve(run, metric)
-                alpha, width, label = (1, 0.9, split) if place == 0 else (0.3, 0.5, None)
-                panel.plot(curve.index, curve, color=SPLITS[split], alpha=alpha, linewidth=width, label=label)
+                panel.plot(curve.index, curve, color=SPLITS[split], **(rest if place else first))
         panel.set(title=f"BatchNorm's eps = {eps:g}", xlabel="step (thousands)", ylim=(-0.02, 1.02))
         thousands(panel)
         if runs.empty:
@@ -291,7 +291,10 @@ def controls(records: Records) -> list[tuple[str, str, str]]:
     held = records.sweep("held", seed=0)
     if held.empty:
         return []
-    η, λ = (float(held[field].iloc[0]) for field in ("learning_rate", "weight_decay"))
+    rates = sorted(held["learning_rate"].unique())
+    η = float(rates[len(rates) // 2])
+    held = select(held, learning_rate=η)
+    λ = float(held["weight_decay"].iloc[0])
     found = {
         "norm free": (records.sweep("grid", seed=0, learning_rate=η, weight_decay=λ), style.KINDS["free"]),
         "norm held": (held, style.KINDS["held"]),

@@ -9,7 +9,7 @@ from records import DATA, WINDOW, Records, at_events, fitted, per_seed, periods,
 from weightdecay.analysis.claims import Part, counts, judged, reported
 from weightdecay.analysis.events import spacings, variation
 from weightdecay.analysis.measures import diverged
-from weightdecay.analysis.statistics import every_seed, ratio_interval
+from weightdecay.analysis.statistics import Estimate, every_seed, open_above, ratio_interval
 
 
 def period_law(records: Records, t: Mapping[str, float]) -> tuple[list[Part], str]:
@@ -24,11 +24,7 @@ def period_law(records: Records, t: Mapping[str, float]) -> tuple[list[Part], st
         exponents = fitted(table, table["period"], table["reached"])
         parts += [
             *exponents_of(name, sweep, exponents, t),
-            reported(
-                f"{name}Period",
-                f"period in τ, {words(sweep)}",
-                ratio_interval(np.log(table["scaled"]).groupby(table["seed"]).mean()),
-            ),
+            reported(f"{name}Period", f"period in τ, {words(sweep)}", mean_period(table)),
             *(
                 reported(
                     f"{name}Narrow{field.title().replace('_', '')}",
@@ -53,10 +49,16 @@ def period_law(records: Records, t: Mapping[str, float]) -> tuple[list[Part], st
     for sweep, name in {"momentum": "Momentum", "full_batch": "FullBatch", "cnn": "Cnn"}.items():
         runs = records.sweep(sweep)
         if len(runs):
-            scaled = np.log(periods(records, runs)["scaled"]).groupby(runs["seed"].to_numpy()).mean()
-            parts.append(reported(f"{name}Period", f"period in τ, {words(sweep)}", ratio_interval(scaled)))
+            found = mean_period(periods(records, runs))
+            parts.append(reported(f"{name}Period", f"period in τ, {words(sweep)}", found))
     every = pd.concat([records.sweep(sweep) for sweep in DATA])
     return parts, counts(len(every), {"had fewer than two events": lone, "diverged": diverged(every)})
+
+
+def mean_period(table: pd.DataFrame) -> Estimate:
+    """Geometric mean of `periods` in τ; a lower bound where a run has fewer than two events."""
+    seeds = np.log(table["scaled"]).groupby(table["seed"]).mean()
+    return open_above(ratio_interval(seeds), not table["reached"].all())
 
 
 def common_rate(records: Records, t: Mapping[str, float]) -> tuple[list[Part], str]:

@@ -75,13 +75,15 @@ def held_norm(records: Records, t: Mapping[str, float]) -> tuple[list[Part], str
         return int((records.collapses(run, t["high"], t["low"])["start"] > records.tau(run)).sum())
 
     def relative_rate(runs: pd.DataFrame) -> Estimate:
-        rates = per_seed(runs, lambda run: records.effective_rate(run).median())
-        at_jumps = per_seed(free, lambda run: at_events(records, run, records.effective_rate(run)), skip=True)
-        return ratio_interval(np.log(rates / at_jumps))
+        rates = per_seed(runs, lambda run: np.log(records.effective_rate(run).median()))
+        at_jumps = per_seed(free, lambda run: np.log(at_events(records, run, records.effective_rate(run))), skip=True)
+        return ratio_interval(rates - at_jumps)
 
     def loss(runs: pd.DataFrame) -> Estimate:
-        final = per_seed(runs, lambda run: records.curve(run, "train_loss_batch").loc[records.tau(run) :].median())
-        return ratio_interval(np.log(final))
+        def final(run: str) -> float:
+            return np.log(records.curve(run, "train_loss_batch").loc[records.tau(run) :].median())
+
+        return ratio_interval(per_seed(runs, final))
 
     return [
         judged("Held", "collapses after the first τ, norm held", every_seed(per_seed(held, later)), most=0.0),

@@ -108,10 +108,12 @@ def delay(inputs: Inputs) -> None:
     markers = dict(zip(sorted(table["learning_rate"].unique()), cycle("ovs^DpPX*h<>d8H"), strict=False))
     for (η, λ), runs in reached.groupby(["learning_rate", "weight_decay"]):
         colour, mean = weight_decay_colour(λ), geometric_interval(runs["delay"])
-        axes.plot(runs["timescale"], runs["delay"], linestyle="", marker=".", markersize=3, color=colour, alpha=0.5)
+        aside = 1.06 ** (list(markers).index(η) - (len(markers) - 1) / 2)  # several η and λ have one timescale
+        dots = {"linestyle": "", "marker": ".", "markersize": 3, "alpha": 0.5}
+        axes.plot(runs["timescale"] * aside, runs["delay"], color=colour, **dots)
         error = None if np.isnan(mean.low) else [[mean.value - mean.low], [mean.high - mean.value]]
         axes.errorbar(
-            1 / (η * λ),
+            aside / (η * λ),
             mean.value,
             error,
             color=colour,
@@ -164,15 +166,12 @@ def label_noise(inputs: Inputs) -> None:
     sweeps = {0.0: lambda_sweep(runs), **noisy_sweeps(runs)}
     figure, axes = plt.subplots(1, 3, figsize=(PAGE, 2.4), sharey=True)
     metrics = {"train": TRAIN, "validation": "validation_accuracy", "test": "test_accuracy"}
+    colours = dict(zip(sorted(sweeps, reverse=True), (KINDS["noisy"], "#009E73", "#E69F00"), strict=False))
+    colours[0.0] = KINDS["clean"]
     for panel, (split, metric) in zip(axes, metrics.items(), strict=True):
         for noise, sweep in sweeps.items():
-            colour = KINDS["noisy" if noise else "clean"]
-            points(
-                panel,
-                final_table(histories, sweep, metric, LAST_STEPS),
-                colour,
-                f"label noise {noise:g}" if noise else "clean labels",
-            )
+            label, colour = f"label noise {noise:g}" if noise else "clean labels", colours[noise]
+            points(panel, final_table(histories, sweep, metric, LAST_STEPS), colour, label)
             train = final_table(histories, sweep, TRAIN, LAST_STEPS).mean()
             least = inputs.config.criteria["A9" if noise else "A8"].thresholds["interpolated"]
             if (train >= least).any():

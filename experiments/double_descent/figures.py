@@ -69,7 +69,13 @@ def threshold(inputs: Inputs) -> None:
         return style.save(figure, inputs.figures, f"{EXPERIMENT}-threshold", inputs.scale)
     span = np.array([found.to_numpy().min() / 1.4, found.to_numpy().max() * 1.4])
     axes.fill_between(
-        span, span / t["step"], span * t["step"], color=MUTED, alpha=0.15, linewidth=0, label="one grid step"
+        span,
+        span / t["step"],
+        span * t["step"],
+        color=MUTED,
+        alpha=0.15,
+        linewidth=0,
+        label=f"within a factor {t['step']:g}",
     )
     axes.plot(span, span, color=MUTED, linestyle="--", linewidth=0.9, label="peak = threshold")
     colours = sns.color_palette("colorblind", found.index.get_level_values("train_size").nunique())
