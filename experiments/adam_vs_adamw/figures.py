@@ -28,11 +28,8 @@ from weightdecay.analysis.tables import booktabs, escape, interval, number, writ
 
 COLOURS = {"AdamW": "#0072B2", "Adam + L2": "#D55E00", "SGDW": "#56B4E9", "SGD + L2": "#E69F00"}
 LINES = {"constant": ("#000000", "o"), "step": ("#009E73", "s"), "cosine": ("#CC79A7", "^")}
-RELATIVE = {  # ticks of test error over the best cell's
-    "mnist1d": (0.9, 1, 1.2, 1.5, 2),
-    "digits": (0.9, 1, 1.2, 1.5, 2),
-    "addition": (0.9, 1, 2, 3, 5, 8),
-}
+TICKS = (0.9, 1, 1.2, 1.5, 2)  # of test error over the best cell's
+WIDE_TICKS = {"addition": (0.9, 1, 2, 3, 5, 8)}
 KEPT = {  # what is done about λ at another η: colour, marker, line
     "λ best at each η": ("#000000", "o", "-"),
     "λ of the best cell": ("#D55E00", "s", "--"),
@@ -160,7 +157,7 @@ def retuning(inputs: Inputs) -> None:
             usable = grids.usable(dataset, method, schedule, t["usable"])
             panel.axvspan(usable.min() / 1.2, usable.max() * 1.2, color=MUTED, alpha=0.12, linewidth=0)
             panel.set(xscale="log")
-        ticks = RELATIVE[dataset]
+        ticks = WIDE_TICKS.get(dataset, TICKS)
         limits = ticks[0] / 1.06, ticks[-1] * 1.1
         line[0].set(ylabel=f"{NAMES[dataset]}\ntest error, relative", yscale="log", ylim=limits)
         plain_ticks(line[0].yaxis, ticks)

@@ -190,6 +190,7 @@ def faster_training(records: Records, t: Mapping[str, float]) -> tuple[list[Part
         )
 
     never = bare["run"].map(fitting).isna()
+    said = {"without BatchNorm never fit": int(never.sum()), "diverged": diverged(bare)}
     parts = [
         judged("Ratio", "steps to fit, without over with BatchNorm", ratio(bare, runs), t["ratio"]),
         reported("Steps", "steps to fit with BatchNorm", ratio_interval(np.log(per_seed(runs, fitting)))),
@@ -199,7 +200,10 @@ def faster_training(records: Records, t: Mapping[str, float]) -> tuple[list[Part
         parts.append(
             reported("Undecayed", "no decay: steps to fit, without over with BatchNorm", ratio(neither, undecayed))
         )
-    return parts, counts(len(bare), {"without BatchNorm never fit": int(never.sum()), "diverged": diverged(bare)})
+        unfitted = int(neither["run"].map(fitting).isna().sum())
+        beside = counts(len(neither), {"without either never fit": unfitted, "diverged": diverged(neither)})
+        return parts, joined(counts(len(bare), said), beside)
+    return parts, counts(len(bare), said)
 
 
 def thrown_up(records: Records, t: Mapping[str, float]) -> tuple[list[Part], str]:

@@ -292,7 +292,7 @@ def controls(records: Records) -> list[tuple[str, str, str]]:
     if held.empty:
         return []
     rates = sorted(held["learning_rate"].unique())
-    η = float(rates[len(rates) // 2])
+    η = float(rates[len(rates) // 2])  # neither so slow that little happens nor at the edge
     held = select(held, learning_rate=η)
     λ = float(held["weight_decay"].iloc[0])
     found = {

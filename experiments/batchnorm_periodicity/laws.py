@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from records import DATA, WINDOW, Records, at_events, fitted, per_seed, periods, slope, spectral_share, words
 
-from weightdecay.analysis.claims import Part, counts, judged, reported
+from weightdecay.analysis.claims import Part, counts, joined, judged, reported
 from weightdecay.analysis.events import spacings, variation
 from weightdecay.analysis.measures import diverged
 from weightdecay.analysis.statistics import Estimate, every_seed, open_above, ratio_interval
@@ -46,13 +46,16 @@ def period_law(records: Records, t: Mapping[str, float]) -> tuple[list[Part], st
                 every_seed(per_seed(runs, lambda run: spectral_share(records, run))),
             ),
         ]
+    every = pd.concat([records.sweep(sweep) for sweep in DATA])
+    notes = [counts(len(every), {"had fewer than two events": lone, "diverged": diverged(every)})]
     for sweep, name in {"momentum": "Momentum", "full_batch": "FullBatch", "cnn": "Cnn"}.items():
         runs = records.sweep(sweep)
         if len(runs):
-            found = mean_period(periods(records, runs))
-            parts.append(reported(f"{name}Period", f"period in τ, {words(sweep)}", found))
-    every = pd.concat([records.sweep(sweep) for sweep in DATA])
-    return parts, counts(len(every), {"had fewer than two events": lone, "diverged": diverged(every)})
+            table = periods(records, runs)
+            parts.append(reported(f"{name}Period", f"period in τ, {words(sweep)}", mean_period(table)))
+            few = {f"with {words(sweep)} had fewer than two events": int((~table["reached"]).sum())}
+            notes.append(counts(len(runs), few | {f"with {words(sweep)} diverged": diverged(runs)}))
+    return parts, joined(*notes)
 
 
 def mean_period(table: pd.DataFrame) -> Estimate:

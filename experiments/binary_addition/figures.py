@@ -106,14 +106,14 @@ def delay(inputs: Inputs) -> None:
         return style.save(figure, inputs.figures, f"{EXPERIMENT}-delay", inputs.scale)
     axes.set(xscale="log", yscale="log")
     markers = dict(zip(sorted(table["learning_rate"].unique()), cycle("ovs^DpPX*h<>d8H"), strict=False))
+    aside = {η: 1.06 ** (place - (len(markers) - 1) / 2) for place, η in enumerate(markers)}  # of one timescale
     for (η, λ), runs in reached.groupby(["learning_rate", "weight_decay"]):
         colour, mean = weight_decay_colour(λ), geometric_interval(runs["delay"])
-        aside = 1.06 ** (list(markers).index(η) - (len(markers) - 1) / 2)  # several η and λ have one timescale
         dots = {"linestyle": "", "marker": ".", "markersize": 3, "alpha": 0.5}
-        axes.plot(runs["timescale"] * aside, runs["delay"], color=colour, **dots)
+        axes.plot(runs["timescale"] * aside[η], runs["delay"], color=colour, **dots)
         error = None if np.isnan(mean.low) else [[mean.value - mean.low], [mean.high - mean.value]]
         axes.errorbar(
-            aside / (η * λ),
+            aside[η] / (η * λ),
             mean.value,
             error,
             color=colour,
@@ -122,9 +122,9 @@ def delay(inputs: Inputs) -> None:
             elinewidth=1,
             markerfacecolor=colour if runs["judged"].all() else "white",
         )
-    for λ, runs in table[~table["reached"]].groupby("weight_decay"):
+    for (η, λ), runs in table[~table["reached"]].groupby(["learning_rate", "weight_decay"]):
         axes.plot(
-            runs["timescale"],
+            runs["timescale"] * aside[η],
             runs["delay"],
             linestyle="",
             marker="$\\uparrow$",
@@ -166,8 +166,8 @@ def label_noise(inputs: Inputs) -> None:
     sweeps = {0.0: lambda_sweep(runs), **noisy_sweeps(runs)}
     figure, axes = plt.subplots(1, 3, figsize=(PAGE, 2.4), sharey=True)
     metrics = {"train": TRAIN, "validation": "validation_accuracy", "test": "test_accuracy"}
-    colours = dict(zip(sorted(sweeps, reverse=True), (KINDS["noisy"], "#009E73", "#E69F00"), strict=False))
-    colours[0.0] = KINDS["clean"]
+    noises = sorted(sweeps, reverse=True)[:-1]
+    colours = {0.0: KINDS["clean"], **dict(zip(noises, (KINDS["noisy"], "#E69F00", "#56B4E9"), strict=False))}
     for panel, (split, metric) in zip(axes, metrics.items(), strict=True):
         for noise, sweep in sweeps.items():
             label, colour = f"label noise {noise:g}" if noise else "clean labels", colours[noise]

@@ -159,13 +159,7 @@ def tuned_per_width(main: Sweep, notebook: Sweep, t: Mapping[str, float]) -> tup
     """D7: with λ tuned per width there is no peak; the notebook's protocol with decay, our addition, beside it."""
     rise, removed, rise_without = tuning(main)
     errors = {metric: at_settings(main.finals("test_error"), main.tuned(metric)) for metric in VALIDATION}
-    beside = tuning(notebook) if len(notebook.weight_decays) > 1 else ()
-    names = {
-        "NotebookRise": "notebook, tuned: largest rise of test loss",
-        "NotebookRemoved": "notebook, at the peak: test loss, tuned over no decay",
-        "NotebookRiseWithout": "notebook, no decay: largest rise of test loss",
-    }
-    return [
+    parts = [
         judged("Rise", "tuned: largest rise of test loss with width", rise, most=t["rise"]),
         judged("Removed", "at the peak: test loss, tuned over no decay", removed, most=t["removed"]),
         reported("RiseWithout", "no decay: largest rise of test loss", rise_without),
@@ -177,17 +171,23 @@ def tuned_per_width(main: Sweep, notebook: Sweep, t: Mapping[str, float]) -> tup
             )
             for by in ("error", "loss")
         ),
-        *(reported(name, words, found) for (name, words), found in zip(names.items(), beside, strict=False)),
-    ], f"median tuned λ: {', '.join(f'{λ:g} at h = {h}' for h, λ in main.tuned().median().items())}"
+    ]
+    if len(notebook.weight_decays) > 1:
+        rise, removed, rise_without = tuning(notebook)
+        parts += [
+            reported("NotebookRise", "notebook, tuned: largest rise of test loss", rise),
+            reported("NotebookRemoved", "notebook, at the peak: test loss, tuned over no decay", removed),
+            reported("NotebookRiseWithout", "notebook, no decay: largest rise of test loss", rise_without),
+        ]
+    return parts, f"median tuned λ: {', '.join(f'{λ:g} at h = {h}' for h, λ in main.tuned().median().items())}"
 
 
 def tuning(sweep: Sweep) -> tuple[Estimate, Estimate, Estimate]:
     """Of test loss: its largest rise, λ tuned per width; at the peak, tuned over not; its largest rise, no decay."""
     without = np.log(sweep.final("test_loss"))
     tuned = np.log(at_settings(sweep.finals("test_loss"), sweep.tuned()))
-    per_seed = largest_rises(tuned), at_largest(without, tuned - without), largest_rises(without)
-    rise, removed, rise_without = map(ratio_interval, per_seed)
-    return rise, removed, rise_without
+    removed = at_largest(without, tuned - without)
+    return ratio_interval(largest_rises(tuned)), ratio_interval(removed), ratio_interval(largest_rises(without))
 
 
 def one_for_all(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:

@@ -37,7 +37,7 @@ def width(inputs: Inputs) -> None:
         tables = main.finals(metric)
         line(row[0], main.final(metric), KINDS["noisy"], "noisy labels", metric)
         line(row[0], clean.final(metric), KINDS["clean"], "clean labels", metric)
-        for λ, marker in zip(shown(main.weight_decays), cycle(MARKERS), strict=False):
+        for λ, marker in zip(few_of(main.weight_decays), cycle(MARKERS), strict=False):
             line(row[1], tables[λ], weight_decay_colour(λ), f"λ = {λ:g}", metric, marker=marker)
         line(row[2], tables[0.0], weight_decay_colour(0), "no decay", metric)
         line(row[2], at_settings(tables, main.single()), KINDS["held"], "single best λ", metric)
@@ -109,7 +109,7 @@ def effect(inputs: Inputs) -> None:
     figure, axes = plt.subplots(figsize=(COLUMN, 2.6))
     axes.axhline(1, color=MUTED, linewidth=0.6)
     scale = 1.0 if place.isna().any() else geometric_interval(place).value
-    for λ, marker in zip(shown(main.weight_decays)[1:], cycle(MARKERS[1:]), strict=False):
+    for λ, marker in zip(few_of(main.weight_decays)[1:], cycle(MARKERS[1:]), strict=False):
         ratio = main.final("test_loss", λ) / main.final("test_loss")
         ratio.columns = [column / scale for column in ratio.columns]
         line(axes, ratio, weight_decay_colour(λ), f"λ = {λ:g}", "test_loss", marker=marker)
@@ -302,8 +302,8 @@ def notebook_sweeps(inputs: Inputs) -> dict[str, tuple[Sweep, str]]:
     }
 
 
-def shown(weight_decays: list[float]) -> list[float]:
-    """λ to draw in one panel: 0 and every other one, where all would be too many."""
+def few_of(weight_decays: list[float]) -> list[float]:
+    """λ to draw in one panel: more than six lines and names do not fit, and every other one stands for all."""
     return weight_decays if len(weight_decays) <= 6 else weight_decays[::2]
 
 

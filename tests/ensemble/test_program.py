@@ -12,6 +12,7 @@ from tests.ensemble.runs import PROTOCOL, make, splits
 from tests.ensemble.test_reference import NETWORKS, relative_error
 from weightdecay.ensemble import backend, kernels, program, tables
 from weightdecay.ensemble.compiler import compiled
+from weightdecay.ensemble.constants import EVALUATION_ROWS
 from weightdecay.ensemble.layers import BatchNorm, Conv1d, Dropout, Linear, ReLU, Residual, Sequential
 from weightdecay.ensemble.losses import LOSSES
 from weightdecay.ensemble.training import Ensemble, Protocol
@@ -77,7 +78,10 @@ def test_a_step_through_convolutions_is_minus_autograd_s_gradient(kernel, stride
             assert relative_error(layer.weight_gradient[replica], pair[0].grad) <= 1e-10
 
 
-@pytest.mark.parametrize(("examples", "batch"), [(511, 64), (512, 512), (513, 64), (1300, 600)])
+@pytest.mark.parametrize(
+    ("examples", "batch"),
+    [(EVALUATION_ROWS - 1, 64), (EVALUATION_ROWS, EVALUATION_ROWS), (EVALUATION_ROWS + 1, 64), (1300, 600)],
+)
 @pytest.mark.parametrize("network", ["scale-invariant", "mlp, squared error", "cnn"])
 def test_a_measurement_equals_torch_s_for_any_number_of_examples(network, examples, batch):
     """After five steps, so that the running statistics are no longer those of the start."""

@@ -101,6 +101,7 @@ def test_what_was_not_run_is_undecided(judged):
 def test_a_diverged_run_is_said_and_does_not_pass_for_a_calm_one(judged):
     claim = judged(diverged=True)["B4"]
     assert "2 of 24 runs had fewer than two events; 2 of 24 runs diverged" in claim.note
+    assert np.isinf(claim.part("Period").high) and np.isfinite(judged()["B4"].part("Period").high)
 
 
 def test_all_that_the_config_promises_is_made_and_legible(tmp_path):

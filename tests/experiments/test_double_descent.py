@@ -115,6 +115,14 @@ def test_tuning_under_the_notebooks_protocol_is_reported_beside(judged):
     assert half_left.part("NotebookRemoved").measured == pytest.approx(2 / 3, rel=0.02)
     assert half_left.part("NotebookRise").measured == pytest.approx(2, rel=0.05)
     assert d7.part("NotebookRise").measured == pytest.approx(1.25, rel=0.05)  # λ = 10 does not suit the widest
+    assert d7.part("NotebookRiseWithout").measured == pytest.approx(3, rel=0.05)
+    assert not [part for part in judged(notebook=False)["D7"].parts if "Notebook" in part.name]
+
+
+def test_of_many_weight_decays_every_other_is_drawn():
+    few_of = load_program("double_descent", "figures").few_of
+    assert few_of([0.0, 1.0, 4.0, 15.0, 60.0]) == [0.0, 1.0, 4.0, 15.0, 60.0]
+    assert few_of([0.0, 0.3, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0]) == [0.0, 1.0, 4.0, 15.0]
 
 
 def test_two_seeds_decide_nothing(judged):
