@@ -113,8 +113,9 @@ parser = argparse.ArgumentParser()
 for option in ("claims", "figures"):
     parser.add_argument(f"--{option}")
 options = parser.parse_args()
-for kind in ("pdf", "png"):
-    Path(options.figures, f"overview.{kind}").write_text("all claims")
+for name in ("overview-1", "overview-2"):
+    for kind in ("pdf", "png"):
+        Path(options.figures, f"{name}.{kind}").write_text("all claims")
 """
 
 

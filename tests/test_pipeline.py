@@ -29,7 +29,7 @@ def test_everything_is_built_without_tex_and_one_line_says_how_to_get_the_pdf(ch
     ]
     assert sorted(path.name for path in checkout.path("paper/figures").iterdir()) == [
         *("first-norm.pdf", "first-norm.png"),
-        *("overview.pdf", "overview.png"),
+        *("overview-1.pdf", "overview-1.png", "overview-2.pdf", "overview-2.png"),
         *("second-norm.pdf", "second-norm.png"),
     ]
     ledger = json.loads(checkout.path("results/smoke/claims.json").read_text())

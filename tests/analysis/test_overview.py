@@ -1,6 +1,8 @@
 """The overview shows every claim, on the right side of its criterion, and can be read."""
 
 import math
+import re
+from itertools import pairwise
 
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -52,14 +54,14 @@ def test_a_bar_lies_where_its_verdict_says(verdict):
 
 @pytest.fixture
 def draw(tmp_path, monkeypatch):
-    """`draw(claims)`: the figure, after it was saved."""
+    """`draw(claims)`: the two pages, after they were saved."""
 
     def drawing(claims):
         drawn, save = [], style.save
         monkeypatch.setattr(style, "save", lambda figure, *rest: (drawn.append(figure), save(figure, *rest)))
         style.apply()
         overview.overview(claims, tmp_path)
-        return drawn[0]
+        return drawn
 
     return drawing
 
@@ -68,20 +70,28 @@ LONG = "the largest rise of the test loss from one width to any larger width, λ
 
 
 @pytest.mark.parametrize("count", [1, 90])
-def test_every_claim_is_there_and_legible_on_one_page(draw, count, tmp_path):
+def test_every_claim_is_there_and_legible_on_two_pages(draw, count, tmp_path):
     part = judged("Part", LONG, Estimate(-1234.5, -1300.0, -1200.0, 4), -2e-5, 1.0)
     claims = [claim_of(f"A{i}", part, experiment=f"moons_{i // 10}") for i in range(count)]
-    figure = draw([*claims, claim_of("B1", judged("Part", "unknown", UNKNOWN, least=1.0))])
-    assert (tmp_path / "overview.pdf").exists() and (tmp_path / "overview.png").exists()
-    width, height = figure.get_size_inches()
-    assert width == style.PAGE and height <= 9.05
-    texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
-    assert min(text.get_fontsize() for text in texts) >= 7
-    assert {f"A{i}" for i in range(count)} <= {text.get_text() for text in texts}
+    drawn = draw([*claims, claim_of("B1", judged("Part", "unknown", UNKNOWN, least=1.0))])
+    names = [f"overview-{page}.{kind}" for page in (1, 2) for kind in ("pdf", "png")]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    ids = []
+    for figure in drawn:
+        width, height = figure.get_size_inches()
+        assert width == style.PAGE and height <= 8.25
+        texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
+        assert min(text.get_fontsize() for text in texts) >= 7
+        renderer = FigureCanvasAgg(figure).get_renderer()
+        boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in texts]
+        assert not [text for text, box in boxes if box.x0 < -1 or box.x1 > figure.bbox.width + 1]
+        rows = sorted((box for text, box in boxes if re.fullmatch(r"[AB]\d+", text)), key=lambda box: box.y0)
+        assert all(below.y1 <= above.y0 for below, above in pairwise(rows))
+        ids += [text for text, _ in boxes if re.fullmatch(r"[AB]\d+", text)]
+    assert sorted(ids) == sorted([*(f"A{i}" for i in range(count)), "B1"])
+    figure = drawn[0]
     renderer = FigureCanvasAgg(figure).get_renderer()
-    extents = {text.get_text(): text.get_window_extent(renderer) for text in texts}
-    outside = {text: box for text, box in extents.items() if box.x0 < -1 or box.x1 > figure.bbox.width + 1}
-    assert not outside
+    extents = {text.get_text(): text.get_window_extent(renderer) for text in figure.findobj(Text)}
     shortened = next(text for text in extents if text.startswith("the largest") and text.endswith(" …"))
     measured = next(text for text in extents if text.startswith("−1,2"))
     criterion = next(text for text in extents if text.startswith("−2e"))
@@ -92,11 +102,11 @@ def test_every_claim_is_there_and_legible_on_one_page(draw, count, tmp_path):
 def test_the_scale_is_said_of_each_experiment_where_they_differ(draw):
     part = judged("Part", "a quantity", Estimate(1.0, 0.9, 1.1, 4), 0.5)
     small, large = claim_of("A1", part), claim_of("B1", part, experiment="circles", scale="paper")
-    said = {text.get_text() for text in draw([small, large]).findobj(Text)}
+    said = {text.get_text() for page in draw([small, large]) for text in page.findobj(Text)}
     assert {"Moons, laptop scale", "Circles, paper scale", "laptop and paper scale"} <= said
-    said = {text.get_text() for text in draw([small]).findobj(Text)}
+    said = {text.get_text() for text in draw([small])[0].findobj(Text)}
     assert {"Moons", "laptop scale, not the paper's"} <= said
-    assert not any(text.get_text().endswith("scale") for text in draw([large]).findobj(Text))
+    assert not any(text.get_text().endswith("scale") for text in draw([large])[0].findobj(Text))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""All claims on one page: verdict, what was measured, and how far that lies from its criterion.
+"""All claims at a glance, on two pages: verdict, what was measured, and how far that lies from its criterion.
 
 Quantities of different units are put on one scale by their own uncertainty: the signed distance of the measured value
 from the nearest bound of its criterion, over half the width of its 95 % interval. The bar is the interval, so that it
@@ -16,6 +16,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
@@ -32,7 +33,7 @@ VERDICTS: dict[Verdict, tuple[str, str]] = {  # colour and marker
 }
 FARTHEST = 30.0  # half-widths; what lies farther is drawn there, with an arrow
 TICKS = (-30, -5, -1, 0, 1, 5, 30)
-ROW, TALLEST = 0.15, 8.35  # inches: of a row, and of all rows
+ROW, TALLEST = 0.15, 7.55  # inches: of a row, and of all rows of a page that has a caption as well
 COLUMNS = {"id": 0.0, "verdict": 0.045, "quantity": 0.058, "measured": 0.69, "bound": 1.0}  # the last: its right end
 FOREST = 0.43, 0.68  # of the figure's width, as are the columns
 SIZE = 7
@@ -58,10 +59,27 @@ def distances(part: Part) -> tuple[float, float, float] | None:
 
 
 def overview(claims: Sequence[Claim], folder: Path) -> None:
-    """overview.pdf and .png in `folder`: the claims by experiment, a row each."""
+    """overview-1 and overview-2, .pdf and .png, in `folder`: the claims by experiment, a row each."""
+    for number, groups in enumerate(pages(claims), 1):
+        style.save(page(groups, claims), folder, f"overview-{number}", in_words({claim.scale for claim in claims}))
+
+
+def pages(claims: Sequence[Claim]) -> tuple[list[list[Claim]], list[list[Claim]]]:
+    """The claims of each experiment, on two pages as nearly equal as whole experiments allow."""
+    groups = [list(group) for _, group in groupby(claims, key=lambda claim: claim.experiment)]
+    cut = min(range(1, len(groups) + 1), key=lambda cut: max(rows_of(groups[:cut]), rows_of(groups[cut:])))
+    return groups[:cut], groups[cut:]
+
+
+def rows_of(groups: Sequence[Sequence[Claim]]) -> int:
+    """A row a claim, and one for the name of each experiment."""
+    return sum(1 + len(group) for group in groups)
+
+
+def page(groups: Sequence[Sequence[Claim]], claims: Sequence[Claim]) -> Figure:
+    """Some experiments' claims; the legend counts the verdicts of all `claims`."""
     scales = {claim.scale for claim in claims}
-    groups = [(name, list(rows)) for name, rows in groupby(claims, key=lambda claim: claim.experiment)]
-    rows = len(claims) + len(groups)
+    rows = max(1, rows_of(groups))
     height = min(ROW, TALLEST / rows)
     figure = plt.figure(figsize=(style.PAGE, height * rows + 0.65))
     figure.set_layout_engine("none")  # places are given below
@@ -72,8 +90,8 @@ def overview(claims: Sequence[Claim], folder: Path) -> None:
     texts.set(xlim=(0, 1), zorder=-1)
     axes.patch.set_visible(False)  # for the shading of the rows
     row = 0
-    for name, group in groups:
-        title = title_of(name) + (f", {group[0].scale} scale" if len(scales) > 1 else "")
+    for group in groups:
+        title = title_of(group[0].experiment) + (f", {group[0].scale} scale" if len(scales) > 1 else "")
         texts.text(0, row, title, weight="bold", va="center", fontsize=SIZE)
         for place, claim in enumerate(group, row + 1):
             _texts(texts, claim, place)
@@ -94,7 +112,7 @@ def overview(claims: Sequence[Claim], folder: Path) -> None:
         side = {"ha": "right" if key == "bound" else "left", "va": "bottom"}
         texts.text(COLUMNS[key], 1.0, word, transform=texts.transAxes, fontsize=SIZE, color=style.MUTED, **side)
     _legend(figure, claims)
-    style.save(figure, folder, "overview", in_words(scales))
+    return figure
 
 
 def _texts(axes: Axes, claim: Claim, row: int) -> None:
@@ -136,7 +154,7 @@ def _bar(axes: Axes, claim: Claim, row: int) -> None:
         axes.plot(value, row, marker=marker, color=colour, markersize=4, linestyle="")
 
 
-def _legend(figure: plt.Figure, claims: Sequence[Claim]) -> None:
+def _legend(figure: Figure, claims: Sequence[Claim]) -> None:
     handles = []
     for verdict, (colour, marker) in VERDICTS.items():
         count = sum(claim.verdict == verdict for claim in claims)
@@ -171,7 +189,7 @@ def bound(part: Part) -> str:
 @reports_user_errors
 def main() -> None:
     """The command line: python -m weightdecay.analysis.overview."""
-    parser = argparse.ArgumentParser(description="Draw all claims on one page.")
+    parser = argparse.ArgumentParser(description="Draw all claims, on two pages.")
     parser.add_argument("--claims", required=True, type=Path, help="claims.json of all experiments")
     parser.add_argument("--figures", required=True, type=Path, help="folder for the figure")
     arguments = parser.parse_args()
