@@ -7,7 +7,7 @@ from functools import cache
 
 import pytest
 
-from weightdecay.analysis.claims import combine, judge_interval, read, write
+from weightdecay.analysis.claims import combine, judge_interval, read, title_of, write
 from weightdecay.analysis.statistics import UNKNOWN, Estimate
 from weightdecay.errors import ResultError
 
@@ -33,6 +33,18 @@ def test_verdict_of_a_range_is_two_sided():
     assert judge_interval(Estimate(-1, -1.5, -0.9, 5), -1.25, -0.75) == "undecided"
     assert judge_interval(Estimate(-2, -2.1, -1.9, 5), -1.25, -0.75) == "refuted"
     assert judge_interval(UNKNOWN, -1.25, -0.75) == "undecided"
+
+
+@pytest.mark.parametrize(
+    ("experiment", "title"),
+    [
+        ("binary_addition", "Binary addition"),
+        ("adam_vs_adamw", "Adam vs AdamW"),
+        ("batchnorm_periodicity", "BatchNorm periodicity"),
+    ],
+)
+def test_titles_are_written_as_people_write_them(experiment, title):
+    assert title_of(experiment) == title
 
 
 COMBINED = {
