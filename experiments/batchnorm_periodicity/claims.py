@@ -178,32 +178,29 @@ def better_afterwards(records: Records, t: Mapping[str, float]) -> tuple[list[Pa
 def faster_training(records: Records, t: Mapping[str, float]) -> tuple[list[Part], str]:
     """B10: steps to fit, without BatchNorm over with it; beside it without decay, which might be what hinders."""
     bare, neither = records.sweep("addition_no_norm"), records.sweep("addition_neither")
-    runs = records.sweep("addition", batch_norm_eps=t["eps"])
+    runs, undecayed = records.sweep("addition", batch_norm_eps=t["eps"]), records.sweep("addition_no_decay")
 
     def fitting(run: str) -> float:
         return records.histories.first_step(run, TRAIN, t["fitted"])
 
+    def never(rows: pd.DataFrame) -> int:
+        return int(rows["run"].map(fitting).isna().sum())
+
     def ratio(slow: pd.DataFrame, fast: pd.DataFrame) -> Estimate:
         steps = per_seed(slow, lambda run: np.nan_to_num(fitting(run), nan=float(records.row(run)["steps"])))
-        return open_above(
-            ratio_interval(np.log(steps / per_seed(fast, fitting))), bool(slow["run"].map(fitting).isna().any())
-        )
+        return open_above(ratio_interval(np.log(steps / per_seed(fast, fitting))), never(slow) > 0)
 
-    never = bare["run"].map(fitting).isna()
-    said = {"without BatchNorm never fit": int(never.sum()), "diverged": diverged(bare)}
     parts = [
         judged("Ratio", "steps to fit, without over with BatchNorm", ratio(bare, runs), t["ratio"]),
         reported("Steps", "steps to fit with BatchNorm", ratio_interval(np.log(per_seed(runs, fitting)))),
     ]
+    notes = [counts(len(bare), {"without BatchNorm never fit": never(bare), "diverged": diverged(bare)})]
     if len(neither):
-        undecayed = records.sweep("addition_no_decay")
-        parts.append(
-            reported("Undecayed", "no decay: steps to fit, without over with BatchNorm", ratio(neither, undecayed))
-        )
-        unfitted = int(neither["run"].map(fitting).isna().sum())
-        beside = counts(len(neither), {"without either never fit": unfitted, "diverged": diverged(neither)})
-        return parts, joined(counts(len(bare), said), beside)
-    return parts, counts(len(bare), said)
+        words = "no decay: steps to fit, without over with BatchNorm"
+        parts.append(reported("Undecayed", words, ratio(neither, undecayed)))
+        said = {"without either never fit": never(neither), "diverged": diverged(neither)}
+        notes.append(counts(len(neither), said))
+    return parts, joined(*notes)
 
 
 def thrown_up(records: Records, t: Mapping[str, float]) -> tuple[list[Part], str]:

@@ -52,9 +52,9 @@ def accuracy(inputs: Inputs) -> None:
         runs = records.sweep("addition", batch_norm_eps=eps)
         for place, run in enumerate(runs.sort_values("seed")["run"]):
             for split, metric in {"train": TRAIN, "test": "test_accuracy"}.items():
-                first, rest = {"linewidth": 0.9, "label": split, "zorder": 3}, {"linewidth": 0.5, "alpha": 0.3}
+                look = {"linewidth": 0.5, "alpha": 0.3} if place else {"linewidth": 0.9, "label": split, "zorder": 3}
                 curve = records.curve(run, metric)
-                panel.plot(curve.index, curve, color=SPLITS[split], **(rest if place else first))
+                panel.plot(curve.index, curve, color=SPLITS[split], **look)
         panel.set(title=f"BatchNorm's eps = {eps:g}", xlabel="step (thousands)", ylim=(-0.02, 1.02))
         thousands(panel)
         if runs.empty:

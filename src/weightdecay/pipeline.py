@@ -37,6 +37,7 @@ class Plan:
     for by name.
     """
 
+    # of all claims
     overview = tuple(f"paper/figures/overview-{page}.{kind}" for page in (1, 2) for kind in ("pdf", "png"))
 
     def __init__(self, config: dict, local: bool = True, targets: Sequence[str] = ()):

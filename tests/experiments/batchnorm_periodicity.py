@@ -119,8 +119,8 @@ def _digits(run: Run, world: World, steps: np.ndarray) -> dict[str, np.ndarray]:
 def _addition(run: Run, world: World, steps: np.ndarray) -> dict[str, np.ndarray]:
     """Accuracy that collapses at even distances once it is high, and stairs of test accuracy."""
     generator = np.random.default_rng([run.seed, int(run.id[:8], 16)])
-    slower = world.faster_undecayed if run.decay == "none" else world.faster
-    fitted = (1500 if run.decay == "none" else 2000) * (slower if run.batch_norm_eps is None else 1.0)
+    fitted, slower = (1500, world.faster_undecayed) if run.decay == "none" else (2000, world.faster)
+    fitted *= slower if run.batch_norm_eps is None else 1.0
     accuracy = np.clip(steps / fitted, 0, 1)
     prone = run.batch_norm_eps is not None and run.batch_norm_eps < (1e-4 if world.cured else 1.0)
     prone &= run.decay != "none" or world.without_decay

@@ -136,8 +136,8 @@ def claim(id: str, experiment: str, criteria: Mapping[str, Any], parts: Sequence
 def title_of(experiment: str) -> str:
     """The name of an experiment for people: "Binary addition", "Adam vs AdamW"."""
     written = {"adamw": "AdamW", "batchnorm": "BatchNorm"}
-    words = [written.get(word, word) for word in experiment.split("_")]
-    return " ".join([words[0][:1].upper() + words[0][1:], *words[1:]])
+    title = " ".join(written.get(word, word) for word in experiment.split("_"))
+    return title[:1].upper() + title[1:]
 
 
 def counts(runs: int, kinds: Mapping[str, int]) -> str:

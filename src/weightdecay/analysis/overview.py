@@ -60,8 +60,9 @@ def distances(part: Part) -> tuple[float, float, float] | None:
 
 def overview(claims: Sequence[Claim], folder: Path) -> None:
     """overview-1 and overview-2, .pdf and .png, in `folder`: the claims by experiment, a row each."""
-    for number, groups in enumerate(pages(claims), 1):
-        style.save(page(groups, claims), folder, f"overview-{number}", in_words({claim.scale for claim in claims}))
+    scale = in_words(claim.scale for claim in claims)
+    for place, groups in enumerate(pages(claims), 1):
+        style.save(page(groups, claims), folder, f"overview-{place}", scale)
 
 
 def pages(claims: Sequence[Claim]) -> tuple[list[list[Claim]], list[list[Claim]]]:
@@ -191,7 +192,7 @@ def main() -> None:
     """The command line: python -m weightdecay.analysis.overview."""
     parser = argparse.ArgumentParser(description="Draw all claims, on two pages.")
     parser.add_argument("--claims", required=True, type=Path, help="claims.json of all experiments")
-    parser.add_argument("--figures", required=True, type=Path, help="folder for the figure")
+    parser.add_argument("--figures", required=True, type=Path, help="folder for the figures")
     arguments = parser.parse_args()
     style.apply()
     overview(read(arguments.claims), arguments.figures)
