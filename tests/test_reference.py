@@ -199,7 +199,8 @@ def test_provenance_says_what_the_results_say_of_themselves(shipped):
         metadata = results.read_table(shipped.path(f"{SHIPPED}/{name}/runs.parquet"))[1]
         for key in ("code_version", "device", "python", "config_hash", "precision"):
             assert said[key] == metadata[key]
-        assert (said["runs"], said["seeds"], said["stride"], said["share_of_history"]) == (4, 2, 1, 1.0)
+        assert (said["runs"], said["seeds"]) == (4, 2)
+        assert (said["significant_bits"], said["stride"], said["share_of_history"]) == (24, 1, 1.0)
 
 
 def test_incomplete_and_damaged_results_are_not_shipped(checkout):
@@ -264,7 +265,7 @@ def test_thinning_that_would_move_what_is_judged_is_refused(checkout):
 def test_a_history_that_cannot_be_thinned_enough_is_refused(checkout):
     done = checkout.run("weightdecay", "ship", "--scale", "smoke", "--history-mib", "0.0001")
     assert done.returncode == 2
-    assert done.stderr.startswith("error: the history of first cannot be thinned to 0.0001 MiB")
+    assert done.stderr.startswith("error: the history of first cannot be cut down to 0.0001 MiB")
 
 
 SCHEDULES = {  # steps, log_every, log_dense_every, log_dense_until
@@ -289,6 +290,16 @@ def history_of(schedule: str, stop: float = math.inf) -> tuple[pd.DataFrame, pd.
     ]
     history = pd.DataFrame(rows, columns=["run", "step", "metric", "value"])
     return history, pd.DataFrame({"run": ["a", "b"], "steps": steps, "log_every": every})
+
+
+def test_rounding_keeps_four_digits_and_leaves_what_is_no_number():
+    values = np.float32([0.0, 1.0, -0.75, 1 / 3, 123.456, -7.7e-30, 3e38, np.inf, -np.inf, np.nan])
+    left = reference.rounded(values, reference.ROUNDED_BITS)
+    assert left.dtype == np.float32
+    np.testing.assert_allclose(left, values, rtol=2.0**-reference.ROUNDED_BITS, atol=0)
+    np.testing.assert_array_equal(left[[0, 1, 2]], values[[0, 1, 2]])
+    assert (left.view(np.uint32) & (2 ** (reference.FLOAT32_BITS - reference.ROUNDED_BITS) - 1) == 0)[:-1].all()
+    np.testing.assert_array_equal(reference.rounded(values, reference.FLOAT32_BITS), values)
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)

@@ -170,7 +170,7 @@ def main() -> None:
         type=float,
         default=reference.HISTORY_MIB,
         metavar="MIB",
-        help=f"size to which each experiment's history is thinned (default: {reference.HISTORY_MIB:g})",
+        help=f"size to which each experiment's history is cut down (default: {reference.HISTORY_MIB:g})",
     )
 
     added = command(compare)

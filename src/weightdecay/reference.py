@@ -1,9 +1,9 @@
 """Shipped results: data/reference/<scale>/, made of results/<scale>/ by `weightdecay ship`, and only read ever since.
 
     SHA256SUMS                       of every other file; `sha256sum --check SHA256SUMS` reads it too
-    provenance.json                  of each experiment: device, versions, wall time, code version, hashes, stride
+    provenance.json                  of each experiment: device, versions, wall time, code version, hashes, what is kept
     <experiment>/runs.parquet        byte for byte that of results/<scale>/, as are the tables of compute.py
-    <experiment>/history.parquet     thinned by `RULE`
+    <experiment>/history.parquet     rounded and thinned by `RULE`
     <experiment>/claims.json         judged on the files beside it
 
 A folder a scale and in it a folder an experiment, named and made as in results/, so that whatever reads results reads
@@ -23,6 +23,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from weightdecay import grid, results
@@ -39,7 +40,8 @@ MOST_BYTES = 40 * 2**20  # of all shipped results
 HISTORY_MIB = 4.0  # of one experiment's history, unless asked otherwise
 LAST_STEPS, LAST_SHARE = 20, 0.1  # what final values are means over: at most so many logged steps of so much of a run
 FEW_STEPS = 3  # the first, and one or two that final values are means over
-MOST_MOVED = 0.25  # by thinning, of half an interval's width
+MOST_MOVED = 0.25  # by rounding and thinning, of half an interval's width
+FLOAT32_BITS, ROUNDED_BITS = 24, 14  # significant ones: relative errors of 6e-8 and 6e-5 at most
 
 ENCODING = {  # of sorted histories: 3 bytes a value
     "compression": "zstd",
@@ -48,13 +50,21 @@ ENCODING = {  # of sorted histories: 3 bytes a value
     "column_encoding": {"value": "BYTE_STREAM_SPLIT"},
 }
 RULE = (
-    "Values are float32. Where history.parquet would have more than history_mib MiB, numbered metrics (points of a "
-    f"curve, bins of a histogram) that a run logged at {FEW_STEPS} steps at most are left out: runs.parquet has their "
-    f"final values. Where that is not enough, the last {LAST_STEPS} logged steps within the last tenth of each run are "
-    "kept, and of those before every stride-th, counted from the first, the steps at which everything was measured and "
-    "the others each by themselves; the stride is the least that is enough. No judged quantity may change its verdict "
-    f"by that, or move by more than {MOST_MOVED:g} of half its interval."
+    "Values are float32. Where history.parquet would have more than history_mib MiB, they are rounded to "
+    f"{ROUNDED_BITS} significant bits, a relative error of {2.0**-ROUNDED_BITS:.0e} at most. Where that is not "
+    "enough, numbered metrics (points of a curve, bins of a histogram) that a run logged at "
+    f"{FEW_STEPS} steps at most are left out: runs.parquet has their final values. Where that is not enough either, "
+    f"the last {LAST_STEPS} logged steps within the last tenth of each run are kept, and of those before every "
+    "stride-th, counted from the first, the steps at which everything was measured and the others each by themselves; "
+    "the stride is the least that is enough. No judged quantity may change its verdict by that, or move by more than "
+    f"{MOST_MOVED:g} of half its interval."
 )
+
+
+def rounded(values: np.ndarray, bits: int) -> np.ndarray:
+    """Floating-point numbers rounded to so many significant bits; infinities and NaN stay."""
+    mantissa, exponent = np.frexp(values)
+    return np.ldexp(np.round(np.ldexp(mantissa, bits)), exponent - bits)
 
 
 def thinned(history: pd.DataFrame, runs: pd.DataFrame, stride: int) -> pd.DataFrame:
@@ -93,7 +103,6 @@ def ship(scale: str, names: Sequence[str], known: Sequence[str], history_mib: fl
         about = {
             "scale": scale,
             "rule": RULE,
-            "history_mib": history_mib,
             "shipped_by": results.provenance(),
             "experiments": {name: value for name, value in provenance(scale).items() if name in kept},
         }
@@ -199,9 +208,9 @@ def _ship_experiment(config: grid.Config, scale: str, made: Path, history_mib: f
     hashes = grid.computation_hashes(config, scale)
     for table in ("runs", *hashes):
         shutil.copy(source / f"{table}.parquet", made)
-    stride, share = _write_history(made / "history.parquet", found, history_mib)
+    kept = _write_history(made / "history.parquet", found, history_mib)
     judge(made, name, scale, made / "claims.json")
-    if share < 1:
+    if kept["significant_bits"] < FLOAT32_BITS or kept["share_of_history"] < 1:
         _check_unmoved(name, scale, source, made / "claims.json", history_mib)
     return {
         **{key: value for key, value in found.metadata.items() if key not in ("experiment", "scale")},
@@ -209,8 +218,8 @@ def _ship_experiment(config: grid.Config, scale: str, made: Path, history_mib: f
         "runs": len(found.runs),
         "seeds": int(found.runs["seed"].nunique()),
         "diverged": int(found.runs["diverged_at"].notna().sum()),
-        "stride": stride,
-        "share_of_history": round(share, 4),
+        "history_mib": history_mib,
+        **kept,
     }
 
 
@@ -223,11 +232,14 @@ def _check_complete(found: Results, expected: list[str], source: Path) -> None:
             )
 
 
-def _write_history(path: Path, found: Results, history_mib: float) -> tuple[int, float]:
-    """Writes the history, thinned if need be; returns the stride, and the share of the rows that is left."""
+def _write_history(path: Path, found: Results, history_mib: float) -> dict[str, float]:
+    """Writes the history, rounded and thinned if need be; returns what of it was kept."""
     least = without_final_vectors(found.history)
-    stride, left = 1, thinned(found.history, found.runs, 1)
-    while (size := _write_rows(path, left, found.metadata)) > history_mib:
+    bits, stride, left = FLOAT32_BITS, 1, thinned(found.history, found.runs, 1)
+    while (size := _write_rows(path, left, bits, found.metadata)) > history_mib:
+        if bits > ROUNDED_BITS:
+            bits = ROUNDED_BITS
+            continue
         if len(left) > len(least):
             fewer = thinned(least, found.runs, 1)
         else:
@@ -235,21 +247,23 @@ def _write_history(path: Path, found: Results, history_mib: float) -> tuple[int,
             fewer = thinned(least, found.runs, stride)
         if len(fewer) == len(left):
             raise ResultError(
-                f"the history of {path.parent.name} cannot be thinned to {history_mib:g} MiB: {size:.1f} are left. "
+                f"the history of {path.parent.name} cannot be cut down to {history_mib:g} MiB: {size:.1f} are left. "
                 "Allow more with --history-mib."
             )
         left = fewer
-    return stride, len(left) / len(found.history)
+    share = round(len(left) / len(found.history), 4)
+    return {"significant_bits": bits, "stride": stride, "share_of_history": share}
 
 
-def _write_rows(path: Path, history: pd.DataFrame, metadata: Mapping) -> float:
+def _write_rows(path: Path, history: pd.DataFrame, bits: int, metadata: Mapping) -> float:
     """MiB of the file."""
-    results.write_table(path, history.astype({"step": "int32", "value": "float32"}), metadata, **ENCODING)
+    values = rounded(history["value"].to_numpy(np.float32), bits)
+    results.write_table(path, history.astype({"step": "int32"}).assign(value=values), metadata, **ENCODING)
     return path.stat().st_size / 2**20
 
 
 def _check_unmoved(name: str, scale: str, source: Path, shipped: Path, history_mib: float) -> None:
-    """ResultError where judged quantities of the whole history and those of the thinned one differ."""
+    """ResultError where judged quantities of the whole history and those of what is kept of it differ."""
     from weightdecay.analysis import claims as ledger  # the analysis wing: the pipeline, at its start, does without
 
     with tempfile.TemporaryDirectory() as folder:
@@ -264,7 +278,7 @@ def _check_unmoved(name: str, scale: str, source: Path, shipped: Path, history_m
     ]
     if moved:
         raise ResultError(
-            f"thinned to {history_mib:g} MiB the history of {name} gives other values of {'; '.join(moved)}: "
+            f"cut down to {history_mib:g} MiB the history of {name} gives other values of {'; '.join(moved)}: "
             "allow more with --history-mib."
         )
 
@@ -292,7 +306,7 @@ def _digests(folder: Path) -> dict[str, str]:
 
 def _line(name: str, about: Mapping) -> str:
     kept = "the whole history" if about["share_of_history"] == 1 else f"{about['share_of_history']:.0%} of the history"
-    return f"{name}: {about['runs']} runs, {kept}"
+    return f"{name}: {about['runs']} runs, {kept}, {about['significant_bits']} significant bits"
 
 
 def _check_size(made: Path, target: Path) -> float:
