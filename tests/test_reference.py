@@ -1,10 +1,12 @@
 """Shipped results: thinned by their rule, named and refused when anything is wrong, enough to rebuild everything."""
 
+import ast
 import hashlib
 import json
 import math
 import os
 import random
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -325,14 +327,31 @@ def test_thinning_keeps_the_ends_the_last_steps_and_every_stride_th_of_the_other
         assert left == logged
 
 
-def test_numbered_metrics_logged_at_few_steps_are_left_to_the_table_of_runs():
-    logged = {"fit_00": (0, 20, 30), "variance_1": (0, 10, 20, 30), "test_loss": (0, 30)}
+def test_unread_metrics_and_numbered_ones_logged_at_few_steps_are_left_to_the_table_of_runs():
+    often = (0, 10, 20, 30)
+    logged = {"fit_00": (0, 20, 30), "variance_1": often, "test_loss": (0, 30), "norm": often, "scale_2": often}
     rows = [(run, step, metric, 1.0) for run in "ab" for metric, steps in logged.items() for step in steps]
     history = pd.DataFrame(rows, columns=["run", "step", "metric", "value"])
-    left = reference.without_final_vectors(history)
+    left = reference.without_idle_metrics(history, ["norm", "scale"])
     assert left.groupby(["run", "metric"]).size().to_dict() == {
-        (run, metric): len(steps) for run in "ab" for metric, steps in logged.items() if metric != "fit_00"
+        (run, metric): len(logged[metric]) for run in "ab" for metric in ("variance_1", "test_loss")
     }
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "experiments").glob("*/config.yaml")), ids=lambda path: path.parent.name
+)
+def test_what_a_config_names_as_unread_is_read_nowhere(path):
+    """By claims and figures: no string in them is a metric of that name, or begins a numbered one."""
+    sources = [source for source in path.parent.glob("*.py") if source.name not in ("train.py", "compute.py")]
+    constants = {
+        node.value
+        for source in sources
+        for node in ast.walk(ast.parse(source.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    for metric in grid.load_config(path).unread:
+        assert not any(re.fullmatch(rf"{metric}(_\d*)?", constant) for constant in constants), metric
 
 
 def test_evenly_logged_curves_stay_even_and_sparse_metrics_keep_their_share():

@@ -149,6 +149,7 @@ class Config(Strict):
     defaults: Block
     scales: Scales
     criteria: dict[Name, Criterion]
+    unread: list[Name] = []  # metrics that neither claims nor figures read, less the number at the end: variance_2
     figures: list[Name]  # names of paper/figures/<experiment>-<name>.{pdf,png}
     tables: list[Name] = []  # names of paper/tables/<experiment>-<name>.tex
 

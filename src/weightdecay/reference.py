@@ -51,13 +51,13 @@ ENCODING = {  # of sorted histories: 3 bytes a value
 }
 RULE = (
     "Values are float32. Where history.parquet would have more than history_mib MiB, they are rounded to "
-    f"{ROUNDED_BITS} significant bits, a relative error of {2.0**-ROUNDED_BITS:.0e} at most. Where that is not "
-    "enough, numbered metrics (points of a curve, bins of a histogram) that a run logged at "
-    f"{FEW_STEPS} steps at most are left out: runs.parquet has their final values. Where that is not enough either, "
-    f"the last {LAST_STEPS} logged steps within the last tenth of each run are kept, and of those before every "
-    "stride-th, counted from the first, the steps at which everything was measured and the others each by themselves; "
-    "the stride is the least that is enough. No judged quantity may change its verdict by that, or move by more than "
-    f"{MOST_MOVED:g} of half its interval."
+    f"{ROUNDED_BITS} significant bits, a relative error of {2.0**-ROUNDED_BITS:.0e} at most. Where that is not enough, "
+    "metrics are left out, of which runs.parquet has the final values: those that config.yaml names as unread, and "
+    f"numbered ones (points of a curve, bins of a histogram) that a run logged at {FEW_STEPS} steps at most. Where "
+    f"that is not enough either, the last {LAST_STEPS} logged steps within the last tenth of each run are kept, and of "
+    "those before every stride-th, counted from the first, the steps at which everything was measured and the others "
+    "each by themselves; the stride is the least that is enough. No judged quantity may change its verdict by that, or "
+    f"move by more than {MOST_MOVED:g} of half its interval."
 )
 
 
@@ -79,9 +79,14 @@ def thinned(history: pd.DataFrame, runs: pd.DataFrame, stride: int) -> pd.DataFr
     return history.merge(kept, on=["run", "step"]).sort_values(["metric", "run", "step"], ignore_index=True)
 
 
-def without_final_vectors(history: pd.DataFrame) -> pd.DataFrame:
-    """A history less the numbered metrics, fit_07 say, that a run logged at `FEW_STEPS` steps at most."""
-    numbered = [metric for metric in history["metric"].unique() if re.search(r"_\d+$", metric)]
+def without_idle_metrics(history: pd.DataFrame, unread: Iterable[str]) -> pd.DataFrame:
+    """A history less the metrics named in `unread`, and the numbered ones, fit_07 say, that a run logged at `FEW_STEPS`
+    steps at most. A name in `unread` stands for numbered ones too.
+    """
+    numbers = re.compile(r"_\d+$")
+    idle = [metric for metric in history["metric"].unique() if numbers.sub("", metric) in set(unread)]
+    history = history[~history["metric"].isin(idle)]
+    numbered = [metric for metric in history["metric"].unique() if numbers.search(metric)]
     vectors = history[history["metric"].isin(numbered)]
     logged = vectors.groupby(["run", "metric"], observed=True)["step"].transform("size")
     return history.drop(vectors.index[logged <= FEW_STEPS])
@@ -208,7 +213,7 @@ def _ship_experiment(config: grid.Config, scale: str, made: Path, history_mib: f
     hashes = grid.computation_hashes(config, scale)
     for table in ("runs", *hashes):
         shutil.copy(source / f"{table}.parquet", made)
-    kept = _write_history(made / "history.parquet", found, history_mib)
+    kept = _write_history(made / "history.parquet", found, config.unread, history_mib)
     judge(made, name, scale, made / "claims.json")
     if kept["significant_bits"] < FLOAT32_BITS or kept["share_of_history"] < 1:
         _check_unmoved(name, scale, source, made / "claims.json", history_mib)
@@ -232,9 +237,9 @@ def _check_complete(found: Results, expected: list[str], source: Path) -> None:
             )
 
 
-def _write_history(path: Path, found: Results, history_mib: float) -> dict[str, float]:
+def _write_history(path: Path, found: Results, unread: Iterable[str], history_mib: float) -> dict[str, float]:
     """Writes the history, rounded and thinned if need be; returns what of it was kept."""
-    least = without_final_vectors(found.history)
+    least = without_idle_metrics(found.history, unread)
     bits, stride, left = FLOAT32_BITS, 1, thinned(found.history, found.runs, 1)
     while (size := _write_rows(path, left, bits, found.metadata)) > history_mib:
         if bits > ROUNDED_BITS:
