@@ -46,7 +46,7 @@ def colours_of(values: Iterable[float], palette: str) -> dict[float, tuple[float
 
 def accuracy(inputs: Inputs) -> None:
     """B1, B2, B9, after S1's figure: accuracy over steps at the default eps and at 1e-2; every seed a line."""
-    records = Records(inputs.results)
+    records = inputs.made(Records)
     figure, axes = plt.subplots(1, 2, figsize=(PAGE, 2.3), sharey=True)
     for panel, eps in zip(axes, (1e-5, 1e-2), strict=True):
         runs = records.sweep("addition", batch_norm_eps=eps)
@@ -66,7 +66,7 @@ def accuracy(inputs: Inputs) -> None:
 
 def dose(inputs: Inputs) -> None:
     """B2: how many events, against eps, in both networks."""
-    records, t = Records(inputs.results), inputs.config.criteria["B2"].thresholds
+    records, t = inputs.made(Records), inputs.config.criteria["B2"].thresholds
     every, digits = records.sweep("addition"), eps_sweep(records)
     count = collapse_counts(records, every, t)
     figure, axes = plt.subplots(figsize=(COLUMN, 2.4))
@@ -91,7 +91,7 @@ def dose(inputs: Inputs) -> None:
 
 def norm(inputs: Inputs) -> None:
     """B3, B4, B5, B7, B8: norm ρ and effective learning rate over time in units of 1/(ηλ), all settings of one seed."""
-    records = Records(inputs.results)
+    records = inputs.made(Records)
     runs = records.sweep("grid", seed=0)
     figure, axes = plt.subplots(1, 3, figsize=(PAGE, 2.4))
     colours = colours_of(runs["learning_rate"], "crest")
@@ -123,7 +123,7 @@ def norm(inputs: Inputs) -> None:
 
 def phase(inputs: Inputs) -> None:
     """B8: effective gradient norm against effective learning rate, with time as colour, of one run."""
-    records = Records(inputs.results)
+    records = inputs.made(Records)
     runs = records.sweep("grid", seed=0)
     run = runs.sort_values("steps")["run"].iloc[len(runs) // 2]
     effective = records.effective_rate(run)
@@ -162,7 +162,7 @@ def phase(inputs: Inputs) -> None:
 
 def period(inputs: Inputs) -> None:
     """B4: the mean time between destabilisations against 1/(ηλ)."""
-    records = Records(inputs.results)
+    records = inputs.made(Records)
     figure, axes = plt.subplots(1, len(DATA), figsize=(PAGE, 2.5), sharex=True, sharey=True)
     runs = pd.concat([records.sweep(sweep) for sweep in DATA])
     times = 1 / (runs["learning_rate"] * runs["weight_decay"])
@@ -200,15 +200,16 @@ def period(inputs: Inputs) -> None:
 
 def mechanism(inputs: Inputs) -> None:
     """B6, B11: divisor and effective learning rate around the destabilisations, and around the first collapse."""
-    records, t = Records(inputs.results), inputs.config.criteria["B6"].thresholds
+    records, t = inputs.made(Records), inputs.config.criteria["B6"].thresholds
     grid, eps = records.sweep("grid"), records.sweep("addition")
     starts = {
         "grid": {run: records.destabilisations(run)["start"] for run in grid["run"]},
         "addition": {run: records.collapses(run, t["high"], t["low"])["start"][:1] for run in eps["run"]},
     }
+    found = {run: predictors(records, run) for run in (*grid["run"], *eps["run"])}
     figure, axes = plt.subplots(2, 2, figsize=(PAGE, 4.2), sharex=True)
     for column, name, power in ((0, "divisor", -1), (1, "rate", 1)):
-        curves = {run: predictors(records, run)[name] ** power for run in (*grid["run"], *eps["run"])}
+        curves = {run: table[name] ** power for run, table in found.items()}
         around(axes[0, column], records, grid, "learning_rate", "η", "crest", curves, starts["grid"])
         around(axes[1, column], records, eps, "batch_norm_eps", "eps", "flare", curves, starts["addition"])
         axes[1, column].set_xlabel("time from the start of an event, in 1/(ηλ)")
@@ -250,7 +251,7 @@ def around(
 
 def events_table(inputs: Inputs) -> None:
     """Destabilisations by η and λ, per data set: how many, how far apart, how regular, at which effective rate."""
-    records, lines = Records(inputs.results), []
+    records, lines = inputs.made(Records), []
     for sweep in DATA:
         title = words(sweep)
         for (η, λ), runs in records.sweep(sweep).groupby(["learning_rate", "weight_decay"]):

@@ -34,6 +34,8 @@ class Records:
 
     def __init__(self, results: Any):
         self.runs, self.histories = results.runs, Histories(results.history)
+        self._rows = {row["run"]: row for _, row in self.runs.iterrows()}
+        self.tau = cache(self._tau)
         self.destabilisations = cache(self._destabilisations)
         self.collapses = cache(self._collapses)
 
@@ -45,9 +47,9 @@ class Records:
         return self.histories.curve(run, metric)
 
     def row(self, run: str) -> pd.Series:
-        return self.runs.loc[self.runs["run"] == run].iloc[0]
+        return self._rows[run]
 
-    def tau(self, run: str) -> float:
+    def _tau(self, run: str) -> float:
         """Steps of (1 − momentum)/(ηλ); without decay those of the same network in its control, at the same η."""
         row = self.row(run)
         λ = row["weight_decay"]

@@ -21,7 +21,7 @@ PAIR = {0.0: "no decay", DECAY: f"λ = {DECAY:g}"}
 
 def fit(inputs: Inputs) -> None:
     """C1: S3's figure, the fit at some steps with and without decay, for one seed; then the last over all seeds."""
-    runs, history = Runs(inputs.results), inputs.results.history
+    runs, history = inputs.made(Runs), inputs.results.history
     demos = {λ: runs.demo(λ) for λ in PAIR}
     history = history[
         history["metric"].isin(FIT) & history["run"].isin([demo.loc[SEED, "run"] for demo in demos.values()])
@@ -52,7 +52,7 @@ def fit(inputs: Inputs) -> None:
 
 def histograms(inputs: Inputs) -> None:
     """C2, C4, C13: histograms of layer 2's weights and gradients over the steps, as ridge lines, mean over seeds."""
-    runs, history = Runs(inputs.results), inputs.results.history
+    runs, history = inputs.made(Runs), inputs.results.history
     figure, axes = plt.subplots(1, 4, figsize=(PAGE, 3.2), sharey=True)
     kinds = (("weight", WEIGHT_EDGES, "weight of layer 2"), ("gradient", GRADIENT_EDGES, "log₁₀ |gradient| of layer 2"))
     for pair, (kind, edges, label) in zip((axes[:2], axes[2:]), kinds, strict=True):
@@ -89,7 +89,7 @@ def ridge_lines(
 
 def norms(inputs: Inputs) -> None:
     """C2-C4, C13: norms of weights and gradients over the steps, and the learning rates at which training diverges."""
-    runs = Runs(inputs.results)
+    runs = inputs.made(Runs)
     figure, axes = plt.subplots(1, 4, figsize=(PAGE, 2.2))
     shown = {
         "weight_norm": "norm of all parameters",
@@ -124,7 +124,7 @@ def curves(runs: Runs, weight_decay: float, metric: str) -> pd.DataFrame:
 
 def weight_decay(inputs: Inputs) -> None:
     """C1, C3, C8: S3's program against λ: losses, roughness, norm."""
-    runs = Runs(inputs.results)
+    runs = inputs.made(Runs)
     figure, axes = plt.subplots(1, 3, figsize=(PAGE, 2.2))
     demos = {λ: runs.demo(λ) for λ in runs.weight_decays}
     tables = {
@@ -167,7 +167,7 @@ def weight_decay(inputs: Inputs) -> None:
 
 def outlier_training(inputs: Inputs) -> None:
     """C12: at which learning rates training diverges, or ends as a constant, and the loss at S3's, by loss function."""
-    runs = Runs(inputs.results)
+    runs = inputs.made(Runs)
     figure, axes = plt.subplots(1, 3, figsize=(PAGE, 2.4))
     free = runs.runs[runs.runs["sweep"].isin(["learning_rate", "weight_decay"]) & (runs.runs["weight_decay"] == 0)]
     tried = runs.runs[runs.runs["sweep"].isin(["outlier_rates", "losses"]) & (runs.runs["weight_decay"] == 0)]

@@ -57,7 +57,7 @@ def polynomials(inputs: Inputs) -> None:
 
 def overfitting(inputs: Inputs) -> None:
     """C9, C10: slope of fits against the norm of their weights; test less training error against degree and norm."""
-    table, runs = inputs.results.tables["polynomials"], Runs(inputs.results)
+    table, runs = inputs.results.tables["polynomials"], inputs.made(Runs)
     table = table.assign(gap=table["test_loss"] - table["train_loss"])
     figure, axes = plt.subplots(1, 4, figsize=(PAGE, 2.3))
     for λ in runs.weight_decays:
@@ -125,7 +125,7 @@ def constraints(inputs: Inputs) -> None:
 
 def outliers(inputs: Inputs) -> None:
     """C7, C14: distance to the true line against the outliers' shift; fits of one seed; moves by small changes."""
-    table, runs = inputs.results.tables["outliers"], Runs(inputs.results)
+    table, runs = inputs.results.tables["outliers"], inputs.made(Runs)
     figure, axes = plt.subplots(1, 4, figsize=(PAGE, 2.4), width_ratios=(1, 1, 1, 0.8))
     shift = inputs.config.criteria["C7"].thresholds["shift"]
     for loss, label in LOSSES.items():

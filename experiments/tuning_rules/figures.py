@@ -35,7 +35,7 @@ LABELS = {"test_loss": "test loss", "test_error": "test error"}
 
 def size(inputs: Inputs) -> None:
     """T1, T7-T11: test loss against λ for each number of examples; the best λ against that number."""
-    runs, claims = Runs(inputs.results), inputs.claims
+    runs, claims = inputs.made(Runs), inputs.claims
     figure, axes = plt.subplots(1, 3, figsize=(PAGE, 2.6), width_ratios=[1, 1, 1.1])
     shades = sns.color_palette("viridis_r", len(runs.sizes()) + 1)[1:]
     for panel, decay in zip(axes, DECAYS, strict=False):
@@ -65,7 +65,7 @@ def size(inputs: Inputs) -> None:
 
 def dropout_and_schedule(inputs: Inputs) -> None:
     """T2, T4: test loss and error against λ with dropout, and under a schedule; the best λ below."""
-    runs = Runs(inputs.results)
+    runs = inputs.made(Runs)
     rates = [0.0, *runs.rates("decoupled")]
     dropout = {"dropout, decoupled": {f"p = {rate:g}": Setting(dropout=rate) for rate in rates}}
     schedules = sorted(set(runs.runs["schedule"]))
@@ -84,7 +84,7 @@ def dropout_and_schedule(inputs: Inputs) -> None:
 
 def exclusion(inputs: Inputs) -> None:
     """T3: test loss and error against λ, with biases and normalisation decayed or left out."""
-    runs = Runs(inputs.results)
+    runs = inputs.made(Runs)
     figure, axes = plt.subplots(1, 4, figsize=(PAGE, 2.2))
     pairs = axes.reshape(2, 2)
     titles = {"residual, BatchNorm": BATCH_NORM, "MLP": Setting()}
@@ -100,7 +100,7 @@ def exclusion(inputs: Inputs) -> None:
 
 def small_and_searched(inputs: Inputs) -> None:
     """T5, T6, T14, T17: what a small λ does at every setting; test loss on the whole grid, S0's values, the chosen."""
-    runs = Runs(inputs.results)
+    runs = inputs.made(Runs)
     t, upwards = (inputs.config.criteria[id].thresholds for id in ("T5", "T14"))
     effects = small_effects(runs, t)
     settings = [str(s) for s in runs.settings() if any(str(s) in losses for losses, _ in effects.values())]
@@ -144,7 +144,7 @@ def small_and_searched(inputs: Inputs) -> None:
 
 def regularisers(inputs: Inputs) -> None:
     """T12, T13: test loss and error, n = 1,000, by how training is regularised; beside it more examples instead."""
-    runs, base = Runs(inputs.results), Setting().train_size
+    runs, base = inputs.made(Runs), Setting().train_size
     kinds = {"none": unregularised(runs), "early stopping": stopped(runs), "dropout": with_dropout(runs, decayed=False)}
     kinds |= {f"{KIND[decay]} decay": tuned(runs, decay) for decay in DECAYS}
     kinds["dropout + decoupled decay"] = with_dropout(runs, decayed=True)
@@ -175,7 +175,7 @@ def regularisers(inputs: Inputs) -> None:
 
 def one_for_all(inputs: Inputs) -> None:
     """T15, T16: what a single λ costs at every setting; the norm of the weights at the best λ and without decay."""
-    runs = Runs(inputs.results)
+    runs = inputs.made(Runs)
     costs_of = {decay: single_costs(runs, decay) for decay in DECAYS}
     rows = sum(len(costs.columns) for costs, _, _ in costs_of.values()) + 3  # room for the legend
     figure, axes = plt.subplots(1, 2, figsize=(PAGE, max(2.9, ROW * rows + 0.5)), width_ratios=[1, 1.05])
@@ -207,7 +207,7 @@ def one_for_all(inputs: Inputs) -> None:
 
 def best_table(inputs: Inputs) -> None:
     """The best λ of every number of examples, and test error there and without decay."""
-    runs, rows = Runs(inputs.results), []
+    runs, rows = inputs.made(Runs), []
     for decay in DECAYS:
         for n in runs.sizes():
             setting = Setting(n, decay)

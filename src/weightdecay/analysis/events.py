@@ -27,8 +27,7 @@ def destabilisations(norm: pd.Series, loss: pd.Series, window: float) -> pd.Data
     while here < len(steps) - 1:
         top = here + int(values[here : lasts[here]].argmax())
         rise = values[top] / values[here]
-        lowest = values[here] <= values[here : top + 1].min()
-        if rise < RISE or not lowest:
+        if rise < RISE or values[here] > values[here : top + 1].min():
             here += 1
             continue
         first = np.searchsorted(steps, steps[here] - window)

@@ -26,6 +26,9 @@ class Histories:
         self._values = {
             key: steps_values[start:end] for key, start, end in zip(sizes.index, ends - sizes, ends, strict=True)
         }
+        self._metrics: dict[str, list[str]] = {}
+        for run, metric in self._values:
+            self._metrics.setdefault(run, []).append(metric)
 
     def curve(self, run: str, metric: str) -> pd.Series:
         """Logged values by step; empty where none was logged. A diverged run's curve ends where it diverged."""
@@ -34,7 +37,7 @@ class Histories:
 
     def metrics(self, run: str) -> list[str]:
         """What was logged of a run."""
-        return [metric for name, metric in self._values if name == run]
+        return self._metrics.get(run, [])
 
     def first_step(self, run: str, metric: str, threshold: float) -> float:
         """First logged step with `metric >= threshold`, late by at most a logging interval; NaN where it never came."""

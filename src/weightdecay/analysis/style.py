@@ -5,8 +5,9 @@ Sizes are those at which the paper prints (no scaling there), so 7 pt here is 7 
 
 import argparse
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import matplotlib as mpl
 
@@ -21,6 +22,8 @@ from weightdecay import grid
 from weightdecay.analysis.claims import Claim, read
 from weightdecay.errors import reports_user_errors
 from weightdecay.results import Results, atomic_path, load_scale
+
+Made = TypeVar("Made")
 
 COLUMN = 3.4  # inches
 PAGE = 7.0
@@ -111,6 +114,13 @@ class Inputs:
     claims: dict[str, Claim]
     figures: Path
     tables: Path
+    _made: dict = field(default_factory=dict, init=False, repr=False)
+
+    def made(self, kind: Callable[[Results], Made]) -> Made:
+        """`kind(results)`; the same one for all figures, as all read the same curves and events."""
+        if kind not in self._made:
+            self._made[kind] = kind(self.results)
+        return self._made[kind]
 
 
 @reports_user_errors
@@ -126,6 +136,7 @@ def main(programs: Sequence[Callable[[Inputs], None]], config_path: Path) -> Non
     config = grid.load_config(config_path)
     results = load_scale(arguments.results, config, arguments.scale)
     claims = {claim.id: claim for claim in read(arguments.claims)}
+    inputs = Inputs(arguments.scale, results, config, claims, arguments.figures, arguments.tables)
     apply()
     for program in programs:
-        program(Inputs(arguments.scale, results, config, claims, arguments.figures, arguments.tables))
+        program(inputs)
