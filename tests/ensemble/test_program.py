@@ -2,6 +2,7 @@
 
 import random
 
+import numba
 import numpy as np
 import pytest
 import torch
@@ -10,7 +11,7 @@ from torch.nn.functional import conv1d, cross_entropy, linear, relu
 from tests.ensemble import reference
 from tests.ensemble.runs import PROTOCOL, make, splits
 from tests.ensemble.test_reference import NETWORKS, relative_error
-from weightdecay.ensemble import backend, kernels, program, tables
+from weightdecay.ensemble import backend, kernels, loops, program, tables
 from weightdecay.ensemble.compiler import compiled
 from weightdecay.ensemble.constants import EVALUATION_ROWS
 from weightdecay.ensemble.layers import BatchNorm, Conv1d, Dropout, Linear, ReLU, Residual, Sequential
@@ -48,6 +49,30 @@ def state_of(trained: Ensemble, replicas: list[int] | slice = slice(None)) -> di
 
 def assert_same(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> None:
     torch.testing.assert_close(ours, theirs, rtol=0, atol=0, equal_nan=True)
+
+
+ONE, ROW, ROWS = numba.float32, numba.float32[::1], numba.float32[:, ::1]
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments"),
+    [
+        (loops.update, (ROW, numba.boolean, ROW, ROW, ROW, ROW)),
+        (loops.hold_norm, (ROW, ONE, numba.boolean)),
+        (kernels.adam, (ROW,) * 4 + (ONE,) * 9),
+        (kernels.sgd, (ROW,) * 3 + (ONE,) * 4),
+        (kernels.batch_norm_forward, (ROWS, ROW, ROW, ONE, ROW, ROW, ROW, ROWS)),
+        (kernels.batch_norm_backward, (ROWS, ROWS, ROW, ROW, ROW, ROW, ROWS)),
+        *((getattr(kernels, name), (ROWS,) * 3) for name in LOSSES),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_single_precision_stays_single(function, arguments):
+    """One number of another type, an integer say, and Numba takes all that follows in double: a third of the speed."""
+    typed = numba.njit(error_model="numpy")(function.py_func)
+    typed.compile(arguments)
+    kinds = typed.overloads[arguments].type_annotation.typemap
+    assert not {name: kind for name, kind in kinds.items() if "float64" in str(kind) and not name.startswith("$")}
 
 
 @pytest.mark.parametrize(("kernel", "stride", "padding"), [(5, 2, 1), (3, 1, 0), (4, 3, 2)])

@@ -113,7 +113,7 @@ def update(coefficients, decays, weights, gradients, first, second):
     l1 and threshold apply if it `decays`. `first` and `second` are Adam's moments; for SGD both are the momentum.
     """
     c = coefficients
-    l2, kept = (c[0], c[1]) if decays else (c[0] * 0, c.dtype.type(1))
+    l2, kept = (c[0], c[1]) if decays else (c.dtype.type(0), c.dtype.type(1))
     if decays and c[2] > 0:  # passes of their own: without L1 there is no other
         gradients = kernels.with_sign(weights, gradients, c[2])
     if c.size == SGD_COEFFICIENTS:
