@@ -165,14 +165,11 @@ def verdict_on(here, shipped) -> pd.DataFrame:
     return comparison.decided(parts, empty.copy(), empty.copy(), [], []).parts.set_index("part")
 
 
-def test_opposite_verdicts_contradict_and_undecided_ones_do_not():
-    reproduced, undecided = ledger(0.979, 0.98, 0.981), ledger(0.97, 0.98, 1.02)
-    refuted = ledger(1.019, 1.02, 1.021)
-    assert [found.parts[0].verdict for found in (reproduced, undecided, refuted)] == [
-        *("reproduced", "undecided", "refuted")
-    ]
-    assert verdict_on(refuted, reproduced)["contradicts"].tolist() == [True, False]
-    assert not verdict_on(undecided, reproduced)["contradicts"].any()
+@pytest.mark.parametrize(("spread", "contradicts"), [(0.001, True), (0.008, False)])
+def test_opposite_verdicts_contradict_where_they_are_more_than_chance(spread, contradicts):
+    reproduced, refuted = (ledger(mean - spread, mean, mean + spread) for mean in (0.98, 1.02))
+    assert [found.parts[0].verdict for found in (reproduced, refuted)] == ["reproduced", "refuted"]
+    assert verdict_on(refuted, reproduced)["contradicts"].tolist() == [contradicts, False]
 
 
 def test_quantities_too_far_apart_contradict_under_the_same_verdict():

@@ -1,10 +1,10 @@
 """This machine's results against shipped ones of the same settings: claim by claim and curve by curve.
 
-A contradiction is any of: a part of a claim that is reproduced on one side and refuted on the other; quantities of a
-judged part, or a setting's curves at some step, farther apart than two sets of independent seeds would be; curves of
-the same seeds shifted alike in all runs of a sweep; seeds that gave the same numbers on one side alone. Tests are
-corrected so that all of them together have a chance of `FALSE_ALARM` of a false alarm. Both sides are judged anew by
-the criteria and the code that are here now. The statistics are those of weightdecay.analysis.agreement.
+A contradiction is any of: quantities of a judged part, or a setting's curves at some step, farther apart than two sets
+of independent seeds would be; curves of the same seeds shifted alike in all runs of a sweep; seeds that gave the same
+numbers on one side alone. Tests are corrected so that all of them together have a chance of `FALSE_ALARM` of a false
+alarm. Opposite verdicts alone are none: few seeds put a quantity near its criterion on either side. Both sides are
+judged anew by the criteria and the code that are here now. The statistics are those of weightdecay.analysis.agreement.
 """
 
 import tempfile
@@ -97,14 +97,13 @@ def decided(
         table["adjusted"] = np.nan
         table.loc[known, "adjusted"] = holm(table.loc[known, "p"])
         table["contradicts"] = table["adjusted"] < FALSE_ALARM / 3
-    parts["contradicts"] |= parts["opposite"].astype(bool)
     return Comparison(parts, curves, shifts, repeats, notes)
 
 
 def compare_claims(here: Sequence[Claim], shipped: Sequence[Claim]) -> pd.DataFrame:
     """One row for each judged part that both sides have: id, part, quantity, both estimates and verdicts, p."""
     others = {claim.id: claim for claim in shipped}
-    columns = ["experiment", "id", "part", "quantity", *SIDES, "verdict_here", "verdict_shipped", "opposite", "p"]
+    columns = ["experiment", "id", "part", "quantity", *SIDES, "verdict_here", "verdict_shipped", "p"]
     rows = []
     for claim in here:
         known = {part.name: part for part in others[claim.id].parts} if claim.id in others else {}
@@ -112,10 +111,8 @@ def compare_claims(here: Sequence[Claim], shipped: Sequence[Claim]) -> pd.DataFr
             other = known.get(part.name)
             if other is None or part.verdict is None or other.verdict is None:
                 continue
-            opposite = {part.verdict, other.verdict} == {"reproduced", "refuted"}
-            p = interval_difference(part, other)
-            verdicts = (part.verdict, other.verdict)
-            rows.append((claim.experiment, claim.id, part.name, part.quantity, part, other, *verdicts, opposite, p))
+            sides = (part, other, part.verdict, other.verdict)
+            rows.append((claim.experiment, claim.id, part.name, part.quantity, *sides, interval_difference(part, other)))
     return pd.DataFrame(rows, columns=columns).astype({"p": float})
 
 
@@ -242,7 +239,7 @@ def _claim_lines(parts: pd.DataFrame) -> list[str]:
     for row in parts.itertuples():
         same_verdict = row.verdict_here == row.verdict_shipped
         verdict = row.verdict_here if same_verdict else f"{row.verdict_here}, was {row.verdict_shipped}"
-        state = "CONTRADICTS" if row.contradicts else "agrees" if same_verdict else "within the intervals"
+        state = "CONTRADICTS" if row.contradicts else "agrees" if same_verdict else "within chance"
         rows.append((row.id, row.part, _interval(row.here), _interval(row.shipped), verdict, state))
     return _aligned(rows)
 
