@@ -90,7 +90,7 @@ def basins(inputs: Inputs) -> None:
 
 def best_lambda(inputs: Inputs) -> None:
     """O7: the best λ against η of every optimiser and schedule, beside S0's λ = 0.01/η."""
-    grids, usable = Grids(inputs.results), inputs.config.criteria["O7"].thresholds["usable"]
+    grids, usable = inputs.made(Grids), inputs.config.criteria["O7"].thresholds["usable"]
     tables = {method: best_decays(grids, method, usable) for method in METHODS}
     datasets = [dataset for dataset in DATASETS if grids.schedules(dataset)]
     figure, axes = plt.subplots(len(datasets), 4, figsize=(PAGE, 1.55 * len(datasets) + 0.5), squeeze=False)
@@ -128,7 +128,7 @@ def best_lambda(inputs: Inputs) -> None:
 
 def retuning(inputs: Inputs) -> None:
     """O11, O13: test error over the best cell's, against η: λ tuned again, the best cell's λ or ηλ kept, ηλ = .01."""
-    grids, t = Grids(inputs.results), inputs.config.criteria["O11"].thresholds
+    grids, t = inputs.made(Grids), inputs.config.criteria["O11"].thresholds
     datasets = [dataset for dataset in DATASETS if grids.schedules(dataset)]
     shape = {"figsize": (PAGE, 1.6 * len(datasets) + 0.6), "squeeze": False, "sharey": "row"}
     figure, axes = plt.subplots(len(datasets), len(METHODS), **shape)
@@ -252,7 +252,7 @@ def classifier(inputs: Inputs) -> None:
 
 def best_table(inputs: Inputs) -> None:
     """Best cell and its test error for each data set, optimiser and schedule, beside no decay."""
-    grids, rows = Grids(inputs.results), []
+    grids, rows = inputs.made(Grids), []
     for dataset in DATASETS:
         for method in (*METHODS, *UNDECAYED):
             for schedule in grids.schedules(dataset, method):
@@ -281,7 +281,7 @@ def basins_table(inputs: Inputs) -> None:
 
 def basin_table(inputs: Inputs) -> pd.DataFrame:
     """One row a surface: estimates `λ` and `ηλ` (angles in that coordinate), `anisotropy` (against λ) and `area`."""
-    grids, tolerance = Grids(inputs.results), inputs.config.criteria["O6"].thresholds["tolerance"]
+    grids, tolerance = inputs.made(Grids), inputs.config.criteria["O6"].thresholds["tolerance"]
     rows = []
     for dataset in DATASETS:
         for method in METHODS:

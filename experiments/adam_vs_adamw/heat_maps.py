@@ -23,7 +23,7 @@ WIDE_TICKS = {"addition": (1, 1.5, 2, 3, 4, 6)}  # where a solved task stands be
 
 def heat_maps(inputs: Inputs, dataset: str) -> None:
     """Held-out error, mean over seeds, of a data set's grids: λ above, ηλ below, one colour scale for all."""
-    grids = Grids(inputs.results)
+    grids = inputs.made(Grids)
     stem = f"{inputs.config.experiment}-heat_maps_{dataset}"
     schedules = grids.schedules(dataset)
     if not schedules:

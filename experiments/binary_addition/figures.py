@@ -18,6 +18,7 @@ from weightdecay.analysis.plots import curves, missing, points, thousands, zero_
 from weightdecay.analysis.statistics import ACCURACY, geometric_interval, mean_interval, power_law
 from weightdecay.analysis.style import COLUMN, KINDS, MUTED, PAGE, SPLITS, Inputs, weight_decay_colour
 from weightdecay.analysis.tables import booktabs, interval, number, write
+from weightdecay.results import Results
 
 PUBLISHED = yaml.safe_load(Path(__file__).with_name("published.yaml").read_text(encoding="utf-8"))
 FINAL = {"train": TRAIN, "test": "test_accuracy"}  # what S1 plots
@@ -27,7 +28,7 @@ LONGEST_CURVE = 40_000  # S1's training curve ends near 30,000 steps; what matte
 
 def accuracy_vs_lambda(inputs: Inputs) -> None:
     """A1-A3, S1's main figure: final train and test accuracy against λ, with S1's own points."""
-    histories, sweep = Histories(inputs.results.history), lambda_sweep(inputs.results.runs)
+    histories, sweep = inputs.made(curves_of), lambda_sweep(inputs.results.runs)
     figure, axes = plt.subplots(figsize=(COLUMN, 2.6))
     evaluated = final_table(histories, sweep, "train_accuracy", LAST_STEPS).mean()
     axes.plot(evaluated, color=SPLITS["train"], linestyle=":", linewidth=0.9, label="train, evaluated")
@@ -54,7 +55,7 @@ def accuracy_vs_lambda(inputs: Inputs) -> None:
 
 def training_curves(inputs: Inputs) -> None:
     """A4-A6, A11: training curves at λ = .1 beside the control that S1 lacks: accuracy, loss, norm over steps."""
-    histories, sweep = Histories(inputs.results.history), lambda_sweep(inputs.results.runs)
+    histories, sweep = inputs.made(curves_of), lambda_sweep(inputs.results.runs)
     figure, axes = plt.subplots(3, 2, figsize=(PAGE, 4.6), sharex=True, sharey="row")
     rows = [
         ("accuracy", {"train": TRAIN, "test": "test_accuracy"}),
@@ -93,7 +94,7 @@ def delay(inputs: Inputs) -> None:
     """A10: the delay between fitting and generalising against the timescale 1/(ηλ)."""
     claim = inputs.claims["A10"]
     t = inputs.config.criteria["A10"].thresholds
-    table = delays(Histories(inputs.results.history), every_rate(inputs.results.runs), t["fitted"], t["generalised"])
+    table = delays(inputs.made(curves_of), every_rate(inputs.results.runs), t["fitted"], t["generalised"])
     table = table[table["weight_decay"] > 0].dropna(subset="delay")
     table["timescale"] = 1 / (table["learning_rate"] * table["weight_decay"])
     table["judged"] = between(table["weight_decay"], t["weight_decay_low"], t["weight_decay_high"])
@@ -162,7 +163,7 @@ def delay(inputs: Inputs) -> None:
 
 def label_noise(inputs: Inputs) -> None:
     """A8, A9: accuracy along λ with clean and with noisy labels, and where interpolation ends."""
-    runs, histories = inputs.results.runs, Histories(inputs.results.history)
+    runs, histories = inputs.results.runs, inputs.made(curves_of)
     sweeps = {0.0: lambda_sweep(runs), **noisy_sweeps(runs)}
     figure, axes = plt.subplots(1, 3, figsize=(PAGE, 2.4), sharey=True)
     metrics = {"train": TRAIN, "validation": "validation_accuracy", "test": "test_accuracy"}
@@ -195,7 +196,7 @@ def label_noise(inputs: Inputs) -> None:
 
 def constant_norm(inputs: Inputs) -> None:
     """A7: test accuracy where the norm is free to fall and where it is held from saturation on."""
-    runs, histories = inputs.results.runs, Histories(inputs.results.history)
+    runs, histories = inputs.results.runs, inputs.made(curves_of)
     λ = inputs.config.criteria["A7"].thresholds["weight_decay"]
     kinds = {"free": select(lambda_sweep(runs), weight_decay=λ), "held": held_runs(runs, λ)}
     figure, axes = plt.subplots(2, 1, figsize=(COLUMN, 3.2), sharex=True)
@@ -216,7 +217,7 @@ def constant_norm(inputs: Inputs) -> None:
 
 def published_table(inputs: Inputs) -> None:
     """Ours against S1's: final accuracies by λ, then what S1 read off its training curve."""
-    histories, sweep = Histories(inputs.results.history), lambda_sweep(inputs.results.runs)
+    histories, sweep = inputs.made(curves_of), lambda_sweep(inputs.results.runs)
     final = {split: final_table(histories, sweep, metric, LAST_STEPS) for split, metric in FINAL.items()}
     published = {row["weight_decay"]: row for row in PUBLISHED["accuracy_vs_lambda"]}
     rows = []
@@ -252,7 +253,7 @@ def published_table(inputs: Inputs) -> None:
 
 def variants_table(inputs: Inputs) -> None:
     """The main experiment at a few λ beside what else was trained: noise, held norm, digits read as bits."""
-    runs, histories = inputs.results.runs, Histories(inputs.results.history)
+    runs, histories = inputs.results.runs, inputs.made(curves_of)
     groups = {
         MAIN: lambda_sweep(runs),
         **{f"label noise {noise:g}": group for noise, group in noisy_sweeps(runs).items()},
@@ -271,6 +272,11 @@ def variants_table(inputs: Inputs) -> None:
             rows.append([name, "--", "--", "0", *["not run"] * len(MEASURED)])
     header = ["Variant", r"$\lambda$", "steps", "$n$", "train", "evaluated", "test", "validation"]
     write(inputs.tables / f"{EXPERIMENT}-variants.tex", booktabs("@{}lrrrrrrr@{}", header, rows))
+
+
+def curves_of(results: Results) -> Histories:
+    """All logged curves, made once for all figures."""
+    return Histories(results.history)
 
 
 def mark_fitted(axes: Axes, steps: list[float], label: str | None) -> None:
