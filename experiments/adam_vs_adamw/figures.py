@@ -251,7 +251,7 @@ def classifier(inputs: Inputs) -> None:
 
 
 def best_table(inputs: Inputs) -> None:
-    """Best cell and its test error for each data set, optimiser and schedule, beside no decay."""
+    """O5: best cell and its test error for each data set, optimiser and schedule, beside no decay."""
     grids, rows = inputs.made(Grids), []
     for dataset in DATASETS:
         for method in (*METHODS, *UNDECAYED):

@@ -111,19 +111,22 @@ def best_decays(grids: Grids, method: str, usable: float) -> pd.DataFrame:
 
 
 def best_products(grids: Grids, method: str) -> pd.DataFrame:
-    """ηλ at each seed's own best cell by validation error, a row a surface and seed: `seed, best, side, end, outer`.
+    """ηλ at the best cell by validation error, a row a surface and seed: `seed, best, side, end, outer`.
 
-    λ as `found_on` locates it at the cell's η. `outer`: that η is an end of its grid, beyond which a better may lie.
+    η is that of the cell that is best on the other seeds; λ as `found_on` locates it there on the seed's own.
+    `outer`: that η is an end of its grid, beyond which a better may lie.
     """
     rows = []
     for dataset, schedule in grids.surfaces(method):
         errors = grids.errors(dataset, method, schedule, "validation")
         rates = errors.columns.get_level_values("learning_rate")
-        for seed, (η, λ) in errors.idxmin(axis=1).items():
+        for seed, cell in best_cells(errors).items():
+            η = errors.columns[cell][0]
             found = found_on(errors.loc[seed, η])
             outer = η in (rates.min(), rates.max())
-            rows.append({"seed": seed, "best": η * found["best"], "side": found["side"], "end": η * λ, "outer": outer})
-    return pd.DataFrame(rows)
+            products = {"best": η * found["best"], "end": η * found["end"]}
+            rows.append({"seed": seed, **products, "side": found["side"], "outer": outer})
+    return pd.DataFrame(rows, columns=["seed", "best", "side", "end", "outer"])  # one seed has no others
 
 
 def best_by_setting(results: Any, metric: str) -> pd.DataFrame:

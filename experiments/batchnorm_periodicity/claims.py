@@ -1,4 +1,4 @@
-"""Claims B1-B11 on BatchNorm with decay, judged by the criteria of config.yaml.
+"""Claims B1-B12 on BatchNorm with decay, judged by the criteria of config.yaml.
 
 One estimate per seed, then a 95 % interval over seeds. Events are those of weightdecay.analysis.events: collapses of
 the training accuracy, which every network can have, and destabilisations, seen in the norm ρ of the weights before
@@ -13,19 +13,38 @@ import numpy as np
 import pandas as pd
 from laws import common_rate, exponential_fall, period_law
 from mechanisms import held_norm, mechanism
-from records import Records, collapse_counts, eps_sweep, exponent, per_seed, rate, risen, settings_of, settled_gains
+from records import (
+    COUNT,
+    Records,
+    collapse_counts,
+    eps_sweep,
+    exponent,
+    per_seed,
+    rate,
+    risen,
+    settings_of,
+    settled_gains,
+)
 
 from weightdecay.analysis import claims as ledger
 from weightdecay.analysis.claims import Claim, Part, counts, joined, judged, reported
-from weightdecay.analysis.events import spacings
+from weightdecay.analysis.events import spacings, variation
 from weightdecay.analysis.measures import TRAIN, diverged
-from weightdecay.analysis.statistics import Estimate, every_seed, open_above, rank_correlation, ratio_interval
+from weightdecay.analysis.statistics import (
+    ACCURACY,
+    Estimate,
+    every_seed,
+    open_above,
+    proportion_interval,
+    rank_correlation,
+    ratio_interval,
+)
 
 EXPERIMENT = "batchnorm_periodicity"
 
 
 def judge(results: Any, criteria: Mapping[str, Any]) -> list[Claim]:
-    """The eleven claims, in order."""
+    """The twelve claims, in order."""
     threshold = {id: words.thresholds for id, words in criteria.items()}
     records = Records(results)
     judges = [
@@ -40,13 +59,14 @@ def judge(results: Any, criteria: Mapping[str, Any]) -> list[Claim]:
         better_afterwards,
         faster_training,
         thrown_up,
+        begins_at_convergence,
     ]
     found = {f"B{number}": judge(records, threshold[f"B{number}"]) for number, judge in enumerate(judges, 1)}
     return [ledger.claim(id, EXPERIMENT, criteria, *parts_and_note) for id, parts_and_note in found.items()]
 
 
 def collapses_again(records: Records, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """B1: the addition network at the default eps."""
+    """B1: the addition network at the default eps; whether evenly spaced, where there are spacings enough to say."""
     runs = records.sweep("addition", batch_norm_eps=t["eps"])
     events = {run: records.collapses(run, t["high"], t["low"]) for run in runs["run"]}
     stronger = records.sweep("addition_stronger", batch_norm_eps=t["eps"])
@@ -56,19 +76,25 @@ def collapses_again(records: Records, t: Mapping[str, float]) -> tuple[list[Part
         steps = spacings(events[run]["start"])
         return float(np.mean(steps)) / records.tau(run) if len(steps) else np.nan
 
+    def estimate(value: Callable[[str], float], bounds: tuple[float, float] = COUNT) -> Estimate:
+        return every_seed(per_seed(runs, value), bounds)
+
     return [
-        judged(
-            "Count", "collapses a run, eps 1e-5", every_seed(per_seed(runs, lambda run: len(events[run]))), t["count"]
+        judged("Count", "collapses a run, eps 1e-5", estimate(lambda run: len(events[run])), t["count"]),
+        reported("First", "step of the first", estimate(lambda run: events[run]["start"].min())),
+        reported("Spacing", "steps between them, in τ", estimate(spacing)),
+        reported(
+            "Variation",
+            "coefficient of variation of these steps, from four collapses on",
+            estimate(lambda run: variation(spacings(events[run]["start"]))),
         ),
-        reported("First", "step of the first", every_seed(per_seed(runs, lambda run: events[run]["start"].min()))),
-        reported("Spacing", "steps between them, in τ", every_seed(per_seed(runs, spacing))),
         reported(
             "Lowest",
             "lowest training accuracy of each",
-            every_seed(per_seed(runs, lambda run: events[run]["lowest"].mean())),
+            estimate(lambda run: events[run]["lowest"].mean(), ACCURACY),
         ),
         *(
-            [reported("Stronger", "collapses a run, λ = .2", every_seed(per_seed(stronger, counted.get)))]
+            [reported("Stronger", "collapses a run, λ = .2", every_seed(per_seed(stronger, counted.get), COUNT))]
             if len(stronger)
             else []
         ),
@@ -88,8 +114,8 @@ def larger_eps(records: Records, t: Mapping[str, float]) -> tuple[list[Part], st
     }
     final = per_seed(runs, lambda run: records.histories.final_accuracy(records.row(run), TRAIN, np.inf))
     return [
-        judged("Count", "collapses a run, eps 1e-2", every_seed(per_seed(runs, count.get)), most=0.0),
-        judged("Accuracy", "final training accuracy there", every_seed(final), t["high"]),
+        judged("Count", "collapses a run, eps 1e-2", every_seed(per_seed(runs, count.get), COUNT), most=0.0),
+        judged("Accuracy", "final training accuracy there", every_seed(final, ACCURACY), t["high"]),
         judged(
             "Correlation",
             "rank correlation of eps with collapses",
@@ -97,14 +123,16 @@ def larger_eps(records: Records, t: Mapping[str, float]) -> tuple[list[Part], st
             most=t["correlation"],
         ),
         *(
-            reported(f"Count{exponent(eps)}", f"collapses a run, eps {eps:g}", every_seed(per_seed(rows, count.get)))
+            reported(
+                f"Count{exponent(eps)}", f"collapses a run, eps {eps:g}", every_seed(per_seed(rows, count.get), COUNT)
+            )
             for eps, rows in every.groupby("batch_norm_eps")
         ),
         *(
             reported(
                 f"Digits{exponent(eps)}",
                 f"scale-invariant network, destabilisations in a τ, eps {eps:g}",
-                every_seed(per_seed(rows, lambda run: rate(records, run))),
+                every_seed(per_seed(rows, lambda run: rate(records, run)), COUNT),
             )
             for eps, rows in eps_sweep(records).groupby("batch_norm_eps")
         ),
@@ -120,13 +148,13 @@ def takes_both(records: Records, t: Mapping[str, float]) -> tuple[list[Part], st
     digits = {"high": t["digits_high"], "low": t["digits_low"]}
 
     def falls(runs: pd.DataFrame, limits: Mapping[str, float]) -> Estimate:
-        return every_seed(per_seed(runs, collapse_counts(records, runs, limits).get))
+        return every_seed(per_seed(runs, collapse_counts(records, runs, limits).get), COUNT)
 
     def jumps(runs: pd.DataFrame) -> Estimate:
-        return every_seed(per_seed(runs, lambda run: len(records.destabilisations(run))))
+        return every_seed(per_seed(runs, lambda run: len(records.destabilisations(run))), COUNT)
 
     def highest(runs: pd.DataFrame) -> Estimate:
-        return every_seed(per_seed(runs, lambda run: records.curve(run, TRAIN).max()))
+        return every_seed(per_seed(runs, lambda run: records.curve(run, TRAIN).max()), ACCURACY)
 
     return [
         judged("Addition", "addition, no decay: collapses", falls(undecayed, t), most=0.0),
@@ -156,7 +184,7 @@ def better_afterwards(records: Records, t: Mapping[str, float]) -> tuple[list[Pa
             row = records.row(run)
             return records.histories.final_accuracy(row, "test_accuracy", row["steps"] / 10)
 
-        return every_seed(per_seed(rows, last), (0, 1))
+        return every_seed(per_seed(rows, last), ACCURACY)
 
     return [
         judged(
@@ -193,6 +221,7 @@ def faster_training(records: Records, t: Mapping[str, float]) -> tuple[list[Part
     parts = [
         judged("Ratio", "steps to fit, without over with BatchNorm", ratio(bare, runs), t["ratio"]),
         reported("Steps", "steps to fit with BatchNorm", ratio_interval(np.log(per_seed(runs, fitting)))),
+        reported("Never", "without BatchNorm, share that never fits", proportion_interval(never(bare), len(bare))),
     ]
     notes = [counts(len(bare), {"without BatchNorm never fit": never(bare), "diverged": diverged(bare)})]
     if len(neither):
@@ -224,6 +253,32 @@ def thrown_up(records: Records, t: Mapping[str, float]) -> tuple[list[Part], str
             t["factor"],
         ),
     ], settings_of(runs)
+
+
+def begins_at_convergence(records: Records, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """B12: the first collapse, over the step at which the training set is fitted."""
+    runs = records.sweep("addition", batch_norm_eps=t["eps"])
+    fitted = {run: records.histories.first_step(run, TRAIN, t["fitted"]) for run in runs["run"]}
+    first = {run: records.collapses(run, t["high"], t["low"])["start"].min() for run in runs["run"]}
+    return [
+        judged(
+            "Ratio",
+            "start of the first collapse over the step of fitting",
+            ratio_interval(np.log(per_seed(runs, lambda run: first[run] / fitted[run]))),
+            most=t["ratio"],
+        ),
+        reported("Fitted", "step of fitting", ratio_interval(np.log(per_seed(runs, fitted.get)))),
+    ], joined(
+        settings_of(runs),
+        counts(
+            len(runs),
+            {
+                "never collapse": int(np.isnan(list(first.values())).sum()),
+                f"never reach {t['fitted']:g}": int(np.isnan(list(fitted.values())).sum()),
+                "diverged": diverged(runs),
+            },
+        ),
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Figures and table of BatchNorm with decay, drawn from the runs, events and intervals that claims.py judges."""
 
 from collections.abc import Iterable
+from itertools import cycle
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -10,13 +11,13 @@ import seaborn as sns
 from claims import EXPERIMENT
 from matplotlib.axes import Axes
 from records import (
+    COUNT,
     DATA,
     Records,
     at_events,
     collapse_counts,
     eps_sweep,
     fitted,
-    length,
     per_seed,
     periods,
     predictors,
@@ -30,22 +31,23 @@ from weightdecay.analysis.claims import NOT_RUN
 from weightdecay.analysis.events import spacings, variation
 from weightdecay.analysis.measures import TRAIN, select
 from weightdecay.analysis.plots import missing, plain_ticks, thousands
-from weightdecay.analysis.statistics import Estimate, every_seed, ratio_interval
+from weightdecay.analysis.statistics import UNBOUNDED, Estimate, every_seed, ratio_interval
 from weightdecay.analysis.style import COLUMN, MUTED, PAGE, SPLITS, Inputs
 from weightdecay.analysis.tables import booktabs, interval, write
 
 MARKERS = "osD^v<>"
+DASHES = ("-", "--", ":", "-.")  # curves that lie on each other are told apart by them
 ALIGNED = 0.3  # τ on either side of an event
 
 
 def colours_of(values: Iterable[float], palette: str) -> dict[float, tuple[float, ...]]:
-    """A colour for each of the values, darker for larger ones."""
+    """A colour of the palette for each of the values, in their order."""
     distinct = sorted(set(values))
     return dict(zip(distinct, sns.color_palette(palette, len(distinct)), strict=True))
 
 
 def accuracy(inputs: Inputs) -> None:
-    """B1, B2, B9, after S1's figure: accuracy over steps at the default eps and at 1e-2; every seed a line."""
+    """B1, B2, B9, B12, after S1's figure: accuracy over steps at the default eps and at 1e-2; every seed a line."""
     records = inputs.made(Records)
     figure, axes = plt.subplots(1, 2, figsize=(PAGE, 2.3), sharey=True)
     for panel, eps in zip(axes, (1e-5, 1e-2), strict=True):
@@ -65,14 +67,15 @@ def accuracy(inputs: Inputs) -> None:
 
 
 def dose(inputs: Inputs) -> None:
-    """B2: how many events, against eps, in both networks."""
+    """B2: how many events, against eps, in both networks; of addition in the steps that all its runs have."""
     records, t = inputs.made(Records), inputs.config.criteria["B2"].thresholds
     every, digits = records.sweep("addition"), eps_sweep(records)
-    count = collapse_counts(records, every, t)
+    common = every["steps"].min()
+    count = collapse_counts(records, every, t, until=common)
     figure, axes = plt.subplots(figsize=(COLUMN, 2.4))
     found = {
         "addition: collapses": {
-            eps: per_seed(rows, lambda run: count[run] / length(records, run))
+            eps: per_seed(rows, lambda run: count[run] * records.tau(run) / common)
             for eps, rows in every.groupby("batch_norm_eps")
         },
         "digits: destabilisations": {
@@ -80,7 +83,7 @@ def dose(inputs: Inputs) -> None:
         },
     }
     for (label, values), colour, marker in zip(found.items(), (SPLITS["test"], SPLITS["train"]), MARKERS, strict=False):
-        intervals(axes, {eps: every_seed(seeds) for eps, seeds in values.items()}, colour, marker, label)
+        intervals(axes, {eps: every_seed(seeds, COUNT) for eps, seeds in values.items()}, colour, marker, label)
         for eps, seeds in values.items():
             axes.plot([eps] * len(seeds), seeds, linestyle="", marker=".", markersize=2.5, color=colour, alpha=0.4)
     axes.set(xscale="log", xlabel="BatchNorm's eps", ylabel="events in a time of 1/(ηλ)")
@@ -112,8 +115,9 @@ def norm(inputs: Inputs) -> None:
         panel.set(xlabel="time in 1/(ηλ)", yscale="log")
     axes[1].set_ylim(top=0.6)
     axes[1].legend(handles=axes[0].lines[-len(colours) :], loc="upper right", labelspacing=0.2, ncols=2)
-    axes[2].set(title="controls, one η", ylabel="training loss")
+    axes[2].set(title="controls", ylabel="training loss")
     if found:
+        axes[2].set_title(f"controls, {setting(records, found[0][1])}")
         axes[2].set_ylim(top=50)
         axes[2].legend(loc="upper right", labelspacing=0.2)
     else:
@@ -122,10 +126,10 @@ def norm(inputs: Inputs) -> None:
 
 
 def phase(inputs: Inputs) -> None:
-    """B8: effective gradient norm against effective learning rate, with time as colour, of one run."""
+    """B8: effective gradient norm against effective learning rate, time as colour, of one run of middling length."""
     records = inputs.made(Records)
     runs = records.sweep("grid", seed=0)
-    run = runs.sort_values("steps")["run"].iloc[len(runs) // 2]
+    run = runs.sort_values(["steps", "learning_rate"])["run"].iloc[len(runs) // 2]
     effective = records.effective_rate(run)
     gradient = (records.curve(run, "rho") * records.curve(run, "gradient_norm")).dropna()
     figure, axes = plt.subplots(figsize=(COLUMN, 2.6))
@@ -152,6 +156,7 @@ def phase(inputs: Inputs) -> None:
         label="start of a jump",
     )
     axes.set(xscale="log", yscale="log", xlabel="effective learning rate η/ρ²", ylabel="effective gradient norm ρ‖g‖")
+    axes.set_title(setting(records, run))
     plain_ticks(
         axes.xaxis, [tick for tick in (0.005, 0.01, 0.02, 0.05, 0.1) if effective.min() <= tick <= effective.max()]
     )
@@ -211,12 +216,12 @@ def mechanism(inputs: Inputs) -> None:
     for column, name, power in ((0, "divisor", -1), (1, "rate", 1)):
         curves = {run: table[name] ** power for run, table in found.items()}
         around(axes[0, column], records, grid, "learning_rate", "η", "crest", curves, starts["grid"])
-        around(axes[1, column], records, eps, "batch_norm_eps", "eps", "flare", curves, starts["addition"])
+        around(axes[1, column], records, eps, "batch_norm_eps", "eps", "colorblind", curves, starts["addition"])
         axes[1, column].set_xlabel("time from the start of an event, in 1/(ηλ)")
     for panel in axes[:, 1]:
         panel.legend(loc="center left", bbox_to_anchor=(1, 0.5), labelspacing=0.3)
     divisor = "smallest divisor √(var + eps)"
-    ylabels = divisor, "effective rate η/ρ²", divisor, "effective rate η/(eps ρ²)"
+    ylabels = divisor, "effective rate η/ρ²", divisor, r"effective rate η/($\epsilon_{\mathrm{Adam}}$ ρ²)"
     for panel, title, ylabel in zip(axes.flat, ("digits, scale-invariant", "", "addition", ""), ylabels, strict=True):
         panel.set(title=title, ylabel=ylabel)
     style.save(figure, inputs.figures, f"{EXPERIMENT}-mechanism", inputs.scale)
@@ -234,7 +239,7 @@ def around(
 ) -> None:
     """A curve of each run around its events; bold the geometric mean over the runs of one value of `field`."""
     drawn = {}
-    for value, colour in colours_of(runs[field], palette).items():
+    for (value, colour), dashes in zip(colours_of(runs[field], palette).items(), cycle(DASHES), strict=False):
         found = [aligned(records, run, curves[run], starts[run]) for run in runs.loc[runs[field] == value, "run"]]
         found = [curve for curve in found if not curve.empty]
         for curve in found:
@@ -242,7 +247,7 @@ def around(
         if found:
             drawn[value] = np.exp(np.log(pd.concat(found, axis=1)).mean(axis=1))
         label = f"{symbol} = {value:g}" + ("" if found else ":\nno event")
-        axes.plot(drawn.get(value, pd.Series()), color=colour, label=label)
+        axes.plot(drawn.get(value, pd.Series()), color=colour, linestyle=dashes, label=label)
     if not drawn:
         return missing(axes, "no event at this scale")
     axes.axvline(0, color=MUTED, linestyle=":", linewidth=0.8)
@@ -250,16 +255,16 @@ def around(
 
 
 def events_table(inputs: Inputs) -> None:
-    """Destabilisations by η and λ, per data set: how many, how far apart, how regular, at which effective rate."""
+    """B4, B5, B8: destabilisations by η and λ: how many, how far apart, how regular, at which effective rate."""
     records, lines = inputs.made(Records), []
     for sweep in DATA:
         title = words(sweep)
         for (η, λ), runs in records.sweep(sweep).groupby(["learning_rate", "weight_decay"]):
             table = periods(records, runs)
 
-            def measured(value, geometric=False, runs=runs) -> str:
+            def measured(value, geometric=False, bounds=COUNT, runs=runs) -> str:
                 seeds = per_seed(runs, value)
-                return interval(ratio_interval(np.log(seeds)) if geometric else every_seed(seeds))
+                return interval(ratio_interval(np.log(seeds)) if geometric else every_seed(seeds, bounds))
 
             scaled = interval(ratio_interval(np.log(table["scaled"]))) if table["reached"].all() else "--"
             lines.append(
@@ -268,7 +273,7 @@ def events_table(inputs: Inputs) -> None:
                     measured(lambda run: len(records.destabilisations(run))),
                     scaled,
                     measured(lambda run: variation(spacings(records.destabilisations(run)["start"]))),
-                    measured(lambda run: slope(records, run)),
+                    measured(lambda run: slope(records, run), bounds=UNBOUNDED),
                     measured(lambda run: at_events(records, run, records.effective_rate(run)), geometric=True),
                 ]
             )
@@ -302,6 +307,12 @@ def controls(records: Records) -> list[tuple[str, str, str]]:
         "no decay": (records.sweep("no_decay", seed=0, learning_rate=η), MUTED),
     }
     return [(label, runs["run"].iloc[0], colour) for label, (runs, colour) in found.items() if len(runs)]
+
+
+def setting(records: Records, run: str) -> str:
+    """η and λ of a run, for a title."""
+    row = records.row(run)
+    return f"η = {row['learning_rate']:g}, λ = {row['weight_decay']:g}"
 
 
 def aligned(records: Records, run: str, curve: pd.Series, starts: pd.Series) -> pd.Series:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from records import DATA, WINDOW, Records, at_events, fitted, per_seed, periods, slope, spectral_share, words
+from records import COUNT, DATA, WINDOW, Records, at_events, fitted, per_seed, periods, slope, spectral_share, words
 
 from weightdecay.analysis.claims import Part, counts, joined, judged, reported
 from weightdecay.analysis.events import spacings, variation
@@ -37,13 +37,14 @@ def period_law(records: Records, t: Mapping[str, float]) -> tuple[list[Part], st
                 f"{name}Variation",
                 f"coefficient of variation of the spacings, {words(sweep)}",
                 every_seed(
-                    per_seed(runs, lambda run: variation(spacings(records.destabilisations(run)["start"])), skip=True)
+                    per_seed(runs, lambda run: variation(spacings(records.destabilisations(run)["start"])), skip=True),
+                    COUNT,
                 ),
             ),
             reported(
                 f"{name}Share",
                 f"share of power near the spectrum's peak, {words(sweep)}",
-                every_seed(per_seed(runs, lambda run: spectral_share(records, run))),
+                every_seed(per_seed(runs, lambda run: spectral_share(records, run)), (0, 1)),
             ),
         ]
     every = pd.concat([records.sweep(sweep) for sweep in DATA])

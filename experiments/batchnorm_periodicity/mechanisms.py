@@ -4,7 +4,18 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from records import PREDICTORS, Records, at_events, exponent, foretelling, per_seed, spreads, variance_over_eps
+from records import (
+    COUNT,
+    PREDICTORS,
+    Records,
+    at_events,
+    exponent,
+    fallen,
+    foretelling,
+    per_seed,
+    spreads,
+    variance_over_eps,
+)
 
 from weightdecay.analysis.claims import Part, counts, judged, reported
 from weightdecay.analysis.measures import diverged, select
@@ -57,6 +68,9 @@ def mechanism(records: Records, t: Mapping[str, float]) -> tuple[list[Part], str
         relative = per_seed(runs, lambda run: variance_over_eps(records, run, starts[run]))
         label = f"addition, smallest variance over eps at a collapse, eps {value:g}"
         parts.append(reported(f"Variance{exponent(value)}", label, ratio_interval(np.log(relative))))
+    default = per_seed(select(eps, batch_norm_eps=1e-5), lambda run: fallen(records, run, t))
+    label = "addition, smallest variance at the first collapse over its median since fitting, eps 1e-05"
+    parts.append(reported("Fall", label, ratio_interval(np.log(default))))
     jumps = {run: records.destabilisations(run)["start"] for run in grid["run"]}
     relative = per_seed(grid, lambda run: variance_over_eps(records, run, jumps[run]), skip=True)
     parts.append(
@@ -86,12 +100,12 @@ def held_norm(records: Records, t: Mapping[str, float]) -> tuple[list[Part], str
         return ratio_interval(per_seed(runs, final))
 
     return [
-        judged("Held", "collapses after the first τ, norm held", every_seed(per_seed(held, later)), most=0.0),
-        judged("Free", "the same, norm free", every_seed(per_seed(free, later)), t["count"]),
+        judged("Held", "collapses after the first τ, norm held", every_seed(per_seed(held, later), COUNT), most=0.0),
+        judged("Free", "the same, norm free", every_seed(per_seed(free, later), COUNT), t["count"]),
         reported(
             "FreeJumps",
             "destabilisations, norm free",
-            every_seed(per_seed(free, lambda run: len(records.destabilisations(run)))),
+            every_seed(per_seed(free, lambda run: len(records.destabilisations(run))), COUNT),
         ),
         reported("Rate", "effective learning rate while held over that at a jump", relative_rate(held)),
         reported("Loss", "training loss while held, median after the first τ", loss(held)),

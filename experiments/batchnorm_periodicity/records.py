@@ -19,6 +19,7 @@ from weightdecay.analysis.measures import TRAIN, Histories, select
 from weightdecay.analysis.statistics import power_law
 
 DATA = {"grid": "", "mnist1d": "Mnist"}  # sweeps over η and λ -> prefix of the parts' names
+COUNT = (0.0, np.inf)  # bounds of a number of events, and of a time
 WINDOW = 0.1  # of τ: within it a destabilisation takes place
 MOMENTS = 20  # a τ: at which predictors are compared
 PREDICTORS = {  # what may foretell the next event by being large
@@ -71,8 +72,8 @@ class Records:
         return pd.concat([self.curve(run, name) for name in names], axis=1).min(axis=1)
 
     def effective_rate(self, run: str) -> pd.Series:
-        """η/ρ², over 1 − momentum; with Adam η/(eps ρ²), as its eps is far above the root mean square of the gradients
-        here: its steps are then those of SGD with momentum at a rate of η/eps.
+        """η/ρ², over 1 − momentum; with Adam η/(ε ρ²), as its ε, which is not BatchNorm's eps, is far above the root
+        mean square of the gradients here: its steps are then those of SGD with momentum at a rate of η/ε.
         """
         row = self.row(run)
         scale = row["eps"] if row["optimizer"] == "adam" else 1 - row["momentum"]
@@ -221,6 +222,14 @@ def variance_over_eps(records: Records, run: str, starts: pd.Series) -> float:
     """Geometric mean over the starts of events of smallest variance over eps; NaN where there are none."""
     relative = records.variance(run) / records.row(run)["batch_norm_eps"]
     return float(np.exp(np.log(relative[starts]).mean())) if len(starts) else np.nan
+
+
+def fallen(records: Records, run: str, t: Mapping[str, float]) -> float:
+    """Smallest variance at the start of the first collapse over its median from fitting to then; NaN without one."""
+    starts, variance = records.collapses(run, t["high"], t["low"])["start"], records.variance(run)
+    if starts.empty:
+        return np.nan
+    return variance[starts[0]] / variance.loc[records.histories.first_step(run, TRAIN, t["high"]) : starts[0]].median()
 
 
 def risen(records: Records, run: str, curve: pd.Series, t: Mapping[str, float]) -> float:

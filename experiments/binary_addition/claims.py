@@ -1,4 +1,4 @@
-"""Claims A1-A11 on binary addition, judged by the criteria of config.yaml.
+"""Claims A1-A12 on binary addition, judged by the criteria of config.yaml.
 
 One estimate per seed, then a 95 % interval over seeds (weightdecay.analysis.statistics). A diverged run counts as
 accuracy 0, but is no evidence where a claim predicts failure: such a part is unknown then. A time that never came is a
@@ -11,7 +11,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from generalisation import delay_law, held_norm, late_generalisation, norm_falls, nothing_without_decay, stays_fitted
+from generalisation import (
+    delay_law,
+    fitted_alone,
+    held_norm,
+    late_generalisation,
+    norm_falls,
+    nothing_without_decay,
+    stays_fitted,
+)
 from protocol import (
     EXPERIMENT,
     LAST_STEPS,
@@ -22,6 +30,7 @@ from protocol import (
     held_runs,
     lambda_sweep,
     noisy_sweeps,
+    too_short,
 )
 
 from weightdecay.analysis import claims as ledger
@@ -32,7 +41,6 @@ from weightdecay.analysis.statistics import (
     UNKNOWN,
     Estimate,
     every_seed,
-    geometric_interval,
     leave_one_out,
     mean_interval,
 )
@@ -40,7 +48,7 @@ from weightdecay.analysis.tables import in_letters
 
 
 def judge(results: Any, criteria: Mapping[str, Any]) -> list[Claim]:
-    """The eleven claims, in order."""
+    """The twelve claims, in order."""
     runs, histories = results.runs, Histories(results.history)
     sweep = lambda_sweep(runs)
     final = {metric: final_table(histories, sweep, metric, LAST_STEPS) for metric in MEASURED}
@@ -58,6 +66,7 @@ def judge(results: Any, criteria: Mapping[str, Any]) -> list[Claim]:
         "A9": dip_with_noise(histories, noisy_sweeps(runs), threshold["A9"]),
         "A10": delay_law(histories, runs, threshold["A10"]),
         "A11": stays_fitted(histories, sweep, threshold["A11"]),
+        "A12": fitted_alone(histories, sweep, threshold["A12"]),
     }
     return [ledger.claim(id, EXPERIMENT, criteria, *found) for id, found in parts.items()]
 
@@ -68,10 +77,7 @@ def too_small(
     """A1: every small λ fits the training set and fails the test, in runs as long as a good λ takes to pass it."""
     small = [λ for λ in final["test_accuracy"].columns if 0 < λ <= t["weight_decay"] * (1 + 1e-9)]
     runs = sweep[sweep["weight_decay"].isin(small)]
-    reference = select(sweep, weight_decay=t["reference"])
-    passed = pd.Series([histories.first_step(run, "test_accuracy", t["generalised"]) for run in reference["run"]])
-    least = geometric_interval(passed.fillna(reference["steps"].reset_index(drop=True))).value
-    short = ~(runs["steps"] >= least * (1 - 1e-9))  # all of them where λ = .1 was not run
+    short, words = too_short(histories, sweep, runs, t)
     parts = []
     for λ in small or [t["weight_decay"]]:
         name = in_letters(λ)
@@ -91,8 +97,7 @@ def too_small(
             ),
             evaluated(final, λ, name),
         ]
-    too_short = f"not known to last as long as λ = {t['reference']:g} takes to test accuracy {t['generalised']:g}"
-    return parts, counts(len(runs), {NO_EVIDENCE: diverged(runs), too_short: short.sum()})
+    return parts, counts(len(runs), {NO_EVIDENCE: diverged(runs), words: short.sum()})
 
 
 def plateau(sweep: pd.DataFrame, test: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], str]:

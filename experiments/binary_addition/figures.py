@@ -9,7 +9,16 @@ import pandas as pd
 import yaml
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from protocol import EXPERIMENT, LAST_STEPS, MEASURED, every_rate, held_runs, lambda_sweep, noisy_sweeps
+from protocol import (
+    EXPERIMENT,
+    LAST_STEPS,
+    MEASURED,
+    every_rate,
+    held_runs,
+    lambda_sweep,
+    noisy_sweeps,
+    shorter_than_timescale,
+)
 
 from weightdecay.analysis import style
 from weightdecay.analysis.claims import NOT_RUN
@@ -33,7 +42,8 @@ def accuracy_vs_lambda(inputs: Inputs) -> None:
     evaluated = final_table(histories, sweep, "train_accuracy", LAST_STEPS).mean()
     axes.plot(evaluated, color=SPLITS["train"], linestyle=":", linewidth=0.9, label="train, evaluated")
     for split, metric in FINAL.items():
-        points(axes, final_table(histories, sweep, metric, LAST_STEPS), SPLITS[split], split)
+        final = final_table(histories, sweep, metric, LAST_STEPS)
+        points(axes, final, SPLITS[split], split, hollow=shorter_than_timescale(sweep))
         published = pd.DataFrame(PUBLISHED["accuracy_vs_lambda"]).dropna(subset=split)
         axes.plot(
             published["weight_decay"],
@@ -54,7 +64,7 @@ def accuracy_vs_lambda(inputs: Inputs) -> None:
 
 
 def training_curves(inputs: Inputs) -> None:
-    """A4-A6, A11: training curves at λ = .1 beside the control that S1 lacks: accuracy, loss, norm over steps."""
+    """A4-A6, A11, A12: training curves at λ = .1 beside the control that S1 lacks: accuracy, loss, norm over steps."""
     histories, sweep = inputs.made(curves_of), lambda_sweep(inputs.results.runs)
     figure, axes = plt.subplots(3, 2, figsize=(PAGE, 4.6), sharex=True, sharey="row")
     rows = [
@@ -134,19 +144,13 @@ def delay(inputs: Inputs) -> None:
         )
     delay_lines(axes, table[table["judged"]], claim.part("Timescales").measured)
     parts = {"η": claim.part("LearningRate"), "λ": claim.part("WeightDecay")}
-    exponents = "\n".join(
-        f"{symbol}$^{{{p.measured:.2f}}}$  [{p.low:.2f}, {p.high:.2f}]".replace("-", "−")
+    exponents = "  ".join(
+        f"{symbol}$^{{{p.measured:.2f}}}$ [{p.low:.2f}, {p.high:.2f}]".replace("-", "−")
         for symbol, p in parts.items()
         if np.isfinite(p.measured)
     )
-    axes.text(
-        0.98,
-        0.03,
-        f"delay ∝\n{exponents}" if exponents else "too few delays to fit both exponents",
-        transform=axes.transAxes,
-        ha="right",
-        fontsize=7,
-    )
+    words = f"delay ∝ {exponents}" if exponents else "too few delays to fit both exponents"
+    axes.set_title(words, fontsize=7, loc="left")  # above the panel: in it arrows may lie anywhere
     shapes = [
         Line2D([], [], color=MUTED, linestyle="", marker=marker, label=f"η = {η:g}") for η, marker in markers.items()
     ]
@@ -172,7 +176,8 @@ def label_noise(inputs: Inputs) -> None:
     for panel, (split, metric) in zip(axes, metrics.items(), strict=True):
         for noise, sweep in sweeps.items():
             label, colour = f"label noise {noise:g}" if noise else "clean labels", colours[noise]
-            points(panel, final_table(histories, sweep, metric, LAST_STEPS), colour, label)
+            final = final_table(histories, sweep, metric, LAST_STEPS)
+            points(panel, final, colour, label, hollow=shorter_than_timescale(sweep))
             train = final_table(histories, sweep, TRAIN, LAST_STEPS).mean()
             least = inputs.config.criteria["A9" if noise else "A8"].thresholds["interpolated"]
             if (train >= least).any():

@@ -1,10 +1,10 @@
-"""A4-A7, A10, A11: that the unseen length is solved long after fitting, while the norm falls; and what delays it."""
+"""A4-A7, A10-A12: that the unseen length is solved long after fitting, while the norm falls; and what delays it."""
 
 from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from protocol import LAST_STEPS, NO_EVIDENCE, every_rate, failing
+from protocol import LAST_STEPS, NO_EVIDENCE, every_rate, failing, too_short
 
 from weightdecay.analysis.claims import Part, counts, joined, judged, reported
 from weightdecay.analysis.measures import TRAIN, Histories, between, delays, diverged, select
@@ -87,19 +87,32 @@ def norm_falls(histories: Histories, sweep: pd.DataFrame, t: Mapping[str, float]
 def nothing_without_decay(
     histories: Histories, sweep: pd.DataFrame, final: Mapping[str, pd.DataFrame], t: Mapping[str, float]
 ) -> tuple[list[Part], str]:
-    """A6: without decay neither the norm falls nor the test is passed."""
+    """A6: without decay neither the norm falls nor the test is passed, in runs as long as a good λ takes to pass it."""
     runs = select(sweep, weight_decay=0.0)
+    short, words = too_short(histories, sweep, runs, t)
     seen = after_fitting(histories, runs, t)
     never_fitted = seen["norm_ratio"].isna()  # no ratio stands for such a run: 1 would speak for the claim
     return [
         judged(
             "NormRatio",
             "norm at the window's end over norm at fitting, λ = 0",
-            UNKNOWN if never_fitted.any() else geometric_interval(seen["norm_ratio"]),
+            UNKNOWN if short.any() or never_fitted.any() else geometric_interval(seen["norm_ratio"]),
             least=t["norm_ratio"],
         ),
-        judged("Test", "test accuracy at λ = 0", failing(sweep, final, "test_accuracy", 0.0), most=t["test_accuracy"]),
-    ], counts(len(runs), {f"{WINDOW}; their failing is not judged": diverged(runs), "never fitted": never_fitted.sum()})
+        judged(
+            "Test",
+            "test accuracy at λ = 0",
+            UNKNOWN if short.any() else failing(sweep, final, "test_accuracy", 0.0),
+            most=t["test_accuracy"],
+        ),
+    ], counts(
+        len(runs),
+        {
+            f"{WINDOW}; their failing is not judged": diverged(runs),
+            "never fitted": never_fitted.sum(),
+            words: short.sum(),
+        },
+    )
 
 
 def held_norm(
@@ -201,6 +214,24 @@ def stays_fitted(histories: Histories, sweep: pd.DataFrame, t: Mapping[str, floa
         ),
         reported("Perfect", f"share of logged steps at ≥ {t['fitted']:g}", mean_interval(perfect, ACCURACY)),
     ], counts(len(runs), {"diverged": diverged(runs), "never fitted": never_fitted.sum()})
+
+
+def fitted_alone(histories: Histories, sweep: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """A12: at the step of fitting almost no training loss is left, and the test is not passed."""
+    runs = select(sweep, weight_decay=t["weight_decay"])
+    fit = {run: histories.first_step(run, TRAIN, t["fitted"]) for run in runs["run"]}
+    # never fitted: there is no such step, and both count against the claim
+    test = [histories.curve(run, "test_accuracy").get(step, 1.0) for run, step in fit.items()]
+    loss = [histories.curve(run, "train_loss_batch").get(step, t["loss_of_one_half"]) for run, step in fit.items()]
+    return [
+        judged("Test", "test accuracy at fitting", mean_interval(test, ACCURACY), most=t["test_accuracy"]),
+        judged(
+            "Loss",
+            "train loss at fitting over that of predicting one half",
+            geometric_interval(np.array(loss) / t["loss_of_one_half"]),
+            most=t["loss"],
+        ),
+    ], counts(len(runs), {"diverged": diverged(runs), "never fitted": sum(map(np.isnan, fit.values()))})
 
 
 def exponents(runs: pd.DataFrame, time: str) -> pd.DataFrame:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from weightdecay.analysis.measures import TRAIN, diverged, longest, select
-from weightdecay.analysis.statistics import ACCURACY, UNKNOWN, Estimate, mean_interval
+from weightdecay.analysis.measures import TRAIN, Histories, diverged, longest, select
+from weightdecay.analysis.statistics import ACCURACY, UNKNOWN, Estimate, geometric_interval, mean_interval
 
 EXPERIMENT = "binary_addition"
 LAST_STEPS = 3900  # S1's points are means over the last 50 epochs of 78 steps
@@ -39,6 +39,30 @@ def noisy_sweeps(runs: pd.DataFrame) -> dict[float, pd.DataFrame]:
     """The λ sweep at each level of label noise, by level."""
     noisy = select(runs, dataset=EXPERIMENT, hold_norm="never", learning_rate=LEARNING_RATE)
     return {noise: longest(group) for noise, group in noisy[noisy["label_noise"] > 0].groupby("label_noise")}
+
+
+def shorter_than_timescale(sweep: pd.DataFrame) -> list[float]:
+    """The λ > 0 that were run for less than τ = 1/(ηλ) steps, in which decay has not done its work."""
+    timescales = sweep["steps"] * sweep["learning_rate"] * sweep["weight_decay"]
+    return sorted(set(sweep.loc[(sweep["weight_decay"] > 0) & (timescales < 1 - 1e-9), "weight_decay"]))
+
+
+def too_short(
+    histories: Histories, sweep: pd.DataFrame, runs: pd.DataFrame, t: Mapping[str, float]
+) -> tuple[pd.Series, str]:
+    """Which of `runs` are not known to last as long as λ = `reference` takes to `generalised`, and words for a note.
+
+    That time is the geometric mean over seeds of the first logged step with that test accuracy, or of the run's length
+    where it never came. A run lasts until it diverges. Where λ = `reference` was not run, all are too short.
+    """
+    reference = select(sweep, weight_decay=t["reference"])
+    passed = pd.Series(
+        [histories.first_step(run, "test_accuracy", t["generalised"]) for run in reference["run"]], reference.index
+    )
+    least = geometric_interval(passed.fillna(reference["steps"])).value
+    lasted = runs["diverged_at"].fillna(runs["steps"])
+    words = f"not known to last as long as λ = {t['reference']:g} takes to test accuracy {t['generalised']:g}"
+    return ~(lasted >= least * (1 - 1e-9)), words
 
 
 def accuracy(final: Mapping[str, pd.DataFrame], metric: str, weight_decay: float) -> Estimate:

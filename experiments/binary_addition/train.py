@@ -1,4 +1,4 @@
-"""Binary addition: does weight decay make a network extrapolate? (S1, "A toy experiment"; claims A1–A11)
+"""Binary addition: does weight decay make a network extrapolate? (S1, "A toy experiment"; claims A1–A12)
 
 Trained on sums of 2- and 4-digit numbers, tested on 3-digit ones. Two residual blocks of width 256, 290,080 parameters,
 squared error on sigmoid outputs, AdamW with eps 1e-3, λ from 0 to 1. Beside S1's sweep and its training curve at

@@ -1,4 +1,4 @@
-"""Claims D1-D15 on double descent, judged by the criteria of config.yaml.
+"""Claims D1-D16 on double descent, judged by the criteria of config.yaml.
 
 One estimate per seed, then a 95 % interval over seeds. A run's final value is the mean over its last tenth. Peaks,
 first minima and rises are chosen on the other seeds (weightdecay.analysis.shapes), λ on the validation split. A
@@ -18,7 +18,15 @@ from sweeps import Sweep, effect, peaks_and_thresholds, region_tables, values
 from weightdecay.analysis import claims as ledger
 from weightdecay.analysis.claims import NOT_RUN, Claim, Part, counts, joined, judged, reported
 from weightdecay.analysis.measures import diverged
-from weightdecay.analysis.shapes import at_largest, at_settings, first_rises, largest_rises, last_falls, peak
+from weightdecay.analysis.shapes import (
+    at_largest,
+    at_settings,
+    first_minimum,
+    first_rises,
+    largest_rises,
+    last_falls,
+    peak,
+)
 from weightdecay.analysis.statistics import ACCURACY, DIFFERENCE, Estimate, every_seed, leave_one_out, ratio_interval
 
 EXPERIMENT = "double_descent"
@@ -26,7 +34,7 @@ VALIDATION = ("validation_loss", "validation_error")
 
 
 def judge(results: Any, criteria: Mapping[str, Any]) -> list[Claim]:
-    """The fifteen claims, in order."""
+    """The sixteen claims, in order."""
     threshold = {id: words.thresholds for id, words in criteria.items()}
     main, clean = Sweep(results, "width"), Sweep(results, "clean")
     notebook = {noise: Sweep(results, "notebook", label_noise=noise) for noise in (0.15, 0.0)}
@@ -46,6 +54,7 @@ def judge(results: Any, criteria: Mapping[str, Any]) -> list[Claim]:
         "D13": sweet_spot(main, threshold["D13"]),
         "D14": bumpy(results.tables["random_features"], threshold["D14"]),
         "D15": hovers(main, threshold["D15"]),
+        "D16": harms_underfit(main, threshold["D16"]),
     }
     return [ledger.claim(id, EXPERIMENT, criteria, *found) for id, found in parts.items()]
 
@@ -76,6 +85,10 @@ def peak_at_threshold(results: Any, main: Sweep, notebook: Sweep, t: Mapping[str
             reported(f"{kind.title()}{letter}", f"{what}, n = {n}", widths(found.loc[n, kind]))
             for letter, n in zip(("", *"ABCDEF"), sizes, strict=False)
             for kind, what in (("peak", "width of the peak"), ("threshold", "width of the threshold"))
+        ),
+        *(
+            reported(f"Ratio{letter}", f"peak's width over threshold, n = {n}", ratio_interval(ratios.loc[n]))
+            for letter, n in zip("ABCDEF", sizes[1:], strict=False)
         ),
         fitted("", f"n = {samples}", main, t["tolerance"]),
         *([fitted("Notebook", "notebook", notebook, t["tolerance"])] if notebook else []),
@@ -153,6 +166,29 @@ def harms_narrow(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
             every_seed(errors.where(regions["under"]).mean(axis=1), DIFFERENCE),
         ),
     ], joined(f"λ best where over-parameterised: {values(choice)}", missing_regions(regions))
+
+
+def harms_underfit(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
+    """D16: what the λ that suits wide networks does to those that underfit."""
+    choice, error = main.single(region_tables(main, t)["over"]), main.final("test_error")
+    first = leave_one_out(error, lambda others, own: float(first_minimum(others)))
+    underfit = pd.DataFrame({width: width <= first for width in error.columns}).reindex(error.index, fill_value=False)
+    changes = at_settings(main.finals("test_error"), choice) - error
+    return [
+        judged(
+            "Loss",
+            "loss with over without decay, where underfitting",
+            ratio_interval(-effect(main, choice, underfit)),
+            least=t["harm"],
+        ),
+        judged(
+            "Error",
+            "test error with less without decay, where underfitting",
+            every_seed(changes.where(underfit).mean(axis=1), DIFFERENCE),
+            least=t["error"],
+        ),
+        reported("First", "width of the first minimum of test error", widths(first)),
+    ], f"λ best where over-parameterised: {values(choice)}"
 
 
 def tuned_per_width(main: Sweep, notebook: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
@@ -282,7 +318,7 @@ def descent(sweep: Sweep, t: Mapping[str, float], name: str = "", label: str = "
     nothing = pd.DataFrame()
     loss, error = (sweep.final("test_loss"), sweep.final("test_error")) if sweep else (nothing, nothing)
     mean = error.mean()
-    places = {"First": mean.loc[: peak(mean)].idxmin(), "Peak": peak(mean), "Widest": mean.index[-1]} if sweep else {}
+    places = {"First": first_minimum(mean), "Peak": peak(mean), "Widest": mean.index[-1]} if sweep else {}
     words = {"First": "first minimum", "Peak": "peak", "Widest": "widest"}
     least = {"least": t["error"]}
     return [
@@ -306,6 +342,14 @@ def descent(sweep: Sweep, t: Mapping[str, float], name: str = "", label: str = "
             reported(f"{name}Error{key}", f"test error, {words[key]} (h = {width}){label}", every_seed(error[width]))
             for key, width in places.items()
         ),
+        *(
+            reported(f"{name}{word}Minimum", f"width of the first minimum of test {kind}{label}", widths(first))
+            for word, kind, first in (
+                ("", "loss", loss.apply(first_minimum, axis=1)),
+                ("Error", "error", error.apply(first_minimum, axis=1)),
+            )
+            if sweep
+        ),
     ]
 
 
@@ -319,8 +363,9 @@ def slope(logs: pd.DataFrame) -> float:
 
 
 def places(main: Sweep) -> str:
-    loss = np.log(main.final("test_loss")).mean()
-    return f"test loss: first minimum at h = {loss.loc[: peak(loss)].idxmin()}, peak at h = {peak(loss)}"
+    loss, error = np.log(main.final("test_loss")).mean(), main.final("test_error").mean()
+    found = ((name, first_minimum(mean), peak(mean)) for name, mean in (("loss", loss), ("error", error)))
+    return joined(*(f"test {name}: first minimum at h = {first}, peak at h = {top}" for name, first, top in found))
 
 
 def missing_regions(regions: Mapping[str, pd.DataFrame]) -> str:

@@ -17,7 +17,7 @@ from sweeps import Sweep, peak_width, peaks_and_thresholds, ridge_tables
 from weightdecay.analysis import style
 from weightdecay.analysis.measures import band
 from weightdecay.analysis.plots import edges, interval_line, missing, plain_ticks
-from weightdecay.analysis.shapes import at_settings, best_settings, peak
+from weightdecay.analysis.shapes import at_settings, best_settings, first_minimum, peak
 from weightdecay.analysis.statistics import ACCURACY, UNBOUNDED, every_seed, geometric_interval
 from weightdecay.analysis.style import COLUMN, KINDS, MUTED, PAGE, SPLITS, Inputs, weight_decay_colour
 from weightdecay.analysis.tables import booktabs, interval, write
@@ -103,7 +103,7 @@ def threshold(inputs: Inputs) -> None:
 
 
 def effect(inputs: Inputs) -> None:
-    """D5, D6: what each λ does to the test loss, against width over threshold."""
+    """D5, D6, D16: what each λ does to the test loss, against width over threshold."""
     main, t = Sweep(inputs.results, "width"), inputs.config.criteria["D5"].thresholds
     place = main.thresholds(t["tolerance"])
     figure, axes = plt.subplots(figsize=(COLUMN, 2.6))
@@ -157,7 +157,7 @@ def training_curves(inputs: Inputs) -> None:
 
 
 def steps(inputs: Inputs) -> None:
-    """Test loss over width and time, without decay."""
+    """D11: test loss over width and time, without decay."""
     main, t = Sweep(inputs.results, "width"), inputs.config.criteria["D2"].thresholds
     table = pd.DataFrame({h: np.log(main.curves("test_loss", h)).mean() for h in main.widths}).iloc[
         1:
@@ -308,10 +308,14 @@ def few_of(weight_decays: list[float]) -> list[float]:
 
 
 def three_places(table: pd.DataFrame) -> list[str]:
-    """Value and, in parentheses, width of the first minimum, of the peak and of the widest, from `[seeds, width]`."""
+    """Value and, in parentheses, width of the first minimum, of the peak and of the widest, from `[seeds, width]`.
+
+    A curve that never rises has neither of the first two.
+    """
     mean = table.mean()
-    places = [mean.loc[: peak(mean)].idxmin(), peak(mean), mean.index[-1]]
-    return [f"{interval(every_seed(table[place]))} ({place})" for place in places]
+    rises = peak(mean) != mean.index[0]
+    places = [first_minimum(mean) if rises else None, peak(mean) if rises else None, mean.index[-1]]
+    return ["none" if place is None else f"{interval(every_seed(table[place]))} ({place})" for place in places]
 
 
 def line(

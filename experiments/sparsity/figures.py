@@ -34,7 +34,7 @@ FLOOR = 1e-6  # where exact zeros are drawn
 
 
 def recovery(inputs: Inputs) -> None:
-    """L1, L2: irrelevant weights at 0 and near 0, and validation loss, against λ."""
+    """L1, L2, L10: irrelevant weights at 0 and near 0, and validation loss, against λ."""
     table = inputs.results.tables["recovery"]
     figure, axes = plt.subplots(1, 3, figsize=(PAGE, 2.3), sharex=True)
     shown = {
@@ -89,7 +89,7 @@ def support(inputs: Inputs) -> None:
 
 
 def weights(inputs: Inputs) -> None:
-    """L1, L2: every weight of one seed, each method at its own λ; S2's update at that of the proximal steps."""
+    """L1, L2, L10: every weight of one seed, each method at its own λ; S2's update at that of the proximal steps."""
     table = inputs.results.tables["recovery"]
     own = table[table["seed"] == SEED]
     figure, axes = plt.subplots(figsize=(COLUMN, 2.5))

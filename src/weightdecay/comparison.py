@@ -111,8 +111,8 @@ def compare_claims(here: Sequence[Claim], shipped: Sequence[Claim]) -> pd.DataFr
             other = known.get(part.name)
             if other is None or part.verdict is None or other.verdict is None:
                 continue
-            sides = (part, other, part.verdict, other.verdict)
-            rows.append((claim.experiment, claim.id, part.name, part.quantity, *sides, interval_difference(part, other)))
+            what = (claim.experiment, claim.id, part.name, part.quantity)
+            rows.append((*what, part, other, part.verdict, other.verdict, interval_difference(part, other)))
     return pd.DataFrame(rows, columns=columns).astype({"p": float})
 
 

@@ -44,7 +44,7 @@ def markdown(configs: Mapping[str, Config]) -> str:
         _row("Experiment", "Scale", "Networks", "Seeds", "Minutes", "GiB a process", "Device"),
         _row(*["---"] * 7),
     ]
-    for name, config in configs.items():
+    for name, config in sorted(configs.items(), key=lambda item: next(iter(item[1].criteria), "")):  # by letter
         shown = figures_of(Path("experiments", name, "figures.py"), config)
         found = {scale: _claims(scale, name) for scale, made in shipped.items() if name in made}
         for id in config.criteria:

@@ -1,4 +1,4 @@
-"""A synthetic binary addition: results whose truth is known, made to satisfy A1-A11 or to violate one of them."""
+"""A synthetic binary addition: results whose truth is known, made to satisfy A1-A12 or to violate one of them."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Verdicts: the logic table, the eleven claims on results whose truth is known, and claims.json."""
+"""Verdicts: the logic table, the twelve claims on results whose truth is known, and claims.json."""
 
 import itertools
 import json
@@ -81,7 +81,7 @@ def judged(program, config, results_of):
 
 def test_a_world_that_satisfies_all(judged):
     claims = judged()
-    assert {id: claim.verdict for id, claim in claims.items()} == {f"A{i}": "reproduced" for i in range(1, 12)}
+    assert {id: claim.verdict for id, claim in claims.items()} == {f"A{i}": "reproduced" for i in range(1, 13)}
     assert claims["A10"].measured == pytest.approx(-1, abs=0.1)
     assert claims["A4"].n == 3
 

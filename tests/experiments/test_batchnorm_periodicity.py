@@ -1,4 +1,4 @@
-"""B1-B11 on results whose truth is known, verdicts both ways; every figure and table, also from a grid nearly empty."""
+"""B1-B12 on results whose truth is known, verdicts both ways; every figure and table, also from a grid nearly empty."""
 
 import itertools
 from functools import cache
@@ -32,9 +32,10 @@ def judged():
 
 def test_what_is_true_is_reproduced(judged):
     claims = judged()
-    assert list(claims) == [f"B{number}" for number in range(1, 12)]
+    assert list(claims) == [f"B{number}" for number in range(1, 13)]
     verdicts = {id: claim.verdict for id, claim in claims.items()}
     assert verdicts.pop("B6") in ("refuted", "mixed")  # B8 is true
+    assert verdicts.pop("B12") == "refuted"  # B9 has a settled accuracy before the first collapse
     assert set(verdicts.values()) == {"reproduced"}, verdicts
 
 
@@ -49,7 +50,7 @@ def test_a_common_divisor_is_the_other_mechanism(judged):
         ("B1", "Count", {"collapses": 1}),
         ("B2", "Count", {"cured": False}),
         ("B2", "Correlation", {"cured": False}),
-        ("B3", "Addition", {"without_decay": True}),
+        ("B3", "Addition", {"without_decay": 3}),
         ("B3", "Plain", {"without_norm": True}),
         ("B4", "Rate", {"power": -0.5}),
         ("B4", "MnistDecay", {"power": -0.5}),
@@ -83,9 +84,33 @@ def test_what_is_measured_is_what_was_made(judged):
     assert claims["B10"].part("Undecayed").measured == pytest.approx(1.5, rel=0.05)
 
 
+def test_collapses_begin_before_the_network_has_converged_or_after(judged):
+    late, early = (judged(converged=step)["B12"] for step in (2000.0, 15000.0))
+    assert late.verdict == "refuted" and late.measured == pytest.approx(7750 / 2000, rel=0.05)
+    assert early.verdict == "reproduced" and early.part("Fitted").measured == pytest.approx(15000)
+    unknown = judged(collapses=0)["B12"]
+    assert unknown.verdict == "undecided" and "3 of 3 runs never collapse" in unknown.note
+
+
+def test_collapses_at_even_distances_are_periodic_where_there_are_four(judged):
+    assert judged(collapses=4)["B1"].part("Variation").measured < 0.1
+    assert np.isnan(judged()["B1"].part("Variation").measured)
+
+
+def test_the_variance_falls_as_the_square_of_the_norm_until_the_first_collapse(judged):
+    fall = judged()["B6"].part("Fall").measured
+    assert fall == pytest.approx(np.exp(-(7750 - 1900) / 2 / 10000), rel=0.02)  # from its median, half-way
+
+
+def test_a_count_has_no_negative_end(judged):
+    part = judged(without_decay=1)["B3"].part("Addition")
+    assert (part.measured, part.low, part.verdict) == (1, 0, "undecided")
+
+
 def test_a_network_that_never_fits_leaves_the_ratio_open(judged):
     claim = judged(faster=100.0)["B10"]
     assert claim.verdict == "reproduced" and np.isinf(claim.high) and "3 of 3 runs without" in claim.note
+    assert claim.part("Never").measured == 1 and judged()["B10"].part("Never").measured == 0
 
 
 def test_two_seeds_decide_nothing(judged):

@@ -1,4 +1,4 @@
-"""D1-D15 on results whose truth is known, verdicts both ways; every figure and table, also from a grid nearly empty."""
+"""D1-D16 on results whose truth is known, verdicts both ways; every figure and table, also from a grid nearly empty."""
 
 from functools import cache
 
@@ -30,7 +30,7 @@ def judged():
 
 def test_what_is_true_is_reproduced(judged):
     claims = judged()
-    assert list(claims) == [f"D{number}" for number in range(1, 16)]
+    assert list(claims) == [f"D{number}" for number in range(1, 17)]
     verdicts = {id: claim.verdict for id, claim in claims.items()}
     assert verdicts.pop("D5") == "mixed"  # most is gained at the peak, which D7 has removed
     assert set(verdicts.values()) == {"reproduced"}, verdicts
@@ -50,6 +50,7 @@ def test_what_is_true_is_reproduced(judged):
         ("D13", {"left": 1.0, "left_most": 1.0, "forgets": 0.0}),
         ("D14", {"rough_bump": 0.0, "ridge_rough": 1.0}),
         ("D15", {"overfit": 1.0, "drop": 0.1}),
+        ("D16", {"harm": -0.3}),
     ],
 )
 def test_what_is_false_is_not_reproduced(judged, id, world):
@@ -89,6 +90,8 @@ def test_what_is_false_is_not_reproduced(judged, id, world):
         ("D15", "Rise", {"overfit": 1.0}),
         ("D15", "Change", {"drop": 0.1}),
         ("D15", "Change", {"drop": -0.1}),
+        ("D16", "Loss", {"harm": -0.3}),
+        ("D16", "Error", {"harm": -0.3}),
     ],
 )
 def test_each_part_can_fail_alone(judged, id, part, world):

@@ -17,8 +17,8 @@ from weightdecay.analysis.style import MUTED
 FAINT = 20  # single seeds drawn behind a mean, at most: more would hide it
 
 
-def points(axes: Axes, table: pd.DataFrame, colour: str, label: str) -> None:
-    """Means over seeds with 95 % intervals against λ, and every seed faintly; from `[seeds, λ]`."""
+def points(axes: Axes, table: pd.DataFrame, colour: str, label: str, hollow: Sequence[float] = ()) -> None:
+    """Means over seeds with 95 % intervals against λ, and every seed faintly; from `[seeds, λ]`. `hollow`: those λ."""
     if table.isna().all(axis=None):
         return
     found = pd.DataFrame(
@@ -30,6 +30,8 @@ def points(axes: Axes, table: pd.DataFrame, colour: str, label: str) -> None:
     axes.errorbar(
         found.index, found["value"], error, color=colour, marker="o", elinewidth=0.9, capsize=1.5, label=label
     )
+    marked = found.loc[found.index.isin(hollow), "value"]
+    axes.plot(marked, linestyle="", marker="o", color=colour, markerfacecolor="white", zorder=3)
 
 
 def curves(

@@ -19,9 +19,14 @@ def peak(curve: pd.Series) -> object:
     return (curve - curve.cummin()).idxmax()
 
 
+def first_minimum(curve: pd.Series) -> object:
+    """Where a curve is lowest up to its peak; the peak itself where it never rises."""
+    return curve.loc[: peak(curve)].idxmin()
+
+
 def first_rises(curves: pd.DataFrame) -> pd.Series:
     """Per seed the height of the peak above the lowest point before it; from curves `[seeds, x]`. 0: no peak."""
-    return leave_one_out(curves, lambda others, own: own[peak(others)] - own[others.loc[: peak(others)].idxmin()])
+    return leave_one_out(curves, lambda others, own: own[peak(others)] - own[first_minimum(others)])
 
 
 def last_falls(curves: pd.DataFrame) -> pd.Series:

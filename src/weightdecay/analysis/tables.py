@@ -24,7 +24,7 @@ from weightdecay.analysis import claims as ledger_of
 from weightdecay.analysis.claims import Claim, Part, Verdict, title_of
 from weightdecay.analysis.statistics import Estimate
 from weightdecay.errors import ConfigError
-from weightdecay.grid import in_words
+from weightdecay.grid import in_order, in_words
 from weightdecay.results import atomic_path, read_table
 
 UNKNOWN = "--"
@@ -231,6 +231,7 @@ def ledger(judged: Path, trained: Mapping[str, Path], paper: Path | None) -> Non
     ResultError where an experiment's claims are missing, ConfigError where two of them have a claim of one id.
     """
     claims = [claim for name in trained for claim in ledger_of.read(judged / name / "claims.json")]
+    claims.sort(key=lambda claim: claim.id[0])  # by letter, to be looked up; within one as the config has them
     owners: dict[str, str] = {}
     for claim in claims:
         if owners.setdefault(claim.id, claim.experiment) != claim.experiment:
@@ -243,6 +244,8 @@ def ledger(judged: Path, trained: Mapping[str, Path], paper: Path | None) -> Non
         verdicts = Counter(claim.verdict for claim in claims)
         macros = {"Scale": in_words(claim.scale for claim in claims), "Claims": str(len(claims))}
         macros |= {f"Claims{verdict.title()}": str(verdicts[verdict]) for verdict in get_args(Verdict)}
+        scales = Counter(claim.scale for claim in claims)
+        macros["ClaimsByScale"] = " and ".join(f"{scales[scale]} at {scale} scale" for scale in in_order(scales))
         tables, metadata = zip(*(read_table(folder / "runs.parquet") for folder in trained.values()), strict=True)
         versions = dict.fromkeys(str(about.get("code_version", "unknown")) for about in metadata)
         macros["Code"] = escape(", ".join(versions))
