@@ -206,7 +206,7 @@ def one_for_all(inputs: Inputs) -> None:
 
 
 def best_table(inputs: Inputs) -> None:
-    """The best λ of every number of examples, and test error there and without decay."""
+    """T1: the best λ of every number of examples, and test error there and without decay."""
     runs, rows = inputs.made(Runs), []
     for decay in DECAYS:
         for n in runs.sizes():

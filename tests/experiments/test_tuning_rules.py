@@ -9,7 +9,7 @@ import pytest
 
 from tests.experiments.drawing import assert_legible, drawn, promised
 from tests.experiments.tuning_rules import CONFIG, World, synthetic
-from tests.programs import load_program
+from tests.programs import EXPERIMENTS, load_program
 from weightdecay.analysis import tables
 from weightdecay.ensemble.networks import dropouts
 from weightdecay.ensemble.training import train
@@ -278,6 +278,11 @@ def test_a_grid_of_which_most_is_missing_is_drawn_all_the_same(tmp_path):
     drawn(CONFIG, synthetic(World(best=1e-6), seeds=1, sizes=(250, 1000), rates=()), tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == promised(CONFIG)
     assert "--" in (tmp_path / "tuning_rules-best.tex").read_text()
+
+
+def test_the_caption_says_which_part_of_a_grid_is_not_drawn():
+    caption = (EXPERIMENTS.parent / "paper/sections/tuning_rules.tex").read_text(encoding="utf-8")
+    assert f"$\\lambda$ below $1/{load_program('tuning_rules', 'figures').WINDOW}$ of its largest" in caption
 
 
 def test_every_claim_of_the_config_is_pure_ascii_once_escaped():
