@@ -172,6 +172,13 @@ def test_opposite_verdicts_contradict_where_they_are_more_than_chance(spread, co
     assert verdict_on(refuted, reproduced)["contradicts"].tolist() == [contradicts, False]
 
 
+def test_a_verdict_on_what_is_unknown_is_not_compared():
+    found = comparison.compare_claims([ledger()], [ledger(0.979, 0.98, 0.981)])
+    none = pd.DataFrame({"p": [], "contradicts": [], "experiment": [], "metric": [], "setting": [], "distance": []})
+    told = comparison.report(comparison.decided(found, none.copy(), none.copy(), [], []))
+    assert "undecided, was reproduced  not compared" in told
+
+
 def test_quantities_too_far_apart_contradict_under_the_same_verdict():
     assert verdict_on(ledger(0.1, 0.1001, 0.1002), ledger(0.5, 0.5001, 0.5002)).loc["Loss", "contradicts"]
     assert not verdict_on(ledger(0.1, 0.3, 0.2), ledger(0.3, 0.5, 0.4))["contradicts"].any()

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 
 from weightdecay.analysis.measures import TRAIN, Histories, diverged, longest, select
@@ -52,14 +53,14 @@ def too_short(
 ) -> tuple[pd.Series, str]:
     """Which of `runs` are not known to last as long as λ = `reference` takes to `generalised`, and words for a note.
 
-    That time is the geometric mean over seeds of the first logged step with that test accuracy, or of the run's length
-    where it never came. A run lasts until it diverges. Where λ = `reference` was not run, all are too short.
+    That time is the geometric mean over seeds of the first logged step with that test accuracy. A run lasts until it
+    diverges. Where λ = `reference` was not run, or never came to it in some seed, all are too short.
     """
     reference = select(sweep, weight_decay=t["reference"])
     passed = pd.Series(
         [histories.first_step(run, "test_accuracy", t["generalised"]) for run in reference["run"]], reference.index
     )
-    least = geometric_interval(passed.fillna(reference["steps"])).value
+    least = np.nan if passed.isna().any() else geometric_interval(passed).value
     lasted = runs["diverged_at"].fillna(runs["steps"])
     words = f"not known to last as long as λ = {t['reference']:g} takes to test accuracy {t['generalised']:g}"
     return ~(lasted >= least * (1 - 1e-9)), words

@@ -171,7 +171,7 @@ def harms_narrow(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
 def harms_underfit(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
     """D16: what the λ that suits wide networks does to those that underfit."""
     choice, error = main.single(region_tables(main, t)["over"]), main.final("test_error")
-    first = leave_one_out(error, lambda others, own: float(first_minimum(others)))
+    first = minima(error)
     underfit = pd.DataFrame({width: width <= first for width in error.columns}).reindex(error.index, fill_value=False)
     changes = at_settings(main.finals("test_error"), choice) - error
     return [
@@ -343,11 +343,8 @@ def descent(sweep: Sweep, t: Mapping[str, float], name: str = "", label: str = "
             for key, width in places.items()
         ),
         *(
-            reported(f"{name}{word}Minimum", f"width of the first minimum of test {kind}{label}", widths(first))
-            for word, kind, first in (
-                ("", "loss", loss.apply(first_minimum, axis=1)),
-                ("Error", "error", error.apply(first_minimum, axis=1)),
-            )
+            reported(f"{name}{word}Minimum", f"width of the first minimum of test {kind}{label}", widths(minima(table)))
+            for word, kind, table in (("", "loss", np.log(loss)), ("Error", "error", error))
             if sweep
         ),
     ]
@@ -356,6 +353,11 @@ def descent(sweep: Sweep, t: Mapping[str, float], name: str = "", label: str = "
 def widths(per_seed: pd.Series) -> Estimate:
     """Geometric mean and interval of a width per seed."""
     return ratio_interval(np.log(per_seed))
+
+
+def minima(curves: pd.DataFrame) -> pd.Series:
+    """Per seed the width of the other seeds' first minimum."""
+    return leave_one_out(curves, lambda others, own: float(first_minimum(others)))
 
 
 def slope(logs: pd.DataFrame) -> float:

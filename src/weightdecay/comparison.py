@@ -239,7 +239,8 @@ def _claim_lines(parts: pd.DataFrame) -> list[str]:
     for row in parts.itertuples():
         same_verdict = row.verdict_here == row.verdict_shipped
         verdict = row.verdict_here if same_verdict else f"{row.verdict_here}, was {row.verdict_shipped}"
-        state = "CONTRADICTS" if row.contradicts else "agrees" if same_verdict else "within chance"
+        differs = "not compared" if np.isnan(row.p) else "within chance"
+        state = "CONTRADICTS" if row.contradicts else "agrees" if same_verdict else differs
         rows.append((row.id, row.part, _interval(row.here), _interval(row.shipped), verdict, state))
     return _aligned(rows)
 

@@ -1,5 +1,6 @@
 """D1-D16 on results whose truth is known, verdicts both ways; every figure and table, also from a grid nearly empty."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -108,6 +109,23 @@ def test_the_threshold_is_found_between_the_widths_of_the_grid(judged):
     assert claim.part("Threshold").measured == pytest.approx(200 * 10 / 51, rel=0.01)
     assert claim.part("Peak").measured == pytest.approx(200 * 10 / 51, rel=0.03)
     assert claim.part("Slope").measured == pytest.approx(1, abs=0.05)
+    for letter in "AB":  # the other two n
+        assert claim.part(f"Ratio{letter}").measured == pytest.approx(1, rel=0.03)
+
+
+def test_only_widths_up_to_the_first_minimum_of_test_error_underfit():
+    """Decay makes all loss vanish right of a valley of the error, where D6 looks as well and D16 does not."""
+    results = synthetic()
+    runs = results.runs.set_index("run").loc[results.history["run"]].reset_index()
+    history = results.history.reset_index(drop=True)
+    valley = (history["metric"] == "test_accuracy") & (runs["width"] == 8) & (runs["weight_decay"] == 0)
+    history.loc[valley, "value"] += 0.05
+    gains = (history["metric"] == "test_loss") & (runs["width"] > 8) & (runs["weight_decay"] > 0)
+    history.loc[gains, "value"] *= 0.01
+    claims = load_program("double_descent", "claims").judge(replace(results, history=history), CONFIG.criteria)
+    d1, d6, d16 = (next(claim for claim in claims if claim.id == id) for id in ("D1", "D6", "D16"))
+    assert d16.part("First").measured == d1.part("ErrorMinimum").measured == pytest.approx(8)
+    assert (d6.verdict, d16.verdict) == ("refuted", "reproduced")
 
 
 def test_tuning_under_the_notebooks_protocol_is_reported_beside(judged):
