@@ -305,6 +305,30 @@ def test_rounding_keeps_four_digits_and_leaves_what_is_no_number():
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
+def test_every_stride_that_leaves_less_is_tried(schedule):
+    history, runs = history_of(schedule)
+    tried = list(reference.strides(history, runs))
+
+    def left(stride: int) -> int:
+        return len(reference.thinned(history, runs, stride))
+
+    for stride in (*range(2, 40), 100, 300, 900, 901):
+        assert (left(stride) < left(stride - 1)) == (stride in tried)
+    assert left(max(tried, default=1)) == left(10**6)
+
+
+def test_metrics_named_as_unrounded_keep_their_values(tmp_path):
+    history, _ = history_of("sparse")
+    history["value"] += 1 / 3
+    reference._write_rows(tmp_path / "history.parquet", history, 4, {}, ["test_loss"])
+    values = results.read_table(tmp_path / "history.parquet")[0]["value"].to_numpy()
+    whole = history["value"].to_numpy(np.float32)
+    named = history["metric"] == "test_loss"
+    np.testing.assert_array_equal(values[named], whole[named])
+    np.testing.assert_array_equal(values[~named], reference.rounded(whole[~named], 4))
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("stride", [1, 2, 7])
 def test_thinning_keeps_the_ends_the_last_steps_and_every_stride_th_of_the_others(schedule, stride):
     history, runs = history_of(schedule)

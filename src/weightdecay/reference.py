@@ -19,7 +19,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,7 +51,8 @@ ENCODING = {  # of sorted histories: 3 bytes a value
 }
 RULE = (
     "Values are float32. Where history.parquet would have more than history_mib MiB, they are rounded to "
-    f"{ROUNDED_BITS} significant bits, a relative error of {2.0**-ROUNDED_BITS:.0e} at most. Where that is not enough, "
+    f"{ROUNDED_BITS} significant bits, a relative error of {2.0**-ROUNDED_BITS:.0e} at most, but for metrics that "
+    "config.yaml names as unrounded. Where that is not enough, "
     "metrics are left out, of which runs.parquet has the final values: those that config.yaml names as unread, and "
     f"numbered ones (points of a curve, bins of a histogram) that a run logged at {FEW_STEPS} steps at most. Where "
     f"that is not enough either, the last {LAST_STEPS} logged steps within the last tenth of each run are kept, and of "
@@ -69,14 +70,29 @@ def rounded(values: np.ndarray, bits: int) -> np.ndarray:
 
 def thinned(history: pd.DataFrame, runs: pd.DataFrame, stride: int) -> pd.DataFrame:
     """The part of a history that `RULE` keeps at a stride, sorted. It depends on the logging schedule, on no value."""
+    steps = _logged(history, runs)
+    place = steps.groupby(["run", "in_full"]).cumcount()
+    kept = steps.loc[steps["late"] | (place % stride == 0), ["run", "step"]]
+    return history.merge(kept, on=["run", "step"]).sort_values(["metric", "run", "step"], ignore_index=True)
+
+
+def strides(history: pd.DataFrame, runs: pd.DataFrame) -> Iterator[int]:
+    """Those above 1 that leave fewer steps of some run than the one before."""
+    steps = _logged(history, runs)
+    early = steps[~steps["late"]].groupby(["run", "in_full"]).size().unique()
+    left = early
+    for stride in range(2, max(early, default=1) + 1):
+        if (left != (left := -(-early // stride))).any():
+            yield stride
+
+
+def _logged(history: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """The logged steps `run, step, in_full, late`, in order: whether all was measured, whether all of it is kept."""
     steps = history[["run", "step"]].drop_duplicates().merge(runs[["run", "steps", "log_every"]], on="run")
     steps = steps.sort_values(["run", "step"], ignore_index=True)
-    in_full = steps["step"] % steps["log_every"] == 0
-    place = steps.groupby([steps["run"], in_full]).cumcount()
     to_come = steps.groupby("run").cumcount(ascending=False)
-    late = (to_come < LAST_STEPS) & (steps["step"] >= (1 - LAST_SHARE) * steps["steps"])
-    kept = steps.loc[late | (to_come == 0) | (place % stride == 0), ["run", "step"]]
-    return history.merge(kept, on=["run", "step"]).sort_values(["metric", "run", "step"], ignore_index=True)
+    late = (to_come < LAST_STEPS) & (steps["step"] >= (1 - LAST_SHARE) * steps["steps"]) | (to_come == 0)
+    return steps.assign(in_full=steps["step"] % steps["log_every"] == 0, late=late)
 
 
 def without_idle_metrics(history: pd.DataFrame, unread: Iterable[str]) -> pd.DataFrame:
@@ -213,7 +229,7 @@ def _ship_experiment(config: grid.Config, scale: str, made: Path, history_mib: f
     hashes = grid.computation_hashes(config, scale)
     for table in ("runs", *hashes):
         shutil.copy(source / f"{table}.parquet", made)
-    kept = _write_history(made / "history.parquet", found, config.unread, history_mib)
+    kept = _write_history(made / "history.parquet", found, config, history_mib)
     judge(made, name, scale, made / "claims.json")
     if kept["significant_bits"] < FLOAT32_BITS or kept["share_of_history"] < 1:
         _check_unmoved(name, scale, source, made / "claims.json", history_mib)
@@ -237,32 +253,32 @@ def _check_complete(found: Results, expected: list[str], source: Path) -> None:
             )
 
 
-def _write_history(path: Path, found: Results, unread: Iterable[str], history_mib: float) -> dict[str, float]:
+def _write_history(path: Path, found: Results, config: grid.Config, history_mib: float) -> dict[str, float]:
     """Writes the history, rounded and thinned if need be; returns what of it was kept."""
-    least = without_idle_metrics(found.history, unread)
+    least = without_idle_metrics(found.history, config.unread)
     bits, stride, left = FLOAT32_BITS, 1, thinned(found.history, found.runs, 1)
-    while (size := _write_rows(path, left, bits, found.metadata)) > history_mib:
+    larger = strides(least, found.runs)
+    while (size := _write_rows(path, left, bits, found.metadata, config.unrounded)) > history_mib:
         if bits > ROUNDED_BITS:
             bits = ROUNDED_BITS
-            continue
-        if len(left) > len(least):
-            fewer = thinned(least, found.runs, 1)
+        elif len(left) > len(least):
+            left = thinned(least, found.runs, 1)
         else:
-            stride = max(stride + 1, int(size / history_mib) if stride == 1 else 0)  # a stride of k leaves 1/k or more
-            fewer = thinned(least, found.runs, stride)
-        if len(fewer) == len(left):
-            raise ResultError(
-                f"the history of {path.parent.name} cannot be cut down to {history_mib:g} MiB: {size:.1f} are left. "
-                "Allow more with --history-mib."
-            )
-        left = fewer
+            stride = next((k for k in larger if k >= size / history_mib), 0)  # one of k leaves 1/k or more
+            if not stride:
+                raise ResultError(
+                    f"the history of {path.parent.name} cannot be cut down to {history_mib:g} MiB: {size:.1f} are "
+                    "left. Allow more with --history-mib."
+                )
+            left = thinned(least, found.runs, stride)
     share = round(len(left) / len(found.history), 4)
     return {"significant_bits": bits, "stride": stride, "share_of_history": share}
 
 
-def _write_rows(path: Path, history: pd.DataFrame, bits: int, metadata: Mapping) -> float:
+def _write_rows(path: Path, history: pd.DataFrame, bits: int, metadata: Mapping, unrounded: Sequence[str]) -> float:
     """MiB of the file."""
-    values = rounded(history["value"].to_numpy(np.float32), bits)
+    values = history["value"].to_numpy(np.float32)
+    values = np.where(history["metric"].isin(unrounded), values, rounded(values, bits))
     results.write_table(path, history.astype({"step": "int32"}).assign(value=values), metadata, **ENCODING)
     return path.stat().st_size / 2**20
 
