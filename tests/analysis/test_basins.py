@@ -52,9 +52,9 @@ def test_against_ηλ_a_shape_is_sheared(angle, ratio):
     lengths, directions = np.linalg.eigh(shear @ rotation @ np.diag([ratio**2, 1]) @ rotation.T @ shear.T)
     expected = np.degrees(np.arctan2(*directions[::-1, 1]))
     found = shape(cells, GRID, "ηλ")
-    assume(lengths[1] > 2 * lengths[0])  # what is nearly round has no angle
+    assume(lengths[1] > 3 * lengths[0])  # what is nearly round has no angle
     assert abs((found.angle - expected + 90) % 180 - 90) < 6
-    assert found.anisotropy == pytest.approx(np.sqrt(lengths[1] / lengths[0]), rel=0.15)
+    assert found.anisotropy == pytest.approx(np.sqrt(lengths[1] / lengths[0]), rel=0.2)
 
 
 def test_a_round_basin_is_no_longer_round_against_ηλ():
