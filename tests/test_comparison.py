@@ -172,6 +172,12 @@ def test_opposite_verdicts_contradict_where_they_are_more_than_chance(spread, co
     assert verdict_on(refuted, reproduced)["contradicts"].tolist() == [contradicts, False]
 
 
+def test_an_undecided_verdict_contradicts_nothing():
+    reproduced, undecided = ledger(0.979, 0.98, 0.981), ledger(0.97, 0.98, 1.02)
+    assert [found.parts[0].verdict for found in (reproduced, undecided)] == ["reproduced", "undecided"]
+    assert not verdict_on(undecided, reproduced)["contradicts"].any()
+
+
 def test_a_verdict_on_what_is_unknown_is_not_compared():
     found = comparison.compare_claims([ledger()], [ledger(0.979, 0.98, 0.981)])
     none = pd.DataFrame({"p": [], "contradicts": [], "experiment": [], "metric": [], "setting": [], "distance": []})

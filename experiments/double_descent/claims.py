@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from exact import bumpy, without_training
 from over_time import hovers, over_epochs, over_time, steadier
-from sweeps import Sweep, effect, peaks_and_thresholds, region_tables, values
+from sweeps import Sweep, effect, error_added, peaks_and_thresholds, region_tables, values
 
 from weightdecay.analysis import claims as ledger
 from weightdecay.analysis.claims import NOT_RUN, Claim, Part, counts, joined, judged, reported
@@ -156,14 +156,13 @@ def harms_narrow(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
     ratio = -effect(main, choice, regions["under"])
     narrowest = regions["under"].copy()
     narrowest.iloc[:, 1:] = False
-    errors = at_settings(main.finals("test_error"), choice) - main.final("test_error")
     return [
         judged("Harm", "loss with over without decay, under-parameterised", ratio_interval(ratio), least=t["harm"]),
         reported("Narrowest", "the same at the narrowest", ratio_interval(-effect(main, choice, narrowest))),
         reported(
             "Error",
             "test error with less without decay, under-parameterised",
-            every_seed(errors.where(regions["under"]).mean(axis=1), DIFFERENCE),
+            every_seed(error_added(main, choice, regions["under"]), DIFFERENCE),
         ),
     ], joined(f"λ best where over-parameterised: {values(choice)}", missing_regions(regions))
 
@@ -173,7 +172,6 @@ def harms_underfit(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str
     choice, error = main.single(region_tables(main, t)["over"]), main.final("test_error")
     first = minima(error)
     underfit = pd.DataFrame({width: width <= first for width in error.columns}).reindex(error.index, fill_value=False)
-    changes = at_settings(main.finals("test_error"), choice) - error
     return [
         judged(
             "Loss",
@@ -184,7 +182,7 @@ def harms_underfit(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str
         judged(
             "Error",
             "test error with less without decay, where underfitting",
-            every_seed(changes.where(underfit).mean(axis=1), DIFFERENCE),
+            every_seed(error_added(main, choice, underfit), DIFFERENCE),
             least=t["error"],
         ),
         reported("First", "width of the first minimum of test error", widths(first)),

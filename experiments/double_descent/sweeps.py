@@ -97,6 +97,12 @@ def effect(main: Sweep, choice: pd.DataFrame, among: pd.DataFrame) -> pd.Series:
     return gains.where(among).mean(axis=1)
 
 
+def error_added(main: Sweep, choice: pd.DataFrame, among: pd.DataFrame) -> pd.Series:
+    """Per seed the mean over `among` of test error at `choice` less that without decay: positive where λ harms."""
+    added = at_settings(main.finals("test_error"), choice) - main.final("test_error")
+    return added.where(among).mean(axis=1)
+
+
 def peak_width(main: Sweep) -> int:
     """The width at which test loss without decay has its peak on average."""
     return int(peak(np.log(main.final("test_loss")).mean()))

@@ -80,9 +80,8 @@ def strides(history: pd.DataFrame, runs: pd.DataFrame) -> Iterator[int]:
     """Those above 1 that leave fewer steps of some run than the one before."""
     steps = _logged(history, runs)
     early = steps[~steps["late"]].groupby(["run", "in_full"]).size().unique()
-    left = early
     for stride in range(2, max(early, default=1) + 1):
-        if (left != (left := -(-early // stride))).any():
+        if (np.ceil(early / stride) < np.ceil(early / (stride - 1))).any():
             yield stride
 
 
