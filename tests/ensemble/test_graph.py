@@ -158,13 +158,14 @@ def test_a_diverging_run_is_marked_and_disturbs_no_other():
 
 
 def test_a_gpu_has_full_stacks_of_a_number_that_the_shape_alone_decides():
-    runs = [make(width=width, seed=seed) for width in (256, 32) for seed in range(150)]
+    shapes = {("residual_mlp", 256): 64, ("residual_mlp", 32): 512, ("cnn", 6): 128}
+    runs = [make(network=network, width=width, seed=seed) for network, width in shapes for seed in range(150)]
     stacks = stacking.stacks_of(runs, CUDA)
-    by_width = {width: [stack for stack in stacks if stack[0].width == width] for width in (256, 32)}
     assert sorted(run.id for stack in stacks for run in stack) == sorted(run.id for run in runs)
-    for width, replicas in ((256, 64), (32, 512)):
-        assert len(by_width[width]) == math.ceil(150 / replicas)
-        for stack in by_width[width]:
+    for shape, replicas in shapes.items():
+        alike = [stack for stack in stacks if (stack[0].network, stack[0].width) == shape]
+        assert len(alike) == math.ceil(150 / replicas)
+        for stack in alike:
             full = stacking.padded(stack, CUDA)
             assert len(full) == replicas and full[: len(stack)] == stack and set(full) == set(stack)
     assert [len(stacking.padded(stack, CPU)) for stack in stacks] == [len(stack) for stack in stacks]

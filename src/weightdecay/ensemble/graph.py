@@ -3,13 +3,15 @@
 A step of a GPU takes microseconds to milliseconds, and launching its hundred kernels from Python takes as long. So the
 whole step, optimiser included, is captured in a CUDA graph once and replayed. A capture freezes every number that
 Python hands over; therefore the step counter is on the device, and from it the step finds its batch and its
-coefficients in tables that are filled every few epochs, without waiting for the steps before.
+coefficients in tables that are filled every few epochs, without waiting for the steps before. The order of the next
+table's batches is drawn meanwhile: for 128 small networks it takes as long as their steps (an H200: 38 ms and 36).
 
 The program is the same on CPU tensors, only that nothing is captured: the tests hold it to the CPU's own loop.
 """
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import torch
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from weightdecay.ensemble.training import Ensemble
 
 REPLAYED = 16  # steps a replay: launching a graph takes about as long as a few kernels
+MEANWHILE = ThreadPoolExecutor(1, "order")  # draws the order of batches while the steps before run
 
 
 class DeviceProgram(Program):
@@ -40,6 +43,7 @@ class DeviceProgram(Program):
             layer.position = self.position
         self.first_rows = ensemble.which.int() * ensemble.examples
         self.seed_of = self._upload(self.seed_of)
+        self.drawn: tuple[int, Future[Tensor]] | None = None  # the next table and its order, `[steps, seeds, B]`
         self.coefficients = self._coefficients(0)  # [steps, C, R]
         self.order = self._order(0)  # [steps, R · B]: rows of the training data; one epoch of them if not shuffled
         self.table = 0
@@ -133,8 +137,16 @@ class DeviceProgram(Program):
 
     def _order(self, table: int) -> Tensor:
         """Which rows the batches of a table are made of, `[steps, R · B]`."""
-        orders = self._upload(self.orders(table).int())  # int32 on the CPU already: half the bytes to upload
+        drawn = self.drawn[1].result() if self.drawn and self.drawn[0] == table else self._draw(table)
+        following = table + 1
+        if self.ensemble.run.shuffle and following * self.steps < self.ensemble.run.steps:
+            self.drawn = following, MEANWHILE.submit(self._draw, following)
+        orders = self._upload(drawn)
         return (orders.index_select(1, self.seed_of) + self.first_rows[:, None]).flatten(1)
+
+    def _draw(self, table: int) -> Tensor:
+        """The order as int32, on the CPU already: half the bytes to upload."""
+        return self.orders(table).int()
 
     def _upload(self, tensor: Tensor) -> Tensor:
         """To the device, by way of pinned memory: the CPU does not wait for the steps that were launched before."""

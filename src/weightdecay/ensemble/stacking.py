@@ -17,6 +17,7 @@ from weightdecay.grid import Run
 
 CPU_REPLICAS = 64  # at most: memory, and how often a checkpoint falls between two stacks
 GPU_FLOATS = 2**20  # of one layer's activations: enough for every multiprocessor of a large GPU to have work
+POSITIONS = 20  # of the first layer of a CNN on signals of 40 numbers, each with `width` activations
 GPU_REPLICAS = 64, 1024  # at least and at most; sweeps have groups of tens to hundreds, and padding is work for nothing
 
 
@@ -43,7 +44,8 @@ def gpu_replicas(run: Run) -> int:
     shuffled batches takes up to 256 MiB more (`DeviceProgram.table_rows`).
     """
     least, most = GPU_REPLICAS
-    fitting = GPU_FLOATS // (run.batch_size * run.width)
+    activations = run.width * (POSITIONS if run.network.endswith("cnn") else 1)  # an example
+    fitting = GPU_FLOATS // (run.batch_size * activations)
     return max(least, min(most, 1 << max(fitting, 1).bit_length() - 1))
 
 
