@@ -150,7 +150,7 @@ class Config(Strict):
     scales: Scales
     criteria: dict[Name, Criterion]
     unread: list[Name] = []  # metrics that neither claims nor figures read, less the number at the end: variance_2
-    unrounded: list[Name] = []  # metrics whose equal values claims take for ties
+    unrounded: list[Name] = []  # metrics whose equal values claims take for ties, or whose thresholds lie close
     figures: list[Name]  # names of paper/figures/<experiment>-<name>.{pdf,png}
     tables: list[Name] = []  # names of paper/tables/<experiment>-<name>.tex
 
