@@ -29,7 +29,7 @@ from weightdecay.analysis.tables import booktabs, escape, interval, number, writ
 COLOURS = {"AdamW": "#0072B2", "Adam + L2": "#D55E00", "SGDW": "#56B4E9", "SGD + L2": "#E69F00"}
 LINES = {"constant": ("#000000", "o"), "step": ("#009E73", "s"), "cosine": ("#CC79A7", "^")}
 TICKS = (0.9, 1, 1.2, 1.5, 2)  # of test error over the best cell's
-WIDE_TICKS = {"addition": (0.9, 1, 2, 3, 5, 8)}
+WIDE_TICKS = {"addition": (1, 2, 3, 5, 8)}
 KEPT = {  # what is done about λ at another η: colour, marker, line
     "λ best at each η": ("#000000", "o", "-"),
     "λ of the best cell": ("#D55E00", "s", "--"),

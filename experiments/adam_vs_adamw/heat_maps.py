@@ -8,6 +8,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
+from matplotlib.patheffects import withStroke
 from surfaces import METHODS, Grids
 
 from weightdecay.analysis import style
@@ -17,6 +18,7 @@ from weightdecay.analysis.plots import edges, missing
 from weightdecay.analysis.style import COLUMN, PAGE, Inputs
 
 NAMES = {"mnist1d": "MNIST-1D", "digits": "digits", "addition": "addition"}
+OUTLINE = {"color": "white", "linewidth": 0.9, "path_effects": [withStroke(linewidth=1.5, foreground="#555555")]}
 TICKS = (1, 1.05, 1.1, 1.15, 1.2, 1.25, 1.3)  # of colour, in times the best error
 WIDE_TICKS = {"addition": (1, 1.5, 2, 3, 4, 6)}  # where a solved task stands beside one that is not
 
@@ -65,7 +67,7 @@ def heat_map(axes: Axes, errors: pd.Series, coordinate: str, norm: LogNorm) -> o
     for place, cell in enumerate(good_cells(errors)):
         η, λ = table.columns.get_loc(cell[0]), table.index.get_loc(cell[1])
         corners = [(λ, η), (λ, η + 1), (λ + 1, η + 1), (λ + 1, η), (λ, η)]
-        axes.plot([x[at] for at in corners], [y[at] for at in corners], color="white", linewidth=0.9)
+        axes.plot([x[at] for at in corners], [y[at] for at in corners], **OUTLINE)
         if place == 0:
             centre = np.exp(np.mean([np.log([x[at], y[at]]) for at in corners[:4]], axis=0))
             axes.plot(*centre, marker="o", color="#D55E00", markersize=3, markeredgecolor="white", markeredgewidth=0.4)
