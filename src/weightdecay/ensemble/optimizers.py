@@ -86,6 +86,8 @@ class Optimizer:
         decayed.mul_(kept)
         self._move(self.stack.parameters, gradients, *others)
         decayed.sub_(decayed.clamp(-threshold, threshold))
+        for tensor in (self.stack.parameters, *self.slots.values()):  # subnormal numbers, as a CPU does by itself
+            tensor.masked_fill_(tensor.abs() < torch.finfo(tensor.dtype).tiny, 0.0)
 
     def _columns(self, rate: Tensor, steps: range) -> list[Tensor]:
         """The coefficients after those of decay, each `[S, R]` or `[R]`; `steps` counts from 1."""

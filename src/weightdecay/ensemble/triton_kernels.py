@@ -3,7 +3,8 @@
 The same formulas stand as torch operations in `dropout`, `layers` and `optimizers`, for machines where Triton is
 missing, and the tests hold one to the other. Every replica's numbers come from programs of its own, which sum in a
 fixed order. Divisions and roots are rounded as IEEE 754 asks, as torch's are: Triton's own are approximations in
-float32.
+float32. Weights and the optimiser's state that are not normal numbers become 0, as a CPU makes them in training: what
+decays for long ends at exactly 0 on either.
 """
 
 import torch
@@ -17,6 +18,7 @@ ROWS = 64  # of the batch at a time
 COLUMNS = 32  # × 4 bytes: one line of the cache
 BLOCK = 1024  # parameters a program updates, or groups of four features whose factors of dropout it draws
 M0, M1, W0, W1, MASK = map(tl.constexpr, (*PHILOX_MULTIPLIERS, *PHILOX_WEYL, WORD))
+NORMAL32, NORMAL64 = map(tl.constexpr, (2.0**-126, 2.0**-1022))  # the smallest normal numbers
 ROUNDS, LEVELS, LEVEL = map(tl.constexpr, (PHILOX_ROUNDS, DROPOUT_LEVELS, 1 / DROPOUT_LEVELS))  # a power of two: exact
 
 
@@ -113,9 +115,9 @@ def _adam(
     weight *= tl.where(columns < decayed, kept, 1)
     weight -= _divide(rate * m, _root(v) * correction + eps)
     weight -= _clamped(weight, tl.where(columns < decayed, threshold, 0))
-    tl.store(first + at, m, mask=inside)
-    tl.store(second + at, v, mask=inside)
-    tl.store(parameters + at, weight, mask=inside)
+    tl.store(first + at, _flushed(m), mask=inside)
+    tl.store(second + at, _flushed(v), mask=inside)
+    tl.store(parameters + at, _flushed(weight), mask=inside)
 
 
 @triton.jit
@@ -137,8 +139,8 @@ def _sgd(parameters, gradients, momentum, coefficients, replicas, size, decayed,
     velocity = factor * velocity + gradient
     weight = weight * tl.where(columns < decayed, kept, 1) - rate * velocity
     weight -= _clamped(weight, tl.where(columns < decayed, threshold, 0))
-    tl.store(momentum + at, velocity, mask=inside)
-    tl.store(parameters + at, weight, mask=inside)
+    tl.store(momentum + at, _flushed(velocity), mask=inside)
+    tl.store(parameters + at, _flushed(weight), mask=inside)
 
 
 @triton.jit
@@ -258,6 +260,14 @@ def _batch_norm_backward(
 @triton.jit
 def _sign(x):
     return tl.where(x > 0, 1, 0) - tl.where(x < 0, 1, 0)
+
+
+@triton.jit
+def _flushed(x):
+    if x.dtype == tl.float32:
+        return tl.where(tl.abs(x) < NORMAL32, 0, x)
+    else:
+        return tl.where(tl.abs(x) < NORMAL64, 0, x)
 
 
 @triton.jit
