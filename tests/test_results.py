@@ -67,6 +67,15 @@ def test_times_of_shards_add_up_and_memory_is_the_largest(tmp_path):
     assert metadata["config_hash"] == grid.config_hash(TABLE)
 
 
+def test_of_shards_that_differ_all_is_said(tmp_path):
+    paths = [tmp_path / "1of2.parquet", tmp_path / "2of2.parquet"]
+    for path, part, device in zip(paths, (TABLE[:2], TABLE[2:]), ("cpu", "gpu"), strict=True):
+        write_shard(path, part, device=device, torch="2.13")
+    results.merge(paths, tmp_path / "runs.parquet", tmp_path / "history.parquet", TABLE)
+    metadata = results.load(tmp_path).metadata
+    assert [results.said(metadata, key) for key in ("device", "torch", "matmul")] == ["cpu and gpu", "2.13", "unknown"]
+
+
 def test_merging_refuses_a_lacking_a_doubled_and_a_foreign_run(tmp_path):
     with pytest.raises(ResultError, match="hold only 4 of 5 runs"):
         merged(tmp_path, TABLE[:4])

@@ -15,6 +15,7 @@ from weightdecay.analysis import claims as ledger
 from weightdecay.analysis.claims import Claim, Part
 from weightdecay.errors import ResultError
 from weightdecay.grid import Config
+from weightdecay.results import said
 
 ID = r"[A-Z]\d+(?!['’])"  # "S1's" is a source's
 LEADING_IDS = re.compile(rf"(?:{ID}(?:[-–]{ID})?(?:, | and )?)+")
@@ -56,7 +57,7 @@ def markdown(configs: Mapping[str, Config]) -> str:
         for scale in found:
             about = shipped[scale][name]
             minutes, memory = about.get("wall_seconds", np.nan) / 60, about.get("peak_memory_mib", np.nan) / 1024
-            cost = f"{minutes:.1f}", f"{memory:.2f}", about.get("device")
+            cost = f"{minutes:.1f}", f"{memory:.2f}", said(about, "device")
             costs.append(_row(f"`{name}`", scale, about["runs"], about["seeds"], *cost))
     return "\n".join([*claims, "", *costs])
 

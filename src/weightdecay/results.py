@@ -169,6 +169,12 @@ def provenance() -> dict:
     return {"code_version": version, "python": platform.python_version(), "platform": platform.platform()}
 
 
+def said(metadata: Mapping, key: str) -> str:
+    """One entry of a table's metadata as text; where shards differed, as on several devices, all of theirs."""
+    value = metadata.get(key, "unknown")
+    return " and ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
 def _frame(records: list[dict]) -> pd.DataFrame:
     """Records as a frame in which a column of nothing but None is a column of NaN."""
     frame = pd.DataFrame(records)

@@ -25,7 +25,7 @@ from weightdecay.analysis.claims import Claim, Part, Verdict, title_of
 from weightdecay.analysis.statistics import Estimate
 from weightdecay.errors import ConfigError
 from weightdecay.grid import in_order, in_words
-from weightdecay.results import atomic_path, read_table
+from weightdecay.results import atomic_path, read_table, said
 
 UNKNOWN = "--"
 DIGITS = dict(
@@ -157,7 +157,7 @@ def experiment_macros(folder: Path) -> dict[str, str]:
         "Minutes": metadata.get("wall_seconds", math.nan) / 60,
     }
     words = {
-        key.title().replace("_", ""): str(metadata.get(key, "unknown"))
+        key.title().replace("_", ""): said(metadata, key)
         for key in ("scale", "device", "torch", "precision", "matmul", "code_version")
     }
     return {
