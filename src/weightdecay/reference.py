@@ -43,12 +43,7 @@ FEW_STEPS = 3  # the first, and one or two that final values are means over
 MOST_MOVED = 0.25  # by rounding and thinning, of half an interval's width
 FLOAT32_BITS, ROUNDED_BITS = 24, 14  # significant ones: relative errors of 6e-8 and 6e-5 at most
 
-ENCODING = {  # of sorted histories: 3 bytes a value
-    "compression": "zstd",
-    "compression_level": 15,
-    "use_dictionary": ["run", "metric", "step"],
-    "column_encoding": {"value": "BYTE_STREAM_SPLIT"},
-}
+COMPRESSION = 15  # zstd's level: sorted histories take 3 bytes a value
 RULE = (
     "Values are float32. Where history.parquet would have more than history_mib MiB, they are rounded to "
     f"{ROUNDED_BITS} significant bits, a relative error of {2.0**-ROUNDED_BITS:.0e} at most, but for metrics that "
@@ -227,7 +222,8 @@ def _ship_experiment(config: grid.Config, scale: str, made: Path, history_mib: f
     made.mkdir()
     hashes = grid.computation_hashes(config, scale)
     for table in ("runs", *hashes):
-        shutil.copy(source / f"{table}.parquet", made)
+        whole = results.read_table(source / f"{table}.parquet")
+        results.write_table(made / f"{table}.parquet", *whole, compression_level=COMPRESSION)
     kept = _write_history(made / "history.parquet", found, config, history_mib)
     judge(made, name, scale, made / "claims.json")
     if kept["significant_bits"] < FLOAT32_BITS or kept["share_of_history"] < 1:
@@ -278,7 +274,9 @@ def _write_rows(path: Path, history: pd.DataFrame, bits: int, metadata: Mapping,
     """MiB of the file."""
     values = history["value"].to_numpy(np.float32)
     values = np.where(history["metric"].isin(unrounded), values, rounded(values, bits))
-    results.write_table(path, history.astype({"step": "int32"}).assign(value=values), metadata, **ENCODING)
+    results.write_table(
+        path, history.astype({"step": "int32"}).assign(value=values), metadata, compression_level=COMPRESSION
+    )
     return path.stat().st_size / 2**20
 
 
