@@ -106,8 +106,10 @@ def test_damage_is_noticed_wherever_the_data_is_hit(tmp_path):
     whole = path.read_bytes()
     chunks = [pq.ParquetFile(path).metadata.row_group(0).column(column) for column in range(4)]
     starts = [chunk.dictionary_page_offset or chunk.data_page_offset for chunk in chunks]
-    # values end a chunk; the statistics in a page's header, on which nothing here depends, have no checksum
+    # values end a page; the statistics in its header, on which nothing here depends, have no checksum
     hits = [start + chunk.total_compressed_size - 2 for start, chunk in zip(starts, chunks, strict=True)]
+    hits += [chunk.data_page_offset - 2 for chunk in chunks if chunk.has_dictionary_page]
+    assert len(hits) == 7
     for position in hits:
         path.write_bytes(whole[:position] + bytes([whole[position] ^ 0xFF]) + whole[position + 1 :])
         with pytest.raises(ResultError, match=r"a\.parquet is damaged"):

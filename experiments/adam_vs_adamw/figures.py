@@ -17,6 +17,7 @@ from weightdecay.analysis import style
 from weightdecay.analysis.claims import NOT_RUN
 from weightdecay.analysis.plots import missing, plain_ticks
 from weightdecay.analysis.statistics import (
+    ACCURACY,
     Estimate,
     axial_interval,
     every_seed,
@@ -258,7 +259,7 @@ def best_table(inputs: Inputs) -> None:
             for schedule in grids.schedules(dataset, method):
                 mean = grids.errors(dataset, method, schedule, "validation").mean()
                 η, λ = mean.idxmin()
-                error = interval(every_seed(grids.best(dataset, method, [schedule])))
+                error = interval(every_seed(grids.best(dataset, method, [schedule]), ACCURACY))
                 name = method if method in METHODS else f"{method}, no decay"
                 decay = [scientific(λ), scientific(η * λ)] if λ else ["--", "--"]
                 rows.append([NAMES[dataset], escape(name), schedule, scientific(η), *decay, error])

@@ -34,6 +34,7 @@ from weightdecay.analysis.statistics import (
     ACCURACY,
     Estimate,
     every_seed,
+    mean_interval,
     open_above,
     proportion_interval,
     rank_correlation,
@@ -85,8 +86,8 @@ def collapses_again(records: Records, t: Mapping[str, float]) -> tuple[list[Part
         reported("Spacing", "steps between them, in τ", estimate(spacing)),
         reported(
             "Variation",
-            "coefficient of variation of these steps, from four collapses on",
-            estimate(lambda run: variation(spacings(events[run]["start"]))),
+            "coefficient of variation of these steps, in runs with four collapses or more",
+            mean_interval(per_seed(runs, lambda run: variation(spacings(events[run]["start"]))).dropna(), COUNT),
         ),
         reported(
             "Lowest",

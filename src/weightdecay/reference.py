@@ -2,7 +2,7 @@
 
     SHA256SUMS                       of every other file; `sha256sum --check SHA256SUMS` reads it too
     provenance.json                  of each experiment: device, versions, wall time, code version, hashes, what is kept
-    <experiment>/runs.parquet        byte for byte that of results/<scale>/, as are the tables of compute.py
+    <experiment>/runs.parquet        that of results/<scale>/, compressed more; so are the tables of compute.py
     <experiment>/history.parquet     rounded and thinned by `RULE`
     <experiment>/claims.json         judged on the files beside it
 

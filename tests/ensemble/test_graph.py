@@ -2,6 +2,7 @@
 
 import math
 import random
+import threading
 
 import pandas as pd
 import pytest
@@ -148,6 +149,19 @@ def test_every_step_is_the_same_operations_on_the_same_memory(network):
     assert all(operations == first for operations in recorded[1:])
     names = {name for name, _ in first}
     assert not {name for name in names if "_local_scalar_dense" in name or "_to_copy" in name or "nonzero" in name}
+
+
+def test_every_order_is_drawn_once_and_but_for_the_first_meanwhile(monkeypatch):
+    drawn, draw = [], DeviceProgram._draw
+
+    def recorded(program: DeviceProgram, table: int) -> torch.Tensor:
+        drawn.append((table, threading.current_thread() is threading.main_thread()))
+        return draw(program, table)
+
+    monkeypatch.setattr(DeviceProgram, "_draw", recorded)
+    ensemble = trained([make(shuffle=True, steps=100)], on_device=True)
+    tables = -(-100 // ensemble.program.steps)
+    assert drawn == [(table, table == 0) for table in range(tables)] and tables > 2
 
 
 def test_a_diverging_run_is_marked_and_disturbs_no_other():

@@ -47,19 +47,30 @@ def test_an_optimiser_s_kernel_equals_its_operations(optimizer, decay, dtype, to
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 @pytest.mark.parametrize("kernel", [True, False])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_what_is_no_normal_number_becomes_0(optimizer, kernel, dtype):
-    """As on a CPU, whose arithmetic does so by itself in training: λ halves the smallest normal number."""
-    runs = [make(optimizer=optimizer, decay="decoupled", learning_rate=rate, weight_decay=1.0) for rate in (1e-30, 0.5)]
+def test_subnormal_numbers_become_0(optimizer, kernel, dtype):
+    """As on a CPU, whose arithmetic does so by itself in training: λ and the betas halve the smallest normal number."""
+    settings = {
+        "optimizer": optimizer,
+        "decay": "decoupled",
+        "weight_decay": 1.0,
+        "momentum": 0.5,
+        "eps": 1.0,
+        "beta1": 0.5,
+        "beta2": 0.5,
+    }
+    runs = [make(**settings, learning_rate=rate) for rate in (1e-30, 0.5)]
     ensemble = Ensemble(runs, PROTOCOL, dtype, DEVICE)
     parameters, optimiser = ensemble.stack.parameters, ensemble.optimizer
-    parameters.fill_(-torch.finfo(dtype).tiny)
+    for tensor in (parameters, *optimiser.slots.values()):
+        tensor.fill_(torch.finfo(dtype).tiny)
     coefficients = optimiser.coefficients(0, torch.ones(1, dtype=torch.float64, device=DEVICE))[0]
     if kernel:
         arrays = parameters, ensemble.stack.gradients.zero_(), *optimiser.slots.values()
         optimiser._kernel(triton_kernels)(*arrays, coefficients, optimiser.decayed)
     else:
         optimiser._vectorised(coefficients)
-    assert (parameters[0] == -torch.finfo(dtype).tiny).all() and (parameters[1] == 0).all()
+    assert (parameters[0] == torch.finfo(dtype).tiny).all() and (parameters[1] == 0).all()
+    assert all((slot == 0).all() for slot in optimiser.slots.values())
 
 
 @pytest.mark.parametrize(("batch", "features"), [(64, 64), (130, 7), (300, 33)])

@@ -247,10 +247,10 @@ def ledger(judged: Path, trained: Mapping[str, Path], paper: Path | None) -> Non
         scales = Counter(claim.scale for claim in claims)
         macros["ClaimsByScale"] = " and ".join(f"{scales[scale]} at {scale} scale" for scale in in_order(scales))
         tables, metadata = zip(*(read_table(folder / "runs.parquet") for folder in trained.values()), strict=True)
-        versions = dict.fromkeys(str(about.get("code_version", "unknown")) for about in metadata)
-        macros["Code"] = escape(", ".join(versions))
+        macros["Code"] = escape(", ".join(dict.fromkeys(said(about, "code_version") for about in metadata)))
         macros["Networks"] = f"{sum(map(len, tables)):,}".replace(",", "{,}")
-        macros["NetworksDiverged"] = f"{sum(int(runs['diverged_at'].notna().sum()) for runs in tables)}"
+        diverged = sum(int(runs["diverged_at"].notna().sum()) for runs in tables)
+        macros["NetworksDiverged"] = f"{diverged:,}".replace(",", "{,}")
         for folder in trained.values():
             macros |= experiment_macros(folder)
         for claim in claims:

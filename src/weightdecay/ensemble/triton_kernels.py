@@ -3,8 +3,8 @@
 The same formulas stand as torch operations in `dropout`, `layers` and `optimizers`, for machines where Triton is
 missing, and the tests hold one to the other. Every replica's numbers come from programs of its own, which sum in a
 fixed order. Divisions and roots are rounded as IEEE 754 asks, as torch's are: Triton's own are approximations in
-float32. Weights and the optimiser's state that are not normal numbers become 0, as a CPU makes them in training: what
-decays for long ends at exactly 0 on either.
+float32. Subnormal weights and states of the optimiser become 0, as a CPU makes them in training: what decays for long
+ends at exactly 0 on either.
 """
 
 import torch
