@@ -20,7 +20,7 @@ from weightdecay.analysis.measures import band
 from weightdecay.analysis.plots import interval_line, missing, plain_ticks
 from weightdecay.analysis.statistics import ACCURACY, UNBOUNDED, Estimate, every_seed, ratio_interval
 from weightdecay.analysis.style import KINDS, MUTED, PAGE, Inputs
-from weightdecay.analysis.tables import booktabs, interval, write
+from weightdecay.analysis.tables import booktabs, integer, interval, write
 
 COLOURS = {"decoupled": KINDS["free"], "l2": KINDS["clean"]}
 KIND = {decay: name.lower() for decay, name in DECAYS.items()}
@@ -218,7 +218,7 @@ def best_table(inputs: Inputs) -> None:
             cells.append(every_seed(runs.at("test_error", setting, tuned), ACCURACY))
             cells.append(every_seed(runs.at("test_error", setting, runs.tuned(setting, "validation_error")), ACCURACY))
             shown = list(map(interval, cells))
-            rows.append([KIND[decay], f"{n:,}".replace(",", "{,}"), f"{grid[0]:g} to {grid[-1]:g}", *shown])
+            rows.append([KIND[decay], integer(n), f"{grid[0]:g} to {grid[-1]:g}", *shown])
     header = ["Decay", "$n$", "grid of $\\lambda$", "best $\\lambda$", "error, $\\lambda=0$", "error, best $\\lambda$"]
     header.append("error, $\\lambda$ by error")
     write(inputs.tables / f"{EXPERIMENT}-best.tex", booktabs("@{}lrrrrrr@{}", header, rows))

@@ -101,6 +101,11 @@ def number(value: float) -> str:
     return (r"\ensuremath{-}" if value < 0 and float(f"{size:.{decimals}f}") else "") + text
 
 
+def integer(value: int) -> str:
+    """As LaTeX shows it, with commas that leave no space: 40{,}170."""
+    return f"{value:,}".replace(",", "{,}")
+
+
 def interval(estimate: Estimate | Part | Claim) -> str:
     """Value and 95 % interval as LaTeX, "0.976 [0.970, 0.982]"; the value alone where there is no interval."""
     value = estimate.value if isinstance(estimate, Estimate) else estimate.measured
@@ -161,8 +166,7 @@ def experiment_macros(folder: Path) -> dict[str, str]:
         for key in ("scale", "device", "torch", "precision", "matmul", "code_version")
     }
     return {
-        f"{stem}{key}": f"{value:.1f}" if isinstance(value, float) else f"{value:,}".replace(",", "{,}")
-        for key, value in counts.items()
+        f"{stem}{key}": f"{value:.1f}" if isinstance(value, float) else integer(value) for key, value in counts.items()
     } | {f"{stem}{key}": escape(value) for key, value in words.items()}
 
 
@@ -248,9 +252,8 @@ def ledger(judged: Path, trained: Mapping[str, Path], paper: Path | None) -> Non
         macros["ClaimsByScale"] = " and ".join(f"{scales[scale]} at {scale} scale" for scale in in_order(scales))
         tables, metadata = zip(*(read_table(folder / "runs.parquet") for folder in trained.values()), strict=True)
         macros["Code"] = escape(", ".join(dict.fromkeys(said(about, "code_version") for about in metadata)))
-        macros["Networks"] = f"{sum(map(len, tables)):,}".replace(",", "{,}")
-        diverged = sum(int(runs["diverged_at"].notna().sum()) for runs in tables)
-        macros["NetworksDiverged"] = f"{diverged:,}".replace(",", "{,}")
+        macros["Networks"] = integer(sum(map(len, tables)))
+        macros["NetworksDiverged"] = integer(sum(int(runs["diverged_at"].notna().sum()) for runs in tables))
         for folder in trained.values():
             macros |= experiment_macros(folder)
         for claim in claims:

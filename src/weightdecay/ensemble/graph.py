@@ -145,7 +145,7 @@ class DeviceProgram(Program):
         return (orders.index_select(1, self.seed_of) + self.first_rows[:, None]).flatten(1)
 
     def _draw(self, table: int) -> Tensor:
-        """The order as int32, on the CPU already: half the bytes to upload."""
+        """The order of a table, `[steps, seeds, B]`, as int32 on the CPU already: half the bytes to upload."""
         return self.orders(table).int()
 
     def _upload(self, tensor: Tensor) -> Tensor:
