@@ -29,10 +29,6 @@ Name = Annotated[str, Field(min_length=1)]
 
 SATURATED = 0.999  # epoch-mean training accuracy from which `hold_norm: saturation` holds: S1's "100 %" at step 3665
 
-# Ids and hashes are of what differs from the fields' defaults: a field added later, with what was its only value as its
-# default, changes none of them. The default of a field must therefore never change.
-SET = {"exclude_defaults": True}
-
 # What may differ between the replicas of one stacked batch: everything that changes neither shapes nor the program.
 PER_REPLICA = (
     *("sweep", "seed", "learning_rate", "momentum", "weight_decay", "decay", "l1_ratio"),
@@ -47,7 +43,11 @@ class Strict(BaseModel):
 
 
 class Run(Strict):
-    """One network to train: every setting that decides its result. The fields become the columns of runs.parquet."""
+    """One network to train: every setting that decides its result. The fields become the columns of runs.parquet.
+
+    Ids and hashes are of what differs from the fields' defaults: a field added later, with what was its only value as its
+    default, changes none of them. The default of a field must therefore never change.
+    """
 
     experiment: Name
     sweep: Name  # the sweep that asked for it; not a setting, so not part of the id
@@ -88,7 +88,13 @@ class Run(Strict):
     @property
     def id(self) -> str:
         """12 hex digits: the same settings have the same id in every sweep and scale."""
-        return hashlib.sha256(_canonical(self.model_dump(exclude={"sweep"}, **SET)).encode()).hexdigest()[:12]
+        settings = self.settings()
+        del settings["sweep"]
+        return hashlib.sha256(_canonical(settings).encode()).hexdigest()[:12]
+
+    def settings(self) -> dict[str, Any]:
+        """The fields that differ from their defaults. As `model_dump(exclude_defaults=True)`, in a tenth of its time."""
+        return {name: value for name, value in self.__dict__.items() if name not in _DEFAULTS or value != _DEFAULTS[name]}
 
     def stack_key(self) -> tuple:
         """Runs with equal keys have the same shapes and the same program and can be trained as one batch."""
@@ -107,6 +113,9 @@ class Run(Strict):
         else:
             weights = 60 * width + max(0, hidden - 1) * width**2
         return self.steps * self.batch_size * (600 + weights)
+
+
+_DEFAULTS = {name: field.default for name, field in Run.model_fields.items() if not field.is_required()}
 
 
 class Criterion(Strict):
@@ -199,9 +208,10 @@ def in_words(scales: Iterable[str]) -> str:
 
 def table(config: Config, scale: str) -> list[Run]:
     """Every run of a scale, once, in the order of the file; of equal settings in two sweeps the first is kept."""
-    runs: dict[str, Run] = {}
+    runs: dict[tuple, Run] = {}
     for run in _rows(config, scale):
-        runs.setdefault(run.id, run)
+        settings = run.__dict__ | {"sweep": ""}
+        runs.setdefault(tuple(settings.values()), run)
     return list(runs.values())
 
 
@@ -236,7 +246,7 @@ def shards(runs: list[Run], count: int) -> list[list[Run]]:
 
 def table_text(runs: list[Run]) -> str:
     """The table as JSON lines: canonical, so equal tables are equal texts, whatever the order of the file."""
-    return "".join(f"{line}\n" for line in sorted(_canonical(run.model_dump(**SET)) for run in runs))
+    return "".join(f"{line}\n" for line in sorted(_canonical(run.settings()) for run in runs))
 
 
 def config_hash(runs: list[Run]) -> str:
@@ -274,8 +284,7 @@ def _cut(runs: list[Run], count: int) -> list[list[Run]]:
     return [runs[start:end] for start, end in itertools.pairwise(ends)]
 
 
-def _canonical(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode  # a value as text, always the same
 
 
 def _rows(config: Config, scale: str) -> Iterator[Run]:
@@ -295,19 +304,25 @@ def _expand(config: Config, scale: str, sweep: str, index: int, block: Block) ->
                 raise ConfigError(f"{place}.{key} is an empty list, but must hold at least one value.")
     fixed = {"experiment": config.experiment, "sweep": sweep}
     lists = {"seed": list(range(getattr(config.scales, scale).seeds)), **config.defaults, **block}
-    choices = [value if isinstance(value, list) else [value] for value in lists.values()]
-    runs = []
-    for values in itertools.product(*choices):
-        try:
-            run = Run(**fixed, **dict(zip(lists, values, strict=True)))
-        except ValidationError as error:
-            raise ConfigError(f"{where}: {sentence(error.errors()[0])}.") from error
+    seeds, *choices = [value if isinstance(value, list) else [value] for value in lists.values()]
+    # Checking a row takes ten times as long as copying it, so each setting is checked with one seed, and each seed once.
+    settings = [_checked(where, fixed, lists, (seeds[0], *values)) for values in itertools.product(*choices)]
+    for seed in seeds[1:]:
+        _checked(where, fixed, lists, (seed, *(values[0] for values in choices)))
+    for run in settings:
         if run.decay == "none" and run.weight_decay != 0:
             raise ConfigError(f"{where}: weight_decay is {run.weight_decay}, but must be 0 where decay is none.")
         if run.decay != "elastic_net" and "l1_ratio" in {**config.defaults, **block}:
             raise ConfigError(f"{where}: l1_ratio is for decay: elastic_net, but decay is {run.decay}.")
-        runs.append(run)
-    return runs
+    return [run.model_copy(update={"seed": seed}) for seed in seeds for run in settings]
+
+
+def _checked(where: str, fixed: Block, names: Iterable[str], values: Iterable[Any]) -> Run:
+    """The run of these settings. Raises ConfigError for the first that is not allowed."""
+    try:
+        return Run(**fixed, **dict(zip(names, values, strict=True)))
+    except ValidationError as error:
+        raise ConfigError(f"{where}: {sentence(error.errors()[0])}.") from error
 
 
 def sentence(error: Any) -> str:

@@ -172,7 +172,7 @@ def test_a_diverging_run_is_marked_and_disturbs_no_other():
 
 
 def test_a_gpu_has_full_stacks_of_a_number_that_the_shape_alone_decides():
-    shapes = {("residual_mlp", 256): 64, ("residual_mlp", 32): 512, ("cnn", 6): 128}
+    shapes = {("residual_mlp", 256): 64, ("residual_mlp", 32): 512, ("cnn", 6): 128, ("cnn", 100): 32}
     runs = [make(network=network, width=width, seed=seed) for network, width in shapes for seed in range(150)]
     stacks = stacking.stacks_of(runs, CUDA)
     assert sorted(run.id for stack in stacks for run in stack) == sorted(run.id for run in runs)

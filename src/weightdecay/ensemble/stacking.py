@@ -18,7 +18,7 @@ from weightdecay.grid import Run
 CPU_REPLICAS = 64  # at most: memory, and how often a checkpoint falls between two stacks
 GPU_FLOATS = 2**20  # of one layer's activations: enough for every multiprocessor of a large GPU to have work
 POSITIONS = 20  # of the first layer of a CNN on signals of 40 numbers, each with `width` activations
-GPU_REPLICAS = 64, 1024  # at least and at most; sweeps have groups of tens to hundreds, and padding is work for nothing
+GPU_REPLICAS = 32, 1024  # at least and at most; sweeps have groups of tens to hundreds, and padding is work for nothing
 
 
 def stacks_of(runs: Sequence[Run], device: torch.device) -> list[list[Run]]:
@@ -37,7 +37,7 @@ def stacks_of(runs: Sequence[Run], device: torch.device) -> list[list[Run]]:
 
 
 def gpu_replicas(run: Run) -> int:
-    """Replicas of every stack of such runs on a GPU: a power of two, 64 for wide networks, up to 1024 for narrow ones.
+    """Replicas of every stack of such runs on a GPU: a power of two, 32 for wide networks, up to 1024 for narrow ones.
 
     A replica takes 16 bytes a parameter (weights, gradients, both moments of Adam) and its data twice over: 8 MiB for
     the network of 290,080 parameters on 5,000 examples of 96 numbers, so half a GiB a stack. The order of
