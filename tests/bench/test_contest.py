@@ -94,6 +94,8 @@ def test_the_summary_has_the_best_of_each_and_how_much_faster_ours_is():
         "|---|---|---|---|",
         "| `mlp_4` | 0.2 (2.00×) | **0.1** | 0.01 (50%) |",
     ]
+    slower = synthetic("mlp_4", {("jax", 4): 0.05, ("ours", 16): 0.1})
+    assert report.summary([slower]).splitlines()[2] == "| `mlp_4` | **0.05** (0.50×) | 0.1 | 0.01 (50%) |"
 
 
 def test_the_numbers_written_are_those_measured_and_the_figure_needs_two_widths(tmp_path):

@@ -53,7 +53,7 @@ def table(result: CaseResult) -> str:
 
 
 def summary(results: Sequence[CaseResult]) -> str:
-    """In Markdown: ms a replica-step of each at its best R, and how many times as fast ours is, repeat by repeat."""
+    """In Markdown: ms a replica-step of each at its best R, the fastest in bold, and how many times as fast ours is."""
     every = dict.fromkeys(row.kind for result in results for row in result.rows)
     kinds = [kind for kind in KINDS if kind in every]
     lines = [
@@ -63,11 +63,14 @@ def summary(results: Sequence[CaseResult]) -> str:
     for result in results:
         rows = result.best()
         ours = rows["ours"]
+        times = {kind: f"{row.milliseconds:.3g}" for kind, row in rows.items()}
+        fastest = min(rows, key=lambda kind: rows[kind].milliseconds)
+        times[fastest] = f"**{times[fastest]}**"
         cells = [
-            f"{rows[kind].milliseconds:.3g} ({ours.speed_over(rows[kind]):.2f}×)" if kind in rows else ""
+            f"{times[kind]} ({ours.speed_over(rows[kind]):.2f}×)" if kind in rows else ""
             for kind in kinds[:-1]  # ours is the last of all kinds
         ]
-        cells += [f"**{ours.milliseconds:.3g}**", f"{result.floor_seconds * 1e3:.3g} ({ours.floor_share:.0%})"]
+        cells += [times["ours"], f"{result.floor_seconds * 1e3:.3g} ({ours.floor_share:.0%})"]
         lines.append(f"| `{result.case}` | {' | '.join(cells)} |")
     return "\n".join(lines)
 
