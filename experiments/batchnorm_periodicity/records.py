@@ -37,7 +37,7 @@ class Records:
         self.runs, self.histories = results.runs, Histories(results.history)
         self._rows = {row["run"]: row for _, row in self.runs.iterrows()}
         self.tau = cache(self._tau)
-        self.destabilisations = cache(self._destabilisations)
+        self._destabilised = cache(self._detect)
         self.collapses = cache(self._collapses)
 
     def sweep(self, name: str, **settings: object) -> pd.DataFrame:
@@ -59,7 +59,11 @@ class Records:
             λ = self.sweep(control, learning_rate=float(row["learning_rate"]))["weight_decay"].min()
         return (1 - row["momentum"]) / (row["learning_rate"] * λ)
 
-    def _destabilisations(self, run: str, window: float = WINDOW) -> pd.DataFrame:
+    def destabilisations(self, run: str, window: float = WINDOW) -> pd.DataFrame:
+        """The events of a run; `window` in τ."""
+        return self._destabilised(run, window)
+
+    def _detect(self, run: str, window: float) -> pd.DataFrame:
         loss = self.curve(run, "train_loss_batch")
         return destabilisations(self.curve(run, "rho").loc[1:], loss, window * self.tau(run))
 
