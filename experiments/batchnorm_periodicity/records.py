@@ -61,7 +61,7 @@ class Records:
 
     def destabilisations(self, run: str, window: float = WINDOW) -> pd.DataFrame:
         """The events of a run; `window` in τ."""
-        return self._destabilised(run, window)
+        return self._destabilised(run, window)  # in full: a cache tells a default left out from one given
 
     def _detect(self, run: str, window: float) -> pd.DataFrame:
         loss = self.curve(run, "train_loss_batch")

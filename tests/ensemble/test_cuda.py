@@ -28,7 +28,7 @@ NETWORKS_OF_ALL_KINDS = ["batch norm", "cnn", "scale-invariant", "scale-invarian
 
 @pytest.fixture
 def small_stacks(monkeypatch):
-    """Eight replicas a stack instead of 32 or more: what holds for them is quicker to show."""
+    """Eight replicas a stack instead of 32 to 1024: what holds for them is quicker to show."""
     monkeypatch.setattr(stacking, "gpu_replicas", lambda run: 8)
 
 

@@ -31,6 +31,7 @@ class Server:
             torch.set_num_threads(1)
         elif not kind.startswith("jax"):
             torch.cuda.init()  # or its memory could not be asked for
+            torch.backends.cudnn.allow_tf32 = False  # torch's default is TF32 in convolutions, though not in products
         module, name, self.options, _ = KINDS[kind]
         self.kind = getattr(importlib.import_module(f"weightdecay.bench.{module}"), name)
         self.import_seconds: float | None = time.perf_counter() - torch_imported

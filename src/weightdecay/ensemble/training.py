@@ -182,10 +182,11 @@ def train(
     where, began = backend.resolve_device(device), time.monotonic()
     backend.check_precision(precision, where)
     about = backend.description(where)
-    key = f"{config_hash(list(runs))} {where} {about} {dtype} {precision} {torch.__version__}"
+    stacks = stacks_of(runs, where)
+    sizes = [len(padded(stack, where)) for stack in stacks]
+    key = f"{config_hash(list(runs))} {where} {about} {dtype} {precision} {torch.__version__} {sizes}"
     store = Checkpoint(checkpoint, key)
     state = store.load() or {"stacks": [], "current": None, "seconds": 0.0}
-    stacks = stacks_of(runs, where)
     total = sum(run.steps for run in runs)
     finished = sum(run.steps for stack in stacks[: len(state["stacks"])] for run in stack)
     progress = Progress(f"{runs[0].experiment} ({len(runs)} runs)", total, finished)
