@@ -302,7 +302,7 @@ def _expand(config: Config, scale: str, sweep: str, index: int, block: Block) ->
             if value == []:
                 raise ConfigError(f"{place}.{key} is an empty list, but must hold at least one value.")
     fixed = {"experiment": config.experiment, "sweep": sweep}
-    # No rule joins the seed to another setting, so each setting is checked with one seed, and each seed with one setting.
+    # No rule joins the seed to another setting: each setting is checked with one seed, each seed with one setting.
     lists = {"seed": list(range(getattr(config.scales, scale).seeds)), **config.defaults, **block}
     seeds, *choices = [value if isinstance(value, list) else [value] for value in lists.values()]
     settings = [_checked(where, fixed, lists, (seeds[0], *values)) for values in itertools.product(*choices)]

@@ -19,7 +19,7 @@ CPU_REPLICAS = 64  # at most: memory, and how often a checkpoint falls between t
 GPU_FLOATS = 2**20  # of one layer's activations: enough for every multiprocessor of a large GPU to have work
 POSITIONS = 20  # of the first layer of a CNN on signals of 40 numbers, each with `width` activations
 GPU_REPLICAS = 64, 1024  # at least and at most; sweeps have groups of tens to hundreds, and padding is work for nothing
-CNN_REPLICAS = 32  # at least: of them a step takes .37 ms on an H200, twice that of 128 small MLPs, and most groups have 20
+CNN_REPLICAS = 32  # at least: a step of so many takes an H200 .37 ms, twice that of 128 small MLPs; groups are of 20
 
 
 def stacks_of(runs: Sequence[Run], device: torch.device) -> list[list[Run]]:
