@@ -15,6 +15,7 @@ import torch
 from tests.ensemble.runs import PROTOCOL, make
 from weightdecay import grid
 from weightdecay.datasets import Split
+from weightdecay.ensemble import stacking
 from weightdecay.ensemble.checkpoint import Checkpoint
 from weightdecay.ensemble.networks import mlp
 from weightdecay.ensemble.training import Ensemble, Protocol, train
@@ -164,6 +165,15 @@ def test_every_seed_has_its_own_initial_weights_and_data_order():
     for values in (start.stack.parameters, orders):
         assert len({tuple(row[:50].tolist()) for row in values}) == len(seeds)
     assert start.stack.norms()[0][:2].tolist() == pytest.approx(FROZEN_NORMS, rel=1e-6)
+
+
+def test_a_checkpoint_of_a_table_cut_otherwise_is_ignored(tmp_path, monkeypatch):
+    path, runs = tmp_path / "checkpoint.pt", [make(steps=20, seed=seed) for seed in range(4)]
+    in_one = train(runs, PROTOCOL, "cpu", checkpoint=path)
+    monkeypatch.setattr(stacking, "CPU_REPLICAS", 2)
+    in_two = train(runs, PROTOCOL, "cpu", checkpoint=path)
+    for ours, theirs in zip(by_run(in_two), by_run(in_one), strict=True):
+        pd.testing.assert_frame_equal(ours, theirs, check_exact=True)
 
 
 def test_the_order_of_the_table_does_not_matter_to_a_checkpoint(tmp_path):

@@ -11,7 +11,7 @@ from weightdecay.results import atomic_path
 
 
 class Checkpoint:
-    """The file at `path`, or none when `path` is None; `key` names what is trained (config hash, device, dtype)."""
+    """The file at `path`, or none when `path` is None; `key` names what is trained (config hash, device, stacks)."""
 
     def __init__(self, path: Path | None, key: str):
         self.path, self.key = path, key
