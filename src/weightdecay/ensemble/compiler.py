@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numba
 
+from weightdecay.ensemble.cache import version_folder
 from weightdecay.sources import sources
 
 
@@ -32,21 +32,20 @@ def compiled(function: Callable) -> Callable:
 def _folder() -> str:
     """Where their machine code is kept, or nothing. Numba itself sees a change only in a function's own file."""
     here = Path(__file__).parent
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources(here / "loops.py"))).hexdigest()[:16]
-    chosen = (
-        [Path(numba.config.CACHE_DIR)] if numba.config.CACHE_DIR else [here / "__pycache__", Path.home() / ".cache"]
-    )
-    for parent in chosen:
-        folder = parent / f"weightdecay-{digest}"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError:
-            continue
-        if os.access(folder, os.W_OK):
-            for old in set(parent.glob("weightdecay-*")) - {folder}:
-                shutil.rmtree(old, ignore_errors=True)
-            return str(folder)
-    return ""
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources(here / "loops.py"))).hexdigest()
+    folder = version_folder(digest, named=numba.config.CACHE_DIR, chosen=[here / "__pycache__", *_home_cache()])
+    return str(folder or "")
+
+
+def _home_cache() -> list[Path]:
+    """The user's cache folder; none where there is no home."""
+    named = os.environ.get("XDG_CACHE_HOME", "")
+    if os.path.isabs(named):  # the specification has relative ones ignored
+        return [Path(named)]
+    try:
+        return [Path.home() / ".cache"]
+    except RuntimeError:
+        return []
 
 
 FOLDER = _folder()
