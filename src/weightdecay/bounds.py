@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from weightdecay.refusals import short
 
 LONGEST_NAME = 64
+CLAIM = "[A-Z]([1-9]|1[0-9]|20)"  # a macro of the paper spells the number out, and knows the words to twenty
 LARGEST = 1e30  # of any number: networks train in float32, which ends at 3e38
 SMALLEST = 1e-30  # of those above 0: float32 has no number of full precision below 1.2e-38
 MOST_SEEDS = 1_000_000
@@ -71,9 +72,9 @@ def plain(value: Any, depth: int = 0) -> Any:
         children = value
     elif isinstance(value, int | float) and not isinstance(value, bool):
         if not -LARGEST <= value <= LARGEST:  # NaN too
-            raise ValueError(f"must hold no other numbers than those from {-LARGEST:g} to {LARGEST:g}")
+            raise ValueError(f"must be a number from {-LARGEST:g} to {LARGEST:g}")
     elif not (value is None or isinstance(value, bool | str)):
-        raise ValueError("must be made of numbers, text, true, false, null, lists and mappings")
+        raise ValueError("must be of numbers, text, true, false, null, lists and mappings")
     if children and depth == DEEPEST_ARGUMENT:
         raise ValueError(f"must not be nested deeper than {DEEPEST_ARGUMENT} levels")
     for child in children:
@@ -83,8 +84,7 @@ def plain(value: Any, depth: int = 0) -> Any:
 
 Name = matching("[A-Za-z0-9][A-Za-z0-9_]*", f"a name: letters, digits and _, at most {LONGEST_NAME}, the first no _")
 Identifier = matching("[a-z][a-z0-9_]*", f"a name: a-z, 0-9 and _, at most {LONGEST_NAME}, the first a letter")
-# A macro of the paper spells the number out, and knows the words to twenty.
-ClaimId = matching("[A-Z]([1-9]|1[0-9]|20)", "a claim's id: one capital letter and a number from 1 to 20")
+ClaimId = matching(CLAIM, "a claim's id: one capital letter and a number from 1 to 20")
 Text = Annotated[str, Field(min_length=1)]
 Names = Annotated[list[Name], AfterValidator(unlike)]
 Metrics = Annotated[list[Identifier], AfterValidator(unlike)]
@@ -95,4 +95,4 @@ Positive = _allowed(float, lambda value: SMALLEST <= value <= LARGEST, _positive
 NotNegative = _allowed(float, lambda value: value == 0 or SMALLEST <= value <= LARGEST, f"0 or {_positive}")
 Finite = _allowed(float, lambda value: -LARGEST <= value <= LARGEST, f"a number from {-LARGEST:g} to {LARGEST:g}")
 Share = _allowed(float, lambda value: 0 <= value <= 1, "a number from 0 to 1")
-Rate = _allowed(float, lambda value: 0 <= value <= 0.999999, "a number from 0 to 0.999999")  # .99999999 is 1 in float32
+Rate = _allowed(float, lambda value: 0 <= value < 1, "a number from 0 to below 1")

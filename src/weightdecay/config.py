@@ -45,7 +45,7 @@ class Criterion(Strict):
     source: Text
     statement: Text
     criterion: Text
-    thresholds: dict[Identifier, Finite] = {}
+    thresholds: dict[Identifier, Finite] = Field(default_factory=dict)
 
 
 def _no_table(name: str) -> str:
@@ -74,7 +74,7 @@ class Scale(Strict):
     seeds: whole(1, MOST_SEEDS)
     shards: whole(1, MOST_SHARDS)
     sweeps: Sweeps
-    computations: Computations = {}
+    computations: Computations = Field(default_factory=dict)
 
 
 class Scales(Strict):
@@ -92,10 +92,12 @@ class Config(Strict):
     defaults: Block
     scales: Scales
     criteria: dict[ClaimId, Criterion]
-    unread: Metrics = []  # metrics that neither claims nor figures read, less the number at the end: variance_2
-    unrounded: Metrics = []  # metrics whose equal values claims take for ties, or whose thresholds lie close
+    # Metrics that neither claims nor figures read, less the number at the end: variance_2.
+    unread: Metrics = Field(default_factory=list)
+    # Metrics whose equal values claims take for ties, or whose thresholds lie close.
+    unrounded: Metrics = Field(default_factory=list)
     figures: Names  # names of paper/figures/<experiment>-<name>.{pdf,png}
-    tables: Names = []  # names of paper/tables/<experiment>-<name>.tex
+    tables: Names = Field(default_factory=list)  # names of paper/tables/<experiment>-<name>.tex
 
 
 def load_config(path: str | Path) -> Config:

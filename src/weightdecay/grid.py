@@ -12,9 +12,24 @@ from weightdecay.config import SCALES, Block, Config, Criterion, Scale, ScaleNam
 from weightdecay.errors import ConfigError
 from weightdecay.run import PER_REPLICA, SATURATED, SET, Run, canonical
 
-__all__ = [  # what a configuration is made of, beside what this file makes of it
-    *("PER_REPLICA", "SATURATED", "SCALES", "Block", "Config", "Criterion", "Run", "Scale", "ScaleName"),
-    *("computation_hashes", "computations", "config_hash", "in_order", "in_words", "load_config", "shards", "table"),
+__all__ = [
+    "PER_REPLICA",
+    "SATURATED",
+    "SCALES",
+    "Block",
+    "Config",
+    "Criterion",
+    "Run",
+    "Scale",
+    "ScaleName",
+    "computation_hashes",
+    "computations",
+    "config_hash",
+    "in_order",
+    "in_words",
+    "load_config",
+    "shards",
+    "table",
     "table_text",
 ]
 

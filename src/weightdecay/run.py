@@ -142,7 +142,7 @@ def broken_rule(run: Run) -> str | None:
     """What is wrong with settings of which each is allowed by itself; None if nothing is.
 
     No rule is about a setting that has its default value, nor about what every configuration must set and may set for
-    all its runs: `decay_exclude` counts where nothing decays, `log_dense_every` where `log_dense_until` is 0.
+    all its runs: `decay_exclude` passes where nothing decays, `log_dense_every` where `log_dense_until` is 0.
     """
 
     def only(field: str, allowed: Any, where: str) -> str:
@@ -165,8 +165,6 @@ def broken_rule(run: Run) -> str | None:
         return only("batch_norm_eps", "null", f"network is {run.network}, which has no BatchNorm")
     if run.network in SCALE_INVARIANT and run.batch_norm_eps is None:
         return only("batch_norm_eps", "a number", f"network is {run.network}, which has BatchNorm")
-    if run.network in SCALE_INVARIANT and run.decay_exclude != "nothing":
-        return only("decay_exclude", "nothing", f"network is {run.network}, which trains weights alone")
     if run.network in WITHOUT_DROPOUT and run.dropout:
         return only("dropout", 0, f"network is {run.network}, which has no dropout")
     if run.network in HIDDEN_LAYERS and run.blocks < 1:

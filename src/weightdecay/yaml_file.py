@@ -29,7 +29,7 @@ NULL = {"", "~", "null", "Null", "NULL"}
 TRUTH = {word: word.lower() == "true" for word in ("true", "True", "TRUE", "false", "False", "FALSE")}
 INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 DECIMAL = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")  # 1e-3 too, which YAML 1.1 reads as text
-NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF|nan|NaN|NAN)")  # numbers, so that the schema can say which one must not be
+NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF|nan|NaN|NAN)")  # the schema says where it stands
 KINDS = {"timestamp": "a date", "bool": "true or false", "int": "a number", "float": "a number"}  # by YAML 1.1
 UNPRINTABLE = {"Cc", "Cf", "Cs", "Co"}  # control and format characters, halves of characters, private use
 
