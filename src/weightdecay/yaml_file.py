@@ -158,25 +158,29 @@ class _Reader:
             return None
         if text in TRUTH:
             return TRUTH[text]
-        if INTEGER.fullmatch(text) or DECIMAL.fullmatch(text) or NOT_FINITE.fullmatch(text):
-            if len(text) > LONGEST_NUMBER:
-                self.refuse(event, f"{short(text, str)} is a number of more than {LONGEST_NUMBER} characters")
-            if INTEGER.fullmatch(text):
-                return int(text)
-            number = float(text.replace(".", "", 1) if NOT_FINITE.fullmatch(text) else text)
-            if math.isinf(number) and not NOT_FINITE.fullmatch(text):
-                self.refuse(event, f"{short(text, str)} is a larger number than can be held")
-            if self.ambiguous(text) not in ("float", "str"):  # 010.5e1 is none, 01 would be
-                self.refuse(event, f"{short(text, str)} is a number in another base to some: write it in base 10,")
-            return number
-        kind = self.ambiguous(text)
+        kind = self.version_1_1(text)
+        if INTEGER.fullmatch(text) or (DECIMAL.fullmatch(text) and kind != "int") or NOT_FINITE.fullmatch(text):
+            return self.number(event)
         if kind != "str":
             meant = KINDS.get(kind, "not text")
             self.refuse(event, f"{short(text, str)} is {meant} to some: put text in quotes, write numbers in base 10,")
         return self.text(event)
 
-    def ambiguous(self, text: str) -> str:
-        """What YAML 1.1 takes plain text for: str, bool, int, float, timestamp, ..."""
+    def number(self, event: yaml.ScalarEvent) -> int | float:
+        text = event.value
+        if len(text) > LONGEST_NUMBER:
+            self.refuse(event, f"{short(text, str)} is a number of more than {LONGEST_NUMBER} characters")
+        if INTEGER.fullmatch(text):
+            return int(text)
+        if NOT_FINITE.fullmatch(text):
+            return float(text.replace(".", "", 1))
+        number = float(text)
+        if math.isinf(number):
+            self.refuse(event, f"{short(text, str)} is a larger number than can be held")
+        return number
+
+    def version_1_1(self, text: str) -> str:
+        """What that version of YAML takes plain text for: str, bool, int, float, timestamp, ..."""
         return self.loader.resolve(yaml.ScalarNode, text, (True, False)).rpartition(":")[2]
 
     def text(self, event: yaml.ScalarEvent) -> str:
