@@ -141,32 +141,33 @@ def blocks(config: Config, scale: str) -> Iterator[tuple[Sequence[int], Run, dic
     Each value is checked once, beside the first of the others, and the rules for what several settings may be together
     with few values of each; to make and check all runs would take longer.
     """
+    for where, sweep, values in _settings(config, scale):
+        fixed = {"experiment": config.experiment, "sweep": sweep, **{key: of[0] for key, of in values.items()}}
+        first = _checked(where, fixed)
+        allowed = {
+            key: [getattr(first, key), *(getattr(_checked(where, fixed | {key: one}), key) for one in of[1:])]
+            for key, of in values.items()
+            if not isinstance(of, range)
+        }
+        seeds = allowed.pop("seed", values["seed"])
+        telling = {key: telling_values(key, of) for key, of in allowed.items()}
+        for chosen in itertools.product(*telling.values()):
+            broken = broken_rule(first.model_copy(update=dict(zip(telling, chosen, strict=True))))
+            if broken:
+                raise ConfigError(f"{where}: {broken}.")
+        yield seeds, first, allowed
+
+
+def _settings(config: Config, scale: str) -> Iterator[tuple[str, str, dict[str, Sequence[Any]]]]:
+    """For each block of a scale where it stands, its sweep, and the values of every setting, the seeds first."""
+    seeds = range(scale_of(config, scale).seeds)
+    _check_keys("defaults", config.defaults)
     for sweep, listed in scale_of(config, scale).sweeps.items():
         for index, block in enumerate(listed):
             where = f"scales.{scale}.sweeps.{sweep}[{index}]"
-            for place, keys in (("defaults", config.defaults), (where, block)):
-                _check_keys(place, keys)
-            values = _lists(config, scale, block)
-            fixed = {"experiment": config.experiment, "sweep": sweep, **{key: of[0] for key, of in values.items()}}
-            first = _checked(where, fixed)
-            allowed = {
-                key: [getattr(first, key), *(getattr(_checked(where, fixed | {key: one}), key) for one in of[1:])]
-                for key, of in values.items()
-                if not isinstance(of, range)
-            }
-            seeds = allowed.pop("seed", values["seed"])
-            telling = {key: telling_values(key, of) for key, of in allowed.items()}
-            for chosen in itertools.product(*telling.values()):
-                broken = broken_rule(first.model_copy(update=dict(zip(telling, chosen, strict=True))))
-                if broken:
-                    raise ConfigError(f"{where}: {broken}.")
-            yield seeds, first, allowed
-
-
-def _lists(config: Config, scale: str, block: Block) -> dict[str, Sequence[Any]]:
-    """Every setting of a block with its values, the seeds first."""
-    settings = {"seed": range(getattr(config.scales, scale).seeds), **config.defaults, **block}
-    return {key: value if isinstance(value, list | range) else [value] for key, value in settings.items()}
+            _check_keys(where, block)
+            values = {"seed": seeds, **config.defaults, **block}
+            yield where, sweep, {key: one if isinstance(one, list | range) else [one] for key, one in values.items()}
 
 
 def _check_keys(place: str, block: Block) -> None:
@@ -179,13 +180,9 @@ def _check_keys(place: str, block: Block) -> None:
 
 def _check_size(config: Config, scale: str) -> None:
     """Counts a scale's runs without making them."""
-    count = sum(
-        math.prod(len(values) for values in _lists(config, scale, block).values())
-        for listed in scale_of(config, scale).sweeps.values()
-        for block in listed
-    )
+    count = sum(math.prod(map(len, values.values())) for _, _, values in _settings(config, scale))
     if count > MOST_RUNS:
-        said = f"{count:,}" if count < 10**15 else short(count)
+        said = f"{count:,}" if count < 10**15 else f"{count:.0e}"
         raise ConfigError(f"scales.{scale} asks for {said} runs, but a scale may have at most {MOST_RUNS:,}.")
 
 
