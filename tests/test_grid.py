@@ -156,7 +156,10 @@ def test_numbers_as_scientists_write_them(tmp_path):
         ),
         (document(scales=scales({"decay": "none"})), "weight_decay is 0.1, but must be 0 where decay is none"),
         (document(scales=scales({"steps": 10.5})), "steps is 10.5, but must be a valid integer"),
-        (document(scales=scales({"seed": [0, 1, -1]})), "seed is -1, but must be an integer from 0 to 2147483647."),
+        (
+            document(scales=scales({"seed": [0, 1, -1]})),
+            "seed is -1, but must be an integer from 0 to 9223372036854775807.",
+        ),
         (document(scales=scales({"weight_decay": float("nan")})), "weight_decay is nan, but must be a finite number"),
         (document(scales=scales({}, seeds=0)), "scales.smoke.seeds is 0, but must be an integer from 1 to 1000000"),
         (document(scales=scales({}, seed=1)), "scales.smoke.seed is not a known key (did you mean seeds?)"),

@@ -42,7 +42,9 @@ def sentence(error: Any, model: type[BaseModel] | None = None) -> str:
     if error["type"] == "unexpected_keyword_argument":
         return f"{place} is not a known argument"
     rule = _rule(error)
-    return f"{place} is {short(error['input'])}, but {rule}" if rule.startswith("must") else rule
+    if not error["loc"] and error["type"] == "value_error":
+        return rule  # of several settings, which it names
+    return f"{place} is {short(error['input'])}, but {rule}"
 
 
 def _place(parts: Iterable[str | int]) -> str:
@@ -52,8 +54,8 @@ def _place(parts: Iterable[str | int]) -> str:
 def _rule(error: Any) -> str:
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
-    rule = error["msg"].replace("Input should", "must").replace("should", "must")
-    return f"{rule[0].lower()}{rule[1:]}"
+    before, must, rule = error["msg"].partition(" should ")  # "Input should be a valid list", "List should have at ..."
+    return f"must {rule}" if must else f"{before[0].lower()}{before[1:]}"
 
 
 def _fields(model: type[BaseModel] | None, parents: Iterable[str | int]) -> list[str]:

@@ -58,7 +58,7 @@ class Run(Strict):
 
     experiment: Name
     sweep: Name  # the sweep that asked for it; not a setting, so not part of the id
-    seed: whole(0, 2**31 - 1)
+    seed: whole(0, 2**63 - 1)
 
     dataset: Name
     train_size: whole(1, 10_000_000)

@@ -45,7 +45,9 @@ def make(**settings) -> Run:
         chosen |= {"beta2": 0.999, "eps": 1e-8}
     if settings.get("decay") == "none":
         chosen["weight_decay"] = 0.0
-    if settings.get("network") in ("mlp", "cnn"):
+    if settings.get("dropout"):
+        chosen["network"] = "mlp"
+    if settings.get("network", chosen["network"]) in ("mlp", "cnn"):
         chosen["batch_norm_eps"] = None
     if settings.get("network") in ("cnn", "scale_invariant_cnn"):
         chosen["blocks"] = 3
