@@ -80,7 +80,7 @@ def test_a_claim_s_id_may_be_any_of_those(tmp_path):
         ),
         (
             {"scales": {scale: {"seeds": 1, "shards": 1, "sweep": {}} for scale in grid.SCALES}},
-            "scales.smoke.sweeps is missing (and 5 more)",
+            "scales.smoke.sweep is not a known key (did you mean sweeps?) (and 5 more)",
         ),
         (
             {"criteria": {"A1": {**CRITERION, "thresholds": {"fall": float("nan")}}}},
@@ -103,6 +103,14 @@ def test_a_key_that_was_meant_is_suggested(tmp_path):
         load(tmp_path, document(scales=scales({}, sweep={})))
     with pytest.raises(ConfigError, match=r"criteria\.A1\.sorce is not a known key \(did you mean source\?\)"):
         load(tmp_path, document(criteria={"A1": {**CRITERION, "sorce": "S1"}}))
+
+
+def test_a_link_to_an_experiment_is_no_second_one_of_the_same_name(tmp_path):
+    load(tmp_path, document())
+    (tmp_path / "others").symlink_to("blobs")
+    with pytest.raises(ConfigError, match=r"experiment is 'blobs', but must be the name of its folder, 'others'\.$"):
+        grid.load_config(tmp_path / "others" / "config.yaml")
+    grid.load_config(tmp_path / "others" / ".." / "blobs" / "config.yaml")
 
 
 # What a setting, a key or a whole part of a configuration may be replaced with.

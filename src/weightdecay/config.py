@@ -6,6 +6,7 @@ is allowed. Nothing here needs torch: the pipeline imports it to plan.
 
 import itertools
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -107,10 +108,11 @@ def load_config(path: str | Path) -> Config:
     try:
         config = Config.model_validate(content)
     except ValidationError as error:
-        first, *others = error.errors()
+        # A key that is not known comes first: where one is misspelt, the one that was meant is missing too.
+        first, *others = sorted(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
         more = f" (and {len(others)} more)" if others else ""
         raise ConfigError(f"{path}: {sentence(first, Config)}{more}.") from error
-    folder = path.resolve().parent.name
+    folder = Path(os.path.abspath(path)).parent.name  # of a link its own name, by which results are kept
     if config.experiment != folder:
         raise ConfigError(
             f"{path}: experiment is {config.experiment!r}, but must be the name of its folder, {short(folder)}."
