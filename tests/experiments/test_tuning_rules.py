@@ -315,7 +315,7 @@ def test_folds_are_a_partition_of_the_training_examples():
         ({"dataset": "mnist"}, "dataset is 'mnist', but must be mnist1d or mnist1d_fold<k>of<K> with 1 <= k <= K"),
         ({"dataset": "mnist1d_fold6of5"}, "dataset is 'mnist1d_fold6of5', but must be mnist1d or"),
         ({"dataset": "mnist1d_fold1of1"}, "dataset is 'mnist1d_fold1of1', but must be mnist1d or"),
-        ({"network": "cnn"}, "network is 'cnn', but must be one of mlp, residual_mlp."),
+        ({"network": "cnn", "blocks": 3}, "network is 'cnn', but must be one of mlp, residual_mlp."),
         ({"loss": "squared_error"}, "loss is 'squared_error', but must be one of cross_entropy."),
         ({"label_noise": 0.1}, "label_noise is 0.1, but the labels are clean here."),
     ],
