@@ -330,7 +330,7 @@ def test_networks_are_as_the_rows_say():
     program = load_program("tuning_rules", "train")
     assert not dropouts(program.network([run(), run(seed=1)]))
     assert len(dropouts(program.network([run(), run(dropout=0.5)]))) == 2
-    with pytest.raises(ConfigError, match="has no Dropout"):
+    with pytest.raises(ConfigError, match="which has no dropout"):
         train([run(network="residual_mlp", batch_norm_eps=1e-5, dropout=0.5)], program.PROTOCOL, device="cpu")
 
 
