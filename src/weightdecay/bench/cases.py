@@ -74,7 +74,7 @@ _ALL = [
     _case(
         "cnn",
         "1-D CNN of 25 channels, batch 100, SGD with momentum",
-        **SIGNALS_SGD | {"network": "cnn", "width": 25, "batch_size": 100},
+        **SIGNALS_SGD | {"network": "cnn", "width": 25, "blocks": 3, "batch_size": 100},
     ),
     _case(
         "scale_invariant",
