@@ -25,7 +25,7 @@ def check_program(program: HostProgram) -> None:
     replicas, kind = len(parameters), parameters.dtype
     for name, array in zip(("parameters", "gradients", "first", "second"), _per_parameter(program), strict=True):
         _check_array(name, array, kind, parameters.shape)
-    _check_array("buffers", buffers, kind, (replicas, buffers.shape[1]))
+    _check_array("buffers", buffers, kind, (replicas, buffers.shape[-1]))
     _check_array("dropout", program.dropout, np.uint64, (replicas, 3))
     for name, array in zip(("loss_sum", "correct_sum", "finite_steps", "held_norm"), program.sums, strict=True):
         _check_array(name, array, np.int64 if name == "finite_steps" else kind, (replicas,))
