@@ -29,7 +29,7 @@ class Checkpoint:
 
     def __init__(self, path: str | Path | None, key: str):
         self.path, self.key = None if path is None else Path(path), key
-        self.writable = True  # as far as is known
+        self.said = False  # that it cannot be written
 
     def save(self, state: dict[str, Any]) -> None:
         """Replace the file; killed at any moment, the old one or the new one is there, whole."""
@@ -45,8 +45,6 @@ class Checkpoint:
                 temporary.write_bytes(content.getbuffer())
         except (OSError, ResultError, ValueError) as error:
             self._say_once(error.__cause__ or error, content.getbuffer().nbytes)
-        else:
-            self.writable = True
 
     def load(self) -> dict[str, Any] | None:
         """The last saved state; None when there is none, or it is another table's, or not what was saved."""
@@ -75,14 +73,14 @@ class Checkpoint:
         print(f"the checkpoint {self.path} is ignored, and training starts anew: {why}.", file=sys.stderr)
 
     def _say_once(self, error: Exception, size: int) -> None:
-        """Once as long as it lasts: a save is tried every half minute."""
-        if self.writable:
+        """A save is tried every half minute."""
+        if not self.said:
             print(
                 f"no checkpoint can be kept in {self.path.parent}, where {size / 2**20:.1f} MiB are needed "
                 f"({_reason(error)}): training goes on without it.",
                 file=sys.stderr,
             )
-        self.writable = False
+        self.said = True
 
 
 def _reason(error: Exception) -> str:
