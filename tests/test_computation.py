@@ -1,5 +1,6 @@
 """A computation is given arguments that fit it or none at all, and its table is made anew only for a reason."""
 
+import datetime
 import os
 import subprocess
 import sys
@@ -95,12 +96,30 @@ def test_a_table_of_other_arguments_is_refused(experiment):
         ({"count": 3, "scal": 1.0}, "computation squares: scal is not a known argument."),
         ({}, "computation squares: count is missing."),
         ({"count": 2.5}, "computation squares: count is 2.5, but must be a valid integer."),
-        ({"count": 2, "scale": float("nan")}, "computation squares: scale is nan, but must be a finite number."),
     ],
 )
 def test_arguments_that_do_not_fit_are_refused_in_one_sentence(experiment, arguments, sentence):
     done = compute(experiment(squares=arguments))
     assert (done.returncode, done.stderr) == (2, f"error: {sentence}\n")
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (float("nan"), "is nan, but must be a number from -1e+30 to 1e+30"),
+        ([1.0, [float("inf")]], "is [1.0, [inf]], but must be a number from -1e+30 to 1e+30"),
+        (10**31, "but must be a number from -1e+30 to 1e+30"),
+        ([[[[[1]]]]], "is [[[[[1]]]]], but must not be nested deeper than 4 levels"),
+        (datetime.date(2024, 1, 1), "2024-01-01 is a date to some"),
+        ({1, 2}, "tag:yaml.org,2002:set is a tag, and tags are not allowed"),
+        (b"bytes", "tag:yaml.org,2002:binary is a tag"),
+        ({3: 4}, "a key is not text"),
+    ],
+)
+def test_arguments_that_are_no_plain_values_are_refused_when_the_configuration_is_read(experiment, value, said):
+    with pytest.raises(ConfigError) as caught:
+        grid.load_config(experiment(squares={"count": 3, "scale": value}) / "config.yaml")
+    assert said in str(caught.value) and "config.yaml" in str(caught.value) and len(str(caught.value)) < 400
 
 
 def test_names_without_a_function_are_refused(experiment):

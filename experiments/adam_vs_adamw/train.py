@@ -53,8 +53,6 @@ def check(run: Run) -> None:
             raise ConfigError(f"{field} is {getattr(run, field)!r}, but dataset {run.dataset} has {value!r} here.")
     if addition == (run.batch_norm_eps is None):
         raise ConfigError(f"batch_norm_eps is {run.batch_norm_eps!r}: addition needs a number here, the others null.")
-    if not addition and run.blocks == 0:
-        raise ConfigError("blocks is 0, but an mlp has at least one hidden layer.")
 
 
 PROTOCOL = Protocol(splits, network)

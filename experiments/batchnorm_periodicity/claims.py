@@ -48,22 +48,21 @@ def judge(results: Any, criteria: Mapping[str, Any]) -> list[Claim]:
     """The twelve claims, in order."""
     threshold = {id: words.thresholds for id, words in criteria.items()}
     records = Records(results)
-    judges = [
-        collapses_again,
-        larger_eps,
-        takes_both,
-        period_law,
-        exponential_fall,
-        mechanism,
-        held_norm,
-        common_rate,
-        better_afterwards,
-        faster_training,
-        thrown_up,
-        begins_at_convergence,
-    ]
-    found = {f"B{number}": judge(records, threshold[f"B{number}"]) for number, judge in enumerate(judges, 1)}
-    return [ledger.claim(id, EXPERIMENT, criteria, *parts_and_note) for id, parts_and_note in found.items()]
+    parts = {
+        "B1": collapses_again(records, threshold["B1"]),
+        "B2": larger_eps(records, threshold["B2"]),
+        "B3": takes_both(records, threshold["B3"]),
+        "B4": period_law(records, threshold["B4"]),
+        "B5": exponential_fall(records, threshold["B5"]),
+        "B6": mechanism(records, threshold["B6"]),
+        "B7": held_norm(records, threshold["B7"]),
+        "B8": common_rate(records, threshold["B8"]),
+        "B9": better_afterwards(records, threshold["B9"]),
+        "B10": faster_training(records, threshold["B10"]),
+        "B11": thrown_up(records, threshold["B11"]),
+        "B12": begins_at_convergence(records, threshold["B12"]),
+    }
+    return [ledger.claim(id, EXPERIMENT, criteria, *found) for id, found in parts.items()]
 
 
 def collapses_again(records: Records, t: Mapping[str, float]) -> tuple[list[Part], str]:

@@ -99,8 +99,8 @@ def check(run: Run) -> None:
     allowed = DATASETS[run.network]
     if run.dataset not in allowed:
         raise ConfigError(f"dataset is {run.dataset!r}, but must be one of {', '.join(allowed)} for {run.network}.")
-    if run.network.startswith("scale_invariant") and run.batch_norm_eps is None:
-        raise ConfigError(f"batch_norm_eps is null, but {run.network} is scale-invariant by its BatchNorm.")
+    if run.label_noise:
+        raise ConfigError(f"label_noise is {run.label_noise:g}, but the labels are clean here.")
 
 
 PROTOCOL = Protocol(splits, network, measures)

@@ -95,8 +95,8 @@ def check(run: Run) -> None:
     for field, values in {"dataset": (*LINES, "noise"), "network": ("mlp",), "loss": losses}.items():
         if getattr(run, field) not in values:
             raise ConfigError(f"{field} is {getattr(run, field)!r}, but must be one of {', '.join(values)}.")
-    if run.blocks == 0:
-        raise ConfigError("blocks is 0, but an mlp has at least one hidden layer.")
+    if run.label_noise:
+        raise ConfigError(f"label_noise is {run.label_noise:g}, but there are no labels here.")
 
 
 PROTOCOL = Protocol(splits, network, measures)

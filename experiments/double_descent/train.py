@@ -43,8 +43,6 @@ def check(run: Run) -> None:
     for field, values in allowed.items():
         if getattr(run, field) not in values:
             raise ConfigError(f"{field} is {getattr(run, field)!r}, but must be one of {', '.join(values)}.")
-    if run.network == "mlp" and run.blocks == 0:
-        raise ConfigError("blocks is 0, but an mlp has at least one hidden layer.")
 
 
 PROTOCOL = Protocol(splits, network)

@@ -69,6 +69,8 @@ def check(run: Run) -> None:
     for field, value in {"dataset": "teacher", "network": "mlp", "blocks": 1, "loss": "squared_error"}.items():
         if getattr(run, field) != value:
             raise ConfigError(f"{field} is {getattr(run, field)!r}, but must be {value}.")
+    if run.label_noise:
+        raise ConfigError(f"label_noise is {run.label_noise:g}, but there are no labels here.")
 
 
 PROTOCOL = Protocol(splits, network, measures)

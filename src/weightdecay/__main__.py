@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from weightdecay import __version__, grid, pipeline, reference, results
+from weightdecay import __version__, grid, pipeline, programs, reference, results
 from weightdecay.errors import ConfigError, reports_user_errors
 from weightdecay.experiment import add_training_arguments
 
@@ -33,6 +33,7 @@ def train(arguments: argparse.Namespace) -> None:
     if arguments.shard and len(names) > 1:
         raise ConfigError("--shard is a part of one experiment: name that one.")
     configs = [_config(name) for name in names]  # all are checked before any is trained
+    programs.check({config.experiment: config for config in configs})
     device = "cpu" if arguments.shard else pipeline.resolve(arguments.device)
     for config in configs:
         shards = _shards(config, arguments.scale, device)

@@ -15,6 +15,7 @@ from pydantic import ConfigDict, ValidationError, validate_call
 
 from weightdecay import grid, results
 from weightdecay.errors import ConfigError, reports_user_errors
+from weightdecay.refusals import sentence
 from weightdecay.sources import changed
 
 
@@ -58,4 +59,4 @@ def call(function: Callable[..., pd.DataFrame], settings: dict) -> pd.DataFrame:
         return checked(**settings)
     except ValidationError as error:
         first = error.errors()[0]
-        raise ConfigError(f"computation {function.__name__}: {grid.sentence(first)}.") from error
+        raise ConfigError(f"computation {function.__name__}: {sentence(first)}.") from error

@@ -39,8 +39,19 @@ DEFAULTS = {
 
 
 def make(**settings) -> Run:
-    """A run with the given settings, otherwise a small binary-addition network."""
-    return Run(**{**DEFAULTS, **settings})
+    """A run with the given settings, otherwise a small binary-addition network: what has no effect is left out."""
+    chosen = dict(DEFAULTS)
+    if settings.get("optimizer") == "sgd":
+        chosen |= {"beta2": 0.999, "eps": 1e-8}
+    if settings.get("decay") == "none":
+        chosen["weight_decay"] = 0.0
+    if settings.get("dropout"):
+        chosen["network"] = "mlp"
+    if settings.get("network", chosen["network"]) in ("mlp", "cnn"):
+        chosen["batch_norm_eps"] = None
+    if settings.get("network") in ("cnn", "scale_invariant_cnn"):
+        chosen["blocks"] = 3
+    return Run(**chosen | settings)
 
 
 def splits(run: Run) -> Splits:

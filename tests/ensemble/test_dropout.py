@@ -109,7 +109,7 @@ def test_nothing_is_dropped_when_measured():
 
 def test_a_rate_is_refused_where_no_layer_has_it_and_where_it_is_no_rate():
     with pytest.raises(ConfigError, match=r"^dropout is 0\.3, but the network has no Dropout\.$"):
-        Ensemble([make(dropout=0.3)], PROTOCOL, torch.float32, CPU)
+        Ensemble([make(network="another", dropout=0.3)], PROTOCOL, torch.float32, CPU)
     for rate in (1.0, -0.1):
         with pytest.raises(ValueError, match="dropout"):
             Run(**make().model_dump() | {"dropout": rate})

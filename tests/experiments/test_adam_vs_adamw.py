@@ -370,7 +370,7 @@ def run(**changes) -> Run:
         ({"network": "cnn"}, "network is 'cnn', but dataset mnist1d has 'mlp' here."),
         ({"label_noise": 0.1}, "label_noise is 0.1, but dataset mnist1d has 0.0 here."),
         ({"batch_norm_eps": 0.1}, "batch_norm_eps is 0.1: addition needs a number here, the others null."),
-        ({"blocks": 0}, "blocks is 0, but an mlp has at least one hidden layer."),
+        ({"blocks": 0}, "blocks is 0, but must be at least 1 where network is mlp, which has hidden layers."),
     ],
 )
 def test_rows_that_cannot_be_trained_are_refused_in_one_sentence(changes, sentence):

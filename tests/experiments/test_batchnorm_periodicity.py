@@ -158,8 +158,9 @@ def run(**changes) -> Run:
         ({"dataset": "mnist"}, "dataset is 'mnist', but must be one of digits, mnist1d for scale_invariant_mlp."),
         (
             {"batch_norm_eps": None},
-            "batch_norm_eps is null, but scale_invariant_mlp is scale-invariant by its BatchNorm.",
+            "batch_norm_eps is None, but must be a number where network is scale_invariant_mlp, which has BatchNorm.",
         ),
+        ({"label_noise": 0.1}, "label_noise is 0.1, but the labels are clean here."),
         ({"train_size": 1500}, "test_size 300, validation_size 200, train_size 1500: each must be at least 1"),
     ],
 )

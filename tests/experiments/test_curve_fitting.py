@@ -234,12 +234,13 @@ def test_an_outlier_shifts_one_training_point_and_nothing_else(program):
     ("changes", "sentence"),
     [
         ({"dataset": "circle"}, "dataset is 'circle', but must be one of line, line_outlier, noise."),
-        ({"network": "cnn"}, "network is 'cnn', but must be one of mlp."),
+        ({"network": "cnn", "blocks": 3}, "network is 'cnn', but must be one of mlp."),
         (
             {"loss": "cross_entropy"},
             "loss is 'cross_entropy', but must be one of squared_error, absolute_error, smooth_l1.",
         ),
-        ({"blocks": 0}, "blocks is 0, but an mlp has at least one hidden layer."),
+        ({"blocks": 0}, "blocks is 0, but must be at least 1 where network is mlp, which has hidden layers."),
+        ({"label_noise": 0.1}, "label_noise is 0.1, but there are no labels here."),
     ],
 )
 def test_rows_that_cannot_be_trained_are_refused_in_one_sentence(program, changes, sentence):

@@ -381,6 +381,11 @@ def test_rows_that_cannot_be_trained_are_refused_in_one_sentence(program, field,
     assert str(caught.value) == f"{field} is {value!r}, but must be {must}."
 
 
+def test_noise_in_labels_that_are_none_is_refused(program):
+    with pytest.raises(ConfigError, match=r"^label_noise is 0\.1, but there are no labels here\.$"):
+        program.splits(run(label_noise=0.1))
+
+
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_all_figures_that_the_config_promises_are_made_and_legible(tmp_path, seeds):
     figures = drawn(CONFIG, synthetic(seeds=seeds), tmp_path, judged=False)

@@ -1,0 +1,98 @@
+"""What a setting may be: names that are safe in paths, and numbers within bounds.
+
+Every bound lies far above what the paper's runs use, and below what would fill a machine or take for ever.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from weightdecay.refusals import short
+
+LONGEST_NAME = 64
+CLAIM = "[A-Z]([1-9]|1[0-9]|20)"  # a macro of the paper spells the number out, and knows the words to twenty
+LARGEST = 1e30  # of any number: networks train in float32, which ends at 3e38
+SMALLEST = 1e-30  # of those above 0: float32 has no number of full precision below 1.2e-38
+MOST_SEEDS = 1_000_000
+MOST_SHARDS = 100_000
+MOST_RUNS = 2_000_000  # of one scale: the paper's largest has 69,000; a table of so many takes half a minute to make
+MOST_WEIGHTS = 2**30  # of a network's hidden layers, by width and blocks: 4 GiB
+MOST_LOGGED = 1_000_000  # steps that a run logs; ours log 3,000
+DEEPEST_ARGUMENT = 4  # of a computation; ours are numbers, text and lists
+
+
+class Strict(BaseModel):
+    """No unknown key, no silent conversion, no NaN, no change after it was checked."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def _allowed(kind: type, test: Callable[[Any], Any], said: str) -> Any:
+    """The type of values that pass a test; `said` completes "it must be"."""
+
+    def check(value: Any) -> Any:
+        if not test(value):
+            raise ValueError(f"must be {said}")
+        return value
+
+    return Annotated[kind, AfterValidator(check)]
+
+
+def whole(low: int, high: int) -> Any:
+    """The type of an integer from `low` to `high`."""
+    return _allowed(int, lambda value: low <= value <= high, f"an integer from {low} to {high}")
+
+
+def matching(pattern: str, said: str) -> Any:
+    """The type of a text that is all of a pattern, and of at most LONGEST_NAME characters."""
+    whole_text = re.compile(pattern, re.ASCII).fullmatch
+    return _allowed(str, lambda value: len(value) <= LONGEST_NAME and whole_text(value), said)
+
+
+def unlike(names: Iterable[str]) -> Iterable[str]:
+    """The same names, of which no two may be equal, nor differ in case alone: not every file system holds both."""
+    seen: dict[str, str] = {}
+    for name in names:
+        if name.lower() in seen:
+            raise ValueError(f"must not hold both {short(seen[name.lower()])} and {short(name)}")
+        seen[name.lower()] = name
+    return names
+
+
+def plain(value: Any, depth: int = 0) -> Any:
+    """The same value if it is JSON, its numbers and nesting within bounds; else ValueError: dates, sets, bytes, NaN."""
+    children: Iterable[Any] = ()
+    if isinstance(value, dict):
+        children = (*value, *value.values())
+        if not all(isinstance(key, str) for key in value):
+            raise ValueError("must have text for keys")
+    elif isinstance(value, list):
+        children = value
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        if not -LARGEST <= value <= LARGEST:  # NaN too
+            raise ValueError(f"must be a number from {-LARGEST:g} to {LARGEST:g}")
+    elif not (value is None or isinstance(value, bool | str)):
+        raise ValueError("must be of numbers, text, true, false, null, lists and mappings")
+    if children and depth == DEEPEST_ARGUMENT:
+        raise ValueError(f"must not be nested deeper than {DEEPEST_ARGUMENT} levels")
+    for child in children:
+        plain(child, depth + 1)
+    return value
+
+
+Name = matching("[A-Za-z0-9][A-Za-z0-9_]*", f"a name: letters, digits and _, at most {LONGEST_NAME}, the first no _")
+Identifier = matching("[a-z][a-z0-9_]*", f"a name: a-z, 0-9 and _, at most {LONGEST_NAME}, the first a letter")
+ClaimId = matching(CLAIM, "a claim's id: one capital letter and a number from 1 to 20")
+Text = Annotated[str, Field(min_length=1)]
+Names = Annotated[list[Name], AfterValidator(unlike)]
+Metrics = Annotated[list[Identifier], AfterValidator(unlike)]
+Plain = Annotated[Any, AfterValidator(plain)]
+
+_positive = f"a number from {SMALLEST:g} to {LARGEST:g}"
+Positive = _allowed(float, lambda value: SMALLEST <= value <= LARGEST, _positive)
+NotNegative = _allowed(float, lambda value: value == 0 or SMALLEST <= value <= LARGEST, f"0 or {_positive}")
+Finite = _allowed(float, lambda value: -LARGEST <= value <= LARGEST, f"a number from {-LARGEST:g} to {LARGEST:g}")
+Share = _allowed(float, lambda value: 0 <= value <= 1, "a number from 0 to 1")
+Rate = _allowed(float, lambda value: 0 <= value < 1, "a number from 0 to below 1")
