@@ -211,7 +211,7 @@ def classifier(
 
     protocol = Protocol(lambda run: data(run.seed, train_size, validation_size, test_size), network)
     common = {"dataset": dataset, "train_size": train_size, "batch_size": batch_size}
-    common |= {"network": "mlp 784-256-128-10", "width": 256, "blocks": 2}
+    common |= {"network": "mlp_256_128", "width": 256, "blocks": 2}
     steps = epochs * (train_size // batch_size)
     edges = np.linspace(-limit, limit, bins + 1)
     rows = []

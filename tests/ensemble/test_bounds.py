@@ -151,7 +151,7 @@ def test_an_optimiser_s_number_beyond_single_precision_is_refused():
     with pytest.raises(
         ConfigError, match="learning rate, λ or another setting of the optimiser is too large for float32"
     ):
-        train([make(optimizer="sgd", decay="l2", learning_rate=1e200)], PROTOCOL, "cpu")
+        train([make(optimizer="sgd", decay="decoupled", learning_rate=1e30, weight_decay=1e30)], PROTOCOL, "cpu")
 
 
 def test_without_the_compiler_there_is_one_sentence():

@@ -27,14 +27,19 @@ def refusal(runs, protocol: Protocol = PROTOCOL, **arguments) -> str:
 TABLES = {
     "the table of runs is empty.": list,
     "row 1 of the table is a dict, but must be a Run.": lambda: [make(), make().model_dump()],
-    "row 0 of the table: seed is ": lambda: [make().model_copy(update={"seed": np.int64(3)})],
-    "row 1 of the table: seed is -1, but must be greater": lambda: [
+    "row 1 of the table: seed is -1, but must be an integer from 0 to ": lambda: [
         make(),
         make().model_copy(update={"seed": -1}),
     ],
-    "row 0 of the table: steps is 0, but must be greater": lambda: [make().model_copy(update={"steps": 0})],
+    "row 0 of the table: steps is 0, but must be an integer from 1 to ": lambda: [
+        make().model_copy(update={"steps": 0})
+    ],
     "row 0 of the table: learning_rate is nan": lambda: [make().model_copy(update={"learning_rate": float("nan")})],
     "row 0 of the table: hold_norm is 'always'": lambda: [make().model_copy(update={"hold_norm": "always"})],
+    "row 1 of the table: weight_decay is 0.5, but must be 0 where decay is none.": lambda: [
+        make(),
+        make().model_copy(update={"decay": "none", "weight_decay": 0.5}),
+    ],
     "row 0 of the table: width is '16'": lambda: [make().model_copy(update={"width": "16"})],
     "rows 0 and 2 of the table are the same run, ": lambda: [make(), make(seed=1), make(sweep="other")],
     "loss is 'mse', but must be one of sigmoid_squared_error, ": lambda: [make(loss="mse")],
@@ -44,6 +49,14 @@ TABLES = {
 @pytest.mark.parametrize("sentence", TABLES)
 def test_a_table_that_cannot_be_trained_is_refused(sentence):
     assert refusal(TABLES[sentence]()).startswith(sentence)
+
+
+def test_a_seed_of_numpy_is_the_seed():
+    """Of `numpy.arange`, say; put in by `model_copy` it was once an error of JSON."""
+    expected = train([make(**SHORT, seed=3)], PROTOCOL, "cpu")
+    for run in (make(**SHORT, seed=np.int64(3)), make(**SHORT).model_copy(update={"seed": np.uint8(3)})):
+        found = train([run], PROTOCOL, "cpu")
+        assert found.history.equals(expected.history) and found.runs.equals(expected.runs)
 
 
 def test_a_table_may_be_any_iterable():

@@ -37,7 +37,7 @@ def trained(change: Callable[[Splits], Splits], seeds: int = 1, classes: int = C
     """Train on points, those of the last seed changed."""
     runs = [make(**SETTINGS | {"loss": "cross_entropy", "seed": seed} | settings) for seed in range(seeds)]
     protocol = Protocol(
-        lambda run: change(points(run.seed, classes)) if run is runs[-1] else points(run.seed, classes),
+        lambda run: change(points(run.seed, classes)) if run == runs[-1] else points(run.seed, classes),
         lambda runs: mlp(FEATURES, classes, runs[0].width, 1),
     )
     train(runs, protocol, "cpu")

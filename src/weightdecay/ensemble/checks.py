@@ -5,23 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 
 from weightdecay.ensemble.losses import LOSSES
 from weightdecay.errors import ConfigError
-from weightdecay.grid import PER_REPLICA, Run, sentence
+from weightdecay.run import PER_REPLICA, Run
 
 DTYPES = torch.float32, torch.float64  # that the loops are compiled for
 RESERVED = {*Run.model_fields, "run", "step", "diverged_at"}  # columns of the tables of results
 
 
 def checked_table(runs: Iterable[Run]) -> list[Run]:
-    """The table as a list; ConfigError if it is empty, has a row that is no valid Run, or has one twice."""
-    table = list(runs)
+    """The table as a list of valid runs; ConfigError if it is empty, has a row that is no such, or has one twice."""
+    table = _valid(list(runs))
     if not table:
         raise ConfigError("the table of runs is empty.")
-    check_rows(table)
     seen: dict[str, int] = {}
     for row, run in enumerate(table):
         if seen.setdefault(run.id, row) != row:
@@ -29,11 +27,11 @@ def checked_table(runs: Iterable[Run]) -> list[Run]:
     return table
 
 
-def check_stack(runs: Sequence[Run], dtype: torch.dtype) -> None:
-    """ConfigError for runs that cannot be trained as one stack, or not in `dtype`."""
+def checked_stack(runs: Sequence[Run], dtype: torch.dtype) -> list[Run]:
+    """The same runs; ConfigError if they cannot be trained as one stack, or not in `dtype`."""
     if not runs:
         raise ConfigError("the stack of runs is empty.")
-    check_rows(runs)
+    runs = _valid(runs)
     other = next((run for run in runs if run.stack_key() != runs[0].stack_key()), None)
     if other is not None:
         shared = [name for name in Run.model_fields if name not in PER_REPLICA]
@@ -43,17 +41,20 @@ def check_stack(runs: Sequence[Run], dtype: torch.dtype) -> None:
         raise ConfigError(f"loss is {runs[0].loss!r}, but must be one of {', '.join(LOSSES)}.")
     if dtype not in DTYPES:
         raise ConfigError(f"dtype is {dtype}, but must be one of {', '.join(map(str, DTYPES))}.")
+    return runs
 
 
-def check_rows(runs: Sequence[Run]) -> None:
-    """ConfigError for a row that is no Run, or has a value that Run refuses: `model_copy` does not look."""
+def _valid(runs: Sequence[Run]) -> list[Run]:
+    """The same runs, made anew: `model_copy` does not look at what it is given."""
+    made = []
     for row, run in enumerate(runs):
         if not isinstance(run, Run):
             raise ConfigError(f"row {row} of the table is a {type(run).__name__}, but must be a Run.")
         try:
-            Run(**run.__dict__)
-        except ValidationError as error:
-            raise ConfigError(f"row {row} of the table: {sentence(error.errors()[0])}.") from error
+            made.append(Run(**run.__dict__))
+        except ConfigError as error:
+            raise ConfigError(f"row {row} of the table: {error}") from error
+    return made
 
 
 def check_measured(measured: Mapping[str, Tensor], own: Iterable[str], like: Tensor) -> None:

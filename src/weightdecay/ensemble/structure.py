@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from weightdecay.ensemble.layers import BatchNorm, Conv1d, Dropout, Layer, Linear, ReLU, Residual, Sequential
-from weightdecay.ensemble.networks import KERNELS, cnn, mlp, residual_mlp, scale_invariant_cnn, scale_invariant_mlp
+from weightdecay.ensemble.networks import cnn, mlp, residual_mlp, scale_invariant_cnn, scale_invariant_mlp
 from weightdecay.errors import ConfigError
 from weightdecay.grid import Run
 
@@ -174,8 +174,6 @@ def _check_row(
     _require(not rate or dropout, f"dropout is {rate:g}, but the network has no Dropout")
     if run.network not in BUILDERS:  # one of the user's own, of which nothing else is known
         return
-    if run.network.endswith("cnn"):
-        _require(run.blocks == len(KERNELS), f"blocks is {run.blocks}, but {run.network} has {len(KERNELS)}")
     named = BUILDERS[run.network](run, inputs, outputs, torch.ones(1, dtype=torch.float32, device="cpu"), dropout)
     for theirs, ours in zip_longest(_words(named), _words(network), fillvalue="nothing"):
         _require(

@@ -25,7 +25,7 @@ from torch import Tensor
 from weightdecay.datasets import Splits
 from weightdecay.ensemble import backend
 from weightdecay.ensemble.checkpoint import Checkpoint
-from weightdecay.ensemble.checks import check_measured, check_stack, checked_table
+from weightdecay.ensemble.checks import check_measured, checked_stack, checked_table
 from weightdecay.ensemble.data import gathered
 from weightdecay.ensemble.dropout import words_of
 from weightdecay.ensemble.graph import REPLAYED, DeviceProgram
@@ -71,7 +71,7 @@ class Ensemble:
     """R runs of one `stack_key` in training. All state is in tensors, so that it can be saved and restored exactly."""
 
     def __init__(self, runs: Sequence[Run], protocol: Protocol, dtype: torch.dtype, device: torch.device):
-        check_stack(runs, dtype)
+        runs = checked_stack(runs, dtype)
         self.runs, self.device = runs, device
         self.run = runs[0]  # for what all runs of a stack have in common
         self.loss, self.measures = LOSSES[self.run.loss], protocol.measures
