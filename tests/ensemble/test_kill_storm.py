@@ -17,7 +17,7 @@ title: A training that is killed
 sources: [S1]
 defaults: {dataset: classes, train_size: 200, network: mlp, blocks: 2, batch_norm_eps: null, loss: cross_entropy,
   optimizer: adam, learning_rate: 1e-3, decay: decoupled, weight_decay: 0.1, batch_size: 64, shuffle: true,
-  steps: 3000, log_every: 20, log_dense_every: 10, log_dense_until: 100}
+  steps: 2000, log_every: 20, log_dense_every: 10, log_dense_until: 100}
 scales:
   smoke: &all {seeds: 2, shards: 1, sweeps: {main: [{width: [8, 12], dropout: [0.0, 0.3]}]}}
   laptop: *all
