@@ -52,7 +52,7 @@ class Checkpoint:
             return None
         try:
             content = self.path.read_bytes()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError) as error:
             return self._ignored(f"it cannot be read: {_reason(error)}")
