@@ -51,6 +51,10 @@ def test_a_table_that_cannot_be_trained_is_refused(sentence):
     assert refusal(TABLES[sentence]()).startswith(sentence)
 
 
+def test_what_is_no_protocol_is_refused():
+    assert refusal([make()], None) == "protocol is a NoneType, but must be Protocol(splits, network)."
+
+
 def test_a_seed_of_numpy_is_the_seed():
     """Of `numpy.arange`, say; put in by `model_copy` it was once an error of JSON."""
     expected = train([make(**SHORT, seed=3)], PROTOCOL, "cpu")

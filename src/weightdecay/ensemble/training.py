@@ -71,6 +71,8 @@ class Ensemble:
     """R runs of one `stack_key` in training. All state is in tensors, so that it can be saved and restored exactly."""
 
     def __init__(self, runs: Sequence[Run], protocol: Protocol, dtype: torch.dtype, device: torch.device):
+        if not isinstance(protocol, Protocol):
+            raise ConfigError(f"protocol is a {type(protocol).__name__}, but must be Protocol(splits, network).")
         runs = checked_stack(runs, dtype)
         self.runs, self.device = runs, device
         self.run = runs[0]  # for what all runs of a stack have in common
