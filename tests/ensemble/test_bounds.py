@@ -147,13 +147,6 @@ def test_an_order_beyond_the_examples_is_refused(wrong):
         made.advance()
 
 
-def test_an_optimiser_s_number_beyond_single_precision_is_refused():
-    with pytest.raises(
-        ConfigError, match="learning rate, λ or another setting of the optimiser is too large for float32"
-    ):
-        train([make(optimizer="sgd", decay="decoupled", learning_rate=1e30, weight_decay=1e30)], PROTOCOL, "cpu")
-
-
 def test_without_the_compiler_there_is_one_sentence():
     asks = "from weightdecay.ensemble import loops"
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}

@@ -51,6 +51,21 @@ def test_a_table_that_cannot_be_trained_is_refused(sentence):
     assert refusal(TABLES[sentence]()).startswith(sentence)
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"optimizer": "sgd", "learning_rate": 1e30, "weight_decay": 1e30},
+        {"optimizer": "adam", "learning_rate": 1e30, "beta1": 1 - 1e-16},
+        {"optimizer": "sgd", "decay": "proximal_l1", "learning_rate": 1e20, "weight_decay": 1e20},
+    ],
+)
+def test_a_step_that_single_precision_does_not_hold_is_refused(settings):
+    """It is no divergence of the training."""
+    said = refusal([make(), make(**settings)])
+    assert said == "learning_rate, weight_decay or a beta makes a step too large for torch.float32."
+    assert len(train([make(**settings)], PROTOCOL, "cpu", dtype=torch.float64).runs) == 1
+
+
 def test_what_is_no_protocol_is_refused():
     assert refusal([make()], None) == "protocol is a NoneType, but must be Protocol(splits, network)."
 

@@ -49,8 +49,6 @@ def check_table(program: HostProgram) -> None:
     _check_range("orders", orders, examples)
     numbers = COEFFICIENTS[program.ensemble.run.optimizer]
     _check_array("coefficients", coefficients, program.replicas[0].dtype, (program.steps, replicas, numbers))
-    finite = bool(np.isfinite(coefficients).all())
-    _require(finite, f"learning rate, λ or another setting of the optimiser is too large for {coefficients.dtype}")
 
 
 def _per_parameter(program: HostProgram) -> list[np.ndarray]:

@@ -89,6 +89,9 @@ class Ensemble:
             layer.number, layer.words = number, self.dropout
         self.stack = Stack(network, [generator_of(run.seed, 0) for run in runs], dtype, device)
         self.optimizer = OPTIMIZERS[self.run.optimizer](self.stack, runs)
+        largest = self.optimizer.coefficients(0, torch.ones(1, dtype=torch.float64, device=device))  # the first step's
+        if not largest.isfinite().all():
+            raise ConfigError(f"learning_rate, weight_decay or a beta makes a step too large for {dtype}.")
         if self.run.batch_size == 1 and any(isinstance(layer, BatchNorm) for layer in self.stack.leaves):
             raise ConfigError("batch_size is 1, but BatchNorm needs at least 2 examples to have a variance.")
         self.epoch_steps = self.examples // self.run.batch_size  # the last, incomplete batch is dropped
