@@ -231,7 +231,7 @@ def mutated(content: dict, draw: random.Random) -> dict:
             holder.update(pairs)
         elif change == 5:
             for _ in range(draw.choice([1, 2, 20])):
-                holder[key] = draw.choice([[holder[key]], {"a": holder[key]}, [holder[key], holder[key]]])
+                holder[key] = draw.choice([[holder[key]], {"a": holder[key]}])
         elif isinstance(holder, list):
             holder.append(holder[key])
         else:

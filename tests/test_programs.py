@@ -116,9 +116,18 @@ def test_names_that_are_made_at_run_time_pass(experiment):
     assert "thresholds.enouh is read by nothing" in refusal(
         experiment({"A1": {"enouh": 1.0}}, claims=looped, figures="")
     )
-    lost = CLAIMS.replace("inner(limits)", "dict(limits), 'small_fall large_fall'.split()")
-    lost = lost.replace("'small_fall large_fall'.split()", "['small_fall', 'large_fall']")
+    lost = CLAIMS.replace("inner(limits)", "inner(dict(limits))")  # then any text of theirs may be the name
     programs.check({"blobs": experiment(claims=lost)})
+    mistaken = {**THRESHOLDS, "A1": {"small_fal": 0.1, "large_fall": 0.2, "most": 1.0}}
+    assert "thresholds.small_fal is read by nothing" in refusal(experiment(mistaken, claims=lost))
+
+
+def test_either_of_two_dictionaries_names_what_both_name(experiment):
+    chosen = CLAIMS.replace('{"small": 1, "large": 2}.items()', "ends.items()")
+    chosen = chosen.replace("    def inner", "    ends = {'small': 1, 'large': 2} if results else {}\n    def inner")
+    programs.check({"blobs": experiment(claims=chosen)})
+    mistaken = {**THRESHOLDS, "A1": {"small_fal": 0.1, "large_fall": 0.2, "most": 1.0}}
+    assert "reads A1's threshold small_fall" in refusal(experiment(mistaken, claims=chosen))
 
 
 @pytest.mark.parametrize(
@@ -140,6 +149,17 @@ def test_two_experiments_cannot_have_a_claim_of_one_id(experiment, tmp_path):
     (tmp_path / "experiments" / "others").symlink_to("blobs")
     with pytest.raises(ConfigError, match=r"^A1 is a claim of both experiments/blobs and experiments/others\.$"):
         programs.check({"blobs": config, "others": config})
+
+
+@pytest.mark.parametrize("command", [("snakemake", "--cores", "1"), ("weightdecay", "train", "first")])
+def test_nothing_is_trained_where_a_threshold_was_renamed(checkout, command):
+    checkout.edit("experiments/first/config.yaml", "enough: 1.0", "enouh: 1.0")
+    before = sorted(checkout.folder.glob("results/**/*"))
+    done = checkout.run(*command)
+    said = "criteria.A1.thresholds.enouh is read by nothing in experiments/first."
+    assert done.returncode != 0 and "Traceback" not in done.stderr
+    assert f"error: experiments/first/config.yaml: {said}" in done.stderr
+    assert sorted(checkout.folder.glob("results/**/*")) == before
 
 
 def refused(path: Path, config: Config, readers: Readers, criteria: dict) -> bool:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from weightdecay.config import SCALES, Config
 from weightdecay.errors import ConfigError
-from weightdecay.reads import Readers, module_of
+from weightdecay.modules import module_of
+from weightdecay.reads import Readers
 from weightdecay.refusals import closest
 
 NEEDED = ("train.py", "claims.py", "figures.py")
@@ -79,7 +80,7 @@ def check_claims(path: Path, config: Config, readers: Readers) -> None:
             raise ConfigError(f"{file}, line {line}, reads {id}'s threshold {name}, which {path} does not have{said}.")
     for id, words in config.criteria.items():
         followed = id in readers.given and id not in readers.lost
-        read = {name for *_, of, name in readers.reads if of == id} | readers.of_any if followed else readers.texts
+        read = {name for *_, of, name in readers.reads if of == id} | readers.of_any
         for name in words.thresholds:
-            if name not in read:
+            if name not in read and (followed or not readers.written(name)):
                 raise ConfigError(f"{path}: criteria.{id}.thresholds.{name} is read by nothing in {path.parent}.")

@@ -7,52 +7,15 @@ through variables, loops and calls of functions of the same folder. Nothing is i
 import ast
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from functools import cache, cached_property
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 
 from weightdecay.bounds import CLAIM
-from weightdecay.errors import ConfigError
+from weightdecay.modules import Module, module_of
 
 EVERY = frozenset[str]()  # the ids of a criterion that may be any
-
-
-@dataclass
-class Module:
-    """A file's syntax tree, its functions, every name that it defines, and where it imports names from."""
-
-    path: Path
-    tree: ast.Module
-    functions: dict[str, ast.FunctionDef] = field(default_factory=dict)
-    imported: dict[str, tuple[str, str]] = field(default_factory=dict)  # name -> module, name there
-    names: set[str] = field(default_factory=set)
-
-
-@cache
-def _parsed(path: Path, changed: int, size: int) -> Module:
-    try:
-        module = Module(path, ast.parse(path.read_bytes(), filename=str(path)))
-    except (SyntaxError, ValueError) as error:
-        line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
-        raise ConfigError(f"{path}{line}, is not Python.") from error
-    for node in module.tree.body:
-        if isinstance(node, ast.FunctionDef):
-            module.functions[node.name] = node
-            module.names.add(node.name)
-        elif isinstance(node, ast.ImportFrom):
-            for alias in node.names if node.level == 0 else ():
-                module.imported[alias.asname or alias.name] = (node.module or "", alias.name)
-                module.names.add(alias.asname or alias.name)
-        elif isinstance(node, ast.Assign):
-            module.names.update(target.id for target in node.targets if isinstance(target, ast.Name))
-    return module
-
-
-def module_of(path: Path) -> Module:
-    """A program's module; ConfigError where it is not Python."""
-    state = path.stat()
-    return _parsed(path, state.st_mtime_ns, state.st_size)
 
 
 @dataclass(frozen=True)
@@ -101,11 +64,19 @@ class Readers:
                 waiting += [path.with_name(f"{name}.py") for name, _ in found[path.stem].imported.values()]
         return cls(found)
 
+    def written(self, name: str) -> bool:
+        """Whether a text of the modules is, or one that they put together may be, this name."""
+        return any(re.fullmatch(pattern, name) for pattern in self._patterns)
+
     @cached_property
-    def texts(self) -> set[str]:
-        """Every text in the modules."""
+    def _patterns(self) -> set[str]:
         nodes = [node for module in self.modules.values() for node in ast.walk(module.tree)]
-        return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+        texts = [_text(node) for node in nodes if isinstance(node, ast.expr)]
+        made = [[_text(part) for part in node.values] for node in nodes if isinstance(node, ast.JoinedStr)]
+        patterns = {re.escape(text) for found in texts for text in found}
+        return patterns | {
+            "".join(re.escape(*part) if part else ".+" for part in parts) for parts in made if any(parts)
+        }
 
     def enter(self, module: Module, function: ast.FunctionDef, names: Names) -> None:
         call = (module.path, function.name, frozenset(names.items()))
@@ -197,6 +168,9 @@ class Body:
         if isinstance(node, ast.Dict) and all(isinstance(key, ast.Constant) for key in node.keys):
             self.statements(node.values)
             return Kind("keys", frozenset(key.value for key in node.keys if isinstance(key.value, str)))
+        if isinstance(node, ast.IfExp):
+            self.any(node.test)
+            return self.either(self.value(node.body), self.value(node.orelse))
         if isinstance(node, ast.Call):
             self.call(node)
         elif isinstance(node, ast.DictComp | ast.ListComp | ast.SetComp | ast.GeneratorExp):
@@ -205,6 +179,15 @@ class Body:
             self.inner(node, {})
         else:
             self.statements(ast.iter_child_nodes(node))
+        return None
+
+    def either(self, first: Kind | None, second: Kind | None) -> Kind | None:
+        """What one of two expressions is, as far as both are alike."""
+        if first is not None and second is not None and first.of == second.of:
+            return Kind(first.of, first.ids | second.ids)
+        for kind in (first, second):
+            if kind is not None and kind.of in ("criterion", "thresholds"):
+                self.readers.lost |= kind.ids
         return None
 
     def attribute(self, node: ast.Attribute) -> Kind | None:

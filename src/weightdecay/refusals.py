@@ -55,6 +55,7 @@ def _rule(error: Any) -> str:
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
     before, must, rule = error["msg"].partition(" should ")  # "Input should be a valid list", "List should have at ..."
+    rule = rule.partition(" after validation")[0]
     return f"must {rule}" if must else f"{before[0].lower()}{before[1:]}"
 
 

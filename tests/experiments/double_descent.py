@@ -50,11 +50,11 @@ def table(seeds: int, widths: Sequence[int], notebook: bool) -> list[Run]:
     blocks = {"width": [few | {"train_size": 200, "weight_decay": λ} for λ in (0.0, 1.0, 10.0)]}
     blocks["clean"] = [few | {"train_size": 200, "label_noise": 0.0}]
     blocks["samples"] = [few | {"train_size": n} for n in SAMPLES if n != 200]
-    blocks["small_cnn"] = [few | {"network": "cnn", "train_size": 200}]
+    blocks["small_cnn"] = [few | {"network": "cnn", "blocks": 3, "train_size": 200}]
     if notebook:
         other = few | {"dataset": "mnist1d_notebook", "loss": "cross_entropy", "train_size": 200, "blocks": 2}
         blocks["notebook"] = [other, other | {"weight_decay": 10.0}, other | {"label_noise": 0.0}]
-        blocks["cnn"] = [other | {"network": "cnn"}]
+        blocks["cnn"] = [other | {"network": "cnn", "blocks": 3}]
     fixed = {"experiment": "double_descent", **CONFIG.defaults}
     return [
         Run(**{**fixed, "sweep": sweep, **block, "width": width, "seed": seed})

@@ -367,9 +367,12 @@ def run(**changes) -> Run:
     [
         ({"dataset": "mnist"}, "dataset is 'mnist', but must be one of mnist1d, digits, binary_addition."),
         ({"loss": "squared_error"}, "loss is 'squared_error', but dataset mnist1d has 'cross_entropy' here."),
-        ({"network": "cnn"}, "network is 'cnn', but dataset mnist1d has 'mlp' here."),
+        ({"network": "cnn", "blocks": 3}, "network is 'cnn', but dataset mnist1d has 'mlp' here."),
         ({"label_noise": 0.1}, "label_noise is 0.1, but dataset mnist1d has 0.0 here."),
-        ({"batch_norm_eps": 0.1}, "batch_norm_eps is 0.1: addition needs a number here, the others null."),
+        (
+            {"batch_norm_eps": 0.1},
+            "batch_norm_eps is 0.1, but must be null where network is mlp, which has no BatchNorm.",
+        ),
         ({"blocks": 0}, "blocks is 0, but must be at least 1 where network is mlp, which has hidden layers."),
     ],
 )

@@ -341,7 +341,7 @@ def test_an_odd_number_of_points_has_one_median(compute):
             "degree is 8, but must be less than train_size, 8: many optima otherwise.",
         ),
         ("balls", {"radii": [1.0]}, "radii has 1.0, but must not: that ball ends at the unconstrained optimum."),
-        ("minimisers", {"train_sizes": []}, "computation minimisers: train_sizes is [], but list must have at least 1"),
+        ("minimisers", {"train_sizes": []}, "computation minimisers: train_sizes is [], but must have at least 1"),
         ("nudges", {"draws": 0}, "computation nudges: draws is 0, but must be greater than or equal to 1."),
     ],
 )

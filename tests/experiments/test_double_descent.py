@@ -230,7 +230,7 @@ def run(**changes) -> Run:
         ({"dataset": "mnist"}, "dataset is 'mnist', but must be one of mnist1d, mnist1d_notebook."),
         ({"network": "resnet"}, "network is 'resnet', but must be one of mlp, cnn."),
         ({"loss": "hinge"}, "loss is 'hinge', but must be one of squared_error, cross_entropy."),
-        ({"blocks": 0}, "blocks is 0, but an mlp has at least one hidden layer."),
+        ({"blocks": 0}, "blocks is 0, but must be at least 1 where network is mlp, which has hidden layers."),
         ({"train_size": 5000}, "train_size is 5000, but must lie between 1 and 4000: MNIST-1D has no more here."),
     ],
 )

@@ -315,7 +315,7 @@ def test_folds_are_a_partition_of_the_training_examples():
         ({"dataset": "mnist"}, "dataset is 'mnist', but must be mnist1d or mnist1d_fold<k>of<K> with 1 <= k <= K"),
         ({"dataset": "mnist1d_fold6of5"}, "dataset is 'mnist1d_fold6of5', but must be mnist1d or"),
         ({"dataset": "mnist1d_fold1of1"}, "dataset is 'mnist1d_fold1of1', but must be mnist1d or"),
-        ({"network": "cnn"}, "network is 'cnn', but must be one of mlp, residual_mlp."),
+        ({"network": "cnn", "blocks": 3}, "network is 'cnn', but must be one of mlp, residual_mlp."),
         ({"loss": "squared_error"}, "loss is 'squared_error', but must be one of cross_entropy."),
         ({"label_noise": 0.1}, "label_noise is 0.1, but the labels are clean here."),
     ],
@@ -330,7 +330,7 @@ def test_networks_are_as_the_rows_say():
     program = load_program("tuning_rules", "train")
     assert not dropouts(program.network([run(), run(seed=1)]))
     assert len(dropouts(program.network([run(), run(dropout=0.5)]))) == 2
-    with pytest.raises(ConfigError, match="has no Dropout"):
+    with pytest.raises(ConfigError, match="which has no dropout"):
         train([run(network="residual_mlp", batch_norm_eps=1e-5, dropout=0.5)], program.PROTOCOL, device="cpu")
 
 
