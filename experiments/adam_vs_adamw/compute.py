@@ -210,7 +210,8 @@ def classifier(
         return Sequential(Linear(PIXELS, 256), ReLU(), Linear(256, 128), ReLU(), Linear(128, CLASSES))
 
     protocol = Protocol(lambda run: data(run.seed, train_size, validation_size, test_size), network)
-    common = {"dataset": dataset, "train_size": train_size, "batch_size": batch_size, "width": 256}
+    common = {"dataset": dataset, "train_size": train_size, "batch_size": batch_size}
+    common |= {"network": "mlp_256_128", "width": 256, "blocks": 2}
     steps = epochs * (train_size // batch_size)
     edges = np.linspace(-limit, limit, bins + 1)
     rows = []

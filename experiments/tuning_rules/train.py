@@ -42,6 +42,12 @@ def held_out(seed: int, size: int, fold: int, folds: int) -> Splits:
     return {"train": Split(inputs[~out], targets[~out]), "validation": Split(inputs[out], targets[out])}
 
 
+def train_examples(run: Run) -> int:
+    """`train_size`, but for a fold those that are not held out."""
+    fold = FOLD.fullmatch(run.dataset)
+    return run.train_size - (len(range(int(fold[1]) - 1, run.train_size, int(fold[2]))) if fold else 0)
+
+
 def network(runs: Sequence[Run]) -> Layer:
     """`mlp` or `residual_mlp` of the run's width and blocks."""
     run = runs[0]
@@ -66,7 +72,7 @@ def check(run: Run) -> None:
         )
 
 
-PROTOCOL = Protocol(splits, network)
+PROTOCOL = Protocol(splits, network, train_examples=train_examples)
 
 if __name__ == "__main__":
     main(PROTOCOL)

@@ -4,12 +4,13 @@ The protocol says how a row of the table is trained; this file makes of it a pro
 """
 
 import argparse
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from weightdecay import grid, results
-from weightdecay.errors import ConfigError, reports_user_errors
+from weightdecay.errors import ConfigError, ResultError, reports_user_errors
 from weightdecay.sources import changed
 
 if TYPE_CHECKING:
@@ -62,16 +63,15 @@ def main(protocol: "Protocol") -> None:
     config = grid.load_config(program.with_name("config.yaml"))
     runs = shard_of(arguments.shard, grid.table(config, arguments.scale))
     expected = {"config_hash": grid.config_hash(runs), "precision": arguments.precision}
+    # Interrupted training is taken up from here. Beside the results, but no output that Snakemake would remove.
+    checkpoint = arguments.output.parent.parent / "checkpoints" / f"{arguments.output.stem}.pt"
     newest = changed(program)
     if results.is_made(arguments.output, expected, since=newest):
         print(f"{arguments.output} is finished already.")
+        _delete(checkpoint)  # killed after the last write
         return
-    # Interrupted training is taken up from here. Beside the results, but no output that Snakemake would remove.
-    checkpoint = arguments.output.parents[1] / "checkpoints" / f"{arguments.output.stem}.pt"
-    for folder in (arguments.output.parent, checkpoint.parent):
-        results.check_writable(folder)
-    if checkpoint.exists() and checkpoint.stat().st_mtime < newest:
-        checkpoint.unlink()
+    results.check_writable(arguments.output.parent)
+    _delete(checkpoint, before=newest)
 
     from weightdecay.ensemble.training import train  # torch: seconds, and not needed to refuse bad input
 
@@ -79,4 +79,15 @@ def main(protocol: "Protocol") -> None:
     about = {"experiment": config.experiment, "scale": arguments.scale, "config_hash": expected["config_hash"]}
     metadata = {**results.provenance(), **trained.metadata, **about}
     results.write_shard(arguments.output, trained.runs, trained.history, metadata)
-    checkpoint.unlink(missing_ok=True)
+    _delete(checkpoint)
+
+
+def _delete(checkpoint: Path, before: float = math.inf) -> None:
+    """Delete a checkpoint that is of no use any more; only one that was written `before`, a time, if that is given."""
+    try:
+        if checkpoint.stat().st_mtime < before:
+            checkpoint.unlink()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        raise ResultError(f"{checkpoint} cannot be deleted: {error.strerror}.") from error

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from tests.ensemble.reference import CHANNELS, LAST_NORM
+from tests.ensemble.reference import LAST_NORM
 from weightdecay.datasets import Split, Splits
 from weightdecay.datasets.binary_addition import binary_addition
 from weightdecay.ensemble.layers import Layer
@@ -77,9 +77,9 @@ def network(runs: Sequence[Run]) -> Layer:
     if run.network == "mlp":
         return mlp(inputs, outputs, run.width, run.blocks, dropout=any(run.dropout for run in runs))
     if run.network == "cnn":
-        return cnn(inputs, outputs, CHANNELS)
+        return cnn(inputs, outputs, run.width)
     if run.network == "scale_invariant_cnn":
-        return scale_invariant_cnn(inputs, outputs, CHANNELS, eps, LAST_NORM)
+        return scale_invariant_cnn(inputs, outputs, run.width, eps, LAST_NORM)
     if run.network == "scale_invariant_mlp":
         return scale_invariant_mlp(inputs, outputs, run.width, run.blocks, eps, LAST_NORM)
     return residual_mlp(inputs, outputs, run.width, run.blocks, eps)

@@ -79,6 +79,7 @@ def test_single_precision_stays_single(function, arguments):
 def test_a_step_through_convolutions_is_minus_autograd_s_gradient(kernel, stride, padding):
     """Plain SGD with η = 1 on the whole data: signals of 20 positions with 2 channels, then 3, then 4."""
     settings = NETWORKS["cnn"] | SGD | {"learning_rate": 1.0, "weight_decay": 0.0, "train_size": 60, "batch_size": 60}
+    settings |= {"network": "two_convolutions"}
     shape = kernel, stride, padding
     middle = (20 + 2 * padding - kernel) // stride + 1
     positions = (middle + 2 * padding - kernel) // stride + 1

@@ -36,15 +36,18 @@ NETWORKS = {
     "shuffled, cosine": {"shuffle": True, "schedule": "cosine"},
 }
 EPOCH_STEPS = 3  # 200 examples in batches of 64
+CNN = {"width": reference.CHANNELS, "blocks": 3}
 OTHER_NETWORKS = {  # one-hot classes
     "mlp, cross-entropy": {"network": "mlp", "loss": "cross_entropy", "batch_norm_eps": None, "shuffle": True},
     "mlp, dropout": {"network": "mlp", "loss": "cross_entropy", "batch_norm_eps": None, "dropout": 0.3, "width": 30},
     "mlp, squared error": {"network": "mlp", "loss": "squared_error", "batch_norm_eps": None, "blocks": 1},
     "mlp, absolute error": {"network": "mlp", "loss": "absolute_error", "batch_norm_eps": None, "blocks": 1},
     "mlp, smooth l1": {"network": "mlp", "loss": "smooth_l1", "batch_norm_eps": None, "blocks": 1},
-    "cnn": {"network": "cnn", "loss": "cross_entropy", "batch_norm_eps": None},
+    "cnn": {**CNN, "network": "cnn", "loss": "cross_entropy", "batch_norm_eps": None},
     "scale-invariant": {"network": "scale_invariant_mlp", "loss": "cross_entropy", "batch_norm_eps": 1e-5},
-    "scale-invariant cnn": {"network": "scale_invariant_cnn", "loss": "cross_entropy", "batch_norm_eps": 1e-5},
+    "scale-invariant cnn": {
+        **{**CNN, "network": "scale_invariant_cnn", "loss": "cross_entropy", "batch_norm_eps": 1e-5},
+    },
 }
 NETWORKS |= {name: settings | {"dataset": "classes"} for name, settings in OTHER_NETWORKS.items()}
 CASES = list(itertools.product(OPTIMIZERS, DECAYS, NETWORKS))

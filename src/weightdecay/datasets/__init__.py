@@ -8,10 +8,20 @@ from torch import Tensor
 
 
 class Split(NamedTuple):
-    """Examples of one split: float32 `inputs` `[N, F]` and `targets` `[N, ...]`."""
+    """Examples of one split: floats, `inputs` `[N, F]` and `targets` `[N, K]`; of K classes the targets are one-hot."""
 
     inputs: Tensor
     targets: Tensor
 
 
 Splits = dict[str, Split]  # "train", "validation", "test"
+
+# What an example has of the data sets that are named so: inputs and targets. A row that names one is held to it.
+SHAPES = {
+    "binary_addition": (64, 32),
+    "binary_addition_bits": (64, 32),
+    "digits": (64, 10),
+    "digits_28": (784, 10),
+    "mnist": (784, 10),
+    "mnist1d": (40, 10),
+}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import platform
 import resource
-from contextlib import contextmanager
+import sys
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Literal, get_args
@@ -81,17 +82,49 @@ def peak_memory(device: torch.device) -> float:
 def arithmetic(device: torch.device, precision: Precision = "float32"):
     """IEEE float32 but where TF32 is asked for; on a CPU one thread and denormals flushed; all as it was afterwards.
 
-    One thread a process: two processes of one thread give several times the steps of one process of two.
+    One thread a process: two processes of one thread give several times the steps of one process of two. What a
+    notebook may have set (default dtype and device, autocast, autograd) changes no number of what is trained here.
     """
-    threads, tf32 = torch.get_num_threads(), torch.backends.cuda.matmul.allow_tf32
+    threads, dtype, flushed = torch.get_num_threads(), torch.get_default_dtype(), flushes_denormals()
     if device.type == "cpu":
         torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    torch.set_default_dtype(torch.float32)
     try:
-        with torch.no_grad(), threadpool_limits(1, "blas"):
+        with ExitStack() as surroundings:
+            surroundings.enter_context(_products(precision))
+            surroundings.enter_context(torch.no_grad())
+            surroundings.enter_context(threadpool_limits(1, "blas"))
+            for kind in {"cpu", device.type}:
+                surroundings.enter_context(torch.autocast(kind, enabled=False))
+            if torch.get_default_device().type != "cpu":  # not always: it costs every call of torch a microsecond
+                surroundings.enter_context(torch.device("cpu"))
             yield
     finally:
-        torch.set_flush_denormal(False)  # torch's default; it cannot be asked
+        torch.set_default_dtype(dtype)
+        torch.set_flush_denormal(flushed)
         torch.set_num_threads(threads)
-        torch.backends.cuda.matmul.allow_tf32 = tf32
+
+
+@contextmanager
+def _products(precision: Precision):
+    """How torch's products of float32 matrices round, on a GPU and, where the CPU can do it otherwise, there too."""
+    backends = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul
+    before = [backend.fp32_precision for backend in backends]
+    try:
+        everywhere = torch.get_float32_matmul_precision()
+    except RuntimeError:  # torch does not tell it where a backend has been set by itself
+        everywhere = None
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    try:
+        yield
+    finally:
+        if everywhere is not None:
+            torch.set_float32_matmul_precision(everywhere)
+        for backend, value in zip(backends, before, strict=True):
+            backend.fp32_precision = value
+
+
+def flushes_denormals() -> bool:
+    """Whether this thread's arithmetic takes subnormal numbers for zero; torch cannot be asked."""
+    return sys.float_info.min / 2 == 0.0

@@ -1,34 +1,87 @@
-"""Checkpoints: one file a shard, replaced atomically, of use only to the table of runs and program that wrote it."""
+"""Checkpoints: one file a shard, replaced atomically, of use only to the table of runs and program that wrote it.
+
+A file is a line that names its kind, the SHA-256 of all that follows, and then what torch writes. Only bytes that fit
+their digest are read, and only as tensors and plain values: no file can run code. A training can always do without its
+checkpoint; so what cannot be read or written costs a line on stderr, and nothing else.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import io
+import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from weightdecay.errors import ResultError
 from weightdecay.results import atomic_path
+
+KIND = b"weightdecay checkpoint 1\n"
+DIGEST = hashlib.sha256().digest_size  # bytes
+# Of what a file holds: with a stack in training, and between two.
+FIELDS = [{"key": str, "stacks": list, "current": current, "seconds": float} for current in (dict, type(None))]
 
 
 class Checkpoint:
     """The file at `path`, or none when `path` is None; `key` names what is trained (config hash, device, stacks)."""
 
-    def __init__(self, path: Path | None, key: str):
-        self.path, self.key = path, key
+    def __init__(self, path: str | Path | None, key: str):
+        self.path, self.key = None if path is None else Path(path), key
+        self.said = False  # that it cannot be written
 
     def save(self, state: dict[str, Any]) -> None:
         """Replace the file; killed at any moment, the old one or the new one is there, whole."""
-        if self.path is not None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self.path is None:
+            return
+        content = io.BytesIO()
+        content.write(KIND + bytes(DIGEST))
+        torch.save({"key": self.key, **state}, content)
+        with content.getbuffer() as written:
+            written[len(KIND) : len(KIND) + DIGEST] = hashlib.sha256(written[len(KIND) + DIGEST :]).digest()
+        try:
             with atomic_path(self.path) as temporary:
-                torch.save({"key": self.key, **state}, temporary)
+                temporary.write_bytes(content.getbuffer())
+        except (OSError, ResultError, ValueError) as error:
+            self._say_once(error.__cause__ or error, content.getbuffer().nbytes)
 
     def load(self) -> dict[str, Any] | None:
-        """The last saved state; None when there is none, or it is another table's, or it cannot be read."""
-        if self.path is None or not self.path.exists():
+        """The last saved state; None when there is none, or it is another table's, or not what was saved."""
+        if self.path is None:
             return None
         try:
-            state = torch.load(self.path, map_location="cpu", weights_only=True)
-        except Exception:  # torch raises many kinds for a damaged file, and a checkpoint is only ever a shortcut
+            content = self.path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        return state if isinstance(state, dict) and state.get("key") == self.key else None
+        except (OSError, ValueError) as error:
+            return self._ignored(f"it cannot be read: {_reason(error)}")
+        body = memoryview(content)[len(KIND) + DIGEST :]
+        if content[: len(KIND) + DIGEST] != KIND + hashlib.sha256(body).digest():
+            return self._ignored("it is damaged, or no checkpoint of this version")
+        try:
+            state = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+        except Exception:  # torch raises many kinds for what it does not know, and a checkpoint is only ever a shortcut
+            return self._ignored("it holds something else than tensors and numbers")
+        if not isinstance(state, dict) or {name: type(value) for name, value in state.items()} not in FIELDS:
+            return self._ignored("it holds something else than the state of a training")
+        if state.pop("key") != self.key:
+            return self._ignored("it is of other runs, of another device, or of other versions of the libraries")
+        return state
+
+    def _ignored(self, why: str) -> None:
+        print(f"the checkpoint {self.path} is ignored, and training starts anew: {why}.", file=sys.stderr)
+
+    def _say_once(self, error: Exception, size: int) -> None:
+        """A save is tried every half minute."""
+        if not self.said:
+            print(
+                f"no checkpoint can be kept in {self.path.parent}, where {size / 2**20:.1f} MiB are needed "
+                f"({_reason(error)}): training goes on without it.",
+                file=sys.stderr,
+            )
+        self.said = True
+
+
+def _reason(error: Exception) -> str:
+    return (getattr(error, "strerror", None) or str(error)).rstrip(".")

@@ -10,7 +10,11 @@ from pathlib import Path
 import numba
 
 from weightdecay.ensemble.cache import version_folder
+from weightdecay.errors import ConfigError
 from weightdecay.sources import sources
+
+if numba.config.DISABLE_JIT:
+    raise ConfigError("NUMBA_DISABLE_JIT is set, but a CPU can only train with compiled loops: unset it.")
 
 
 def compiled(function: Callable) -> Callable:

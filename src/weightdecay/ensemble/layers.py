@@ -23,6 +23,8 @@ from torch import Tensor
 from weightdecay.ensemble import backend, dropout
 from weightdecay.ensemble.constants import BATCH_NORM_MOMENTUM
 
+DRAWN = {"dtype": torch.float32, "device": "cpu"}  # initial values, whatever precision and device they are trained in
+
 
 class Layer:
     """One layer of R stacked networks. Leaves list `shapes`; containers list `children`."""
@@ -152,7 +154,8 @@ class BatchNorm(Layer):
         self.buffers |= {"inverse_std": (features,)}  # of the last batch
 
     def initialise(self, generator: torch.Generator) -> dict[str, Tensor]:
-        return {"weight": torch.ones(self.features), "bias": torch.zeros(self.features)}
+        weight, bias = (torch.full((self.features,), start, **DRAWN) for start in (1.0, 0.0))
+        return {"weight": weight, "bias": bias}
 
     def bind(self, tensors: dict[str, Tensor], gradients: dict[str, Tensor]) -> None:
         self.weight, self.bias = tensors["weight"], tensors["bias"]
@@ -278,4 +281,6 @@ def _affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 def _uniform(shapes: Mapping[str, tuple[int, ...]], fan_in: int, generator: torch.Generator) -> dict[str, Tensor]:
     """U(±1/√fan_in) for weights and biases alike: what PyTorch's linear and convolutional layers start from."""
     bound = 1 / math.sqrt(fan_in)
-    return {name: torch.empty(shape).uniform_(-bound, bound, generator=generator) for name, shape in shapes.items()}
+    return {
+        name: torch.empty(shape, **DRAWN).uniform_(-bound, bound, generator=generator) for name, shape in shapes.items()
+    }

@@ -98,32 +98,6 @@ def _positions(inputs: int) -> int:
     return inputs
 
 
-def check_order(network: Layer) -> None:
-    """ConfigError for layers in an order in which one would overwrite what another still needs."""
-
-    def refuse(what: str) -> None:
-        raise ConfigError(f"{what}: it would overwrite what is still needed. Let Linear or Conv1d stand between.")
-
-    def walk(layer: Layer) -> tuple[Layer, Layer]:
-        """The first and the last layer that works on activations."""
-        if not layer.children:
-            return layer, layer
-        ends = [walk(child) for child in layer.children]
-        for (_, before), (after, _) in pairwise(ends):
-            if isinstance(before, ReLU | Dropout) and isinstance(after, BatchNorm):
-                refuse(f"BatchNorm stands directly after {type(before).__name__}")
-        first, last = ends[0][0], ends[-1][1]
-        if isinstance(layer, Residual) and isinstance(last, ReLU | Dropout):
-            refuse(f"a residual body ends in {type(last).__name__}")
-        if isinstance(layer, Residual) and isinstance(first, ReLU | BatchNorm | Dropout):
-            refuse(f"a residual body begins with {type(first).__name__}")
-        return first, last
-
-    first, _ = walk(network)
-    if isinstance(first, ReLU | BatchNorm | Dropout):
-        refuse(f"a network begins with {type(first).__name__}")
-
-
 def leaves(layer: Layer) -> Iterator[Layer]:
     """The layers that hold parameters, in forward order."""
     if layer.shapes:
@@ -180,7 +154,9 @@ class Stack:
             end += _aligned(shape)
         for replica, generator in enumerate(generators):
             for layer in self.leaves:
-                for name, value in layer.initialise(generator).items():
+                drawn = layer.initialise(generator)
+                _check_drawn(layer, drawn)
+                for name, value in drawn.items():
                     tensors[layer][name][replica] = value.to(dtype)
         for layer in self.leaves:
             layer.bind(tensors[layer], gradients[layer])
@@ -197,6 +173,15 @@ class Stack:
             norm = torch.linalg.vector_norm(tensor.flatten(1), dim=1)
             square, total = square + norm.square(), total + norm
         return square.sqrt(), total
+
+
+def _check_drawn(layer: Layer, drawn: dict[str, Tensor]) -> None:
+    """ConfigError for initial parameters that are not the layer's: torch would broadcast them."""
+    name, shapes = type(layer).__name__, {key: tuple(value.shape) for key, value in drawn.items()}
+    if shapes != dict(layer.shapes):
+        raise ConfigError(f"{name}.initialise gives {shapes}, but must give {dict(layer.shapes)}.")
+    if not all(value.isfinite().all() for value in drawn.values()):
+        raise ConfigError(f"{name}.initialise gives parameters that are not finite.")
 
 
 def _view(flat: Tensor, offset: int, shape: tuple[int, ...]) -> Tensor:

@@ -145,7 +145,8 @@ class Adam(Optimizer):
         """βᵗ, `[S, R]`, one at a time: torch's vector code rounds it by its place in the tensor."""
         betas = [getattr(run, name) for run in self.runs]
         powers = {beta: [beta**step for step in steps] for beta in set(betas)}
-        return torch.tensor([powers[beta] for beta in betas], dtype=torch.float64).T.to(self.stack.parameters.device)
+        rows = torch.tensor([powers[beta] for beta in betas], dtype=torch.float64, device=self.stack.parameters.device)
+        return rows.T
 
     def _move(self, parameters, gradients, rate, beta1, rest1, beta2, rest2, correction, eps):
         first, second = self.slots["first_moment"], self.slots["second_moment"]

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from weightdecay.ensemble import loops
+from weightdecay.ensemble.bounds import check_program, check_table
 from weightdecay.ensemble.constants import EVALUATION_ROWS
 from weightdecay.ensemble.layers import BatchNorm, Conv1d, Dropout, Layer, Linear, ReLU, Residual, Sequential
 from weightdecay.ensemble.tables import Program
-from weightdecay.errors import ConfigError
 from weightdecay.grid import SATURATED
 
 if TYPE_CHECKING:
@@ -42,18 +42,17 @@ class HostProgram(Program):
     def __init__(self, ensemble: Ensemble):
         super().__init__(ensemble)
         stack, run = ensemble.stack, ensemble.run
-        inputs, targets = ensemble.data["train"]
-        classes, batch = targets.shape[2], max(run.batch_size, EVALUATION_ROWS)
+        inputs, batch = ensemble.data["train"][0], max(run.batch_size, EVALUATION_ROWS)
         self.offsets, self.rows, self.operations = stack.offsets, inputs.shape[2], []
         self.dropout = ensemble.dropout.numpy().astype(np.uint64)
         output, outputs = self._add(stack.network, 0, self.rows)
-        _require(outputs == classes, f"the network has {outputs} outputs, but the targets have {classes}")
         self.shape = self.rows, output, output + outputs
         self.operations = np.array(
             [tuple(row.get(name, 0) for name in loops.OPERATION.names) for row in self.operations], loops.OPERATION
         )
-        sizes = self.rows * batch, self.rows * run.batch_size, outputs * batch
-        self.arrays = tuple(torch.zeros(size, dtype=stack.parameters.dtype).numpy() for size in sizes)
+        self.sizes = self.rows * batch, self.rows * run.batch_size, outputs * batch
+        kind = {"dtype": stack.parameters.dtype, "device": "cpu"}
+        self.arrays = tuple(torch.zeros(size, **kind).numpy() for size in self.sizes)
         slots = list(ensemble.optimizer.slots.values())
         replicas = stack.parameters, stack.gradients, stack.buffers, slots[0], slots[-1]
         self.replicas = tuple(tensor.numpy() for tensor in replicas)
@@ -61,12 +60,14 @@ class HostProgram(Program):
         self.sums = tuple(ensemble.state[name].numpy() for name in sums)
         self.data = {name: (*(t.numpy() for t in pair), ensemble.which.numpy()) for name, pair in ensemble.data.items()}
         self.loss = LOSSES[run.loss]
+        check_program(self)
 
     def fill(self, table: int) -> None:
         if self.ensemble.run.shuffle or self.table < 0:
             self.orders_of_runs = self.orders(table)[:, self.seed_of].transpose(0, 1).contiguous().numpy()
         coefficients = self.ensemble.optimizer.coefficients(table * self.steps, self.multipliers(table))
         self.coefficients = coefficients.transpose(1, 2).contiguous().numpy()
+        check_table(self)
 
     def run(self, within: int, count: int) -> None:
         ensemble = self.ensemble
@@ -91,7 +92,6 @@ class HostProgram(Program):
             case Residual():
                 fork = self._append(loops.FORK, x=x, inputs=inputs)
                 y, outputs = self._add(layer.body, x, inputs)
-                _require(outputs == inputs, f"a residual body has {inputs} inputs, but {outputs} outputs")
                 fork |= {"y": y, "outputs": outputs}
                 self._append(loops.JOIN, x=x, inputs=inputs, y=y, outputs=outputs)
                 return y, outputs
@@ -104,14 +104,10 @@ class HostProgram(Program):
                 self._append(loops.DROPOUT, **place, x=x, inputs=inputs, y=x, outputs=inputs)
                 return x, inputs
             case Linear():
-                own = layer.shapes["weight"][1]
-                _require(own == inputs, f"a linear layer of {own} inputs stands after {inputs} features")
                 y, outputs = self._rows(layer.shapes["weight"][0])
                 self._append(loops.LINEAR, **self._parameters(layer), x=x, inputs=inputs, y=y, outputs=outputs)
                 return y, outputs
             case BatchNorm():
-                own = layer.features
-                _require(inputs % own == 0, f"a batch normalisation of {own} features stands after {inputs}")
                 y, outputs = self._rows(inputs)
                 places = {name: self.offsets[layer, name] for name in layer.buffers}
                 self._append(
@@ -120,7 +116,6 @@ class HostProgram(Program):
                 return y, outputs
             case Conv1d():
                 channels, padding = layer.inputs, layer.padding * layer.inputs
-                _require(inputs % channels == 0, f"a convolution of {channels} channels stands after {inputs} features")
                 padded, rows = self._rows(inputs + 2 * padding)
                 window = layer.kernel * channels
                 positions = (rows - window) // (layer.stride * channels) + 1
@@ -149,9 +144,3 @@ class HostProgram(Program):
             if name in layer.shapes:
                 fields |= {name: self.offsets[layer, name], number: math.prod(layer.shapes[name])}
         return fields
-
-
-def _require(fits: bool, sentence: str) -> None:
-    """ConfigError where two layers do not fit: the compiled loops do not look at bounds."""
-    if not fits:
-        raise ConfigError(f"{sentence}.")

@@ -32,7 +32,7 @@ class Program:
         self.epochs = max(1, min(-(-TABLE_STEPS // epoch), self.table_rows // rows))
         self.steps, self.table = self.epochs * epoch, -1  # a table's steps, and which table is there
         self.seeds = sorted({run.seed for run in ensemble.runs})
-        self.seed_of = torch.tensor([self.seeds.index(run.seed) for run in ensemble.runs])
+        self.seed_of = torch.tensor([self.seeds.index(run.seed) for run in ensemble.runs], device="cpu")
 
     def advance(self, steps: int) -> None:
         """That many steps of every replica."""
@@ -49,7 +49,7 @@ class Program:
     def multipliers(self, table: int) -> Tensor:
         """The schedule at every step of a table, `[steps]` in float64."""
         steps = range(table * self.steps, (table + 1) * self.steps)
-        return torch.tensor([multiplier(self.ensemble.run, step) for step in steps], dtype=torch.float64)
+        return torch.tensor([multiplier(self.ensemble.run, step) for step in steps], dtype=torch.float64, device="cpu")
 
     def orders(self, table: int) -> Tensor:
         """The examples in every batch of a table, `[steps, seeds, B]`; of one epoch where none is shuffled."""

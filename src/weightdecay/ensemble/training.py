@@ -25,19 +25,23 @@ from torch import Tensor
 from weightdecay.datasets import Splits
 from weightdecay.ensemble import backend
 from weightdecay.ensemble.checkpoint import Checkpoint
+from weightdecay.ensemble.checks import check_measured, checked_stack, checked_table
+from weightdecay.ensemble.data import gathered
 from weightdecay.ensemble.dropout import words_of
 from weightdecay.ensemble.graph import REPLAYED, DeviceProgram
 from weightdecay.ensemble.layers import BatchNorm, Layer
 from weightdecay.ensemble.losses import LOSSES, classifies
-from weightdecay.ensemble.networks import Stack, check_order, dropouts
+from weightdecay.ensemble.networks import Stack, dropouts
 from weightdecay.ensemble.optimizers import OPTIMIZERS
 from weightdecay.ensemble.progress import Progress
 from weightdecay.ensemble.schedules import log_steps
 from weightdecay.ensemble.stacking import padded, stacks_of
-from weightdecay.errors import ConfigError
+from weightdecay.ensemble.structure import check_network
+from weightdecay.errors import ConfigError, ResultError
 from weightdecay.grid import Run, config_hash
 
 CHECKPOINT_SECONDS = 30.0
+BATCH_METRICS = {"train_loss_batch", "train_accuracy_batch"}
 UNINTERRUPTED = 512  # steps of single networks in one call on a CPU: a second or so, as Ctrl-C has to wait for its end
 
 
@@ -50,6 +54,8 @@ class Protocol:
     # What else is measured at every logged step, name -> `[R]`: of `ensemble.stack`, whose gradients are those of the
     # last batch, without penalty, at the weights before the last step.
     measures: Callable[[Ensemble], dict[str, Tensor]] = lambda ensemble: {}
+    # How many examples the train split of a row has; another number where `train_size` counts some that are held out.
+    train_examples: Callable[[Run], int] = lambda run: run.train_size
 
 
 @dataclass(frozen=True)
@@ -65,36 +71,29 @@ class Ensemble:
     """R runs of one `stack_key` in training. All state is in tensors, so that it can be saved and restored exactly."""
 
     def __init__(self, runs: Sequence[Run], protocol: Protocol, dtype: torch.dtype, device: torch.device):
+        if not isinstance(protocol, Protocol):
+            raise ConfigError(f"protocol is a {type(protocol).__name__}, but must be Protocol(splits, network).")
+        runs = checked_stack(runs, dtype)
         self.runs, self.device = runs, device
         self.run = runs[0]  # for what all runs of a stack have in common
-        if self.run.loss not in LOSSES:
-            raise ConfigError(f"loss is {self.run.loss!r}, but must be one of {', '.join(LOSSES)}.")
         self.loss, self.measures = LOSSES[self.run.loss], protocol.measures
+        # Inputs and targets, `[U, N, ...]`: replica r has those of index `which[r]`.
+        self.data, self.which = gathered(runs, protocol.splits, protocol.train_examples, dtype, device)
+        self.examples = self.data["train"][0].shape[1]
+        inputs, outputs = (part.shape[2] for part in self.data["train"])
+        self.classifies = classifies(self.loss, outputs)
         network = protocol.network(runs)
-        check_order(network)
+        check_network(network, runs, inputs, outputs)
         self.dropout = words_of(runs, device)
         for number, layer in enumerate(dropouts(network)):
             layer.number, layer.words = number, self.dropout
-        if any(run.dropout for run in runs) and not dropouts(network):
-            raise ConfigError(f"dropout is {max(run.dropout for run in runs):g}, but the network has no Dropout.")
         self.stack = Stack(network, [generator_of(run.seed, 0) for run in runs], dtype, device)
         self.optimizer = OPTIMIZERS[self.run.optimizer](self.stack, runs)
-        splits = {run: protocol.splits(run) for run in dict.fromkeys(runs)}  # a padded stack has some runs twice
-        unique = list({id(split): split for split in splits.values()}.values())  # and runs may share their data
-        place = {id(split): index for index, split in enumerate(unique)}
-        self.which = torch.tensor([place[id(splits[run])] for run in runs], device=device)
-        self.data = {  # inputs and targets, `[U, N, ...]`: replica r has those of index `which[r]`
-            name: tuple(torch.stack([split[name][part] for split in unique]).to(device, dtype) for part in (0, 1))
-            for name in unique[0]
-        }
-        self.examples = self.data["train"][0].shape[1]
-        self.classifies = classifies(self.loss, self.data["train"][1].shape[2])
+        largest = self.optimizer.coefficients(0, torch.ones(1, dtype=torch.float64, device=device))  # the first step's
+        if not largest.isfinite().all():
+            raise ConfigError(f"learning_rate, weight_decay or a beta makes a step too large for {dtype}.")
         if self.run.batch_size == 1 and any(isinstance(layer, BatchNorm) for layer in self.stack.leaves):
             raise ConfigError("batch_size is 1, but BatchNorm needs at least 2 examples to have a variance.")
-        if self.run.batch_size > self.examples:
-            raise ConfigError(
-                f"batch_size is {self.run.batch_size}, but there are only {self.examples} training examples."
-            )
         self.epoch_steps = self.examples // self.run.batch_size  # the last, incomplete batch is dropped
         self.at_once = REPLAYED if device.type == "cuda" else max(1, UNINTERRUPTED // len(runs))  # steps
         self.log_steps = log_steps(self.run)
@@ -134,7 +133,9 @@ class Ensemble:
             if self.classifies:
                 metrics["train_accuracy_batch"] = self.state["correct_sum"] / (steps * self.run.batch_size)
         metrics["weight_norm"], metrics["weight_norm_sum"] = self.stack.norms()
-        metrics |= self.measures(self)
+        own = {f"{name}_{kind}" for name in self.data for kind in ("loss", "accuracy")}
+        check_measured(measured := self.measures(self), own | BATCH_METRICS | metrics.keys(), metrics["weight_norm"])
+        metrics |= measured
         diverged = self.state["finite_steps"] < self.step
         return {name: values.masked_fill(diverged, torch.nan) for name, values in metrics.items()}
 
@@ -150,6 +151,9 @@ class Ensemble:
 
     def restore(self, step: int, tensors: dict[str, Tensor]) -> None:
         """Go on exactly where `tensors()` were taken, after `step` steps."""
+        shapes = {name: (tensor.shape, tensor.dtype) for name, tensor in self.tensors().items()}
+        if {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()} != shapes:
+            raise ResultError("the checkpoint holds tensors of other names or shapes than these runs have: delete it.")
         self.step = step
         for name, tensor in self.tensors().items():
             tensor.copy_(tensors[name])
@@ -158,9 +162,9 @@ class Ensemble:
     def data_order(self, seed: int, epoch: int) -> Tensor:
         """The examples that every batch of an epoch has, `[epoch_steps, B]`, on the CPU."""
         if self.run.shuffle:
-            order = torch.randperm(self.examples, generator=generator_of(seed, 1 + epoch))
+            order = torch.randperm(self.examples, generator=generator_of(seed, 1 + epoch), device="cpu")
         else:
-            order = torch.arange(self.examples)
+            order = torch.arange(self.examples, device="cpu")
         return order[: self.epoch_steps * self.run.batch_size].view(self.epoch_steps, -1)
 
 
@@ -168,7 +172,7 @@ def train(
     runs: Sequence[Run],
     protocol: Protocol,
     device: str = "auto",
-    checkpoint: Path | None = None,
+    checkpoint: str | Path | None = None,
     dtype: torch.dtype = torch.float32,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     precision: backend.Precision = "float32",
@@ -176,15 +180,17 @@ def train(
     """Train every run of a table and measure it by its logging schedule.
 
     `checkpoint`: a file to resume from and to save to every `checkpoint_seconds`; an interrupted training that is
-    resumed gives bit for bit what an undisturbed one gives. Raises DeviceError when `device` is not there, or has no
-    such `precision`.
+    resumed gives bit for bit what an undisturbed one gives, and one whose checkpoint cannot be kept goes on without.
+    Raises DeviceError when `device` is not there, or has no such `precision`, and ConfigError for runs, data and
+    networks that cannot be trained, or that contradict each other.
     """
+    runs = checked_table(runs)
     where, began = backend.resolve_device(device), time.monotonic()
     backend.check_precision(precision, where)
     about = backend.description(where)
     stacks = stacks_of(runs, where)
     sizes = [len(padded(stack, where)) for stack in stacks]
-    key = f"{config_hash(list(runs))} {where} {about} {dtype} {precision} {torch.__version__} {sizes}"
+    key = f"{config_hash(runs)} {where} {about} {dtype} {precision} {torch.__version__} {sizes}"
     store = Checkpoint(checkpoint, key)
     state = store.load() or {"stacks": [], "current": None, "seconds": 0.0}
     total = sum(run.steps for run in runs)
@@ -272,4 +278,4 @@ def generator_of(seed: int, stream: int) -> torch.Generator:
 
     Hashed to 32 bits, of which torch's CPU generator uses no more: seeds that differ above them would all be one.
     """
-    return torch.Generator().manual_seed(int(np.random.SeedSequence([seed, stream]).generate_state(1)[0]))
+    return torch.Generator("cpu").manual_seed(int(np.random.SeedSequence([seed, stream]).generate_state(1)[0]))

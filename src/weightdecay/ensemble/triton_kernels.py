@@ -25,8 +25,8 @@ ROUNDS, LEVELS, LEVEL = map(tl.constexpr, (PHILOX_ROUNDS, DROPOUT_LEVELS, 1 / DR
 def works() -> bool:
     """Whether a kernel can be compiled and run here: Triton needs a GPU it knows, and a C compiler."""
     try:
-        tensors = [torch.zeros(1, 1, device="cuda") for _ in range(3)]
-        sgd(*tensors, torch.zeros(6, 1, device="cuda"), 1)
+        tensors = [torch.zeros(1, 1, dtype=torch.float32, device="cuda") for _ in range(3)]
+        sgd(*tensors, torch.zeros(6, 1, dtype=torch.float32, device="cuda"), 1)
     except Exception:  # of many kinds, from many places; without our kernels torch's operations do the same
         return False
     return True

@@ -19,6 +19,7 @@ RUN = Run(
 )
 
 if __name__ == "__main__":
-    data = {"train": Split(torch.ones(2, 1), torch.ones(2, 1))}
+    ones = torch.ones(2, 1, dtype=torch.float32, device="cpu")
+    data = {"train": Split(ones, ones)}
     for dtype in (torch.float32, torch.float64):
         train([RUN], Protocol(lambda run: data, lambda runs: mlp(1, 1, 1, 1)), "cpu", dtype=dtype)

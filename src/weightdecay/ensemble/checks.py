@@ -1,0 +1,72 @@
+"""What comes from outside and is no array: the table of runs, the protocol, the precision, what a protocol measures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from weightdecay.ensemble.losses import LOSSES
+from weightdecay.errors import ConfigError
+from weightdecay.run import PER_REPLICA, Run
+
+DTYPES = torch.float32, torch.float64  # that the loops are compiled for
+RESERVED = {*Run.model_fields, "run", "step", "diverged_at"}  # columns of the tables of results
+
+
+def checked_table(runs: Iterable[Run]) -> list[Run]:
+    """The table as a list of valid runs; ConfigError if it is empty, has a row that is no such, or has one twice."""
+    table = _valid(list(runs))
+    if not table:
+        raise ConfigError("the table of runs is empty.")
+    seen: dict[str, int] = {}
+    for row, run in enumerate(table):
+        if seen.setdefault(run.id, row) != row:
+            raise ConfigError(f"rows {seen[run.id]} and {row} of the table are the same run, {run.id}.")
+    return table
+
+
+def checked_stack(runs: Sequence[Run], dtype: torch.dtype) -> list[Run]:
+    """The same runs; ConfigError if they cannot be trained as one stack, or not in `dtype`."""
+    if not runs:
+        raise ConfigError("the stack of runs is empty.")
+    runs = _valid(runs)
+    other = next((run for run in runs if run.stack_key() != runs[0].stack_key()), None)
+    if other is not None:
+        shared = [name for name in Run.model_fields if name not in PER_REPLICA]
+        unlike = [name for name in shared if getattr(other, name) != getattr(runs[0], name)] or ["batch_norm_eps"]
+        raise ConfigError(f"runs of one stack differ in {', '.join(unlike)}, but must have one shape and one program.")
+    if runs[0].loss not in LOSSES:
+        raise ConfigError(f"loss is {runs[0].loss!r}, but must be one of {', '.join(LOSSES)}.")
+    if dtype not in DTYPES:
+        raise ConfigError(f"dtype is {dtype}, but must be one of {', '.join(map(str, DTYPES))}.")
+    return runs
+
+
+def _valid(runs: Sequence[Run]) -> list[Run]:
+    """The same runs, made anew: `model_copy` does not look at what it is given."""
+    made = []
+    for row, run in enumerate(runs):
+        if not isinstance(run, Run):
+            raise ConfigError(f"row {row} of the table is a {type(run).__name__}, but must be a Run.")
+        try:
+            made.append(Run(**run.__dict__))
+        except ConfigError as error:
+            raise ConfigError(f"row {row} of the table: {error}") from error
+    return made
+
+
+def check_measured(measured: Mapping[str, Tensor], own: Iterable[str], like: Tensor) -> None:
+    """ConfigError unless a protocol's measures are names of its own, each with one float a run, as `like` `[R]`."""
+    if not isinstance(measured, Mapping):
+        raise ConfigError(f"measures gives a {type(measured).__name__}, but must give a dict of tensors [R].")
+    taken = RESERVED | set(own)
+    for name, values in measured.items():
+        if not isinstance(name, str) or name in taken:
+            raise ConfigError(f"measures gives {name!r}, which is no name of its own: the results have one of that.")
+        if not isinstance(values, Tensor) or not values.is_floating_point() or values.shape != like.shape:
+            found = f"{values.dtype} {list(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
+            raise ConfigError(f"measures gives {name} as {found}, but must give floats {list(like.shape)}, one a run.")
+        if values.device != like.device:
+            raise ConfigError(f"measures gives {name} on {values.device}, but the runs are on {like.device}.")

@@ -1,0 +1,110 @@
+"""A training program is killed at random moments, again and again, and started again: its tables do not show it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from weightdecay import grid, results
+
+KILLS = 24
+CONFIG = """
+experiment: storm
+title: A training that is killed
+sources: [S1]
+defaults: {dataset: classes, train_size: 200, network: mlp, blocks: 2, batch_norm_eps: null, loss: cross_entropy,
+  optimizer: adam, learning_rate: 1e-3, decay: decoupled, weight_decay: 0.1, batch_size: 64, shuffle: true,
+  steps: 2000, log_every: 20, log_dense_every: 10, log_dense_until: 100}
+scales:
+  smoke: &all {seeds: 2, shards: 1, sweeps: {main: [{width: [8, 12], dropout: [0.0, 0.3]}]}}
+  laptop: *all
+  paper: *all
+criteria: {}
+figures: []
+"""
+TRAIN = """
+from tests.ensemble.runs import PROTOCOL
+from weightdecay.experiment import main
+main(PROTOCOL)
+"""
+# A process that has imported everything, and of which every training is a copy: to start one takes no time.
+STORM = """
+import functools, os, random, runpy, shutil, signal, sys, time
+from pathlib import Path
+from tests.ensemble.runs import PROTOCOL, make
+from weightdecay.ensemble import training
+
+program, folder, kills = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+training.train(  # so that the compiled code is there
+    [make(dataset="classes", network="mlp", batch_norm_eps=None, loss="cross_entropy", steps=1)], PROTOCOL, "cpu"
+)
+training.train = functools.partial(training.train, checkpoint_seconds=0.0)
+
+def started(output):
+    process = os.fork()
+    if process == 0:
+        sys.argv = [str(program), "--scale", "smoke", "--device", "cpu", "--output", str(output)]
+        try:
+            runpy.run_path(str(program), run_name="__main__")
+            os._exit(0)
+        except BaseException as error:
+            print(repr(error), file=sys.stderr, flush=True)
+            os._exit(1)
+    return process
+
+def ended(process):
+    status = os.waitpid(process, 0)[1]
+    assert os.WIFSIGNALED(status) or status == 0, "a training failed"
+    return os.WIFSIGNALED(status)
+
+began = time.monotonic()
+assert not ended(started(folder / "undisturbed" / "shards" / "1.parquet"))
+length, generator, killed, resumable, finished = time.monotonic() - began, random.Random(0), 0, 0, 0
+while killed < kills:
+    output = folder / str(finished) / "shards" / "1.parquet"
+    process = started(output)
+    time.sleep(generator.uniform(0, length / 3))
+    os.kill(process, signal.SIGKILL)
+    if ended(process):
+        killed += 1
+        resumable += (output.parents[1] / "checkpoints" / "1.pt").exists()
+    else:
+        finished += 1
+assert not ended(started(folder / str(finished) / "shards" / "1.parquet"))
+print(killed, resumable, finished + 1)
+"""
+
+
+def tables(folder: Path, runs: list[grid.Run]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Runs and history, joined as the pipeline joins them."""
+    joined = [folder / name for name in ("runs.parquet", "history.parquet")]
+    results.merge([folder / "shards" / "1.parquet"], *joined, runs)
+    found = results.load(folder)
+    return found.runs, found.history
+
+
+@pytest.mark.slow
+def test_a_training_that_is_killed_again_and_again_ends_as_if_it_never_was(tmp_path):
+    """At the start, in the middle of a step, of a save, of the last write. Nothing but the shard is left behind."""
+    program = tmp_path / "storm" / "train.py"
+    program.parent.mkdir()
+    program.write_text(TRAIN)
+    program.with_name("config.yaml").write_text(CONFIG)
+    command = [sys.executable, "-c", STORM, str(program), str(tmp_path / "results"), str(KILLS)]
+    environment = {**os.environ, "PYTHONPATH": "."}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "is ignored" not in done.stderr  # every checkpoint that was there was whole
+    killed, resumable, finished = map(int, done.stdout.split()[-3:])
+    assert killed >= KILLS and resumable >= KILLS // 2
+    runs = grid.table(grid.load_config(program.with_name("config.yaml")), "smoke")
+    expected = tables(tmp_path / "results" / "undisturbed", runs)
+    for number in range(finished):
+        folder = tmp_path / "results" / str(number)
+        left = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+        assert left == ["checkpoints", "shards", "shards/1.parquet"]
+        for ours, theirs in zip(tables(folder, runs), expected, strict=True):
+            pd.testing.assert_frame_equal(ours, theirs, check_exact=True)

@@ -1,0 +1,74 @@
+"""A training program does without its checkpoint where it must, and leaves none behind when it is done."""
+
+import os
+import runpy
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.ensemble.test_kill_storm import CONFIG, TRAIN
+from weightdecay import results
+
+
+@pytest.fixture
+def program(tmp_path, monkeypatch) -> Callable[..., None]:
+    """`program(output)`: train the shard, in this process, in a folder of its own."""
+    folder = tmp_path / "work"
+    (tmp_path / "storm").mkdir()
+    folder.mkdir()
+    (tmp_path / "storm/train.py").write_text(TRAIN)
+    few = CONFIG.replace("steps: 2000, log_every: 20", "steps: 20, log_every: 20")
+    assert few != CONFIG
+    (tmp_path / "storm/config.yaml").write_text(few)
+    monkeypatch.chdir(folder)
+
+    def run(output: str) -> None:
+        monkeypatch.setattr("sys.argv", ["train.py", "--scale", "smoke", "--device", "cpu", "--output", output])
+        runpy.run_path(str(tmp_path / "storm/train.py"), run_name="__main__")
+
+    return run
+
+
+def everything(folder: str = ".") -> list[str]:
+    return sorted(path.as_posix() for path in Path(folder).rglob("*"))
+
+
+def test_an_output_in_the_working_folder_writes_nothing_outside(program):
+    """It was an IndexError; its checkpoint is kept here meanwhile, not in the folder above."""
+    before = everything("..")
+    program("shard.parquet")
+    assert set(everything("..")) - set(before) == {"../work/shard.parquet", "../work/checkpoints"}
+
+
+def test_a_checkpoint_that_was_left_by_a_kill_after_the_last_write_is_deleted(program, capsys):
+    program("smoke/shards/1.parquet")
+    left = Path("smoke/checkpoints/1.pt")
+    left.write_bytes(b"left")
+    program("smoke/shards/1.parquet")
+    assert "is finished already" in capsys.readouterr().out and not left.exists()
+
+
+def test_a_program_whose_checkpoints_have_no_folder_finishes(program, capsys):
+    """A file stands where the folder should be; what is written is the same."""
+    program("one/shards/1.parquet")
+    assert not capsys.readouterr().err
+    Path("two").mkdir()
+    Path("two/checkpoints").write_text("mine")
+    program("two/shards/1.parquet")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("no checkpoint can be kept in two/checkpoints, where ")
+    assert Path("two/checkpoints").read_text() == "mine"
+    ours, theirs = (results.read_table(f"{name}/shards/1.parquet")[0] for name in ("one", "two"))
+    assert ours.to_json() == theirs.to_json()
+
+
+def test_an_older_checkpoint_that_cannot_be_deleted_is_not_trained_from(program, capsys):
+    """A folder of that name, older than the program: one sentence."""
+    folder = Path("smoke/checkpoints/1.pt")
+    folder.mkdir(parents=True)
+    os.utime(folder, (0, 0))
+    with pytest.raises(SystemExit) as status:
+        program("smoke/shards/1.parquet")
+    assert status.value.code == 2
+    assert capsys.readouterr().err.startswith("error: smoke/checkpoints/1.pt cannot be deleted: ")
