@@ -23,7 +23,7 @@ SUMS, PROVENANCE = "SHA256SUMS", "provenance.json"  # what marks such a folder, 
 CHECKOUT = Path(__file__).resolve().parents[2]
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FORGOTTEN_DAYS = 3  # after so long no process of another machine still writes a file
-TEMPORARY = re.compile(r"(?P<owner>[A-Za-z0-9-]+)\.(?P<process>\d{1,9})\.part")
+TEMPORARY = re.compile(r"(?P<owner>[A-Za-z0-9-]+)\.(?P<process>\d{1,9})")
 
 
 @contextmanager
@@ -111,15 +111,15 @@ def temporary_path(path: Path, kind: str = "part") -> Path:
     return path.with_name(f".{path.name}.{_owner()}.{os.getpid()}.{kind}")
 
 
-def abandoned(path: Path) -> list[Path]:
-    """What processes that are gone left under a `temporary_path` of `path`.
+def abandoned(path: Path, kind: str = "part") -> list[Path]:
+    """What processes that are gone left under a `temporary_path` of `path` and `kind`.
 
     Gone is a process of this machine that no longer runs, and any of another whose file is days old: process numbers
     of other machines that share the folder say nothing here.
     """
     left = []
-    for other in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-        named = TEMPORARY.fullmatch(other.name.removeprefix(f".{path.name}."))
+    for other in path.parent.glob(f".{glob.escape(path.name)}.*.{kind}"):
+        named = TEMPORARY.fullmatch(other.name.removeprefix(f".{path.name}.").removesuffix(f".{kind}"))
         if named and _is_gone(named["owner"], int(named["process"]), other):
             left.append(other)
     return left

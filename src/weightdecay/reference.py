@@ -10,7 +10,6 @@ A folder a scale and in it a folder an experiment, named and made as in results/
 these too. Every file is checked against its sum before any of it is used.
 """
 
-import hashlib
 import json
 import math
 import os
@@ -21,21 +20,23 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, ValidationError
 
-from weightdecay import grid, results
+from weightdecay import files, grid, results
+from weightdecay.checksums import read_sums, sums_of
 from weightdecay.errors import ResultError
+from weightdecay.files import PROVENANCE, SUMS
+from weightdecay.grid import ScaleName
 from weightdecay.results import Results
 
 if TYPE_CHECKING:
     from weightdecay.analysis.claims import Part
 
-FOLDER = Path("data/reference")
-SUMS = "SHA256SUMS"
-PROVENANCE = "provenance.json"
+FOLDER = files.REFERENCE
 MOST_BYTES = 40 * 2**20  # of all shipped results
 HISTORY_MIB = 4.0  # of one experiment's history, unless asked otherwise
 LAST_STEPS, LAST_SHARE = 20, 0.1  # what final values are means over: at most so many logged steps of so much of a run
@@ -55,6 +56,40 @@ RULE = (
     "each by themselves; the stride is the least that is enough. No judged quantity may change its verdict by that, or "
     f"move by more than {MOST_MOVED:g} of half its interval."
 )
+
+
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Said = bool | float | str | None | list[bool | float | str]  # lists where shards differed, as on several devices
+
+
+class Shipped(BaseModel):
+    """What provenance.json says of one experiment."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+    __pydantic_extra__: dict[str, Said]
+
+    config_hash: Digest
+    computations: dict[str, Digest]
+    runs: NonNegativeInt
+    seeds: NonNegativeInt
+    diverged: NonNegativeInt
+    history_mib: NonNegativeFloat
+    significant_bits: NonNegativeInt
+    stride: NonNegativeInt
+    share_of_history: NonNegativeFloat
+    wall_seconds: NonNegativeFloat | None = None
+    peak_memory_mib: NonNegativeFloat | None = None
+
+
+class Provenance(BaseModel):
+    """provenance.json."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    scale: ScaleName
+    rule: str
+    shipped_by: dict[str, str]
+    experiments: dict[Annotated[str, Field(pattern=r"^\w+$")], Shipped]
 
 
 def rounded(values: np.ndarray, bits: int) -> np.ndarray:
@@ -106,13 +141,17 @@ def ship(scale: str, names: Sequence[str], known: Sequence[str], history_mib: fl
     """Makes data/reference/<scale> of results/<scale>; of other experiments than `names`, what is shipped stays.
 
     Returns what it did, a line an experiment. ResultError, and nothing is changed, where results are missing, damaged,
-    incomplete or of other settings, or where all that is shipped would be larger than `MOST_BYTES`.
+    incomplete or of other settings, where all that is shipped would be larger than `MOST_BYTES`, or where files would
+    be lost that were not shipped.
     """
     target = FOLDER / scale
-    made, old = (target.with_name(f".{scale}.{os.getpid()}.{state}") for state in ("part", "old"))
+    _check_replaceable(target)
     kept = [name for name in known if name not in names]
     if kept and (target / SUMS).is_file():
         check(target)
+    place = FOLDER.parent / f"reference-{scale}"  # beside what is shipped: among it nothing is ever half-made
+    _clean(place, target)
+    made, old = files.temporary_path(place), files.temporary_path(place, "old")
     results.check_writable(made)
     try:
         about = {
@@ -127,19 +166,45 @@ def ship(scale: str, names: Sequence[str], known: Sequence[str], history_mib: fl
             config = grid.load_config(Path("experiments", name, "config.yaml"))
             about["experiments"][name] = _ship_experiment(config, scale, made / name, history_mib)
         about["experiments"] = dict(sorted(about["experiments"].items()))
-        (made / PROVENANCE).write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        lines = [f"{digest}  {path}\n" for path, digest in _digests(made).items()]
-        (made / SUMS).write_text("".join(lines), encoding="utf-8")
+        files.write(made / PROVENANCE, json.dumps(about, indent=1, ensure_ascii=False) + "\n")
+        lines = [f"{digest}  {path}\n" for path, digest in sums_of(made).items()]
+        files.write(made / SUMS, "".join(lines))
         size = _check_size(made, target)
+        FOLDER.mkdir(exist_ok=True)
         if target.exists():
             os.replace(target, old)
         os.replace(made, target)
-        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:  # a full disk, say; of single files `files` tells
+        raise ResultError(f"cannot write in {FOLDER}: {error.strerror or error}.") from error
     finally:
-        shutil.rmtree(made, ignore_errors=True)
+        if old.exists() and not target.exists():
+            os.replace(old, target)
+        for folder in (made, old):
+            shutil.rmtree(folder, ignore_errors=True)
     return "\n".join(
         [*(_line(name, about["experiments"][name]) for name in names), f"{FOLDER}: {size:.1f} MiB in all."]
     )
+
+
+def _check_replaceable(target: Path) -> None:
+    """ResultError unless all that `ship` would delete of its target is what a `ship` has made."""
+    for folder in (FOLDER, target):
+        if folder.is_symlink():
+            raise ResultError(f"{folder} is a symbolic link, and ship would replace what it leads to: remove the link.")
+    shipped = read_sums(target / SUMS) if (target / SUMS).is_file() else {}
+    for path in sorted(target.rglob("*")):
+        if not path.is_dir() and path != target / SUMS and path.relative_to(target).as_posix() not in shipped:
+            raise ResultError(f"{path} was not shipped, and would be lost if {target} were made again: move it away.")
+
+
+def _clean(place: Path, target: Path) -> None:
+    """Takes back what a killed `ship` had moved away, and removes what it left unfinished."""
+    for kind in ("old", "part"):
+        for folder in files.abandoned(place, kind):
+            if kind == "old" and not target.exists():
+                os.replace(folder, target)
+            elif folder.is_dir() and not folder.is_symlink():
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def check(folder: str | Path) -> dict[str, str]:
@@ -152,12 +217,7 @@ def check(folder: str | Path) -> dict[str, str]:
     if not (folder / SUMS).is_file():
         shipped = ", ".join(scales()) or "none"
         raise ResultError(f"{folder} holds no shipped results; scales that were shipped: {shipped}.")
-    try:
-        lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
-        digests = {path: digest for digest, path in (line.split("  ", 1) for line in lines)}
-    except ValueError as error:
-        raise ResultError(f"{folder / SUMS} is damaged: {again}") from error
-    found = _digests(folder)
+    digests, found = read_sums(folder / SUMS), sums_of(folder)
     for path, digest in digests.items():
         if path not in found:
             raise ResultError(f"{folder / path} is missing: {again}")
@@ -219,7 +279,7 @@ def _ship_experiment(config: grid.Config, scale: str, made: Path, history_mib: f
     source = Path("results", scale, name)
     found = results.load_scale(source, config, scale)
     _check_complete(found, [run.id for run in grid.table(config, scale)], source)
-    made.mkdir()
+    results.check_writable(made)
     hashes = grid.computation_hashes(config, scale)
     for table in ("runs", *hashes):
         whole = results.read_table(source / f"{table}.parquet")
@@ -313,13 +373,19 @@ def _moved(part: "Part", old: "Part") -> bool:
 def provenance(scale: str) -> dict[str, dict]:
     """What provenance.json says of each experiment; empty where nothing was shipped."""
     path = FOLDER / scale / PROVENANCE
-    return json.loads(path.read_text(encoding="utf-8"))["experiments"] if path.is_file() else {}
-
-
-def _digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file below, by its path from `folder`; not of the file of the sums itself."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / SUMS)
-    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+    if not path.is_file():
+        return {}
+    try:
+        text = path.read_bytes()
+        about = Provenance.model_validate_json(text)
+    except (OSError, ValidationError) as error:
+        at = ".".join(map(str, error.errors()[0]["loc"])) if isinstance(error, ValidationError) else ""
+        raise ResultError(
+            f"{path} is damaged{f' at {at}' if at else ''}: get it again, with git checkout or from the archive."
+        ) from error
+    if about.scale != scale:
+        raise ResultError(f"{path} is that of {about.scale} scale: get the files of {scale} scale again.")
+    return json.loads(text)["experiments"]
 
 
 def _line(name: str, about: Mapping) -> str:
