@@ -347,12 +347,12 @@ def _check_unmoved(name: str, scale: str, source: Path, shipped: Path, history_m
     with tempfile.TemporaryDirectory() as folder:
         whole = Path(folder, "claims.json")
         judge(source, name, scale, whole)
-        before = {claim.id: claim.parts for claim in ledger.read(whole)}
+        before = {(claim.id, part.name): part for claim in ledger.read(whole, name, scale) for part in claim.parts}
     moved = [
         f"{claim.id} ({part.quantity})"
-        for claim in ledger.read(shipped)
-        for part, old in zip(claim.parts, before[claim.id], strict=True)
-        if part.verdict is not None and (part.verdict != old.verdict or _moved(part, old))
+        for claim in ledger.read(shipped, name, scale)
+        for part, old in ((part, before.get((claim.id, part.name))) for part in claim.parts)
+        if part.verdict is not None and (old is None or part.verdict != old.verdict or _moved(part, old))
     ]
     if moved:
         raise ResultError(
@@ -395,7 +395,7 @@ def _line(name: str, about: Mapping) -> str:
 
 def _check_size(made: Path, target: Path) -> float:
     """MiB of all that would be shipped."""
-    others = [path for path in FOLDER.rglob("*") if target not in path.parents and made not in path.parents]
+    others = [path for path in FOLDER.rglob("*") if target not in path.parents]
     size = sum(path.stat().st_size for path in (*others, *made.rglob("*")) if path.is_file())
     if size > MOST_BYTES:
         raise ResultError(
