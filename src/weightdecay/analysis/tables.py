@@ -96,7 +96,7 @@ COMMANDS = frozenset(
 )
 COMMAND = re.compile(r"\\([A-Za-z@]+|.|\n)")
 ENVIRONMENTS = ("tabular", "xltabular")
-ENVIRONMENT = re.compile(r"\\(?:begin|end)\s*\{?([^}]*)\}?")
+ENVIRONMENT = re.compile(r"\\(?:begin|end)(?![A-Za-z@])\s*\{?([^}]*)\}?")
 
 
 def escape(text: str) -> str:
