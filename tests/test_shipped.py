@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.checkout import Checkout
-from weightdecay import checksums, files, reference, results
+from weightdecay import checksums, files, reference, results, shipping
 from weightdecay.errors import ResultError
 
 SHIPPED = "data/reference/smoke"
@@ -114,10 +114,10 @@ def test_a_disk_that_is_full_while_shipping_changes_nothing(shipped_beside, monk
             raise OSError(errno.ENOSPC, "No space left on device")
         whole(source, target)
 
-    monkeypatch.setattr(reference.os, "replace", fails)
-    monkeypatch.setattr(reference, "_ship_experiment", lambda config, scale, made, mib: made.mkdir() or {})
+    monkeypatch.setattr(shipping.os, "replace", fails)
+    monkeypatch.setattr(shipping, "_ship_experiment", lambda config, scale, made, mib: made.mkdir() or {})
     with pytest.raises(ResultError, match=r"^cannot write in data/reference: No space left on device\.$"):
-        reference.ship("smoke", ["first"], ["first", "second"])
+        shipping.ship("smoke", ["first"], ["first", "second"])
     assert everything(shipped_beside.path("data")) == before
 
 

@@ -19,7 +19,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from weightdecay import __version__, files, grid, pipeline, reference, results
+from weightdecay import __version__, files, grid, pipeline, reference, results, shipping
 from weightdecay.errors import ConfigError, reports_user_errors
 from weightdecay.experiment import add_training_arguments
 
@@ -103,7 +103,7 @@ def ship(arguments: argparse.Namespace) -> None:
     known = _some_known()
     for name in arguments.experiments:
         _config(name)
-    print(reference.ship(arguments.scale, arguments.experiments or known, known, arguments.history_mib))
+    print(shipping.ship(arguments.scale, arguments.experiments or known, known, arguments.history_mib))
 
 
 def compare(arguments: argparse.Namespace) -> None:
@@ -198,9 +198,9 @@ def main() -> None:
     added.add_argument(
         "--history-mib",
         type=float,
-        default=reference.HISTORY_MIB,
+        default=shipping.HISTORY_MIB,
         metavar="MIB",
-        help=f"size to which each experiment's history is cut down (default: {reference.HISTORY_MIB:g})",
+        help=f"size to which each experiment's history is cut down (default: {shipping.HISTORY_MIB:g})",
     )
 
     added = command(compare)
