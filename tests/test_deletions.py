@@ -8,20 +8,21 @@ PROGRAMS = sorted([*ROOT.glob("src/**/*.py"), *ROOT.glob("experiments/**/*.py")]
 DELETING = {"rmtree", "unlink", "remove", "removedirs", "rmdir", "rename", "renames", "move", "replace", "truncate"}
 OWN = {  # who may, and why it is its own
     "src/weightdecay/files.py": "its temporary files, by a name that holds the process that made them",
-    "src/weightdecay/shipping.py": "a scale of data/reference/ of which every file is in its SHA256SUMS; its own folders",
+    "src/weightdecay/shipping.py": "a shipped scale of which every file is in its SHA256SUMS, and its own folders",
     "src/weightdecay/ensemble/cache.py": "versions of compiled code that carry its marker",
     "src/weightdecay/experiment.py": "the checkpoint of a finished or outdated shard",
 }
 
 
 def deletions(text: str) -> list[str]:
-    """Calls that could delete a file or a folder: of `os`, `shutil` and of paths; `replace` of strings has two texts."""
+    """Calls that could delete a file or a folder: of `os`, `shutil` and of paths, which take one argument."""
     found = []
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in DELETING:
             of = ast.unparse(node.func.value)
-            texts = node.func.attr == "replace" and of != "os" and (len(node.args) != 1 or node.keywords)
-            if not texts and not (node.func.attr == "remove" and of not in ("os", "shutil")):
+            other = node.func.attr in ("replace", "rename") and (len(node.args) != 1 or node.keywords)  # text, frames
+            other |= node.func.attr == "remove"  # of a list
+            if of in ("os", "shutil") or not other:
                 found.append(f"{of}.{node.func.attr}")
     return found
 
@@ -34,4 +35,9 @@ def test_only_few_modules_delete():
 def test_deletions_are_found():
     text = "import os\nos.remove(a)\np.unlink()\nshutil.rmtree(a)\nos.replace(a, b)\na.replace(b)\np.rename(b)\n"
     assert len(deletions(text)) == 6
-    assert deletions("s.replace('a', 'b')\nnames.remove(a)\nframe.replace([1], 2)\nreplace(part, n=1)\n") == []
+    assert (
+        deletions(
+            "s.replace('a', 'b')\nnames.remove(a)\nframe.replace([1], 2)\nframe.rename(columns=a)\nreplace(part, n=1)\n"
+        )
+        == []
+    )
