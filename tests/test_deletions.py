@@ -12,6 +12,7 @@ OWN = {  # who may, and why it is its own
     "src/weightdecay/ensemble/cache.py": "versions of compiled code that carry its marker",
     "src/weightdecay/experiment.py": "the checkpoint of a finished or outdated shard",
 }
+NO_PATHS = {"_lost(side).rename"}  # a column of a data frame
 
 
 def deletions(text: str) -> list[str]:
@@ -19,25 +20,20 @@ def deletions(text: str) -> list[str]:
     found = []
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in DELETING:
-            of = ast.unparse(node.func.value)
-            other = node.func.attr in ("replace", "rename") and (len(node.args) != 1 or node.keywords)  # text, frames
-            other |= node.func.attr == "remove"  # of a list
-            if of in ("os", "shutil") or not other:
-                found.append(f"{of}.{node.func.attr}")
+            of, name = ast.unparse(node.func.value), node.func.attr
+            on_text = name in ("replace", "rename") and (len(node.args) != 1 or node.keywords)  # or on a data frame
+            if of in ("os", "shutil") or not (on_text or name == "remove"):  # lists remove, paths do not
+                found.append(f"{of}.{name}")
     return found
 
 
 def test_only_few_modules_delete():
     found = {str(path.relative_to(ROOT)): deletions(path.read_text(encoding="utf-8")) for path in PROGRAMS}
-    assert {name for name, calls in found.items() if calls} == set(OWN), found
+    assert {name: calls for name, calls in found.items() if not set(calls) <= NO_PATHS}.keys() == OWN.keys()
 
 
 def test_deletions_are_found():
-    text = "import os\nos.remove(a)\np.unlink()\nshutil.rmtree(a)\nos.replace(a, b)\na.replace(b)\np.rename(b)\n"
+    text = "os.remove(a)\np.unlink()\nshutil.rmtree(a)\nos.replace(a, b)\na.replace(b)\np.rename(b)\n"
     assert len(deletions(text)) == 6
-    assert (
-        deletions(
-            "s.replace('a', 'b')\nnames.remove(a)\nframe.replace([1], 2)\nframe.rename(columns=a)\nreplace(part, n=1)\n"
-        )
-        == []
-    )
+    others = "s.replace('a', 'b')\nnames.remove(a)\nframe.replace([1], 2)\nframe.rename(columns=a)\nreplace(a, n=1)\n"
+    assert deletions(others) == []

@@ -84,7 +84,7 @@ def claims(arguments: argparse.Namespace) -> None:
         looks = arguments.results and not arguments.output
         judged = Path(unkept) if looks else arguments.output or folders[0]
         for output in filter(None, (judged, arguments.paper)):
-            results.check_writable(output)
+            files.check_unshipped(output)
         for name in arguments.experiments:
             reference.judge(
                 trained[name], name, _scale_of(trained[name], arguments.scale), judged / name / "claims.json"

@@ -41,7 +41,7 @@ Letters = Annotated[str, Field(pattern=r"^[A-Z][A-Za-z]*$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
 Text = Annotated[str, Field(pattern=r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*$")]  # no control characters
 Number = Annotated[float, BeforeValidator(_number)]
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, le=10**9)]
 SCHEMA = ConfigDict(strict=True, extra="forbid")
 
 
@@ -208,8 +208,10 @@ def _contradiction(claim: Claim, experiment: str | None, scale: str | None) -> s
     lead, names = claim.parts[0], [part.name for part in claim.parts]
     if experiment is not None and claim.experiment != experiment:
         return f"{claim.id} is of {claim.experiment}, not of {experiment}"
+    if experiment is not None and not claim.scale:
+        return f"{claim.id} is of no scale"
     if scale is not None and claim.scale != scale:
-        return f"{claim.id} is of scale {claim.scale or 'unknown'}, not {scale}"
+        return f"{claim.id} is of scale {claim.scale}, not {scale}"
     if len(set(names)) < len(names):
         return f"{claim.id} has two parts of one name"
     if claim.verdict != combine(part.verdict for part in claim.parts if part.verdict is not None):

@@ -283,9 +283,9 @@ def _experiment_tex(title: str, claims: Sequence[Claim]) -> str:
 
 
 def judgments(judged: Path, name: str, trained: Path) -> Path:
-    """The claims.json of an experiment: in `judged` if it is there, else beside its tables if it is there."""
-    found, beside = judged / name / "claims.json", trained / "claims.json"
-    return beside if beside.is_file() and not found.is_file() else found
+    """The claims.json of an experiment: in `judged` if it is there, else beside its tables."""
+    found = judged / name / "claims.json"
+    return found if found.is_file() else trained / "claims.json"
 
 
 def ledger(judged: Path, trained: Mapping[str, Path], paper: Path | None) -> None:
