@@ -103,6 +103,7 @@ def judgments(judged, name, trained):
 def ledger(judged, trained, paper):
     paths = [judgments(judged, name, folder) for name, folder in trained.items()]
     claims = [claim for path in paths for claim in json.loads(path.read_text())]
+    judged.mkdir(parents=True, exist_ok=True)
     (judged / "claims.json").write_text(json.dumps(claims))
     names = ("numbers.tex", "tables/claims.tex", "tables/builds.tex")
     for path in [paper / name for name in names] if paper else []:

@@ -8,12 +8,13 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from weightdecay.errors import ConfigError, reports_user_errors
 
-Row = dict[Annotated[str, Field(pattern=r"^\w+$")], float]
-SCHEMA = TypeAdapter(dict[str, float | Row | list[Row]], config=ConfigDict(strict=True, allow_inf_nan=False))
+Number = int | float
+Row = dict[Annotated[str, Field(pattern=r"^\w+$")], Number]
+SCHEMA = TypeAdapter(dict[str, Number | Row | list[Row]], config=ConfigDict(strict=True, allow_inf_nan=False))
 
 
 @reports_user_errors  # figure programs read it when they start
-def read_published(path: Path) -> dict[str, float | Row | list[Row]]:
+def read_published(path: Path) -> dict[str, Number | Row | list[Row]]:
     """A number, a row of numbers, or a table of them, by name; ConfigError for anything else."""
     try:
         return SCHEMA.validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
