@@ -96,8 +96,14 @@ for kind in ("pdf", "png"):
 TABLES = """
 import json
 
+def judgments(judged, name, trained):
+    found = judged / name / "claims.json"
+    return found if found.is_file() else trained / "claims.json"
+
 def ledger(judged, trained, paper):
-    claims = [claim for name in trained for claim in json.loads((judged / name / "claims.json").read_text())]
+    paths = [judgments(judged, name, folder) for name, folder in trained.items()]
+    claims = [claim for path in paths for claim in json.loads(path.read_text())]
+    judged.mkdir(parents=True, exist_ok=True)
     (judged / "claims.json").write_text(json.dumps(claims))
     names = ("numbers.tex", "tables/claims.tex", "tables/builds.tex")
     for path in [paper / name for name in names] if paper else []:

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 from tests.checkout import Checkout
-from weightdecay import grid, reference, results
+from weightdecay import grid, reference, results, shipping
 from weightdecay.analysis import claims as ledger
 from weightdecay.errors import ResultError
 
@@ -85,9 +85,10 @@ def test_what_was_shipped_at_no_scale_is_said(shipped):
 
 
 def test_judgments_of_several_folders_are_written_into_none_of_them(shipped):
-    folders = ("--results", SHIPPED, "data/reference/paper")
-    done = shipped.run("weightdecay", "claims", *folders)
-    assert done.returncode == 2 and "name one with --output" in done.stderr
+    before = sums(shipped.folder)
+    done = shipped.run("weightdecay", "claims", "--results", "data/reference/paper", SHIPPED)
+    assert done.returncode == 0 and "'id': 'D1'" in done.stdout, done.stderr
+    assert sums(shipped.folder) == before
 
 
 def test_what_was_shipped_of_one_experiment_alone_is_compared_without_training_the_others(shipped):
@@ -296,21 +297,21 @@ def history_of(schedule: str, stop: float = math.inf) -> tuple[pd.DataFrame, pd.
 
 def test_rounding_keeps_four_digits_and_leaves_what_is_no_number():
     values = np.float32([0.0, 1.0, -0.75, 1 / 3, 123.456, -7.7e-30, 3e38, np.inf, -np.inf, np.nan])
-    left = reference.rounded(values, reference.ROUNDED_BITS)
+    left = shipping.rounded(values, shipping.ROUNDED_BITS)
     assert left.dtype == np.float32
-    np.testing.assert_allclose(left, values, rtol=2.0**-reference.ROUNDED_BITS, atol=0)
+    np.testing.assert_allclose(left, values, rtol=2.0**-shipping.ROUNDED_BITS, atol=0)
     np.testing.assert_array_equal(left[[0, 1, 2]], values[[0, 1, 2]])
-    assert (left.view(np.uint32) & (2 ** (reference.FLOAT32_BITS - reference.ROUNDED_BITS) - 1) == 0)[:-1].all()
-    np.testing.assert_array_equal(reference.rounded(values, reference.FLOAT32_BITS), values)
+    assert (left.view(np.uint32) & (2 ** (shipping.FLOAT32_BITS - shipping.ROUNDED_BITS) - 1) == 0)[:-1].all()
+    np.testing.assert_array_equal(shipping.rounded(values, shipping.FLOAT32_BITS), values)
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_every_stride_that_leaves_less_is_tried(schedule):
     history, runs = history_of(schedule)
-    tried = list(reference.strides(history, runs))
+    tried = list(shipping.strides(history, runs))
 
     def left(stride: int) -> int:
-        return len(reference.thinned(history, runs, stride))
+        return len(shipping.thinned(history, runs, stride))
 
     for stride in (*range(2, 40), 100, 300, 900, 901):
         assert (left(stride) < left(stride - 1)) == (stride in tried)
@@ -320,19 +321,19 @@ def test_every_stride_that_leaves_less_is_tried(schedule):
 def test_metrics_named_as_unrounded_keep_their_values(tmp_path):
     history, _ = history_of("sparse")
     history["value"] += 1 / 3
-    reference._write_rows(tmp_path / "history.parquet", history, 4, {}, ["test_loss"])
+    shipping._write_rows(tmp_path / "history.parquet", history, 4, {}, ["test_loss"])
     values = results.read_table(tmp_path / "history.parquet")[0]["value"].to_numpy()
     whole = history["value"].to_numpy(np.float32)
     named = history["metric"] == "test_loss"
     np.testing.assert_array_equal(values[named], whole[named])
-    np.testing.assert_array_equal(values[~named], reference.rounded(whole[~named], 4))
+    np.testing.assert_array_equal(values[~named], shipping.rounded(whole[~named], 4))
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("stride", [1, 2, 7])
 def test_thinning_keeps_the_ends_the_last_steps_and_every_stride_th_of_the_others(schedule, stride):
     history, runs = history_of(schedule)
-    kept = reference.thinned(history, runs, stride)
+    kept = shipping.thinned(history, runs, stride)
     pd.testing.assert_frame_equal(  # nothing is changed, nothing invented
         kept.merge(history, how="left"), kept
     )
@@ -343,7 +344,7 @@ def test_thinning_keeps_the_ends_the_last_steps_and_every_stride_th_of_the_other
         )
         assert left[0] == 0 and left[-1] == steps
     logged, left = (sorted(table.loc[table["run"] == "a", "step"].unique()) for table in (history, kept))
-    late = [step for step in logged[-reference.LAST_STEPS :] if step >= 0.9 * steps]
+    late = [step for step in logged[-shipping.LAST_STEPS :] if step >= 0.9 * steps]
     assert set(late) <= set(left)
     early = [step for step in logged if step not in late]
     assert len(set(left) - set(late)) <= math.ceil(len(early) / stride) + 2
@@ -356,7 +357,7 @@ def test_unread_metrics_and_numbered_ones_logged_at_few_steps_are_left_to_the_ta
     logged = {"fit_00": (0, 20, 30), "variance_1": often, "test_loss": (0, 30), "norm": often, "scale_2": often}
     rows = [(run, step, metric, 1.0) for run in "ab" for metric, steps in logged.items() for step in steps]
     history = pd.DataFrame(rows, columns=["run", "step", "metric", "value"])
-    left = reference.without_idle_metrics(history, ["norm", "scale"])
+    left = shipping.without_idle_metrics(history, ["norm", "scale"])
     assert left.groupby(["run", "metric"]).size().to_dict() == {
         (run, metric): len(logged[metric]) for run in "ab" for metric in ("variance_1", "test_loss")
     }
@@ -380,11 +381,11 @@ def test_what_a_config_names_as_unread_is_read_nowhere(path):
 
 def test_evenly_logged_curves_stay_even_and_sparse_metrics_keep_their_share():
     history, runs = history_of("dense throughout")
-    kept = reference.thinned(history, runs, 3)
+    kept = shipping.thinned(history, runs, 3)
     steps = kept.loc[(kept["run"] == "a") & (kept["metric"] == "test_loss"), "step"].to_numpy()
     assert set(np.diff(steps[(steps > 0) & (steps < 9_800)])) == {30}
     history, runs = history_of("both, off each other's grid")
-    kept = reference.thinned(history, runs, 2)
+    kept = shipping.thinned(history, runs, 2)
     steps = kept.loc[(kept["run"] == "a") & (kept["metric"] == "train_loss"), "step"].tolist()
     assert steps[:4] == [0, 7_800, 15_600, 23_400] and steps[-1] == 30_030
 
@@ -392,7 +393,7 @@ def test_evenly_logged_curves_stay_even_and_sparse_metrics_keep_their_share():
 def test_what_is_kept_does_not_depend_on_values():
     """Or the seeds of one setting would have no steps in common."""
     history, runs = history_of("dense early", stop=500)
-    kept = reference.thinned(history, runs, 4)
+    kept = shipping.thinned(history, runs, 4)
     first, second = (kept.loc[kept["run"] == run, ["metric", "step"]].to_numpy().tolist() for run in "ab")
     assert first == second
 
@@ -408,7 +409,7 @@ def test_the_results_in_this_repository_are_whole_small_and_judged(scale, tmp_pa
     configs = {name: grid.load_config(Path("experiments", name, "config.yaml")) for name in names}
     reference.check_settings(scale, configs)
     files = [path for path in reference.FOLDER.rglob("*") if path.is_file()]
-    assert sum(path.stat().st_size for path in files) <= reference.MOST_BYTES
+    assert sum(path.stat().st_size for path in files) <= shipping.MOST_BYTES
     for name in configs:
         reference.judge(reference.FOLDER / scale / name, name, scale, tmp_path / "claims.json")
         judged = ledger.read(tmp_path / "claims.json")

@@ -1,14 +1,19 @@
 """The door between the wings: what comes out is what went in, whole and of the same settings, or one sentence."""
 
+import hashlib
 import json
 import math
+import random
+import shutil
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from weightdecay import grid, results
+from weightdecay import checksums, grid, results
 from weightdecay.errors import ResultError
 
 TABLE = [
@@ -100,24 +105,136 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
 
 
-def test_damage_is_noticed_wherever_the_data_is_hit(tmp_path):
-    path = tmp_path / "a.parquet"
+def read_every_way(path) -> tuple:
+    """A table as bytes that are equal only where all values, names, types and metadata are."""
+    if "of" in path.stem:
+        runs, history, metadata = results.read_shard(path)
+        frames_read = (runs, history)
+    else:
+        frame, metadata = results.read_table(path)
+        frames_read = (frame,)
+    assert results.read_metadata(path) == metadata
+    return *(pa.Table.from_pandas(frame) for frame in frames_read), metadata
+
+
+@pytest.mark.parametrize("name", ["1of1", "runs", "history", "squares"])
+def test_no_flipped_bit_is_read_as_another_value(tmp_path, name):
+    """250 of each kind of table, 1,000 in all, wherever they fall: pages, statistics, footer, digest."""
+    merged(tmp_path, TABLE)
+    results.write_table(tmp_path / "squares.parquet", pd.DataFrame({"y": [0.0, 1.0, 4.0]}), {"config_hash": "x"})
+    path, draw = tmp_path / f"{name}.parquet", random.Random(name)
+    whole, read = path.read_bytes(), read_every_way(path)
+    for _ in range(250):
+        bit = draw.randrange(8 * len(whole))
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        with pytest.raises(ResultError, match=rf"{name}\.parquet (is|was) .*: (delete|move) it .*make .*\.$"):
+            read_every_way(path)
+        assert not results.is_made(path, {}, since=0)
+    path.write_bytes(whole)
+    assert read_every_way(path) == read and results.is_made(path, {}, since=0)
+
+
+def test_nothing_cut_off_or_added_is_read(tmp_path):
+    path, draw = tmp_path / "a.parquet", random.Random(0)
     results.write_table(path, frames(TABLE)[1], {"scale": "smoke"})
     whole = path.read_bytes()
-    chunks = [pq.ParquetFile(path).metadata.row_group(0).column(column) for column in range(4)]
-    starts = [chunk.dictionary_page_offset or chunk.data_page_offset for chunk in chunks]
-    # values end a page; the statistics in its header, on which nothing here depends, have no checksum
-    hits = [start + chunk.total_compressed_size - 2 for start, chunk in zip(starts, chunks, strict=True)]
-    hits += [chunk.data_page_offset - 2 for chunk in chunks if chunk.has_dictionary_page]
-    assert len(hits) == 7
-    for position in hits:
-        path.write_bytes(whole[:position] + bytes([whole[position] ^ 0xFF]) + whole[position + 1 :])
-        with pytest.raises(ResultError, match=r"a\.parquet is damaged"):
+    lengths = [0, 3, 4, 8, len(whole) // 2, len(whole) - 1, *draw.sample(range(len(whole)), 50)]
+    others = [whole[:length] for length in lengths]
+    others += [whole + b"\0", whole + whole, b"PAR1" + whole, whole[4:], whole[:-200] + whole[-4:], b"PAR1" * 99]
+    for data in others:
+        path.write_bytes(data)
+        with pytest.raises(ResultError, match=r"a\.parquet (is|was|does) .*make it again\.$|of another program"):
             results.read_table(path)
-    for length in (0, 3, len(whole) // 2, len(whole) - 1):
-        path.write_bytes(whole[:length])
-        with pytest.raises(ResultError, match=r"a\.parquet is damaged"):
-            results.read_table(path)
+        assert not results.is_made(path, {}, since=0)
+
+
+def test_a_table_is_a_parquet_file_that_others_can_read(tmp_path):
+    results.write_table(tmp_path / "a.parquet", frames(TABLE)[1], {})
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "a.parquet"), frames(TABLE)[1])
+    data = (tmp_path / "a.parquet").read_bytes()
+    assert data.count(checksums.MARK) == 1 and checksums.is_sealed(data)
+
+
+def test_final_values_of_a_shard_are_columns(tmp_path):
+    """With the types that merging needs: what one shard never has is a float there, as in the others."""
+    runs, history = frames(TABLE)
+    runs["diverged_at"] = pd.array([None, 3, None, None, 7], dtype="Int64")
+    runs["weight_norm"] = [1.5, math.inf, -math.inf, math.nan, 2.0]
+    shuffled = history.sample(frac=1, random_state=0).sort_values("step", kind="stable")
+    results.write_shard(tmp_path / "1of1.parquet", runs, shuffled, {"scale": "smoke"})
+    columns = pq.read_schema(tmp_path / "1of1.parquet").names
+    assert columns == [*runs.columns, "history"]
+    read, curves, metadata = results.read_shard(tmp_path / "1of1.parquet")
+    assert metadata == {"scale": "smoke"}
+    assert read["diverged_at"].tolist()[1::3] == [3.0, 7.0] and read["batch_norm_eps"].isna().all()
+    assert read["weight_norm"].fillna(0).tolist() == [1.5, 0, 0, 0, 2.0]
+    assert {read[name].dtype for name in ("diverged_at", "batch_norm_eps", "weight_norm")} == {np.dtype(float)}
+    pd.testing.assert_frame_equal(curves, history)  # by run, in order of each run's own
+
+
+def test_a_shard_whose_history_is_of_other_runs_is_not_written(tmp_path):
+    runs, history = frames(TABLE)
+    with pytest.raises(ValueError, match="runs that the table of runs has not"):
+        results.write_shard(tmp_path / "1of1.parquet", runs[:4], history, {})
+    results.write_shard(tmp_path / "1of1.parquet", runs, history[:0], {})
+    assert len(results.read_shard(tmp_path / "1of1.parquet")[1]) == 0
+
+
+def older(path: Path) -> None:
+    """The table as versions before the digest wrote it."""
+    frame, metadata = results.read_table(path)
+    made = pa.Table.from_pandas(frame)
+    pq.write_table(made.replace_schema_metadata({**made.schema.metadata, results.KEY: json.dumps(metadata)}), path)
+
+
+def test_a_table_without_a_digest_is_read_only_if_it_was_shipped(tmp_path):
+    folder = tmp_path / "laptop" / "first"
+    results.write_table(folder / "runs.parquet", frames(TABLE)[0], {"scale": "laptop"})
+    frame = results.read_table(folder / "runs.parquet")[0]
+    older(folder / "runs.parquet")
+    refused = r"runs\.parquet is damaged or was made by an earlier version, without a digest: delete it and make it ag"
+    with pytest.raises(ResultError, match=refused):
+        results.read_table(folder / "runs.parquet")
+    digest = hashlib.sha256((folder / "runs.parquet").read_bytes()).hexdigest()
+    (tmp_path / "laptop/SHA256SUMS").write_text(f"{digest}  first/runs.parquet\n")
+    pd.testing.assert_frame_equal(results.read_table(folder / "runs.parquet")[0], frame)
+    for line in (f"{digest}  second/runs.parquet\n", f"{digest[::-1]}  first/runs.parquet\n", ""):
+        (tmp_path / "laptop/SHA256SUMS").write_text(line)
+        with pytest.raises(ResultError, match=refused):
+            results.read_table(folder / "runs.parquet")
+    for line in (f"{digest}  ../x\n", f"{digest}  /etc/passwd\n", "junk\n", f"{digest}  a\n{digest}  a\n", "\xff"):
+        (tmp_path / "laptop/SHA256SUMS").write_text(line, encoding="latin-1")
+        with pytest.raises(ResultError, match=r"SHA256SUMS is damaged"):
+            results.read_table(folder / "runs.parquet")
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [b"", b"null", b"[1]", b'{"scale": 3}', b'{"wall_seconds": "long"}', b'{"wall_seconds": -1}', b"{", b"\xff"],
+)
+def test_a_table_that_does_not_say_how_it_was_made_is_refused(tmp_path, metadata):
+    made = pa.table({"run": ["x"]}).replace_schema_metadata({results.KEY: metadata})
+    with pq.ParquetWriter(tmp_path / "a.parquet", made.schema) as writer:
+        writer.write_table(made)
+        writer.add_key_value_metadata({"digest": checksums.UNSEALED.decode()})
+    path = tmp_path / "a.parquet"
+    path.write_bytes(checksums.sealed(path.read_bytes()))
+    with pytest.raises(ResultError, match=r"a\.parquet does not say how it was made: delete it and make it again\.$"):
+        results.read_table(path)
+
+
+def test_a_table_in_the_place_of_another_is_refused(tmp_path):
+    merged(tmp_path, TABLE)
+    with pytest.raises(ResultError, match=r"runs\.parquet is no shard"):
+        results.merge([tmp_path / "runs.parquet"], tmp_path / "r.parquet", tmp_path / "h.parquet", TABLE)
+    for name, other in (("runs", "history"), ("history", "runs")):
+        folder = tmp_path / name
+        shutil.copytree(tmp_path, folder, ignore=lambda *_: ["history", "runs"])
+        shutil.copy(folder / f"{other}.parquet", folder / f"{name}.parquet")
+        with pytest.raises(ResultError, match=rf"{name}\.parquet is another table: delete it and make it again\."):
+            results.load(folder)
 
 
 def test_files_that_are_not_ours_are_refused(tmp_path):

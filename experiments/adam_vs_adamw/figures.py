@@ -262,7 +262,7 @@ def best_table(inputs: Inputs) -> None:
                 error = interval(every_seed(grids.best(dataset, method, [schedule]), ACCURACY))
                 name = method if method in METHODS else f"{method}, no decay"
                 decay = [scientific(λ), scientific(η * λ)] if λ else ["--", "--"]
-                rows.append([NAMES[dataset], escape(name), schedule, scientific(η), *decay, error])
+                rows.append([NAMES[dataset], escape(name), escape(schedule), scientific(η), *decay, error])
     header = ["Optimiser", "schedule", r"$\eta$", r"$\lambda$", r"$\eta\lambda$", "test error"]
     write(inputs.tables / f"{EXPERIMENT}-best.tex", booktabs("@{}llrrrr@{}", header, grouped(rows)))
 
@@ -271,7 +271,7 @@ def basins_table(inputs: Inputs) -> None:
     """Angle in both coordinates, ratio of axes, area of every basin, with intervals."""
     rows = [
         [
-            *(NAMES[row.dataset], escape(row.method), row.schedule),
+            *(NAMES[row.dataset], escape(row.method), escape(row.schedule)),
             *(degrees(row.λ), degrees(row.ηλ), interval(row.anisotropy), interval(row.area)),
         ]
         for row in basin_table(inputs).itertuples()

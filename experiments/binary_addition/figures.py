@@ -6,7 +6,6 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import yaml
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from protocol import (
@@ -24,12 +23,13 @@ from weightdecay.analysis import style
 from weightdecay.analysis.claims import NOT_RUN
 from weightdecay.analysis.measures import TRAIN, Histories, between, delays, final_table, longest, select
 from weightdecay.analysis.plots import curves, missing, points, thousands, zero_and_logarithm
+from weightdecay.analysis.published import read_published
 from weightdecay.analysis.statistics import ACCURACY, geometric_interval, mean_interval, power_law
 from weightdecay.analysis.style import COLUMN, KINDS, MUTED, PAGE, SPLITS, Inputs, weight_decay_colour
 from weightdecay.analysis.tables import booktabs, interval, number, write
 from weightdecay.results import Results
 
-PUBLISHED = yaml.safe_load(Path(__file__).with_name("published.yaml").read_text(encoding="utf-8"))
+PUBLISHED = read_published(Path(__file__).with_name("published.yaml"))
 FINAL = {"train": TRAIN, "test": "test_accuracy"}  # what S1 plots
 MAIN = "decimal digits (main)"
 LONGEST_CURVE = 40_000  # S1's training curve ends near 30,000 steps; what matters at λ = .1 happens before

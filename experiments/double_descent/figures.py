@@ -8,7 +8,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-import yaml
 from claims import EXPERIMENT
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
@@ -17,12 +16,13 @@ from sweeps import Sweep, peak_width, peaks_and_thresholds, ridge_tables
 from weightdecay.analysis import style
 from weightdecay.analysis.measures import band
 from weightdecay.analysis.plots import edges, interval_line, missing, plain_ticks
+from weightdecay.analysis.published import read_published
 from weightdecay.analysis.shapes import at_settings, best_settings, first_minimum, peak
 from weightdecay.analysis.statistics import ACCURACY, UNBOUNDED, every_seed, geometric_interval
 from weightdecay.analysis.style import COLUMN, KINDS, MUTED, PAGE, SPLITS, Inputs, weight_decay_colour
 from weightdecay.analysis.tables import booktabs, interval, write
 
-PUBLISHED = yaml.safe_load(Path(__file__).with_name("published.yaml").read_text(encoding="utf-8"))
+PUBLISHED = read_published(Path(__file__).with_name("published.yaml"))
 TUNED = "black"
 MARKERS = "osD^v"
 LABELS = {"test_loss": "test loss", "test_error": "test error"}

@@ -6,18 +6,20 @@
 `weightdecay compute NAME`.
 The pipeline (`snakemake --cores all`) does the same, on all cores, and builds figures, tables and the paper as well.
 
-`weightdecay ship` keeps the results of a scale in data/reference/, to be published with the code; `weightdecay compare`
-holds results against them, as does `snakemake verify`.
+`weightdecay ship` keeps the results of a scale in data/reference/, to be published with the code, and nothing else
+writes there; `weightdecay claims --results data/reference/laptop` prints their ledger, and `weightdecay compare` holds
+results against them, as does `snakemake verify`.
 """
 
 import argparse
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from weightdecay import __version__, grid, pipeline, programs, reference, results
+from weightdecay import __version__, files, grid, pipeline, programs, reference, results, shipping
 from weightdecay.errors import ConfigError, reports_user_errors
 from weightdecay.experiment import add_training_arguments
 
@@ -59,22 +61,41 @@ def merge(arguments: argparse.Namespace) -> None:
 
 
 def claims(arguments: argparse.Namespace) -> None:
-    """Judges the claims of the named experiments, then joins all judgments into the ledger and prints it."""
+    """Judges the claims of the named experiments, then joins all judgments into the ledger and prints it.
+
+    With --results and without --output it only looks: `weightdecay claims --results data/reference/laptop` prints the
+    ledger of what was shipped and writes nothing.
+    """
     from weightdecay.analysis import tables  # the analysis wing: nothing that trains needs it
 
-    _check_scale(arguments.scale)
-    folders = arguments.results or [Path("results") / arguments.scale]
-    if len(folders) > 1 and not arguments.output:
-        raise ConfigError("judgments of several folders of --results belong in none of them: name one with --output.")
-    judged = arguments.output or folders[0]
+    if arguments.scale:
+        _check_scale(arguments.scale)
+    folders = arguments.results or [Path("results") / (arguments.scale or "laptop")]
+    for folder in folders:
+        if (folder / files.SUMS).is_file():
+            reference.check(folder)
+    known = _some_known()
     trained = {
         name: next((folder / name for folder in folders if (folder / name).is_dir()), folders[0] / name)
-        for name in _some_known()
+        for name in known
     }
     for name in arguments.experiments:
         _config(name)
-        reference.judge(trained[name], name, arguments.scale, judged / name / "claims.json")
-    tables.ledger(judged, trained, arguments.paper)
+    with tempfile.TemporaryDirectory() as unkept:
+        looks = arguments.results and not arguments.output
+        judged = Path(unkept) if looks else arguments.output or folders[0]
+        for output in filter(None, (judged, arguments.paper)):
+            files.check_unshipped(output)
+        for name in arguments.experiments:
+            reference.judge(
+                trained[name], name, _scale_of(trained[name], arguments.scale), judged / name / "claims.json"
+            )
+        there = {name for name in known if tables.judgments(judged, name, trained[name]).is_file()}
+        if there and not arguments.paper and (arguments.experiments or looks):  # else all are asked for
+            if lacking := [name for name in known if name not in there]:
+                print(f"not judged yet: {', '.join(lacking)}", file=sys.stderr)
+            trained = {name: trained[name] for name in known if name in there}
+        tables.ledger(judged, trained, arguments.paper)
 
 
 def ship(arguments: argparse.Namespace) -> None:
@@ -83,7 +104,7 @@ def ship(arguments: argparse.Namespace) -> None:
     known = _some_known()
     for name in arguments.experiments:
         _config(name)
-    print(reference.ship(arguments.scale, arguments.experiments or known, known, arguments.history_mib))
+    print(shipping.ship(arguments.scale, arguments.experiments or known, known, arguments.history_mib))
 
 
 def compare(arguments: argparse.Namespace) -> None:
@@ -150,15 +171,24 @@ def main() -> None:
 
     added = command(claims)
     added.add_argument("experiments", nargs="*", metavar="NAME", help="to judge anew; default: keep the judgments")
-    added.add_argument("--scale", default="laptop", metavar="|".join(grid.SCALES), help="default: laptop")
+    added.add_argument(
+        "--scale", metavar="|".join(grid.SCALES), help="default: that which --results is named for, else laptop"
+    )
     added.add_argument(
         "--results",
         nargs="+",
         type=Path,
         metavar="FOLDER",
-        help="what is judged (default: results/SCALE); of several, each experiment's are in the first that has it",
+        help="what is judged (default: results/SCALE); of several, each experiment's are in the first that has it; "
+        "without --output nothing is written there: data/reference/laptop prints the ledger of what was shipped",
     )
-    added.add_argument("--output", type=Path, metavar="FOLDER", help="where judgments go (default: beside the results)")
+    added.add_argument(
+        "--output",
+        type=Path,
+        metavar="FOLDER",
+        help="where judgments go (default: beside the results, if --results is not given); those that are not there "
+        "are read beside the results",
+    )
     added.add_argument("--paper", type=Path, metavar="FOLDER", help="write its tables and numbers.tex there")
 
     added = command(ship)
@@ -169,9 +199,9 @@ def main() -> None:
     added.add_argument(
         "--history-mib",
         type=float,
-        default=reference.HISTORY_MIB,
+        default=shipping.HISTORY_MIB,
         metavar="MIB",
-        help=f"size to which each experiment's history is cut down (default: {reference.HISTORY_MIB:g})",
+        help=f"size to which each experiment's history is cut down (default: {shipping.HISTORY_MIB:g})",
     )
 
     added = command(compare)
@@ -213,6 +243,11 @@ def _some_known() -> list[str]:
             "there is no experiments/<name>/config.yaml here: run from the folder that holds experiments/."
         )
     return _known()
+
+
+def _scale_of(folder: Path, scale: str | None) -> str:
+    """The scale that was asked for, or that of the folder <scale>/<experiment>, or laptop."""
+    return scale or (folder.parent.name if folder.parent.name in grid.SCALES else "laptop")
 
 
 def _check_scale(scale: str) -> None:

@@ -217,11 +217,11 @@ def _judged(folder: Path, name: str, scale: str) -> list[Claim]:
     with tempfile.TemporaryDirectory() as temporary:
         output = Path(temporary, "claims.json")
         reference.judge(folder, name, scale, output)
-        return ledger.read(output)
+        return ledger.read(output, name, scale)
 
 
 def _scale(*folders: Path) -> str:
-    found = [results.read_table(folder / "runs.parquet")[1].get("scale") for folder in folders]
+    found = [results.read_metadata(folder / "runs.parquet").get("scale") for folder in folders]
     if found[0] != found[1]:
         raise ResultError(
             f"{folders[0]} is of scale {found[0]} and {folders[1]} of {found[1]}: compare results of one scale."

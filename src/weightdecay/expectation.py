@@ -18,6 +18,7 @@ from weightdecay.grid import Config
 from weightdecay.results import said
 
 ID = r"[A-Z]\d+(?!['’])"  # "S1's" is a source's
+PLAIN = {ord("|"): r"\|", ord("<"): "&lt;"}
 LEADING_IDS = re.compile(rf"(?:{ID}(?:[-–]{ID})?(?:, | and )?)+")
 
 
@@ -56,18 +57,20 @@ def markdown(configs: Mapping[str, Config]) -> str:
             claims.append(_row(id, names, f"`snakemake --cores all {targets[0]}`", *expected))
         for scale in found:
             about = shipped[scale][name]
-            minutes, memory = about.get("wall_seconds", np.nan) / 60, about.get("peak_memory_mib", np.nan) / 1024
-            cost = f"{minutes:.1f}", f"{memory:.2f}", said(about, "device")
+            seconds, memory = (about.get(key) or np.nan for key in ("wall_seconds", "peak_memory_mib"))
+            cost = f"{seconds / 60:.1f}", f"{memory / 1024:.2f}", said(about, "device")
             costs.append(_row(f"`{name}`", scale, about["runs"], about["seeds"], *cost))
     return "\n".join([*claims, "", *costs])
 
 
 def _claims(scale: str, name: str) -> dict[str, Claim]:
-    return {claim.id: claim for claim in ledger.read(reference.FOLDER / scale / name / "claims.json")}
+    path = reference.FOLDER / scale / name / "claims.json"
+    return {claim.id: claim for claim in ledger.read(path, name, scale)}
 
 
 def _row(*cells: object) -> str:
-    return f"| {' | '.join(map(str, cells))} |"
+    """One row of a table: a cell's text can neither end it nor be HTML."""
+    return f"| {' | '.join(' '.join(str(cell).split()).translate(PLAIN) for cell in cells)} |"
 
 
 def figures_of(program: Path, config: Config) -> dict[str, list[str]]:
@@ -107,7 +110,7 @@ def _functions(program: Path) -> dict[str, ast.FunctionDef]:
 def _expected(claim: Claim) -> str:
     judged = [part for part in claim.parts if part.verdict is not None]
     found = "; ".join(f"{part.quantity}: {_interval(part)}" for part in judged)
-    return f"**{claim.verdict}**. {found}".replace("|", r"\|")
+    return f"**{claim.verdict}**. {found}"
 
 
 def _interval(part: Part) -> str:

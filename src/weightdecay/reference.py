@@ -3,143 +3,61 @@
     SHA256SUMS                       of every other file; `sha256sum --check SHA256SUMS` reads it too
     provenance.json                  of each experiment: device, versions, wall time, code version, hashes, what is kept
     <experiment>/runs.parquet        that of results/<scale>/, compressed more; so are the tables of compute.py
-    <experiment>/history.parquet     rounded and thinned by `RULE`
+    <experiment>/history.parquet     rounded and thinned by `shipping.RULE`
     <experiment>/claims.json         judged on the files beside it
 
 A folder a scale and in it a folder an experiment, named and made as in results/, so that whatever reads results reads
 these too. Every file is checked against its sum before any of it is used.
 """
 
-import hashlib
 import json
-import math
-import os
-import re
-import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Annotated
 
-import numpy as np
-import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, ValidationError
 
-from weightdecay import grid, results
+from weightdecay import files, grid
+from weightdecay.checksums import read_sums, sums_of
 from weightdecay.errors import ResultError
-from weightdecay.results import Results
+from weightdecay.files import PROVENANCE, SUMS
+from weightdecay.grid import ScaleName
 
-if TYPE_CHECKING:
-    from weightdecay.analysis.claims import Part
-
-FOLDER = Path("data/reference")
-SUMS = "SHA256SUMS"
-PROVENANCE = "provenance.json"
-MOST_BYTES = 40 * 2**20  # of all shipped results
-HISTORY_MIB = 4.0  # of one experiment's history, unless asked otherwise
-LAST_STEPS, LAST_SHARE = 20, 0.1  # what final values are means over: at most so many logged steps of so much of a run
-FEW_STEPS = 3  # the first, and one or two that final values are means over
-MOST_MOVED = 0.25  # by rounding and thinning, of half an interval's width
-FLOAT32_BITS, ROUNDED_BITS = 24, 14  # significant ones: relative errors of 6e-8 and 6e-5 at most
-
-COMPRESSION = 15  # zstd's level: sorted histories take 3 bytes a value
-RULE = (
-    "Values are float32. Where history.parquet would have more than history_mib MiB, they are rounded to "
-    f"{ROUNDED_BITS} significant bits, a relative error of {2.0**-ROUNDED_BITS:.0e} at most, but for metrics that "
-    "config.yaml names as unrounded. Where that is not enough, "
-    "metrics are left out, of which runs.parquet has the final values: those that config.yaml names as unread, and "
-    f"numbered ones (points of a curve, bins of a histogram) that a run logged at {FEW_STEPS} steps at most. Where "
-    f"that is not enough either, the last {LAST_STEPS} logged steps within the last tenth of each run are kept, and of "
-    "those before every stride-th, counted from the first, the steps at which everything was measured and the others "
-    "each by themselves; the stride is the least that is enough. No judged quantity may change its verdict by that, or "
-    f"move by more than {MOST_MOVED:g} of half its interval."
-)
+FOLDER = files.REFERENCE
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Said = bool | float | str | None | list[bool | float | str]  # lists where shards differed, as on several devices
 
 
-def rounded(values: np.ndarray, bits: int) -> np.ndarray:
-    """Floating-point numbers rounded to so many significant bits; infinities and NaN stay."""
-    mantissa, exponent = np.frexp(values)
-    return np.ldexp(np.round(np.ldexp(mantissa, bits)), exponent - bits)
+class Shipped(BaseModel):
+    """What provenance.json says of one experiment."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+    __pydantic_extra__: dict[str, Said]
+
+    config_hash: Digest
+    computations: dict[str, Digest]
+    runs: NonNegativeInt
+    seeds: NonNegativeInt
+    diverged: NonNegativeInt
+    history_mib: NonNegativeFloat
+    significant_bits: NonNegativeInt
+    stride: NonNegativeInt
+    share_of_history: NonNegativeFloat
+    wall_seconds: NonNegativeFloat | None = None
+    peak_memory_mib: NonNegativeFloat | None = None
 
 
-def thinned(history: pd.DataFrame, runs: pd.DataFrame, stride: int) -> pd.DataFrame:
-    """The part of a history that `RULE` keeps at a stride, sorted. It depends on the logging schedule, on no value."""
-    steps = _logged(history, runs)
-    place = steps.groupby(["run", "in_full"]).cumcount()
-    kept = steps.loc[steps["late"] | (place % stride == 0), ["run", "step"]]
-    return history.merge(kept, on=["run", "step"]).sort_values(["metric", "run", "step"], ignore_index=True)
+class Provenance(BaseModel):
+    """provenance.json."""
 
+    model_config = ConfigDict(strict=True, extra="forbid")
 
-def strides(history: pd.DataFrame, runs: pd.DataFrame) -> Iterator[int]:
-    """Those above 1 that leave fewer steps of some run than the one before."""
-    steps = _logged(history, runs)
-    early = steps[~steps["late"]].groupby(["run", "in_full"]).size().unique()
-    for stride in range(2, max(early, default=1) + 1):
-        if (np.ceil(early / stride) < np.ceil(early / (stride - 1))).any():
-            yield stride
-
-
-def _logged(history: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """The logged steps `run, step, in_full, late`, in order: whether all was measured, whether all of it is kept."""
-    steps = history[["run", "step"]].drop_duplicates().merge(runs[["run", "steps", "log_every"]], on="run")
-    steps = steps.sort_values(["run", "step"], ignore_index=True)
-    to_come = steps.groupby("run").cumcount(ascending=False)
-    late = (to_come < LAST_STEPS) & (steps["step"] >= (1 - LAST_SHARE) * steps["steps"]) | (to_come == 0)
-    return steps.assign(in_full=steps["step"] % steps["log_every"] == 0, late=late)
-
-
-def without_idle_metrics(history: pd.DataFrame, unread: Iterable[str]) -> pd.DataFrame:
-    """A history less the metrics named in `unread`, and the numbered ones, fit_07 say, that a run logged at `FEW_STEPS`
-    steps at most. A name in `unread` stands for numbered ones too.
-    """
-    numbers = re.compile(r"_\d+$")
-    idle = [metric for metric in history["metric"].unique() if numbers.sub("", metric) in set(unread)]
-    history = history[~history["metric"].isin(idle)]
-    numbered = [metric for metric in history["metric"].unique() if numbers.search(metric)]
-    vectors = history[history["metric"].isin(numbered)]
-    logged = vectors.groupby(["run", "metric"], observed=True)["step"].transform("size")
-    return history.drop(vectors.index[logged <= FEW_STEPS])
-
-
-def ship(scale: str, names: Sequence[str], known: Sequence[str], history_mib: float = HISTORY_MIB) -> str:
-    """Makes data/reference/<scale> of results/<scale>; of other experiments than `names`, what is shipped stays.
-
-    Returns what it did, a line an experiment. ResultError, and nothing is changed, where results are missing, damaged,
-    incomplete or of other settings, or where all that is shipped would be larger than `MOST_BYTES`.
-    """
-    target = FOLDER / scale
-    made, old = (target.with_name(f".{scale}.{os.getpid()}.{state}") for state in ("part", "old"))
-    kept = [name for name in known if name not in names]
-    if kept and (target / SUMS).is_file():
-        check(target)
-    results.check_writable(made)
-    try:
-        about = {
-            "scale": scale,
-            "rule": RULE,
-            "shipped_by": results.provenance(),
-            "experiments": {name: value for name, value in provenance(scale).items() if name in kept},
-        }
-        for name in about["experiments"]:
-            shutil.copytree(target / name, made / name)
-        for name in names:
-            config = grid.load_config(Path("experiments", name, "config.yaml"))
-            about["experiments"][name] = _ship_experiment(config, scale, made / name, history_mib)
-        about["experiments"] = dict(sorted(about["experiments"].items()))
-        (made / PROVENANCE).write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        lines = [f"{digest}  {path}\n" for path, digest in _digests(made).items()]
-        (made / SUMS).write_text("".join(lines), encoding="utf-8")
-        size = _check_size(made, target)
-        if target.exists():
-            os.replace(target, old)
-        os.replace(made, target)
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
-    return "\n".join(
-        [*(_line(name, about["experiments"][name]) for name in names), f"{FOLDER}: {size:.1f} MiB in all."]
-    )
+    scale: ScaleName
+    rule: str
+    shipped_by: dict[str, str]
+    experiments: dict[Annotated[str, Field(pattern=r"^\w+$")], Shipped]
 
 
 def check(folder: str | Path) -> dict[str, str]:
@@ -152,12 +70,7 @@ def check(folder: str | Path) -> dict[str, str]:
     if not (folder / SUMS).is_file():
         shipped = ", ".join(scales()) or "none"
         raise ResultError(f"{folder} holds no shipped results; scales that were shipped: {shipped}.")
-    try:
-        lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
-        digests = {path: digest for digest, path in (line.split("  ", 1) for line in lines)}
-    except ValueError as error:
-        raise ResultError(f"{folder / SUMS} is damaged: {again}") from error
-    found = _digests(folder)
+    digests, found = read_sums(folder / SUMS), sums_of(folder)
     for path, digest in digests.items():
         if path not in found:
             raise ResultError(f"{folder / path} is missing: {again}")
@@ -213,127 +126,19 @@ def judge(folder: Path, name: str, scale: str, output: Path) -> None:
         sys.exit(status)
 
 
-def _ship_experiment(config: grid.Config, scale: str, made: Path, history_mib: float) -> dict:
-    """Writes the folder of one experiment; returns what provenance.json says of it."""
-    name = config.experiment
-    source = Path("results", scale, name)
-    found = results.load_scale(source, config, scale)
-    _check_complete(found, [run.id for run in grid.table(config, scale)], source)
-    made.mkdir()
-    hashes = grid.computation_hashes(config, scale)
-    for table in ("runs", *hashes):
-        whole = results.read_table(source / f"{table}.parquet")
-        results.write_table(made / f"{table}.parquet", *whole, compression_level=COMPRESSION)
-    kept = _write_history(made / "history.parquet", found, config, history_mib)
-    judge(made, name, scale, made / "claims.json")
-    if kept["significant_bits"] < FLOAT32_BITS or kept["share_of_history"] < 1:
-        _check_unmoved(name, scale, source, made / "claims.json", history_mib)
-    return {
-        **{key: value for key, value in found.metadata.items() if key not in ("experiment", "scale")},
-        "computations": hashes,
-        "runs": len(found.runs),
-        "seeds": int(found.runs["seed"].nunique()),
-        "diverged": int(found.runs["diverged_at"].notna().sum()),
-        "history_mib": history_mib,
-        **kept,
-    }
-
-
-def _check_complete(found: Results, expected: list[str], source: Path) -> None:
-    for table, ids in (("runs", found.runs["run"]), ("history", found.history["run"].unique())):
-        if sorted(ids) != sorted(expected):
-            raise ResultError(
-                f"{source / table}.parquet has {len(set(ids) & set(expected))} of the {len(expected)} runs of its "
-                "settings, each once: delete it and make it again."
-            )
-
-
-def _write_history(path: Path, found: Results, config: grid.Config, history_mib: float) -> dict[str, float]:
-    """Writes the history, rounded and thinned if need be; returns what of it was kept."""
-    least = without_idle_metrics(found.history, config.unread)
-    bits, stride, left = FLOAT32_BITS, 1, thinned(found.history, found.runs, 1)
-    larger = strides(least, found.runs)
-    while (size := _write_rows(path, left, bits, found.metadata, config.unrounded)) > history_mib:
-        if bits > ROUNDED_BITS:
-            bits = ROUNDED_BITS
-        elif len(left) > len(least):
-            left = thinned(least, found.runs, 1)
-        else:
-            stride = next((k for k in larger if k >= size / history_mib), 0)  # one of k leaves 1/k or more
-            if not stride:
-                raise ResultError(
-                    f"the history of {path.parent.name} cannot be cut down to {history_mib:g} MiB: {size:.1f} are "
-                    "left. Allow more with --history-mib."
-                )
-            left = thinned(least, found.runs, stride)
-    share = round(len(left) / len(found.history), 4)
-    return {"significant_bits": bits, "stride": stride, "share_of_history": share}
-
-
-def _write_rows(path: Path, history: pd.DataFrame, bits: int, metadata: Mapping, unrounded: Sequence[str]) -> float:
-    """MiB of the file."""
-    values = history["value"].to_numpy(np.float32)
-    values = np.where(history["metric"].isin(unrounded), values, rounded(values, bits))
-    results.write_table(
-        path, history.astype({"step": "int32"}).assign(value=values), metadata, compression_level=COMPRESSION
-    )
-    return path.stat().st_size / 2**20
-
-
-def _check_unmoved(name: str, scale: str, source: Path, shipped: Path, history_mib: float) -> None:
-    """ResultError where judged quantities of the whole history and those of what is kept of it differ."""
-    from weightdecay.analysis import claims as ledger  # the analysis wing: the pipeline, at its start, does without
-
-    with tempfile.TemporaryDirectory() as folder:
-        whole = Path(folder, "claims.json")
-        judge(source, name, scale, whole)
-        before = {claim.id: claim.parts for claim in ledger.read(whole)}
-    moved = [
-        f"{claim.id} ({part.quantity})"
-        for claim in ledger.read(shipped)
-        for part, old in zip(claim.parts, before[claim.id], strict=True)
-        if part.verdict is not None and (part.verdict != old.verdict or _moved(part, old))
-    ]
-    if moved:
-        raise ResultError(
-            f"cut down to {history_mib:g} MiB the history of {name} gives other values of {'; '.join(moved)}: "
-            "allow more with --history-mib."
-        )
-
-
-def _moved(part: "Part", old: "Part") -> bool:
-    """Whether the measured value of a part differs by more than `MOST_MOVED` of half the old interval."""
-    now, then = part.measured, old.measured
-    if math.isnan(now) or math.isnan(then) or now == then:
-        return math.isnan(now) != math.isnan(then)
-    half = min((end for end in (then - old.low, old.high - then) if math.isfinite(end)), default=0.0)
-    return abs(now - then) > max(MOST_MOVED * half, 1e-6 * abs(then))
-
-
 def provenance(scale: str) -> dict[str, dict]:
     """What provenance.json says of each experiment; empty where nothing was shipped."""
     path = FOLDER / scale / PROVENANCE
-    return json.loads(path.read_text(encoding="utf-8"))["experiments"] if path.is_file() else {}
-
-
-def _digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file below, by its path from `folder`; not of the file of the sums itself."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / SUMS)
-    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
-
-
-def _line(name: str, about: Mapping) -> str:
-    kept = "the whole history" if about["share_of_history"] == 1 else f"{about['share_of_history']:.0%} of the history"
-    return f"{name}: {about['runs']} runs, {kept}, {about['significant_bits']} significant bits"
-
-
-def _check_size(made: Path, target: Path) -> float:
-    """MiB of all that would be shipped."""
-    others = [path for path in FOLDER.rglob("*") if target not in path.parents and made not in path.parents]
-    size = sum(path.stat().st_size for path in (*others, *made.rglob("*")) if path.is_file())
-    if size > MOST_BYTES:
+    if not path.is_file():
+        return {}
+    try:
+        text = path.read_bytes()
+        about = Provenance.model_validate_json(text)
+    except (OSError, ValidationError) as error:
+        at = ".".join(map(str, error.errors()[0]["loc"])) if isinstance(error, ValidationError) else ""
         raise ResultError(
-            f"{FOLDER} would have {size / 2**20:.1f} MiB with these results, more than {MOST_BYTES / 2**20:g}: "
-            "ship less of each history, with a smaller --history-mib."
-        )
-    return size / 2**20
+            f"{path} is damaged{f' at {at}' if at else ''}: get it again, with git checkout or from the archive."
+        ) from error
+    if about.scale != scale:
+        raise ResultError(f"{path} is that of {about.scale} scale: get the files of {scale} scale again.")
+    return json.loads(text)["experiments"]

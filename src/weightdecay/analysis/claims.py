@@ -17,9 +17,11 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from weightdecay import grid, results
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, with_config
+
+from weightdecay import files, grid, results
 from weightdecay.analysis.statistics import Estimate
 from weightdecay.errors import ResultError, reports_user_errors
 
@@ -28,6 +30,22 @@ LEAST_SEEDS = 3
 NOT_RUN = "not run at this scale"
 
 
+def _number(value: Any) -> Any:
+    """JSON has no NaN and no infinity: an unknown end is null, an open one "inf"."""
+    return math.nan if value is None else float(value) if value in ("inf", "-inf") else value
+
+
+# What claims.json may hold. Ids and names become names of TeX macros; text is escaped there.
+Id = Annotated[str, Field(pattern=r"^[A-Z][1-9][0-9]?$")]
+Letters = Annotated[str, Field(pattern=r"^[A-Z][A-Za-z]*$")]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
+Text = Annotated[str, Field(pattern=r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*$")]  # no control characters
+Number = Annotated[float, BeforeValidator(_number)]
+Count = Annotated[int, Field(ge=0, le=10**9)]
+SCHEMA = ConfigDict(strict=True, extra="forbid")
+
+
+@with_config(SCHEMA)
 @dataclass(frozen=True)
 class Part:
     """One measured quantity of a claim. `name`: letters only, for the macro; `verdict` None: reported, not judged.
@@ -35,34 +53,35 @@ class Part:
     A judged one was held against "least <= quantity <= most".
     """
 
-    name: str
-    quantity: str
-    measured: float
-    low: float
-    high: float
-    n: int
+    name: Letters
+    quantity: Text
+    measured: Number
+    low: Number
+    high: Number
+    n: Count
     verdict: Verdict | None
-    least: float = -math.inf
-    most: float = math.inf
+    least: Number = -math.inf
+    most: Number = math.inf
 
 
+@with_config(SCHEMA)
 @dataclass(frozen=True)
 class Claim:
     """One row of the ledger. `measured, low, high, n` are those of the first part, the one the claim is named for."""
 
-    id: str
-    source: str
-    experiment: str
-    statement: str
-    criterion: str
-    measured: float
-    low: float
-    high: float
-    n: int
+    id: Id
+    source: Text
+    experiment: Name
+    statement: Text
+    criterion: Text
+    measured: Number
+    low: Number
+    high: Number
+    n: Count
     verdict: Verdict
-    parts: tuple[Part, ...]
-    note: str
-    scale: str  # of the results; a verdict holds for it alone
+    parts: Annotated[tuple[Part, ...], Field(min_length=1)]
+    note: Text
+    scale: grid.ScaleName | Literal[""]  # of the results; a verdict holds for it alone
 
     def part(self, name: str) -> Part:
         """The part of that name; KeyError where there is none."""
@@ -153,28 +172,53 @@ def joined(*notes: str) -> str:
 
 
 def write(path: Path, claims: Sequence[Claim]) -> None:
-    """claims.json: a list of claims. JSON has no NaN and no infinity: an unknown end is null, an open one "inf"."""
+    """claims.json: a list of claims, by the schema of `Claim`."""
     text = json.dumps([_encode(asdict(item)) for item in claims], indent=1, ensure_ascii=False, allow_nan=False)
-    with results.atomic_path(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+    files.write(path, text + "\n")
 
 
-def read(path: Path) -> list[Claim]:
-    """The claims of one claims.json; ResultError where it is missing or is no such file."""
+def read(path: Path, experiment: str | None = None, scale: str | None = None) -> list[Claim]:
+    """The claims of one claims.json; ResultError where it is missing, damaged, or of another experiment or scale."""
+    path = Path(path)
     try:
-        rows = json.loads(Path(path).read_text(encoding="utf-8"))
-        if not isinstance(rows, list):
-            raise TypeError
-        return [
-            Claim(**_decode(row) | {"parts": tuple(Part(**_decode(part, PART_FIELDS)) for part in row["parts"])})
-            for row in rows
-        ]
+        claims = list(CLAIMS.validate_json(path.read_bytes()))
     except FileNotFoundError:
-        scale, experiment = Path(path).resolve().parts[-3:-1]  # results/<scale>/<experiment>/claims.json
-        chosen = f" --scale {scale}" if scale in grid.SCALES else ""
-        raise ResultError(f"{path} is missing: make it with weightdecay claims {experiment}{chosen}.") from None
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ResultError(f"{path} is damaged or not a list of claims: delete it and make it again.") from error
+        at, name = path.resolve().parts[-3:-1]  # results/<scale>/<experiment>/claims.json
+        chosen = f" --scale {at}" if at in grid.SCALES else ""
+        raise ResultError(f"{path} is missing: make it with weightdecay claims {name}{chosen}.") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise ResultError(
+            f"{path} is damaged or not a list of claims ({f'{place}: ' if place else ''}{first['msg']}): "
+            "delete it and make it again."
+        ) from error
+    except OSError as error:
+        raise ResultError(f"{path} cannot be read: {error.strerror}.") from error
+    ids = [claim.id for claim in claims]
+    wrongs = [f"{id} is there twice" for id in set(ids) if ids.count(id) > 1]
+    for wrong in (*wrongs, *(_contradiction(claim, experiment, scale) for claim in claims)):
+        if wrong:
+            raise ResultError(f"{path} is damaged or not the one that belongs there ({wrong}): make it again.")
+    return claims
+
+
+def _contradiction(claim: Claim, experiment: str | None, scale: str | None) -> str | None:
+    """What a claim says that its parts, or the place where it was found, do not."""
+    lead, names = claim.parts[0], [part.name for part in claim.parts]
+    if experiment is not None and claim.experiment != experiment:
+        return f"{claim.id} is of {claim.experiment}, not of {experiment}"
+    if experiment is not None and not claim.scale:
+        return f"{claim.id} is of no scale"
+    if scale is not None and claim.scale != scale:
+        return f"{claim.id} is of scale {claim.scale}, not {scale}"
+    if len(set(names)) < len(names):
+        return f"{claim.id} has two parts of one name"
+    if claim.verdict != combine(part.verdict for part in claim.parts if part.verdict is not None):
+        return f"the verdict on {claim.id} is not that of its parts"
+    if any(repr(getattr(claim, field)) != repr(getattr(lead, field)) for field in (*FIELDS, "n")):  # NaN is not NaN
+        return f"the measured value of {claim.id} is not that of its first part"
+    return None
 
 
 @reports_user_errors
@@ -186,21 +230,18 @@ def main(judge: Callable[[Any, Mapping[str, Any]], list[Claim]], config_path: Pa
     parser.add_argument("--output", required=True, type=Path, help="claims.json to write")
     arguments = parser.parse_args()
     config = grid.load_config(config_path)
+    files.check_writable(arguments.output.parent)
     judged = judge(results.load_scale(arguments.results, config, arguments.scale), config.criteria)
     write(arguments.output, [replace(item, scale=arguments.scale) for item in judged])
 
 
 FIELDS = ("measured", "low", "high")  # that may be unknown or open
-PART_FIELDS = (*FIELDS, "least", "most")
+CLAIMS = TypeAdapter(tuple[Claim, ...])
 
 
-def _encode(row: dict[str, Any], fields: Sequence[str] = FIELDS) -> dict[str, Any]:
-    for field in fields:
+def _encode(row: dict[str, Any]) -> dict[str, Any]:
+    for field in {*FIELDS, "least", "most"} & set(row):
         row[field] = None if math.isnan(row[field]) else str(row[field]) if math.isinf(row[field]) else row[field]
     if "parts" in row:
-        row["parts"] = [_encode(part, PART_FIELDS) for part in row["parts"]]
+        row["parts"] = [_encode(part) for part in row["parts"]]
     return row
-
-
-def _decode(row: dict[str, Any], fields: Sequence[str] = FIELDS) -> dict[str, Any]:
-    return row | {field: math.nan if row[field] is None else float(row[field]) for field in fields}

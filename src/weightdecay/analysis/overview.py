@@ -120,7 +120,7 @@ def _texts(axes: Axes, claim: Claim, row: int) -> None:
     (colour, marker), lead = VERDICTS[claim.verdict], claim.parts[0]
     axes.plot(COLUMNS["verdict"], row, color=colour, marker=marker, markersize=4, clip_on=False)
     axes.text(COLUMNS["id"], row, claim.id, va="center", fontsize=SIZE, weight="bold", color=colour)
-    quantity = axes.text(COLUMNS["quantity"], row, lead.quantity, va="center", fontsize=SIZE)
+    quantity = axes.text(COLUMNS["quantity"], row, lead.quantity, va="center", fontsize=SIZE, parse_math=False)
     _fit(quantity, FOREST[0] - 0.01)
     if math.isnan(lead.measured):
         axes.text(COLUMNS["measured"], row, "unknown", va="center", fontsize=SIZE, color=style.MUTED)

@@ -135,7 +135,7 @@ def main(programs: Sequence[Callable[[Inputs], None]], config_path: Path) -> Non
     arguments = parser.parse_args()
     config = grid.load_config(config_path)
     results = load_scale(arguments.results, config, arguments.scale)
-    claims = {claim.id: claim for claim in read(arguments.claims)}
+    claims = {claim.id: claim for claim in read(arguments.claims, config.experiment, arguments.scale)}
     inputs = Inputs(arguments.scale, results, config, claims, arguments.figures, arguments.tables)
     apply()
     for program in programs:

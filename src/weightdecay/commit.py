@@ -1,0 +1,3 @@
+"""The commit of an archive: `git archive` puts it here, as .gitattributes asks. In a checkout git itself is asked."""
+
+COMMIT = "$Format:%H$"
