@@ -10,13 +10,17 @@ sys.path.insert(0, os.path.abspath("src"))  # the package of this checkout, inst
 
 from weightdecay import errors, pipeline
 
-local = workflow.nodes is None  # else jobs are sent to a cluster
+# A job that runs elsewhere reads this file again. It decides nothing: what was decided here comes with its --config.
+here = workflow.is_main_process
+local = here and workflow.nodes is None  # else jobs are sent to a cluster
 
 try:
-    plan = pipeline.Plan(config, local, targets=sys.argv[1:])  # Snakemake does not tell before it has read this file
+    # Snakemake does not tell the targets before it has read this file.
+    plan = pipeline.Plan(config, local, targets=sys.argv[1:] if here else ())
 except errors.WeightDecayError as error:
     sys.exit(f"error: {error}")
 
+workflow.config_settings.config_args = [f"{key}={value}" for key, value in plan.decided.items()]
 pipeline.use_this_checkout()
 RESULTS = plan.results  # what is made here
 
@@ -30,9 +34,15 @@ wildcard_constraints:
     computation="|".join(sorted(set().union(*plan.computations.values()))) or "none",
 
 
+# What takes a moment, prints, or needs the TeX that was found here stays here.
 localrules:
     all,
     reference,
+    verify,
+    merge,
+    ledger,
+    overview,
+    paper,
 
 
 rule all:

@@ -67,6 +67,8 @@ class Plan:
             self._plan_reference(config.get("scale"))
         else:
             self._plan_training(scale, resolve(options["device"], local))
+        made = "reference" if self.from_reference else "own"
+        self.decided = {**config, "results": made, "device": self.device}  # makes the same plan in another process
         for folder in ("paper/figures", "paper/tables"):
             check_writable(folder)
         _end_the_future()
@@ -176,7 +178,7 @@ def resolve(device: str, local: bool = True) -> str:
     if device == "cpu" or (device == "auto" and not shutil.which("nvidia-smi")):
         return "cpu"
     if not local and device == "cuda":
-        return "cuda"  # jobs run elsewhere, and the trainer checks there
+        return "cuda"  # as asked, or as decided: this machine need not have one, and the trainer checks on its own
     asks = [sys.executable, "-c", "import sys, torch; sys.exit(not torch.cuda.is_available())"]
     if subprocess.run(asks, capture_output=True, check=False).returncode == 0:
         return "cuda"
