@@ -4,11 +4,18 @@
 #   snakemake --cores N verify       compares this machine's results with the shipped ones of the scale
 # Each experiments/<name>/ with a config.yaml is one experiment; to add a finding, add a folder, nothing here.
 import os
+import shlex
 import sys
 
-sys.path.insert(0, os.path.abspath("src"))  # the package of this checkout, installed or not
+sys.path.insert(0, os.path.join(workflow.basedir, "src"))  # the package of this checkout, installed or not
 
-from weightdecay import errors, pipeline
+try:
+    from weightdecay import errors, pipeline, surroundings, turns
+except ModuleNotFoundError as error:
+    sys.exit(f"error: {error} where snakemake runs ({sys.executable}): install requirements.txt there, or use make.")
+
+surroundings.take_on()
+PYTHON = pipeline.python(workflow.deployment_settings.deployment_method)
 
 # A job that runs elsewhere reads this file again. It decides nothing: what was decided here comes with its --config.
 here = workflow.is_main_process
@@ -21,7 +28,7 @@ except errors.WeightDecayError as error:
     sys.exit(f"error: {error}")
 
 workflow.config_settings.config_args = [f"{key}={value}" for key, value in plan.decided.items()]
-pipeline.use_this_checkout()
+turns.guard(workflow, plan)
 RESULTS = plan.results  # what is made here
 
 if local:
@@ -37,6 +44,7 @@ wildcard_constraints:
 # What takes a moment, prints, or needs the TeX that was found here stays here.
 localrules:
     all,
+    write_plan,
     reference,
     verify,
     merge,
@@ -67,6 +75,29 @@ rule reference:
         "Everything is made of what was shipped, at {plan.scale} scale"
 
 
+if plan.stale:
+    # Newer than what is there, wherever Snakemake looks: the file is made now. Its path says nothing and is no wildcard.
+    CHANGED = workflow.snakemake_tmp_dir / "changed"
+    CHANGED.touch()
+
+    # The first job. A dry run shows what depends on it, and writes nothing.
+    rule write_plan:
+        input:
+            lambda _: str(CHANGED),
+        output:
+            plan.stale,
+        log:
+            f"{RESULTS}/logs/plan.log",
+        conda:
+            "environment.yml"
+        params:
+            decided=lambda _: " ".join(shlex.quote(f"{key}={value}") for key, value in plan.decided.items()),
+        message:
+            "Write what changed of the plan"
+        shell:
+            "exec {PYTHON} -m weightdecay.pipeline {params.decided} > {log} 2>&1"
+
+
 rule verify:
     input:
         [plan.read(name, "runs", "history") + plan.computed(name) for name in plan.compared],
@@ -80,7 +111,7 @@ rule verify:
     message:
         "Compare {params.made} with {params.shipped}"
     shell:
-        "python -m weightdecay compare {params.made} {params.shipped} > {log} 2>&1 && cat {log}"
+        "{PYTHON} -m weightdecay compare {params.made} {params.shipped} > {log} 2>&1 && cat {log}"
 
 
 # One job a shard. Its inputs are what the result depends on: the table of runs and the code it executes. The
@@ -106,7 +137,7 @@ rule train:
     message:
         "Train {wildcards.experiment}, shard {wildcards.shard} of {wildcards.shards} (progress: {log})"
     shell:
-        "OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 python experiments/{wildcards.experiment}/train.py --scale {params.scale}"
+        "exec {PYTHON} experiments/{wildcards.experiment}/train.py --scale {params.scale}"
         " --device {params.device} --shard {wildcards.shard}/{wildcards.shards} --output {output} > {log} 2>&1"
 
 
@@ -129,7 +160,7 @@ rule merge:
     message:
         "Join the shards of {wildcards.experiment}"
     shell:
-        "python -m weightdecay merge {wildcards.experiment} --scale {params.scale} --shards {input.shards} > {log} 2>&1"
+        "exec {PYTHON} -m weightdecay merge {wildcards.experiment} --scale {params.scale} --shards {input.shards} > {log} 2>&1"
 
 
 # What needs no training: a function of compute.py, anew when its own arguments or code change.
@@ -150,8 +181,7 @@ rule compute:
     message:
         "Compute {wildcards.computation} of {wildcards.experiment}"
     shell:
-        "OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1"
-        " python experiments/{wildcards.experiment}/compute.py --scale {params.scale}"
+        "exec {PYTHON} experiments/{wildcards.experiment}/compute.py --scale {params.scale}"
         " --table {wildcards.computation} --output {output} > {log} 2>&1"
 
 
@@ -174,7 +204,7 @@ rule claims:
     message:
         "Judge the claims of {wildcards.experiment}"
     shell:
-        "python experiments/{wildcards.experiment}/claims.py --scale {params.scale}"
+        "exec {PYTHON} experiments/{wildcards.experiment}/claims.py --scale {params.scale}"
         " --results {params.trained} --output {output} > {log} 2>&1"
 
 
@@ -201,7 +231,7 @@ rule ledger:
     message:
         "Join the judgments of all claims"
     shell:
-        "python -m weightdecay claims --results {params.sources} --output {params.judged} --paper paper > {log} 2>&1"
+        "exec {PYTHON} -m weightdecay claims --results {params.sources} --output {params.judged} --paper paper > {log} 2>&1"
 
 
 # All claims by verdict, on one page.
@@ -219,7 +249,7 @@ rule overview:
     message:
         "Draw the overview of all claims"
     shell:
-        "python -m weightdecay.analysis.overview --claims {input.claims} --figures paper/figures > {log} 2>&1"
+        "exec {PYTHON} -m weightdecay.analysis.overview --claims {input.claims} --figures paper/figures > {log} 2>&1"
 
 
 for name in plan.experiments:
@@ -249,7 +279,7 @@ for name in plan.experiments:
         message:
             "Draw {params.experiment}"
         shell:
-            "python experiments/{params.experiment}/figures.py --scale {params.scale}"
+            "exec {PYTHON} experiments/{params.experiment}/figures.py --scale {params.scale}"
             " --results {params.trained} --claims {input.claims}"
             " --figures paper/figures --tables paper/tables > {log} 2>&1"
 
@@ -268,7 +298,7 @@ rule paper:
         "environment.yml"
     params:
         typeset={
-            "latexmk": "latexmk -pdf -interaction=nonstopmode -halt-on-error -file-line-error -outdir=build",
+            "latexmk": "latexmk -norc -pdf -latexoption=-no-shell-escape -interaction=nonstopmode -halt-on-error -file-line-error -outdir=build",
             "tectonic": "tectonic --outdir build",
         }.get(plan.engine),
     message:
