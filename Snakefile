@@ -15,6 +15,8 @@ except ModuleNotFoundError as error:
     sys.exit(f"error: {error} where snakemake runs ({sys.executable}): install requirements.txt there, or use make.")
 
 surroundings.take_on()
+# Snakemake takes braces in a path for wildcards.
+ENVIRONMENT = os.path.join(workflow.basedir, "environment.yml").replace("{", "{{").replace("}", "}}")
 PYTHON = pipeline.python(workflow.deployment_settings.deployment_method)
 
 # A job that runs elsewhere reads this file again. It decides nothing: what was decided here comes with its --config.
@@ -67,6 +69,11 @@ onsuccess:
         print("Everything but paper/main.pdf is built: install latexmk with TeX Live, or tectonic, and run again.")
 
 
+onerror:
+    if line := pipeline.lack_of_space():
+        print(line, file=sys.stderr)
+
+
 # As a target on the command line it also decides, in pipeline.Plan, whose results are read.
 rule reference:
     input:
@@ -89,7 +96,7 @@ if plan.stale:
         log:
             f"{RESULTS}/logs/plan.log",
         conda:
-            "environment.yml"
+            ENVIRONMENT
         params:
             decided=lambda _: " ".join(shlex.quote(f"{key}={value}") for key, value in plan.decided.items()),
         message:
@@ -104,7 +111,7 @@ rule verify:
     log:
         f"{RESULTS}/logs/verify.log",
     conda:
-        "environment.yml"
+        ENVIRONMENT
     params:
         made=lambda _: RESULTS,
         shipped=plan.shipped,
@@ -126,7 +133,7 @@ rule train:
     log:
         f"{RESULTS}/{{experiment}}/logs/train-{{shard}}of{{shards}}.log",
     conda:
-        "environment.yml"
+        ENVIRONMENT
     threads: 1
     resources:
         gpu=int(plan.device == "cuda"),
@@ -154,7 +161,7 @@ rule merge:
     log:
         f"{RESULTS}/{{experiment}}/logs/merge.log",
     conda:
-        "environment.yml"
+        ENVIRONMENT
     params:
         scale=plan.scale,
     message:
@@ -174,7 +181,7 @@ rule compute:
     log:
         f"{RESULTS}/{{experiment}}/logs/compute-{{computation}}.log",
     conda:
-        "environment.yml"
+        ENVIRONMENT
     threads: 1
     params:
         scale=plan.scale,
@@ -197,7 +204,7 @@ rule claims:
     log:
         f"{RESULTS}/{{experiment}}/logs/claims.log",
     conda:
-        "environment.yml"
+        ENVIRONMENT
     params:
         scale=lambda wildcards: plan.scales[wildcards.experiment],
         trained=lambda wildcards: plan.trained(wildcards.experiment),
@@ -224,7 +231,7 @@ rule ledger:
     log:
         f"{RESULTS}/logs/ledger.log",
     conda:
-        "environment.yml"
+        ENVIRONMENT
     params:
         sources=lambda _: plan.sources,
         judged=lambda _: RESULTS,
@@ -245,7 +252,7 @@ rule overview:
     log:
         f"{RESULTS}/logs/overview.log",
     conda:
-        "environment.yml"
+        ENVIRONMENT
     message:
         "Draw the overview of all claims"
     shell:
@@ -271,7 +278,7 @@ for name in plan.experiments:
         log:
             f"{RESULTS}/{name}/logs/figures.log",
         conda:
-            "environment.yml"
+            ENVIRONMENT
         params:
             experiment=name,
             scale=plan.scales[name],
@@ -295,7 +302,7 @@ rule paper:
     log:
         f"{RESULTS}/logs/paper.log",
     conda:
-        "environment.yml"
+        ENVIRONMENT
     params:
         typeset={
             "latexmk": "latexmk -norc -pdf -latexoption=-no-shell-escape -interaction=nonstopmode -halt-on-error -file-line-error -outdir=build",

@@ -29,6 +29,7 @@ from weightdecay.results import atomic_path, check_writable
 # --config scale=... device=... results=..., and what they are without.
 OPTIONS = {"scale": "laptop", "device": "auto", "results": "own"}
 RESULTS = ("own", "reference")
+SPARE = 64  # MiB; with less of the disk left, that is what made a job fail
 
 
 class Plan:
@@ -190,6 +191,17 @@ def settings(name: str) -> list[str]:
 def python(sdm: Collection[str] = ()) -> str:
     """The interpreter of the jobs, quoted for a shell: Snakemake's own, unless it makes an environment for them."""
     return "python" if sdm else shlex.quote(sys.executable)
+
+
+def lack_of_space() -> str:
+    """A line where the disk is full, for then a failed job's log may not hold its own; nothing elsewhere."""
+    free = shutil.disk_usage(".").free / 2**20
+    if free >= SPARE:
+        return ""
+    return (
+        f"Only {free:.1f} MiB are free in {Path.cwd()}: make room, and run the same command again. It goes on from "
+        "what is finished. All scales of all findings take less than 3 GiB."
+    )
 
 
 def shard_count(experiment: grid.Config, scale: str, runs: int, device: str) -> int:

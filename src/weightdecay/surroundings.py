@@ -51,7 +51,7 @@ def own(found: Mapping[str, str], folder: Path) -> dict[str, str]:
         made.pop("XDG_CACHE_HOME", None)
     home, name = _account(made)
     if not (os.path.isdir(home) and _usable(home)) and (folder / "experiments").is_dir():
-        made["HOME"] = str(folder / "data" / "cache")  # for caches, made by whoever needs one
+        made["HOME"] = str(folder / ".snakemake" / "home")  # for caches, made by whoever needs one
         made.pop("XDG_CONFIG_HOME", None)
     if name is None:
         made["USER"] = str(os.getuid())
