@@ -14,7 +14,7 @@ import re
 import signal
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -96,7 +96,8 @@ def enter() -> None:
     made = own(os.environ, Path.cwd())
     read_at_start = {name for name in os.environ if name.startswith("PYTHON") and name not in made}
     if read_at_start or not (sys.flags.utf8_mode or sys.stdout is None or sys.stdout.encoding.lower() == "utf-8"):
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], made)
+        with suppress(OSError):  # the interpreter is out of reach by now: then as it is
+            os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], made)
     take_on()
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:  # else nohup, say, has ruled it out
