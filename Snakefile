@@ -14,10 +14,9 @@ try:
 except ModuleNotFoundError as error:
     sys.exit(f"error: {error} where snakemake runs ({sys.executable}): install requirements.txt there, or use make.")
 
-surroundings.take_on()
+surroundings.take_on(WEIGHTDECAY_PYTHON=pipeline.python(workflow.deployment_settings.deployment_method))
 # Snakemake takes braces in a path for wildcards.
 ENVIRONMENT = os.path.join(workflow.basedir, "environment.yml").replace("{", "{{").replace("}", "}}")
-PYTHON = pipeline.python(workflow.deployment_settings.deployment_method)
 
 # A job that runs elsewhere reads this file again. It decides nothing: what was decided here comes with its --config.
 here = workflow.is_main_process
@@ -46,7 +45,6 @@ wildcard_constraints:
 # What takes a moment, prints, or needs the TeX that was found here stays here.
 localrules:
     all,
-    write_plan,
     reference,
     verify,
     merge,
@@ -95,6 +93,7 @@ if plan.stale:
             plan.stale,
         log:
             f"{RESULTS}/logs/plan.log",
+        localrule: True
         conda:
             ENVIRONMENT
         params:
@@ -102,7 +101,7 @@ if plan.stale:
         message:
             "Write what changed of the plan"
         shell:
-            "exec {PYTHON} -m weightdecay.pipeline {params.decided} > {log} 2>&1"
+            'exec "$WEIGHTDECAY_PYTHON" -m weightdecay.pipeline {params.decided} > {log} 2>&1'
 
 
 rule verify:
@@ -118,7 +117,7 @@ rule verify:
     message:
         "Compare {params.made} with {params.shipped}"
     shell:
-        "{PYTHON} -m weightdecay compare {params.made} {params.shipped} > {log} 2>&1 && cat {log}"
+        '"$WEIGHTDECAY_PYTHON" -m weightdecay compare {params.made} {params.shipped} > {log} 2>&1 && cat {log}'
 
 
 # One job a shard. Its inputs are what the result depends on: the table of runs and the code it executes. The
@@ -144,7 +143,7 @@ rule train:
     message:
         "Train {wildcards.experiment}, shard {wildcards.shard} of {wildcards.shards} (progress: {log})"
     shell:
-        "exec {PYTHON} experiments/{wildcards.experiment}/train.py --scale {params.scale}"
+        'exec "$WEIGHTDECAY_PYTHON" experiments/{wildcards.experiment}/train.py --scale {params.scale}'
         " --device {params.device} --shard {wildcards.shard}/{wildcards.shards} --output {output} > {log} 2>&1"
 
 
@@ -167,7 +166,8 @@ rule merge:
     message:
         "Join the shards of {wildcards.experiment}"
     shell:
-        "exec {PYTHON} -m weightdecay merge {wildcards.experiment} --scale {params.scale} --shards {input.shards} > {log} 2>&1"
+        'exec "$WEIGHTDECAY_PYTHON" -m weightdecay merge {wildcards.experiment} --scale {params.scale}'
+        " --shards {input.shards} > {log} 2>&1"
 
 
 # What needs no training: a function of compute.py, anew when its own arguments or code change.
@@ -188,7 +188,7 @@ rule compute:
     message:
         "Compute {wildcards.computation} of {wildcards.experiment}"
     shell:
-        "exec {PYTHON} experiments/{wildcards.experiment}/compute.py --scale {params.scale}"
+        'exec "$WEIGHTDECAY_PYTHON" experiments/{wildcards.experiment}/compute.py --scale {params.scale}'
         " --table {wildcards.computation} --output {output} > {log} 2>&1"
 
 
@@ -211,7 +211,7 @@ rule claims:
     message:
         "Judge the claims of {wildcards.experiment}"
     shell:
-        "exec {PYTHON} experiments/{wildcards.experiment}/claims.py --scale {params.scale}"
+        'exec "$WEIGHTDECAY_PYTHON" experiments/{wildcards.experiment}/claims.py --scale {params.scale}'
         " --results {params.trained} --output {output} > {log} 2>&1"
 
 
@@ -238,7 +238,8 @@ rule ledger:
     message:
         "Join the judgments of all claims"
     shell:
-        "exec {PYTHON} -m weightdecay claims --results {params.sources} --output {params.judged} --paper paper > {log} 2>&1"
+        'exec "$WEIGHTDECAY_PYTHON" -m weightdecay claims --results {params.sources}'
+        " --output {params.judged} --paper paper > {log} 2>&1"
 
 
 # All claims by verdict, on one page.
@@ -256,7 +257,8 @@ rule overview:
     message:
         "Draw the overview of all claims"
     shell:
-        "exec {PYTHON} -m weightdecay.analysis.overview --claims {input.claims} --figures paper/figures > {log} 2>&1"
+        'exec "$WEIGHTDECAY_PYTHON" -m weightdecay.analysis.overview --claims {input.claims}'
+        " --figures paper/figures > {log} 2>&1"
 
 
 for name in plan.experiments:
@@ -286,7 +288,7 @@ for name in plan.experiments:
         message:
             "Draw {params.experiment}"
         shell:
-            "exec {PYTHON} experiments/{params.experiment}/figures.py --scale {params.scale}"
+            'exec "$WEIGHTDECAY_PYTHON" experiments/{params.experiment}/figures.py --scale {params.scale}'
             " --results {params.trained} --claims {input.claims}"
             " --figures paper/figures --tables paper/tables > {log} 2>&1"
 

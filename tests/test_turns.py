@@ -119,6 +119,14 @@ def test_after_a_kill_the_jobs_end_and_the_same_command_takes_off_the_lock(train
     assert f"A snakemake (process {process.pid}, on " in said and "was killed here" in said
 
 
+def test_a_training_ends_with_the_command_that_started_it(training):
+    process = training.start("weightdecay", "train", "first", "--scale", "smoke")
+    until(lambda: training.path("results/smoke/first/checkpoints").is_dir())
+    process.kill()
+    process.communicate()
+    until(lambda: not trainings(training.folder), 20)
+
+
 def test_a_second_snakemake_is_refused_in_one_line_and_touches_nothing(training):
     process = started(training, "snakemake")
     before = seen(training.folder)

@@ -13,7 +13,6 @@ results/reference/<experiment>/shipped.txt, which holds the scale and the checks
 """
 
 import os
-import shlex
 import shutil
 import subprocess
 import sys
@@ -189,8 +188,8 @@ def settings(name: str) -> list[str]:
 
 
 def python(sdm: Collection[str] = ()) -> str:
-    """The interpreter of the jobs, quoted for a shell: Snakemake's own, unless it makes an environment for them."""
-    return "python" if sdm else shlex.quote(sys.executable)
+    """The interpreter of the jobs: Snakemake's own, unless it makes an environment for them."""
+    return "python" if sdm else sys.executable
 
 
 def lack_of_space() -> str:

@@ -118,14 +118,14 @@ def is_ours() -> bool:
     return by_name or (command.name in PROGRAMS and command.with_name("config.yaml").is_file())
 
 
-def take_on() -> None:
-    """Gives this process, and those that it starts, the environment of `own`.
+def take_on(**more: str) -> None:
+    """Gives this process, and those that it starts, the environment of `own` and `more`.
 
     From here on an interrupt is one line, wherever it comes, and a reader that has enough is no error.
     """
     made = own(os.environ, Path.cwd())
     os.environ.clear()
-    os.environ.update(made | {OWNER: str(os.getpid())})
+    os.environ.update(made | more | {OWNER: str(os.getpid())})
     os.umask(os.umask(0o077) & 0o077)  # whatever is hidden from others, we read what we wrote
     sys.excepthook = _told
     atexit.register(_flush)

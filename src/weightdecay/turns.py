@@ -7,6 +7,7 @@ holder was killed, Snakemake's lock is a leftover and goes.
 
 import fcntl
 import json
+import logging
 import os
 import platform
 import shutil
@@ -52,6 +53,7 @@ def guard(workflow, plan: Plan) -> None:
             sys.exit(f"error: {error}")
 
     if workflow.is_main_process:
+        logging.raiseExceptions = False  # Snakemake's log that finds no room is no reason for a traceback
         workflow.execute = guarded
 
 
@@ -60,7 +62,7 @@ def turn(folder: Path = FOLDER) -> Iterator[None]:
     """Holds the folder for this process. FolderError while another has it."""
     try:
         folder.mkdir(exist_ok=True)
-        record = open(folder / "turn.json", "a+", encoding="utf-8")
+        record = open(folder / "turn.json", "a+b", buffering=0)
     except OSError as error:
         raise FolderError(f"cannot write in {folder.absolute()}: {error.strerror}.") from error
     with record:
@@ -75,11 +77,16 @@ def turn(folder: Path = FOLDER) -> Iterator[None]:
         if killed.get("host") == platform.node() and (folder / "locks").is_dir():
             shutil.rmtree(folder / "locks")
             print(f"{_said(record)} was killed here. Its lock is taken off, and the work goes on.", file=sys.stderr)
-        _write(record, {"pid": os.getpid(), "host": platform.node(), "since": time.strftime("%Y-%m-%d %H:%M:%S")})
+        about = {"pid": os.getpid(), "host": platform.node(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+        record.truncate(0)
+        try:
+            record.write(json.dumps(about).encode())
+        except OSError as error:
+            raise FolderError(f"cannot write in {folder.absolute()}: {error.strerror}.") from error
         try:
             yield
         finally:
-            _write(record, None)
+            record.truncate(0)
 
 
 def _read(record) -> dict:
@@ -89,14 +96,6 @@ def _read(record) -> dict:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _write(record, about: dict | None) -> None:
-    record.seek(0)
-    record.truncate()
-    if about:
-        json.dump(about, record)
-    record.flush()
 
 
 def _said(record) -> str:
