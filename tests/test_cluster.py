@@ -88,7 +88,7 @@ def test_an_exported_profile_changes_no_job_and_no_plan(shipped_beside, monkeypa
     profile = "executor: nodes\njobs: 2\nseconds-between-status-checks: 1\nconfig: {scale: paper}\n"
     with_nodes(shipped_beside).write("elsewhere/config.yaml", profile)
     monkeypatch.setenv("SNAKEMAKE_PROFILE", str(shipped_beside.path("elsewhere")))
-    done = shipped_beside.run("snakemake", "--config", "results=reference", "scale=smoke")
+    done = shipped_beside.run("snakemake", "reference", "--config", "scale=smoke")
     assert done.returncode == 0, done.stdout + done.stderr
     assert shipped_beside.path("paper/scale.txt").read_text() == "smoke, shipped\n"
     assert not shipped_beside.path("results/paper").exists()
