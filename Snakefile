@@ -8,7 +8,7 @@ import sys
 
 sys.path.insert(0, os.path.abspath("src"))  # the package of this checkout, installed or not
 
-from weightdecay import errors, pipeline
+from weightdecay import cluster, errors, pipeline
 
 # A job that runs elsewhere reads this file again. It decides nothing: what was decided here comes with its --config.
 here = workflow.is_main_process
@@ -52,6 +52,13 @@ rule all:
         plan.overview,
         [[*plan.figures(name), *plan.tables(name)] for name in plan.experiments],
         "paper/main.pdf" if plan.engine else [],
+
+
+onstart:
+    try:
+        cluster.choose_status_command(workflow.executor_settings)
+    except errors.WeightDecayError as error:
+        sys.exit(f"error: {error}")
 
 
 onsuccess:

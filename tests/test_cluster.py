@@ -6,6 +6,12 @@ job, with the command line that Snakemake writes for it, in an environment that 
 
 import json
 import shutil
+from types import SimpleNamespace
+
+import pytest
+
+from weightdecay import cluster
+from weightdecay.errors import ConfigError
 
 NODES = """
 import os, subprocess
@@ -111,3 +117,38 @@ def test_a_gpu_found_here_is_what_the_jobs_are_told(checkout):
     with_nodes(checkout, torch=f"not {ON_A_NODE}").tool("nvidia-smi", "")
     run(checkout, TRAINED, "--config", "scale=smoke")
     assert devices(checkout, 1) == ["cuda"]
+
+
+def with_slurm(folder, monkeypatch, sacct: str, min_job_age: int) -> SimpleNamespace:
+    """The settings of Snakemake's executor, where `sacct` and `scontrol` say this."""
+    said = f"echo AccountingStorageType = any; echo 'MinJobAge               = {min_job_age} sec'"
+    for name, script in (("sacct", sacct), ("scontrol", said)):
+        folder.joinpath(name).write_text(f"#!/bin/sh\n{script}\n")
+        folder.joinpath(name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    return SimpleNamespace(status_command="sacct", init_seconds_before_status_checks=10)
+
+
+def test_sacct_is_asked_where_slurm_keeps_accounts(tmp_path, monkeypatch):
+    settings = with_slurm(tmp_path, monkeypatch, "echo '1|COMPLETED'", min_job_age=10)
+    cluster.choose_status_command(settings)
+    assert settings.status_command == "sacct"
+
+
+def test_squeue_is_asked_where_sacct_is_there_but_knows_nothing(tmp_path, monkeypatch):
+    settings = with_slurm(tmp_path, monkeypatch, "echo Slurm accounting storage is disabled >&2; exit 1", 300)
+    cluster.choose_status_command(settings)
+    assert settings.status_command == "squeue"
+
+
+@pytest.mark.parametrize("min_job_age", [0, 30, 299])  # 0: for ever; but Slurm's executor takes it for a short time
+def test_a_slurm_that_tells_no_end_of_a_job_is_refused_in_one_sentence(tmp_path, monkeypatch, min_job_age):
+    settings = with_slurm(tmp_path, monkeypatch, "exit 1", min_job_age)
+    with pytest.raises(ConfigError, match=rf"has MinJobAge={min_job_age}, .* or MinJobAge=300 in slurm\.conf\.$"):
+        cluster.choose_status_command(settings)
+
+
+@pytest.mark.parametrize("settings", [None, SimpleNamespace(), SimpleNamespace(status_command=None)])
+def test_other_executors_are_left_alone(settings):
+    cluster.choose_status_command(settings)
+    assert settings is None or getattr(settings, "status_command", None) is None
