@@ -10,7 +10,7 @@ import sys
 sys.path.insert(0, os.path.join(workflow.basedir, "src"))  # the package of this checkout, installed or not
 
 try:
-    from weightdecay import errors, pipeline, surroundings, turns
+    from weightdecay import cluster, errors, pipeline, surroundings, turns
 except ModuleNotFoundError as error:
     sys.exit(f"error: {error} where snakemake runs ({sys.executable}): install requirements.txt there, or use make.")
 
@@ -60,6 +60,13 @@ rule all:
         plan.overview,
         [[*plan.figures(name), *plan.tables(name)] for name in plan.experiments],
         "paper/main.pdf" if plan.engine else [],
+
+
+onstart:
+    try:
+        cluster.choose_status_command(workflow.executor_settings)
+    except errors.WeightDecayError as error:
+        sys.exit(f"error: {error}")
 
 
 onsuccess:

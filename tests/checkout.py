@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-TOOLS = ("bash", "sh", "dirname", "mkdir", "mv", "sleep", "cat")  # all that the rules use; in particular no TeX
+TOOLS = ("bash", "sh", "dirname", "mkdir", "mv", "sleep", "cat", "which")  # all that rules and plugins use; no TeX
 
 CONFIG = """
 experiment: {name}
