@@ -130,14 +130,15 @@ def test_a_training_ends_with_the_command_that_started_it(training):
 def test_a_second_snakemake_is_refused_in_one_line_and_touches_nothing(training):
     process = started(training, "snakemake")
     before = seen(training.folder)
-    refused = training.run("snakemake", "--cores", "1", "--config", "scale=laptop")
-    assert refused.returncode == 1 and "Traceback" not in refused.stderr
-    assert re.search(
-        rf"^error: A snakemake \(process {process.pid}, on .*\) is at work in this folder: wait for it, or end it\.$",
-        refused.stderr,
-        re.MULTILINE,
+    sentence = (
+        rf"^error: A snakemake \(process {process.pid}, on .*\) is at work in this folder: wait for it, or end it\.$"
     )
+    for command in (("--cores", "1", "--config", "scale=laptop"), ("--unlock",)):
+        refused = training.run("snakemake", *command)
+        assert refused.returncode == 1 and "Traceback" not in refused.stderr
+        assert re.search(sentence, refused.stderr, re.MULTILINE)
     assert seen(training.folder) == before
+    assert any(training.path(".snakemake/locks").iterdir())
     process.terminate()
     for job in trainings(training.folder):
         job.terminate()

@@ -6,6 +6,7 @@ holder was killed, Snakemake's lock is a leftover and goes.
 """
 
 import fcntl
+import functools
 import json
 import logging
 import os
@@ -14,7 +15,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -29,32 +30,47 @@ DATED = ("Snakefile", "experiments/*/*", "src/**/*.py", "results/**/*", "paper/*
 def guard(workflow, plan: Plan) -> None:
     """Makes `workflow`, Snakemake's, execute its jobs in a turn; a dry run writes nothing and takes none.
 
-    Snakemake has no hook between reading the Snakefile and looking at the files that it names: its method is wrapped.
-    Lists, graphs and --unlock are no execution, and a job in a process of its own belongs to the turn that started it.
+    Snakemake has no hook between reading the Snakefile and looking at the files that it names: its methods are wrapped.
+    `--unlock` needs a turn too, or it would open a folder in which another process works. Lists and graphs need none,
+    and a job in a process of its own belongs to the turn that started it.
     """
-    execute = workflow.execute
+    execute, unlock = workflow.execute, workflow.unlock
 
+    @_in_a_sentence
     def guarded(**settings) -> None:
         common = settings["executor_plugin"].common_settings
-        try:
-            if not common.touch_exec and (line := plan.outdated()):
-                print(line, file=sys.stderr)
-            if common.dryrun_exec or not workflow.execution_settings.lock:
-                execute(**settings)
-                return
-            with turn():
-                end_the_future()
-                plan.check_folders()
-                if common.touch_exec:
-                    plan.write()
-                end_jobs_when_interrupted()
-                execute(**settings)
-        except WeightDecayError as error:
-            sys.exit(f"error: {error}")
+        if not common.touch_exec and (line := plan.outdated()):
+            print(line, file=sys.stderr)
+        if common.dryrun_exec or not workflow.execution_settings.lock:
+            execute(**settings)
+            return
+        with turn():
+            end_the_future()
+            plan.check_folders()
+            if common.touch_exec:
+                plan.write()
+            end_jobs_when_interrupted()
+            execute(**settings)
+
+    @_in_a_sentence
+    def unlocked() -> None:
+        with turn():
+            unlock()
 
     if workflow.is_main_process:
         logging.raiseExceptions = False  # Snakemake's log that finds no room is no reason for a traceback
-        workflow.execute = guarded
+        workflow.execute, workflow.unlock = guarded, unlocked
+
+
+def _in_a_sentence(method: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(method)
+    def saying(**settings) -> None:
+        try:
+            method(**settings)
+        except WeightDecayError as error:
+            sys.exit(f"error: {error}")
+
+    return saying
 
 
 @contextmanager
