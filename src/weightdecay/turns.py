@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import platform
-import shutil
 import signal
 import sys
 import time
@@ -90,8 +89,10 @@ def turn(folder: Path = FOLDER) -> Iterator[None]:
             yield
             return
         killed = _read(record)
-        if killed.get("host") == platform.node() and (folder / "locks").is_dir():
-            shutil.rmtree(folder / "locks")
+        left = list((folder / "locks").glob("*.lock"))
+        if left and killed.get("host") == platform.node():
+            for lock in left:
+                lock.unlink(missing_ok=True)
             print(f"{_said(record)} was killed here. Its lock is taken off, and the work goes on.", file=sys.stderr)
         about = {"pid": os.getpid(), "host": platform.node(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
         record.truncate(0)
