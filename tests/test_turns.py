@@ -24,7 +24,7 @@ from weightdecay import results
 from weightdecay.surroundings import INTERRUPTED
 
 SMOKE = ("--cores", "2", "--config", "scale=smoke")
-SLOW = "(open(f'{runs[0].experiment}.begun', 'w').close(), time.sleep(60))"
+SLOW = "(open(f'{time.time_ns()}.begun', 'w').close(), time.sleep(60))"
 QUICK = 'time.sleep(0.3 if device == "cuda" else 0)'
 TIMES = ("started", "finished", "resumed")
 
@@ -60,7 +60,7 @@ def trainings(folder: Path) -> list[psutil.Process]:
 def started(checkout: Checkout, *command: str, **options) -> subprocess.Popen:
     """A pipeline in the middle of two trainings."""
     process = checkout.start(*command, *SMOKE, **options)
-    until(lambda: len(trainings(checkout.folder)) == 2 and any(checkout.folder.glob("*.begun")))
+    until(lambda: len(list(checkout.folder.glob("*.begun"))) == 2)
     return process
 
 
@@ -121,7 +121,7 @@ def test_after_a_kill_the_jobs_end_and_the_same_command_takes_off_the_lock(train
 
 def test_a_training_ends_with_the_command_that_started_it(training):
     process = training.start("weightdecay", "train", "first", "--scale", "smoke")
-    until(lambda: training.path("first.begun").is_file())
+    until(lambda: any(training.folder.glob("*.begun")))
     process.kill()
     process.communicate()
     until(lambda: not trainings(training.folder), 20)
