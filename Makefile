@@ -3,27 +3,36 @@
 #   make reference [CORES=N]
 #   make verify [SCALE=...] [CORES=N] [DEVICE=...]
 #   make test [CORES=N]
+#   make unlock    takes off a lock that Snakemake left, if no other process works here
 CORES ?= all
 SCALE ?= laptop
 DEVICE ?= auto
 PYTHON ?= python3
 
+# What the shell has exported must not choose another Python, nor another way to run.
+unexport PYTHONHOME PYTHONPATH PYTHONSTARTUP PYTHONWARNINGS PYTHONOPTIMIZE PYTHONIOENCODING PYTHONSAFEPATH
+unexport SNAKEMAKE_PROFILE MPLBACKEND BASH_ENV ENV CDPATH SHELLOPTS
+
 BIN := .venv/bin
+SNAKEMAKE := $(BIN)/python -m weightdecay.make
 INSTALLED := .venv/installed
 
-.PHONY: reproduce reference verify test setup
+.PHONY: reproduce reference verify test unlock setup
 
 reproduce: $(INSTALLED)
-	$(BIN)/snakemake --cores $(CORES) --config scale=$(SCALE) device=$(DEVICE)
+	$(SNAKEMAKE) --cores $(CORES) --config scale=$(SCALE) device=$(DEVICE)
 
 reference: $(INSTALLED)
-	$(BIN)/snakemake --cores $(CORES) reference
+	$(SNAKEMAKE) --cores $(CORES) reference
 
 verify: $(INSTALLED)
-	$(BIN)/snakemake --cores $(CORES) verify --config scale=$(SCALE) device=$(DEVICE)
+	$(SNAKEMAKE) --cores $(CORES) verify --config scale=$(SCALE) device=$(DEVICE)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest --numprocesses $(CORES:all=logical) --dist worksteal
+
+unlock: $(INSTALLED)
+	$(SNAKEMAKE) --unlock
 
 setup: $(INSTALLED)
 

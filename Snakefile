@@ -4,20 +4,32 @@
 #   snakemake --cores N verify       compares this machine's results with the shipped ones of the scale
 # Each experiments/<name>/ with a config.yaml is one experiment; to add a finding, add a folder, nothing here.
 import os
+import shlex
 import sys
 
-sys.path.insert(0, os.path.abspath("src"))  # the package of this checkout, installed or not
-
-from weightdecay import errors, pipeline
-
-local = workflow.nodes is None  # else jobs are sent to a cluster
+sys.path.insert(0, os.path.join(workflow.basedir, "src"))  # the package of this checkout, installed or not
 
 try:
-    plan = pipeline.Plan(config, local, targets=sys.argv[1:])  # Snakemake does not tell before it has read this file
+    from weightdecay import cluster, errors, pipeline, surroundings, turns
+except ModuleNotFoundError as error:
+    sys.exit(f"error: {error} where snakemake runs ({sys.executable}): install requirements.txt there, or use make.")
+
+surroundings.take_on(WEIGHTDECAY_PYTHON=pipeline.python(workflow.deployment_settings.deployment_method))
+# Snakemake takes braces in a path for wildcards.
+ENVIRONMENT = os.path.join(workflow.basedir, "environment.yml").replace("{", "{{").replace("}", "}}")
+
+# A job that runs elsewhere reads this file again. It decides nothing: what was decided here comes with its --config.
+here = workflow.is_main_process
+local = here and workflow.nodes is None  # else jobs are sent to a cluster
+
+try:
+    # Snakemake does not tell the targets before it has read this file.
+    plan = pipeline.Plan(config, local, targets=sys.argv[1:] if here else ())
 except errors.WeightDecayError as error:
     sys.exit(f"error: {error}")
 
-pipeline.use_this_checkout()
+workflow.config_settings.config_args = [f"{key}={value}" for key, value in plan.decided.items()]
+turns.guard(workflow, plan)
 RESULTS = plan.results  # what is made here
 
 if local:
@@ -30,9 +42,15 @@ wildcard_constraints:
     computation="|".join(sorted(set().union(*plan.computations.values()))) or "none",
 
 
+# What takes a moment, prints, or needs the TeX that was found here stays here.
 localrules:
     all,
     reference,
+    verify,
+    merge,
+    ledger,
+    overview,
+    paper,
 
 
 rule all:
@@ -44,9 +62,21 @@ rule all:
         "paper/main.pdf" if plan.engine else [],
 
 
+onstart:
+    try:
+        cluster.choose_status_command(workflow.executor_settings)
+    except errors.WeightDecayError as error:
+        sys.exit(f"error: {error}")
+
+
 onsuccess:
     if not plan.engine:
         print("Everything but paper/main.pdf is built: install latexmk with TeX Live, or tectonic, and run again.")
+
+
+onerror:
+    if line := pipeline.lack_of_space():
+        print(line, file=sys.stderr)
 
 
 # As a target on the command line it also decides, in pipeline.Plan, whose results are read.
@@ -57,20 +87,44 @@ rule reference:
         "Everything is made of what was shipped, at {plan.scale} scale"
 
 
+if plan.stale:
+    # Newer than what is there, wherever Snakemake looks: the file is made now. Its path says nothing and is no wildcard.
+    CHANGED = workflow.snakemake_tmp_dir / "changed"
+    CHANGED.touch()
+
+    # The first job. A dry run shows what depends on it, and writes nothing.
+    rule write_plan:
+        input:
+            lambda _: str(CHANGED),
+        output:
+            plan.stale,
+        log:
+            f"{RESULTS}/logs/plan.log",
+        localrule: True
+        conda:
+            ENVIRONMENT
+        params:
+            decided=lambda _: " ".join(shlex.quote(f"{key}={value}") for key, value in plan.decided.items()),
+        message:
+            "Write what changed of the plan"
+        shell:
+            'exec "$WEIGHTDECAY_PYTHON" -m weightdecay.pipeline {params.decided} > {log} 2>&1'
+
+
 rule verify:
     input:
         [plan.read(name, "runs", "history") + plan.computed(name) for name in plan.compared],
     log:
         f"{RESULTS}/logs/verify.log",
     conda:
-        "environment.yml"
+        ENVIRONMENT
     params:
         made=lambda _: RESULTS,
         shipped=plan.shipped,
     message:
         "Compare {params.made} with {params.shipped}"
     shell:
-        "python -m weightdecay compare {params.made} {params.shipped} > {log} 2>&1 && cat {log}"
+        '"$WEIGHTDECAY_PYTHON" -m weightdecay compare {params.made} {params.shipped} > {log} 2>&1 && cat {log}'
 
 
 # One job a shard. Its inputs are what the result depends on: the table of runs and the code it executes. The
@@ -85,7 +139,7 @@ rule train:
     log:
         f"{RESULTS}/{{experiment}}/logs/train-{{shard}}of{{shards}}.log",
     conda:
-        "environment.yml"
+        ENVIRONMENT
     threads: 1
     resources:
         gpu=int(plan.device == "cuda"),
@@ -96,7 +150,7 @@ rule train:
     message:
         "Train {wildcards.experiment}, shard {wildcards.shard} of {wildcards.shards} (progress: {log})"
     shell:
-        "OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 python experiments/{wildcards.experiment}/train.py --scale {params.scale}"
+        'exec "$WEIGHTDECAY_PYTHON" experiments/{wildcards.experiment}/train.py --scale {params.scale}'
         " --device {params.device} --shard {wildcards.shard}/{wildcards.shards} --output {output} > {log} 2>&1"
 
 
@@ -113,13 +167,14 @@ rule merge:
     log:
         f"{RESULTS}/{{experiment}}/logs/merge.log",
     conda:
-        "environment.yml"
+        ENVIRONMENT
     params:
         scale=plan.scale,
     message:
         "Join the shards of {wildcards.experiment}"
     shell:
-        "python -m weightdecay merge {wildcards.experiment} --scale {params.scale} --shards {input.shards} > {log} 2>&1"
+        'exec "$WEIGHTDECAY_PYTHON" -m weightdecay merge {wildcards.experiment} --scale {params.scale}'
+        " --shards {input.shards} > {log} 2>&1"
 
 
 # What needs no training: a function of compute.py, anew when its own arguments or code change.
@@ -133,15 +188,14 @@ rule compute:
     log:
         f"{RESULTS}/{{experiment}}/logs/compute-{{computation}}.log",
     conda:
-        "environment.yml"
+        ENVIRONMENT
     threads: 1
     params:
         scale=plan.scale,
     message:
         "Compute {wildcards.computation} of {wildcards.experiment}"
     shell:
-        "OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1"
-        " python experiments/{wildcards.experiment}/compute.py --scale {params.scale}"
+        'exec "$WEIGHTDECAY_PYTHON" experiments/{wildcards.experiment}/compute.py --scale {params.scale}'
         " --table {wildcards.computation} --output {output} > {log} 2>&1"
 
 
@@ -157,14 +211,14 @@ rule claims:
     log:
         f"{RESULTS}/{{experiment}}/logs/claims.log",
     conda:
-        "environment.yml"
+        ENVIRONMENT
     params:
         scale=lambda wildcards: plan.scales[wildcards.experiment],
         trained=lambda wildcards: plan.trained(wildcards.experiment),
     message:
         "Judge the claims of {wildcards.experiment}"
     shell:
-        "python experiments/{wildcards.experiment}/claims.py --scale {params.scale}"
+        'exec "$WEIGHTDECAY_PYTHON" experiments/{wildcards.experiment}/claims.py --scale {params.scale}'
         " --results {params.trained} --output {output} > {log} 2>&1"
 
 
@@ -184,14 +238,15 @@ rule ledger:
     log:
         f"{RESULTS}/logs/ledger.log",
     conda:
-        "environment.yml"
+        ENVIRONMENT
     params:
         sources=lambda _: plan.sources,
         judged=lambda _: RESULTS,
     message:
         "Join the judgments of all claims"
     shell:
-        "python -m weightdecay claims --results {params.sources} --output {params.judged} --paper paper > {log} 2>&1"
+        'exec "$WEIGHTDECAY_PYTHON" -m weightdecay claims --results {params.sources}'
+        " --output {params.judged} --paper paper > {log} 2>&1"
 
 
 # All claims by verdict, on one page.
@@ -205,11 +260,12 @@ rule overview:
     log:
         f"{RESULTS}/logs/overview.log",
     conda:
-        "environment.yml"
+        ENVIRONMENT
     message:
         "Draw the overview of all claims"
     shell:
-        "python -m weightdecay.analysis.overview --claims {input.claims} --figures paper/figures > {log} 2>&1"
+        'exec "$WEIGHTDECAY_PYTHON" -m weightdecay.analysis.overview --claims {input.claims}'
+        " --figures paper/figures > {log} 2>&1"
 
 
 for name in plan.experiments:
@@ -231,7 +287,7 @@ for name in plan.experiments:
         log:
             f"{RESULTS}/{name}/logs/figures.log",
         conda:
-            "environment.yml"
+            ENVIRONMENT
         params:
             experiment=name,
             scale=plan.scales[name],
@@ -239,7 +295,7 @@ for name in plan.experiments:
         message:
             "Draw {params.experiment}"
         shell:
-            "python experiments/{params.experiment}/figures.py --scale {params.scale}"
+            'exec "$WEIGHTDECAY_PYTHON" experiments/{params.experiment}/figures.py --scale {params.scale}'
             " --results {params.trained} --claims {input.claims}"
             " --figures paper/figures --tables paper/tables > {log} 2>&1"
 
@@ -255,10 +311,10 @@ rule paper:
     log:
         f"{RESULTS}/logs/paper.log",
     conda:
-        "environment.yml"
+        ENVIRONMENT
     params:
         typeset={
-            "latexmk": "latexmk -pdf -interaction=nonstopmode -halt-on-error -file-line-error -outdir=build",
+            "latexmk": "latexmk -norc -pdf -latexoption=-no-shell-escape -interaction=nonstopmode -halt-on-error -file-line-error -outdir=build",
             "tectonic": "tectonic --outdir build",
         }.get(plan.engine),
     message:

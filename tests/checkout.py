@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-TOOLS = ("bash", "sh", "dirname", "mkdir", "mv", "sleep", "cat")  # all that the rules use; in particular no TeX
+TOOLS = ("bash", "sh", "dirname", "mkdir", "mv", "sleep", "cat", "which")  # all that rules and plugins use; no TeX
 
 CONFIG = """
 experiment: {name}
@@ -166,19 +166,29 @@ class Checkout:
         self.write(f"bin/{name}", f"#!{shutil.which('bash')}\n{script}\n")
         self.path(f"bin/{name}").chmod(0o755)
 
-    def run(self, *command: str) -> subprocess.CompletedProcess:
-        environment = {
-            **os.environ,
-            "PATH": str(self.path("bin")),
-            "PYTHONPATH": f"{self.folder}/src:{self.folder}/fake",
-        }
+    @property
+    def environment(self) -> dict[str, str]:
+        paths = f"{self.folder}/src:{self.folder}/fake"
+        return {**os.environ, "PATH": str(self.path("bin")), "PYTHONPATH": paths}
+
+    def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess:
         return subprocess.run(
             [sys.executable, "-m", *command],
             cwd=self.folder,
-            env=environment,
+            env=self.environment | environment,
             capture_output=True,
             text=True,
             check=False,
+        )
+
+    def start(self, *command: str, **options) -> subprocess.Popen:
+        """The same in the background, in a session of its own."""
+        return subprocess.Popen(
+            [sys.executable, "-m", *command],
+            cwd=self.folder,
+            env=self.environment,
+            start_new_session=True,
+            **{"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} | options,
         )
 
     def make(self, *options: str) -> subprocess.CompletedProcess:
@@ -191,4 +201,4 @@ class Checkout:
         done = self.make("--dry-run", *options)
         table = re.search(r"^job +count\n[- ]+\n(.*?)^total", done.stderr + done.stdout, re.MULTILINE | re.DOTALL)
         counts = dict(line.split() for line in table[1].splitlines()) if table else {}
-        return {rule: int(count) for rule, count in counts.items() if rule != "all"}
+        return {rule: int(count) for rule, count in counts.items() if rule not in ("all", "write_plan")}

@@ -17,6 +17,8 @@ settings.load_profile("shared")
 
 # One thread a process, as the pipeline gives its jobs. Nothing has imported a library yet that reads it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+for name in ("MPLBACKEND", "SNAKEMAKE_PROFILE"):  # of the shell that starts the tests
+    os.environ.pop(name, None)
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:

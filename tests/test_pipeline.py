@@ -178,7 +178,7 @@ def test_bad_configurations_and_folders_are_refused_in_one_sentence(checkout, mo
     shutil.rmtree(checkout.path("results"))
     checkout.write("results", "a file where a folder should be")
     with pytest.raises(ResultError, match=r"^cannot write in results/laptop/first: Not a directory\.$"):
-        pipeline.Plan({})
+        pipeline.Plan({}).check_folders()
 
 
 def test_an_experiment_can_be_trained_and_judged_without_snakemake(checkout):

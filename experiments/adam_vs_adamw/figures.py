@@ -1,5 +1,7 @@
 """Figures and tables of Adam + L2 against AdamW, drawn from the errors and shapes that claims.py judges."""
 
+import weightdecay  # noqa: F401, isort: skip (first: matplotlib reads its surroundings when it is imported)
+
 from pathlib import Path
 
 import matplotlib.pyplot as plt

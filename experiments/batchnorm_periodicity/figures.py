@@ -1,5 +1,7 @@
 """Figures and table of BatchNorm with decay, drawn from the runs, events and intervals that claims.py judges."""
 
+import weightdecay  # noqa: F401, isort: skip (first: matplotlib reads its surroundings when it is imported)
+
 from collections.abc import Iterable
 from itertools import cycle
 from pathlib import Path

@@ -1,5 +1,7 @@
 """Figures of curve fitting, drawn from the runs and measures that claims.py judges; the others: figures_computed.py."""
 
+import weightdecay  # noqa: F401, isort: skip (first: matplotlib reads its surroundings when it is imported)
+
 from pathlib import Path
 
 import matplotlib.pyplot as plt

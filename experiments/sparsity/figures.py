@@ -1,5 +1,7 @@
 """Figures of sparsity, drawn from the runs and tables that claims.py judges."""
 
+import weightdecay  # noqa: F401, isort: skip (first: matplotlib reads its surroundings when it is imported)
+
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 

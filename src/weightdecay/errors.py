@@ -4,6 +4,8 @@ import functools
 import sys
 from collections.abc import Callable
 
+from weightdecay.surroundings import INTERRUPTED, silence_output
+
 
 class WeightDecayError(Exception):
     """Base of them all: shown as one sentence, never as a traceback."""
@@ -17,6 +19,10 @@ class ResultError(WeightDecayError, ValueError):
     """A result that is missing, damaged, made with other settings, or cannot be written."""
 
 
+class FolderError(WeightDecayError, OSError):
+    """A working folder that another process holds, or that cannot be written to."""
+
+
 class DeviceError(WeightDecayError, RuntimeError):
     """A device that this machine does not have."""
 
@@ -27,12 +33,16 @@ def reports_user_errors(main: Callable) -> Callable:
     @functools.wraps(main)
     def reporting(*args, **kwargs):
         try:
-            return main(*args, **kwargs)
+            made = main(*args, **kwargs)
+            sys.stdout.flush()
+            return made
         except WeightDecayError as error:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(2)
         except KeyboardInterrupt:
-            print("interrupted; what is finished is kept, and the same command goes on from there", file=sys.stderr)
+            print(INTERRUPTED, file=sys.stderr)
             sys.exit(130)
+        except BrokenPipeError:  # whoever reads us, `head` say, has enough
+            silence_output()
 
     return reporting

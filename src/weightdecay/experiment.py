@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from weightdecay import grid, results
+from weightdecay import gpus, grid, results
 from weightdecay.errors import ConfigError, ResultError, reports_user_errors
 from weightdecay.sources import changed
 
@@ -73,6 +73,8 @@ def main(protocol: "Protocol") -> None:
     results.check_writable(arguments.output.parent)
     _delete(checkpoint, before=newest)
 
+    if arguments.device != "cpu":
+        gpus.take_one()
     from weightdecay.ensemble.training import train  # torch: seconds, and not needed to refuse bad input
 
     trained = train(runs, protocol, device=arguments.device, checkpoint=checkpoint, precision=arguments.precision)

@@ -1,9 +1,10 @@
 """What the Snakefile needs to know before any job starts: options, experiments, shards, the device, the TeX engine.
 
-Bad input is refused here. A few small files are written, each only when its content changes, so that their times say
-what Snakemake's own memory (.snakemake/) may have lost: results/<scale>/<experiment>/table.jsonl, the table of runs,
-which is all of the configuration that training depends on; computations/<name>.json beside it, the arguments of what is
-computed; and paper/scale.txt, the scale that the paper is built at.
+Bad input is refused here, and nothing is written. The plan is a few files: results/<scale>/<experiment>/table.jsonl,
+the table of runs, which is all of the configuration that training depends on; computations/<name>.json beside it, the
+arguments of what is computed; and paper/scale.txt, the scale that the paper is built at. The first job of the pipeline
+(`main` below) writes those whose content has changed, and only those, so that their times say what Snakemake's own
+memory (.snakemake/) may have lost.
 
 With the target `reference`, or --config results=reference, the results are the shipped ones: read where they lie,
 checked before any job, never made; each experiment's are of the largest scale that is shipped of it, unless a scale is
@@ -15,19 +16,19 @@ import os
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cached_property
 from pathlib import Path
 
 from weightdecay import grid, programs, reference, sources
-from weightdecay.errors import ConfigError, DeviceError
+from weightdecay.errors import ConfigError, DeviceError, reports_user_errors
 from weightdecay.experiment import DEVICES
 from weightdecay.results import atomic_path, check_writable
 
 # --config scale=... device=... results=..., and what they are without.
 OPTIONS = {"scale": "laptop", "device": "auto", "results": "own"}
 RESULTS = ("own", "reference")
+SPARE = 64  # MiB; with less of the disk left, that is what made a job fail
 
 
 class Plan:
@@ -64,13 +65,14 @@ class Plan:
         if "verify" in targets:
             reference.check_settings(scale, {name: self.experiments[name] for name in self.compared})
         self.shards = {}
+        self.files: dict[str, str] = {}  # the plan: path -> content
         if self.from_reference:
             self._plan_reference(config.get("scale"))
         else:
             self._plan_training(scale, resolve(options["device"], local))
-        for folder in ("paper/figures", "paper/tables"):
-            check_writable(folder)
-        _end_the_future()
+        made = "reference" if self.from_reference else "own"
+        self.decided = {**config, "results": made, "device": self.device}  # makes the same plan in another process
+        self.stale = [path for path, text in self.files.items() if _content(path) != text]
 
     def _plan_reference(self, scale: str | None) -> None:
         self.device, self.results = "cpu", "results/reference"
@@ -80,8 +82,8 @@ class Plan:
             digests = reference.check_settings(each, chosen)
             for name in chosen:
                 own = [f"{digest}  {path}\n" for path, digest in digests.items() if path.startswith(f"{name}/")]
-                _write_if_changed(*self.stamp(name), "".join([f"{each}\n", *own]))
-        _write_if_changed("paper/scale.txt", f"{self.scale}, shipped\n")
+                self.files[f"{self.results}/{name}/shipped.txt"] = "".join([f"{each}\n", *own])
+        self.files["paper/scale.txt"] = f"{self.scale}, shipped\n"
 
     def _plan_training(self, scale: str, device: str) -> None:
         self.device, self.results = device, f"results/{scale}"
@@ -90,10 +92,37 @@ class Plan:
             runs = grid.table(experiment, scale)
             count = shard_count(experiment, scale, len(runs), self.device)
             self.shards[name] = [f"{number}of{count}" for number in range(1, count + 1)]
-            _write_if_changed(f"{self.results}/{name}/table.jsonl", grid.table_text(runs))
+            self.files[f"{self.results}/{name}/table.jsonl"] = grid.table_text(runs)
             for computation, arguments in self.computations[name].items():
-                _write_if_changed(f"{self.results}/{name}/computations/{computation}.json", f"{arguments}\n")
-        _write_if_changed("paper/scale.txt", f"{scale}\n")
+                self.files[f"{self.results}/{name}/computations/{computation}.json"] = f"{arguments}\n"
+        self.files["paper/scale.txt"] = f"{scale}\n"
+
+    def check_folders(self) -> None:
+        """ResultError where a folder that the pipeline writes to is none, or cannot be written to."""
+        for folder in ("paper/figures", "paper/tables", *(f"{self.results}/{name}" for name in self.experiments)):
+            check_writable(folder)
+
+    def write(self) -> None:
+        """Writes what has changed of the plan."""
+        for path in self.stale:
+            with atomic_path(path) as temporary:
+                temporary.write_text(self.files[path], encoding="utf-8")
+
+    def outdated(self) -> str:
+        """A line about trained shards that are older than what makes them; nothing where there are none."""
+        older = 0
+        for name, shards in self.shards.items():
+            needed = [*code(f"experiments/{name}/train.py"), f"{self.results}/{name}/table.jsonl"]
+            newest = max((Path(path).stat().st_mtime for path in needed if Path(path).is_file()), default=0)
+            made = [Path(f"{self.results}/{name}/shards/{shard}.parquet") for shard in shards]
+            older += sum(path.stat().st_mtime < newest for path in made if path.is_file())
+        if not older:
+            return ""
+        return (
+            f"{older} of {sum(map(len, self.shards.values()))} shards in {self.results} are older than the code or the "
+            "settings that they are made with, and are trained anew. Were they copied here with that same code, then "
+            f"keep them: run this command once with --touch (snakemake --touch --cores 1 --config scale={self.scale})."
+        )
 
     @property
     def scale(self) -> str:
@@ -159,10 +188,20 @@ def settings(name: str) -> list[str]:
     return sorted(str(path) for path in Path("experiments", name).glob("*.yaml"))
 
 
-def use_this_checkout() -> None:
-    """Lets jobs find this interpreter and this checkout's package, whether or not an environment is activated."""
-    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    os.environ["PYTHONPATH"] = str(sources.PACKAGE.parent)
+def python(sdm: Collection[str] = ()) -> str:
+    """The interpreter of the jobs: Snakemake's own, unless it makes an environment for them."""
+    return "python" if sdm else sys.executable
+
+
+def lack_of_space() -> str:
+    """A line where the disk is full, for then a failed job's log may not hold its own; nothing elsewhere."""
+    free = shutil.disk_usage(".").free / 2**20
+    if free >= SPARE:
+        return ""
+    return (
+        f"Only {free:.1f} MiB are free in {Path.cwd()}: make room, and run the same command again. It goes on from "
+        "what is finished. All scales of all findings take less than 3 GiB."
+    )
 
 
 def shard_count(experiment: grid.Config, scale: str, runs: int, device: str) -> int:
@@ -177,7 +216,7 @@ def resolve(device: str, local: bool = True) -> str:
     if device == "cpu" or (device == "auto" and not shutil.which("nvidia-smi")):
         return "cpu"
     if not local and device == "cuda":
-        return "cuda"  # jobs run elsewhere, and the trainer checks there
+        return "cuda"  # as asked, or as decided: this machine need not have one, and the trainer checks on its own
     asks = [sys.executable, "-c", "import sys, torch; sys.exit(not torch.cuda.is_available())"]
     if subprocess.run(asks, capture_output=True, check=False).returncode == 0:
         return "cuda"
@@ -186,16 +225,20 @@ def resolve(device: str, local: bool = True) -> str:
     return "cpu"
 
 
-def _end_the_future() -> None:
-    """Files dated later than now become of now, as Snakemake refuses an output that is older than its input."""
-    now = time.time()
-    for pattern in ("experiments/*/*", "paper/*", "paper/sections/*", "src/**/*.py"):
-        for path in Path().glob(pattern):
-            if path.stat().st_mtime > now:
-                os.utime(path, (now, now))
+def _content(path: str) -> str | None:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
-def _write_if_changed(path: str, text: str) -> None:
-    if not Path(path).is_file() or Path(path).read_text(encoding="utf-8") != text:
-        with atomic_path(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+@reports_user_errors
+def main() -> None:
+    """python -m weightdecay.pipeline KEY=VALUE ...: writes the plan that these options of --config make."""
+    plan = Plan(dict(option.split("=", 1) for option in sys.argv[1:]), local=False)
+    plan.check_folders()
+    plan.write()
+
+
+if __name__ == "__main__":
+    main()

@@ -45,11 +45,13 @@ def weight_decay_colour(weight_decay: float) -> tuple[float, ...] | str:
 
 
 def apply() -> None:
-    """Sets the style for every figure made from now on."""
+    """Sets the style for every figure made from now on. Nothing of a matplotlibrc stays."""
+    mpl.rcdefaults()
     sns.set_theme(context="paper", style="ticks", palette="colorblind")
     small, text = 7, 8
     plt.rcParams.update(
         {
+            "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib; seaborn's Arial is on some machines only
             "font.size": text,
             "axes.titlesize": text,
             "axes.labelsize": text,

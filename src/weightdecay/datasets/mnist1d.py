@@ -20,6 +20,7 @@ import torch
 from weightdecay.datasets import Split, Splits
 from weightdecay.errors import ConfigError, ResultError
 from weightdecay.results import atomic_path
+from weightdecay.surroundings import without
 
 FOLDER = Path("data/cache")  # of the folder that the pipeline runs in
 CLASSES, LENGTH = 10, 40
@@ -94,7 +95,8 @@ def pool(seed: int, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _made(seed: int, size: int) -> tuple[np.ndarray, np.ndarray]:
     """The package seeds the global generators of Python and NumPy; their states are put back."""
-    from mnist1d.data import get_dataset_args, make_dataset  # a second: it imports its plots
+    with without("MPLBACKEND"):  # of a notebook, whose backend need not be installed here
+        from mnist1d.data import get_dataset_args, make_dataset  # a second: it imports its plots
 
     arguments = get_dataset_args()
     arguments.num_samples, arguments.seed, arguments.train_split = size, seed, 1.0

@@ -1,0 +1,51 @@
+"""Which GPU a training takes where several are visible: one that no other training holds.
+
+The pipeline runs as many trainings at once as `--resources gpu=N` allows, and `weightdecay train` may run in several
+terminals. A GPU is held by the name of a socket, which no file system sees and which ends with the process, however it
+ends. Slurm, or CUDA_VISIBLE_DEVICES as the user set it, says which GPUs there are to choose from.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+
+_held: list[socket.socket] = []
+
+
+def take_one() -> None:
+    """Leave one GPU visible to this process, and wait for it where others hold all. Call it before CUDA starts."""
+    visible = _visible()
+    if _held or len(visible) < 2 or sys.platform != "linux":
+        return  # nothing to choose
+    said = False
+    while (free := next(filter(_hold, visible), None)) is None:
+        if not said:
+            print(f"waiting for one of {len(visible)} GPUs, as other trainings hold all of them", file=sys.stderr)
+            said = True
+        time.sleep(1)
+    os.environ["CUDA_VISIBLE_DEVICES"] = free
+
+
+def _visible() -> list[str]:
+    """The GPUs that this process may use, as CUDA names them."""
+    if (chosen := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        return [name.strip() for name in chosen.split(",") if name.strip()]
+    if not shutil.which("nvidia-smi"):
+        return []
+    listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=False).stdout
+    return [str(number) for number, _ in enumerate(filter(lambda line: line.startswith("GPU "), listed.splitlines()))]
+
+
+def _hold(gpu: str) -> bool:
+    """Whether this process holds the GPU now: no other one of this user's did."""
+    name = socket.socket(socket.AF_UNIX)
+    try:
+        name.bind(f"\0weightdecay/{os.getuid()}/gpu/{gpu}")
+    except OSError:
+        name.close()
+        return False
+    _held.append(name)
+    return True

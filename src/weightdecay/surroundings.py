@@ -1,0 +1,165 @@
+"""Surroundings of their own for this project's programs: the same bytes and numbers whatever starts them.
+
+A shell, a notebook or a cluster exports variables that change figures, change rounding, or keep a program from
+starting. `own` says which of them stay. The Snakefile gives the result to its jobs. A program of ours that is started
+by hand takes it on when it imports this package (`enter`). A process that uses the package as a library, a notebook
+say, is left as it is.
+"""
+
+import atexit
+import ctypes
+import os
+import pwd
+import re
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+
+SOURCE = Path(__file__).resolve().parents[1]
+PROGRAMS = ("train.py", "compute.py", "claims.py", "figures.py")  # of experiments/<name>/
+OWNER = "WEIGHTDECAY_OWNER"  # the process of ours that started this one
+INTERRUPTED = "interrupted; what is finished is kept, and the same command goes on from there"
+
+# Dropped, unless KEPT: switches of Python and of libraries, what shells run unasked, languages, TeX's search paths.
+STRANGE = re.compile(
+    r"PYTHON|MPL|MATPLOTLIB|NUMBA_|NUMEXPR_|OMP_|KMP_|GOTO_|MKL_|OPENBLAS_|BLIS_|VECLIB_|DNNL_|ONEDNN_|NPY_|ATEN_|TORCH"
+    r"|TRITON_INTERPRET$|CUBLAS|NVIDIA_TF32|SOURCE_DATE_EPOCH$|LC_|LANG|SNAKEMAKE_|BASH_|BASHOPTS$|SHELLOPTS$|ENV$|CDPATH$"
+    r"|GLOBIGNORE$|POSIXLY_CORRECT$|TEXINPUTS|BIBINPUTS|BSTINPUTS|shell_escape|openin_any$|openout_any$"
+)
+KEPT = {
+    *("PYTHONPATH", "PYTHONPYCACHEPREFIX", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "PYTHONFAULTHANDLER"),
+    *("PYTHONNOUSERSITE", "NUMBA_CACHE_DIR", "MPLCONFIGDIR", "TORCH_HOME", "TORCHINDUCTOR_CACHE_DIR"),
+}
+THREADS = ("OMP", "MKL", "OPENBLAS", "GOTO", "VECLIB", "NUMEXPR")
+OURS = {
+    "PYTHONUTF8": "1",  # λ can be printed and read in any language
+    "MPLBACKEND": "agg",  # no display, no notebook
+    **{f"{library}_NUM_THREADS": "1" for library in THREADS},
+}
+
+
+def own(found: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """The environment that programs get which run in `folder`, made of the one that was found."""
+    made = {name: value for name, value in found.items() if name in KEPT or not STRANGE.match(name)} | OURS
+    if SOURCE.name == "src":  # a checkout, which need not be installed
+        others = [path for path in found.get("PYTHONPATH", "").split(os.pathsep) if path not in ("", str(SOURCE))]
+        made["PYTHONPATH"] = os.pathsep.join([str(SOURCE), *others])
+    if not _usable(made.get("XDG_CACHE_HOME", "/")):
+        made.pop("XDG_CACHE_HOME", None)
+    home, name = _account(made)
+    if not (os.path.isdir(home) and _usable(home)) and (folder / "experiments").is_dir():
+        made["HOME"] = str(folder / ".snakemake" / "home")  # for caches, made by whoever needs one
+        made.pop("XDG_CONFIG_HOME", None)
+    if name is None:
+        made["USER"] = str(os.getuid())
+    return made
+
+
+def _account(environment: Mapping[str, str]) -> tuple[str, str | None]:
+    """The user's home, where there is one, and a name, which Snakemake and torch cannot do without."""
+    try:
+        home, name = pwd.getpwuid(os.getuid()).pw_dir, pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container's process of some number
+        home, name = "", None
+    names = [environment.get(key) for key in ("LOGNAME", "USER", "LNAME", "USERNAME")]
+    return environment.get("HOME", home), next(filter(None, names), name)
+
+
+def _usable(folder: str) -> bool:
+    """Whether it can be written to, or made."""
+    nearest = next((each for each in (Path(folder), *Path(folder).parents) if each.exists()), Path())
+    return nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
+
+
+@contextmanager
+def without(name: str) -> Iterator[None]:
+    """A variable of the environment is not there meanwhile."""
+    found = os.environ.pop(name, None)
+    try:
+        yield
+    finally:
+        if found is not None:
+            os.environ[name] = found
+
+
+def enter() -> None:
+    """Gives this process the surroundings of our programs, if it is one of them.
+
+    What the interpreter reads when it starts cannot be changed later: where that is strange, it starts once more.
+    """
+    if not is_ours():
+        return
+    owner = os.environ.get(OWNER)
+    made = own(os.environ, Path.cwd())
+    read_at_start = {name for name in os.environ if name.startswith("PYTHON") and name not in made}
+    if read_at_start or not (sys.flags.utf8_mode or sys.stdout is None or sys.stdout.encoding.lower() == "utf-8"):
+        with suppress(OSError):  # the interpreter is out of reach by now: then as it is
+            os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], made)
+    take_on()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # else nohup, say, has ruled it out
+            signal.signal(number, _interrupt)
+    if owner == str(os.getppid()):
+        _end_with_parent()
+
+
+def is_ours() -> bool:
+    """Whether this process was started as a command of this package or as the program of an experiment."""
+    started, command = list(sys.orig_argv), Path(sys.argv[0] if sys.argv else "")
+    if "--multiprocessing-fork" in started:
+        return False
+    if str(command) == "-m":  # being looked up
+        module = started[started.index("-m") + 1] if "-m" in started[:-1] else ""
+        return module.split(".")[0] == __package__
+    by_name = command.name == "weightdecay" and command.is_file()
+    return by_name or (command.name in PROGRAMS and command.with_name("config.yaml").is_file())
+
+
+def take_on(**more: str) -> None:
+    """Gives this process, and those that it starts, the environment of `own` and `more`.
+
+    From here on an interrupt is one line, wherever it comes, and a reader that has enough is no error.
+    """
+    made = own(os.environ, Path.cwd())
+    os.environ.clear()
+    os.environ.update(made | more | {OWNER: str(os.getpid())})
+    os.umask(os.umask(0o077) & 0o077)  # whatever is hidden from others, we read what we wrote
+    sys.excepthook = _told
+    atexit.register(_flush)
+
+
+def _told(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        print(INTERRUPTED, file=sys.stderr)
+    elif issubclass(kind, BrokenPipeError):
+        silence_output()
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+def _flush() -> None:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        silence_output()
+    except (AttributeError, ValueError):  # there is none, or it is closed
+        pass
+
+
+def silence_output() -> None:
+    """Sends what is still printed nowhere, or Python would complain of a broken pipe when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _interrupt(*_) -> None:
+    raise KeyboardInterrupt
+
+
+def _end_with_parent() -> None:
+    """Ends this process, as SIGTERM does, when the one that started it is killed. Linux alone offers that."""
+    pr_set_pdeathsig = 1
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)

@@ -1,0 +1,137 @@
+"""profiles/slurm, as it is written, on a real Slurm without a database of accounts: the results are those made here.
+
+A real experiment goes through a cancelled job and a killed slurmd, and the pipeline of the fast checkout asks for GPUs.
+"""
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.checkout import ROOT, Checkout
+from tests.slurm.start import COMMANDS, Slurm, missing
+
+lacking = [*missing(), *([] if importlib.util.find_spec("snakemake_executor_plugin_slurm") else ["pip's .[slurm]"])]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(lacking), reason=f"needs slurm-wlm and munge of Debian, and .[slurm]: no {lacking}"),
+    pytest.mark.xdist_group("slurm"),
+]
+LEDGER = "results/smoke/claims.json"
+PROFILE = ("--profile", "profiles/slurm", "--latency-wait", "5")
+
+
+@pytest.fixture(scope="module")
+def slurm():
+    with Slurm(cpus=2) as running:
+        yield running
+
+
+def sparsity(folder: Path) -> Path:
+    """A checkout of one real experiment."""
+    for name in ("src/weightdecay", "experiments/sparsity", "profiles"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("Snakefile", "environment.yml"):
+        shutil.copy(ROOT / name, folder / name)
+    (folder / "paper").mkdir()
+    return folder
+
+
+def start(folder: Path, environment: dict[str, str], *options: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "snakemake", *options, "--config", "scale=smoke"]
+    with open(folder / "said.txt", "wb") as said:
+        return subprocess.Popen(command, cwd=folder, env=environment, stdout=said, stderr=said)
+
+
+def ended(process: subprocess.Popen, folder: Path, slurm: Slurm) -> str:
+    """What Snakemake has said when it ends; a failure if it does not end."""
+    try:
+        process.wait(400)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        pytest.fail(f"Snakemake waits:\n{(folder / 'said.txt').read_text()}\n{slurm.run('squeue', '--states=all')}")
+    return (folder / "said.txt").read_text()
+
+
+def job_that_trains(slurm: Slurm, process: subprocess.Popen) -> str:
+    """The number of a job of Slurm that has begun to train."""
+    while process.poll() is None:
+        for line in slurm.run("squeue", "--noheader", "--states=running", "--format=%i %M %k").splitlines():
+            number, elapsed, rule = line.split(maxsplit=2)
+            if rule.startswith("rule_train") and elapsed >= "0:04":
+                return number
+        time.sleep(0.2)
+    pytest.fail("no job trained")
+
+
+def tables(folder: Path) -> dict[str, pd.DataFrame]:
+    found = sorted((folder / "results/smoke/sparsity").glob("*.parquet"))
+    return {path.name: pd.read_parquet(path) for path in found}
+
+
+def test_a_real_experiment_is_bitwise_that_made_here_after_a_cancelled_job_and_a_killed_slurmd(slurm, tmp_path):
+    here, there = sparsity(tmp_path / "here"), sparsity(tmp_path / "there")
+
+    process = start(there, slurm.environment, *PROFILE, LEDGER)
+    cancelled = job_that_trains(slurm, process)
+    slurm.run("scancel", cancelled)
+    said = ended(process, there, slurm)
+    assert process.returncode != 0
+    assert f"SLURM-job '{cancelled}' failed, SLURM status is: 'CANCELLED'" in said
+
+    process = start(there, slurm.environment, *PROFILE, LEDGER)
+    interrupted = job_that_trains(slurm, process)
+    assert interrupted != cancelled
+    slurm.kill_slurmd()
+    time.sleep(5)
+    slurm.start_slurmd()
+    said = ended(process, there, slurm)
+    if process.returncode:  # the job may have been lost with its daemon
+        process = start(there, slurm.environment, *PROFILE, LEDGER)
+        said = ended(process, there, slurm)
+    assert process.returncode == 0, said
+
+    local = start(here, slurm.environment, "--cores", "2", LEDGER)
+    said = ended(local, here, slurm)
+    assert local.returncode == 0, said
+    made = tables(there)
+    assert {"runs.parquet", "history.parquet", "wide.parquet"} <= made.keys()
+    assert made.keys() == tables(here).keys()
+    for name, table in tables(here).items():
+        pd.testing.assert_frame_equal(made[name], table, check_exact=True)
+    assert (there / LEDGER).read_text() == (here / LEDGER).read_text()
+
+
+def test_the_whole_pipeline_runs_on_gpus_that_slurm_gives_though_there_is_none_here(slurm, built, tmp_path):
+    checkout = Checkout(tmp_path / "checkout")
+    checkout.write("fake/torch/__init__.py", "class cuda:\n    is_available = staticmethod(lambda: False)\n")
+    recorded = '{"gpu": __import__("os").environ["CUDA_VISIBLE_DEVICES"], "device": device'
+    checkout.edit("src/weightdecay/ensemble/training.py", '{"device": device', recorded)
+    checkout.edit("src/weightdecay/ensemble/training.py", "time.sleep(0.3", "time.sleep(10")
+    for name in COMMANDS:
+        checkout.path(f"bin/{name}").symlink_to(slurm.folder / "bin" / name)
+    before = set(slurm.run("squeue", "--noheader", "--states=all", "--format=%i").split())
+    done = checkout.run("snakemake", *PROFILE, "--config", "scale=smoke", "device=cuda")
+    assert done.returncode == 0, done.stdout + done.stderr
+    asked = slurm.run("squeue", "--noheader", "--states=all", "--format=%i %k %b").splitlines()
+    requests = sorted(line.split()[1:] for line in asked if line.split()[0] not in before)
+    assert requests == [
+        *(["rule_claims_wildcards_first", "N/A"], ["rule_claims_wildcards_second", "N/A"]),
+        *(["rule_figures_first", "N/A"], ["rule_figures_second", "N/A"]),
+        *(["rule_train_wildcards_first_1_1", "gpu:1"], ["rule_train_wildcards_second_1_1", "gpu:1"]),
+    ]
+    code = (
+        "from weightdecay import results\n"
+        "for name in ('first', 'second'):\n"
+        "    about = results.read_table(f'results/smoke/{name}/shards/1of1.parquet')[1]\n"
+        "    print(about['device'], about['gpu'])"
+    )
+    checkout.write("fake/used.py", code)
+    assert sorted(checkout.run("used").stdout.splitlines()) == ["cuda 0", "cuda 1"]
+    same = checkout.path(LEDGER).read_text(), (built / LEDGER).read_text()
+    assert same[0] == same[1]
