@@ -27,7 +27,7 @@ def over_time(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
         judged("Rise", "no decay: final validation loss over the lowest", ratio_interval(rise), least=t["rise"]),
         judged("Fall", "no decay: final training loss over that at the lowest", ratio_interval(fall), most=t["fall"]),
         judged("Better", "final validation loss, λ over no decay", ratio_interval(best - end), most=t["better"]),
-        reported("Lowest", "step of the lowest validation loss, no decay", ratio_interval(np.log(lowest))),
+        reported("Lowest", "step of the lowest validation loss, no decay", ratio_interval(np.log(lowest.where(lowest > 0)))),
         reported("DecayedRise", "λ: final validation loss over the lowest", ratio_interval(best - decayed.min(axis=1))),
     ], f"width {width}; single λ: {values(choice)}"
 

@@ -169,6 +169,8 @@ def power_law(
     All NaN where the events that were reached cannot determine the exponents (too few, or a factor that never varies).
     """
     reached = np.asarray(reached, dtype=bool)
+    if not reached.any():
+        return dict.fromkeys([*factors, "constant"], np.nan)
     logs = np.column_stack([np.log(np.asarray(values, dtype=float)) for values in factors.values()])
     centre = logs.mean(axis=0)  # taken out for the fit, or the constant would be far outside the data
     design = np.column_stack([logs - centre, np.ones(len(logs))])  # [runs, factors + 1]
