@@ -15,7 +15,7 @@ from surfaces import DATASETS, METHODS, UNDECAYED, Grids, log_error
 
 from weightdecay.analysis import style
 from weightdecay.analysis.claims import NOT_RUN
-from weightdecay.analysis.plots import missing, plain_ticks
+from weightdecay.analysis.plots import legend, missing, plain_ticks
 from weightdecay.analysis.statistics import (
     ACCURACY,
     Estimate,
@@ -187,7 +187,7 @@ def decay_rates(inputs: Inputs) -> None:
     axes.xaxis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.xaxis.set_ticks([], minor=True)
     axes.set_xlim(table["gradient"].min() / 1.2, table["gradient"].max() * 1.2)
-    axes.legend(loc="center right")
+    legend(axes, loc="center right")
     style.save(figure, inputs.figures, f"{EXPERIMENT}-decay_rates", inputs.scale)
 
 
@@ -218,7 +218,7 @@ def exponents(inputs: Inputs) -> None:
     axes[0].set_xticks(range(3), ["batch size b", "training points B", "epochs T"])
     axes[0].set(ylabel="exponent of the best λ", xlim=(-0.4, 2.7))
     axes[0].axhline(0, color=MUTED, linewidth=0.5)
-    axes[0].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    legend(axes[0], loc="center left", bbox_to_anchor=(1.0, 0.5))
     claim = inputs.claims["O7"]
     for place, part in enumerate(claim.parts[: len(METHODS)]):
         method = list(METHODS)[place]

@@ -77,11 +77,14 @@ def collapses_again(records: Records, t: Mapping[str, float]) -> tuple[list[Part
         steps = spacings(events[run]["start"])
         return float(np.mean(steps)) / records.tau(run) if len(steps) else np.nan
 
+    def number(run: str) -> float:
+        return records.count(run, events[run], TRAIN)
+
     def estimate(value: Callable[[str], float], bounds: tuple[float, float] = COUNT) -> Estimate:
         return every_seed(per_seed(runs, value), bounds)
 
     return [
-        judged("Count", "collapses a run, eps 1e-5", estimate(lambda run: records.count(run, events[run], TRAIN)), t["count"]),
+        judged("Count", "collapses a run, eps 1e-5", estimate(number), t["count"]),
         reported("First", "step of the first", estimate(lambda run: events[run]["start"].min())),
         reported("Spacing", "steps between them, in τ", estimate(spacing)),
         reported(

@@ -239,7 +239,8 @@ def fallen(records: Records, run: str, t: Mapping[str, float]) -> float:
     starts, variance = records.collapses(run, t["high"], t["low"])["start"], records.variance(run)
     if starts.empty:
         return np.nan
-    return variance.get(starts[0], np.nan) / variance.loc[records.histories.first_step(run, TRAIN, t["high"]) : starts[0]].median()
+    usual = variance.loc[records.histories.first_step(run, TRAIN, t["high"]) : starts[0]].median()
+    return variance.get(starts[0], np.nan) / usual
 
 
 def risen(records: Records, run: str, curve: pd.Series, t: Mapping[str, float]) -> float:
@@ -263,7 +264,8 @@ def settled_gains(records: Records, run: str, t: Mapping[str, float]) -> tuple[f
     halves = [accuracy.loc[(bottom + stop) / 2 : stop] for bottom, stop in zip(bottoms, stops, strict=True)]
     settled = [half.median() for half in halves]
     within = [half.iloc[len(half) // 2 :].median() - half.iloc[: len(half) // 2 + 1].median() for half in halves[1:]]
-    return float(np.mean(np.diff(settled))) if len(settled) > 1 else np.nan, float(np.mean(within)) if within else np.nan
+    gained = float(np.mean(np.diff(settled))) if len(settled) > 1 else np.nan
+    return gained, float(np.mean(within)) if within else np.nan
 
 
 def settings_of(runs: pd.DataFrame) -> str:

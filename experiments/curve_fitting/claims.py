@@ -321,9 +321,7 @@ def unstable_training(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], s
         ),
     ], joined(
         counts(len(tried), {"with an outlier diverged": diverged(tried)}),
-        unreached(
-            {LOSSES[loss]: found for loss, found in limits.items()} | {"L2, no outlier": clean}
-        ),
+        unreached({LOSSES[loss]: found for loss, found in limits.items()} | {"L2, no outlier": clean}),
     )
 
 

@@ -19,7 +19,8 @@ def over_time(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
     end = np.log(main.at_end("validation_loss", width))
     best = np.log(at_width(at_settings(main.finals("validation_loss"), choice), width))
     lowest = leave_one_out(validation, lambda others, own: others.idxmin())
-    lowest = lowest.clip(lower=train.columns.min())  # at step 0 there is no step whose loss could be taken
+    # at step 0 there is no step whose loss could be taken
+    lowest = lowest.clip(lower=train.columns.min()).where(lambda step: step > 0)
     rise = end - at_steps(validation, lowest)
     fall = np.log(main.at_end("train_loss_batch", width)) - at_steps(train, lowest)
     decayed = np.log(main.curves("validation_loss", width, at_width(choice, width)))
@@ -27,7 +28,7 @@ def over_time(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
         judged("Rise", "no decay: final validation loss over the lowest", ratio_interval(rise), least=t["rise"]),
         judged("Fall", "no decay: final training loss over that at the lowest", ratio_interval(fall), most=t["fall"]),
         judged("Better", "final validation loss, λ over no decay", ratio_interval(best - end), most=t["better"]),
-        reported("Lowest", "step of the lowest validation loss, no decay", ratio_interval(np.log(lowest.where(lowest > 0)))),
+        reported("Lowest", "step of the lowest validation loss, no decay", ratio_interval(np.log(lowest))),
         reported("DecayedRise", "λ: final validation loss over the lowest", ratio_interval(best - decayed.min(axis=1))),
     ], f"width {width}; single λ: {values(choice)}"
 
@@ -64,9 +65,7 @@ def steadier(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
     """
     width, choice = main.widest, main.single()
     accuracy = main.curves("train_accuracy_batch", width)
-    fitted = by_seed(
-        accuracy, lambda curve: (curve >= t["fitted"]).idxmax() if curve.max() >= t["fitted"] else np.nan
-    )
+    fitted = by_seed(accuracy, lambda curve: (curve >= t["fitted"]).idxmax() if curve.max() >= t["fitted"] else np.nan)
     validation = {
         "Without": np.log(main.curves("validation_loss", width)),
         "With": np.log(main.curves("validation_loss", width, at_width(choice, width))),

@@ -158,7 +158,7 @@ def compared(
 
 
 def cross_validated(runs: Runs, decay: str) -> pd.Series:
-    """Per seed the λ with the lowest mean loss of the folds held out; empty where there are none, NaN without a loss."""
+    """Per seed the λ with the lowest mean loss of the folds held out; empty where no fold was run."""
     tables = [runs.final("validation_loss", Setting(decay=decay, dataset=fold)) for fold in runs.folds()]
     return lowest(sum(tables) / len(tables)) if tables else pd.Series(dtype=float)
 

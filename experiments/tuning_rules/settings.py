@@ -127,7 +127,8 @@ class Runs:
 
 def lowest(table: pd.DataFrame) -> pd.Series:
     """Per row the column of its lowest value; NaN where no value is known."""
-    return pd.Series({seed: row.idxmin() if row.notna().any() else np.nan for seed, row in table.iterrows()}, dtype=float)
+    found = {seed: row.idxmin() for seed, row in table.iterrows() if row.notna().any()}
+    return pd.Series(found, dtype=float).reindex(table.index)
 
 
 def noted(runs: Runs, settings: Sequence[Setting]) -> str:

@@ -150,19 +150,22 @@ def claim(id: str, experiment: str, criteria: Mapping[str, Any], parts: Sequence
 
 
 def verdicts(
-    judge: Judge, results: results.Results, criteria: Mapping[str, Any], of_divergence: Mapping[str, Collection[str]] = NOTHING
+    judge: Judge,
+    found: results.Results,
+    criteria: Mapping[str, Any],
+    of_divergence: Mapping[str, Collection[str]] = NOTHING,
 ) -> list[Claim]:
     """The claims as `judge` gives them, but no part decided by what a diverged run counts as.
 
     `of_divergence`: by claim the names of the parts that assert where training diverges.
     """
-    judged = judge(results, criteria)
-    lost = results.runs["diverged_at"].notna()
+    judged = judge(found, criteria)
+    lost = found.runs["diverged_at"].notna()
     if not lost.any():
         return judged
-    kept = results.runs[~lost]
-    history = results.history[results.history["run"].isin(kept["run"])]
-    finished = {claim.id: claim for claim in judge(replace(results, runs=kept, history=history), criteria)}
+    kept = found.runs[~lost]
+    history = found.history[found.history["run"].isin(kept["run"])]
+    finished = {claim.id: claim for claim in judge(replace(found, runs=kept, history=history), criteria)}
     said = counts(len(lost), {"diverged": int(lost.sum())})
     return [_cautious(item, finished[item.id], of_divergence.get(item.id, ()), said) for item in judged]
 
