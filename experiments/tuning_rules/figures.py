@@ -268,7 +268,7 @@ def against_decay(
         return missing(axes, "not run at this scale")
     logarithmic = "loss" in metric
     shown = table.rename(columns={0.0: zero} if zero else {}).dropna(axis=1)
-    shown = shown[[λ for λ in shown.columns if zero or λ >= shown.columns[-1] / WINDOW]]
+    shown = shown[[λ for λ in shown.columns if zero or 0 < λ >= shown.columns[-1] / WINDOW]]
     if shown.columns.empty:
         return None
     rows = {seed: row for seed, row in shown.iterrows()}

@@ -111,6 +111,8 @@ def say_what_is_missing(figure: Figure) -> None:
     for axes in figure.axes:
         explained = any(text.get_gid() == EXPLAINED for text in axes.texts)
         if axes.axison and axes.get_label() != "<colorbar>" and not has_data(axes) and not explained:
+            for text in axes.texts:  # it names what is not there
+                text.set_visible(False)
             missing(axes, UNSEEN)
         for axis in ("x", "y"):
             if not has_data(axes, axis) and axes.get_label() != "<colorbar>":
