@@ -143,7 +143,8 @@ def retuning(inputs: Inputs) -> None:
             mean = validation.mean()
             best, rates = mean.idxmin(), validation.columns.unique(0)
             lines = lines_of(grids, dataset, method, schedule, t["product"], np.inf)
-            tuned, kept = [(η, mean[η].idxmin()) for η in rates], [(η, best[1]) for η in rates]
+            tuned = [(η, mean[η].idxmin()) for η in rates if mean[η].notna().any()]
+            kept = [(η, best[1]) for η in rates if (η, best[1]) in test.columns]
             chosen = [tuned, kept, lines["Best"], lines[""]]
             for number_, ((label, (colour, marker, dashes)), cells) in enumerate(
                 zip(KEPT.items(), chosen, strict=True)
