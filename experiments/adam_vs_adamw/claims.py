@@ -162,6 +162,7 @@ def generalises(grids: Grids, t: Mapping[str, float]) -> tuple[list[Part], str]:
         best = {
             method: grids.best(dataset, method, schedules) for method in METHODS if grids.schedules(dataset, method)
         }
+        best |= {method: pd.Series(dtype=float) for method in ("AdamW", "Adam + L2") if method not in best}
         difference = every_seed(best["AdamW"] - best["Adam + L2"], DIFFERENCE)
         verdicts.append(
             judged(word, f"{dataset}: test error, AdamW less Adam + L2", difference, most=t["difference"], strict=True)
@@ -274,7 +275,8 @@ def border(grids: Grids) -> str:
         for errors in [grids.errors(dataset, method, schedule, "held_out")]
         for _, row in errors.iterrows()
     ]
-    return f"{np.mean(shares):.0%} of the best tenth of cells are at the border of their grid"
+    known = [share for share in shares if not np.isnan(share)]
+    return f"{np.mean(known):.0%} of the best tenth of cells are at the border of their grid" if known else ""
 
 
 if __name__ == "__main__":

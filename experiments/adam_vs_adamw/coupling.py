@@ -78,7 +78,8 @@ def steadier(grids: Grids, t: Mapping[str, float]) -> tuple[list[Part], str]:
     for method in pair:
         for (dataset, schedule), (η, own) in errors[method].items():
             if schedule in grids.schedules(dataset, "Adam"):
-                without = grids.errors(dataset, "Adam", schedule, "test")[η].iloc[:, 0]
+                tested = grids.errors(dataset, "Adam", schedule, "test")
+                without = tested[η].iloc[:, 0] if η in tested.columns.get_level_values(0) else own * np.nan
                 effects[method][dataset, schedule] = apart(log_error(without) - log_error(own))
     if all(effects.values()):
         parts.append(reported("Effect", "the same of decay's effect on it", ratio_of_means(effects)))
@@ -102,11 +103,11 @@ def tuned_again(grids: Grids, t: Mapping[str, float]) -> tuple[list[Part], str]:
         words = f"{method}: test error at another η, {{}} kept, over λ tuned"
         asked = over_surfaces(costs["λ"] for costs in tables if costs["far"].any())
         verdicts.append(judged(letters, words.format("λ"), ratio_interval(asked), least=t["ratio"]))
-        compared = [costs for costs in tables if costs["common"].all()]
+        compared = [costs for costs in tables if len(costs) and costs["common"].all()]
         for name, column, kept in (("Product", "ηλ", "ηλ"), ("Beside", "beside", "at the same η as for ηλ, λ")):
             found = ratio_interval(over_surfaces(costs[column] for costs in compared))
             others.append(reported(f"{letters}{name}", words.format(kept), found))
-        every = pd.concat(tables)
+        every = pd.concat(tables) if tables else pd.DataFrame(columns=["far", "common"])
         none, left = int((every["far"] == 0).sum()), len(tables) - len(compared)
         notes.append(f"{method}: no other usable η for {none} of {len(every)} seeds and surfaces" if none else "")
         of_ηλ = f"{int(every['common'].sum())} of {int(every['far'].sum())} other η of seeds have the cell of ηλ kept"
@@ -121,6 +122,8 @@ def lines_of(grids: Grids, dataset: str, method: str, schedule: str, product: fl
     That λ is the first line's at the middle of its η. Best: the lowest mean validation error over all seeds.
     """
     errors = grids.errors(dataset, method, schedule, "validation")
+    if errors.isna().all(axis=None):
+        return {"": [], "Best": [], "Held": []}
     rates = grids.usable(dataset, method, schedule, usable)
     products = np.array([η * λ for η, λ in errors.columns])
     nearest = products[np.argmin(np.abs(np.log(products / product)))]
@@ -153,7 +156,9 @@ def unevenness(grids: Grids, dataset: str, method: str, schedule: str, line: lis
     found = {}
     for seed in test.index if len(test) > 1 else []:
         others = validation.drop(index=seed).mean()
-        found[seed] = log_error(test.loc[seed, others.idxmax()]) - log_error(test.loc[seed, others.idxmin()])
+        known = others.notna().sum() >= LEAST_PLACES
+        ends = (test.loc[seed, others.idxmax()], test.loc[seed, others.idxmin()]) if known else (np.nan, np.nan)
+        found[seed] = log_error(ends[0]) - log_error(ends[1])
     return pd.Series(found, dtype=float)
 
 
@@ -161,14 +166,16 @@ def at_best_cells(grids: Grids, method: str) -> dict[tuple[str, str], tuple[floa
     """Of each (data set, schedule) η of the cell with the lowest mean validation error, and each seed's test error."""
     found = {}
     for dataset, schedule in grids.surfaces(method):
-        cell = grids.errors(dataset, method, schedule, "validation").mean().idxmin()
-        found[dataset, schedule] = cell[0], grids.errors(dataset, method, schedule, "test")[cell]
+        validation, test = (grids.errors(dataset, method, schedule, split) for split in ("validation", "test"))
+        means = validation.mean()
+        cell = means.idxmin() if means.notna().any() else (np.nan, np.nan)
+        found[dataset, schedule] = cell[0], test.get(cell, pd.Series(np.nan, test.index))
     return found
 
 
 def apart(values: pd.Series) -> pd.Series:
     """Per seed the distance of its value from the mean of the others'; empty with one seed."""
-    n = len(values)
+    n = values.count()
     return ((values - values.mean()).abs() * n / (n - 1)) if n > 1 else values.iloc[:0]
 
 
@@ -192,8 +199,8 @@ def costs_of_keeping(
         others, own = validation.drop(index=seed).mean(), log_error(test.loc[seed])
         at, λ = validation.columns[place]
         far = [η for η in rates if abs(np.log(η / at)) > np.log(factor) * (1 - 1e-9)]
-        tuned = {η: own[η, others[η].idxmin()] for η in far}
-        of_λ = pd.Series({η: own[η, λ] - tuned[η] for η in far}, dtype=float)
+        tuned = {η: own[η, others[η].idxmin()] if others[η].notna().any() else np.nan for η in far}
+        of_λ = pd.Series({η: own.get((η, λ), np.nan) - tuned[η] for η in far}, dtype=float)
         cells = {η: cell for η in far if (cell := cell_at(validation.columns, η, λ * at / η))}
         of_ηλ = pd.Series({η: own[cell] - tuned[η] for η, cell in cells.items()}, dtype=float)
         beside = of_λ[list(cells)].mean()

@@ -17,7 +17,7 @@ from surfaces import DATASETS, METHODS, UNDECAYED, Grids, log_error
 
 from weightdecay.analysis import style
 from weightdecay.analysis.claims import NOT_RUN
-from weightdecay.analysis.plots import missing, plain_ticks
+from weightdecay.analysis.plots import legend, missing, plain_ticks
 from weightdecay.analysis.statistics import (
     ACCURACY,
     Estimate,
@@ -145,7 +145,8 @@ def retuning(inputs: Inputs) -> None:
             mean = validation.mean()
             best, rates = mean.idxmin(), validation.columns.unique(0)
             lines = lines_of(grids, dataset, method, schedule, t["product"], np.inf)
-            tuned, kept = [(η, mean[η].idxmin()) for η in rates], [(η, best[1]) for η in rates]
+            tuned = [(η, mean[η].idxmin()) for η in rates if mean[η].notna().any()]
+            kept = [(η, best[1]) for η in rates if (η, best[1]) in test.columns]
             chosen = [tuned, kept, lines["Best"], lines[""]]
             for number_, ((label, (colour, marker, dashes)), cells) in enumerate(
                 zip(KEPT.items(), chosen, strict=True)
@@ -189,7 +190,7 @@ def decay_rates(inputs: Inputs) -> None:
     axes.xaxis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.xaxis.set_ticks([], minor=True)
     axes.set_xlim(table["gradient"].min() / 1.2, table["gradient"].max() * 1.2)
-    axes.legend(loc="center right")
+    legend(axes, loc="center right")
     style.save(figure, inputs.figures, f"{EXPERIMENT}-decay_rates", inputs.scale)
 
 
@@ -220,7 +221,7 @@ def exponents(inputs: Inputs) -> None:
     axes[0].set_xticks(range(3), ["batch size b", "training points B", "epochs T"])
     axes[0].set(ylabel="exponent of the best λ", xlim=(-0.4, 2.7))
     axes[0].axhline(0, color=MUTED, linewidth=0.5)
-    axes[0].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    legend(axes[0], loc="center left", bbox_to_anchor=(1.0, 0.5))
     claim = inputs.claims["O7"]
     for place, part in enumerate(claim.parts[: len(METHODS)]):
         method = list(METHODS)[place]

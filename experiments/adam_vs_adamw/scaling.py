@@ -107,7 +107,7 @@ def best_decays(grids: Grids, method: str, usable: float) -> pd.DataFrame:
         for η in grids.usable(dataset, method, schedule, usable):
             for seed, curve in errors[η].iterrows():
                 rows.append({"surface": f"{dataset} {schedule}", "seed": seed, "rate": η} | found_on(curve))
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["surface", "seed", "rate", "best", "side", "end"])
 
 
 def best_products(grids: Grids, method: str) -> pd.DataFrame:
@@ -146,7 +146,8 @@ def best_by_setting(results: Any, metric: str) -> pd.DataFrame:
     for key, group in table.groupby([*FACTORS, "seed"]):
         curve = group.set_index("weight_decay")["value"].sort_index()
         rows[key] = found_on(curve) | group[["learning_rate", "steps"]].iloc[0].to_dict()
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis([*FACTORS, "seed"])
+    keys = pd.MultiIndex.from_tuples(list(rows), names=[*FACTORS, "seed"])
+    return pd.DataFrame(list(rows.values()), keys, ["best", "side", "end", "learning_rate", "steps"])
 
 
 def found_on(curve: pd.Series) -> dict[str, float]:
@@ -195,7 +196,7 @@ def residuals_of(law: pd.DataFrame) -> pd.DataFrame:
     for seed, group in law.groupby(level="seed"):
         logs = np.log(group.index.to_frame()[list(FACTORS)].to_numpy(dtype=float))
         rows[seed] = {name: spread_about(group, logs @ np.array(exponents)) for name, (_, exponents) in LAWS.items()}
-    return pd.DataFrame(rows).T
+    return pd.DataFrame(rows, index=list(LAWS), dtype=float).T
 
 
 def spread_about(rows: pd.DataFrame, logs: np.ndarray) -> float:

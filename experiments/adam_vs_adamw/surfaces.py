@@ -54,16 +54,18 @@ class Grids:
             held_out=untied(errors.mean(axis=1), losses.mean(axis=1, skipna=False)),
         )
         self._groups = {key: group for key, group in table.groupby(KEYS)}
+        self._nothing = table.iloc[:0]
         self._errors: dict[tuple[str, str, str, str], pd.DataFrame] = {}
 
     def errors(self, dataset: str, method: str, schedule: str, split: str) -> pd.DataFrame:
         """Errors on "validation", "test" or "held_out"; columns (learning_rate, weight_decay).
 
-        What a choice is made by, validation and held-out error, is `untied`; test error is as it is.
+        What a choice is made by, validation and held-out error, is `untied`; test error is as it is. Empty where it was
+        not run.
         """
         key = dataset, method, schedule, split
         if key not in self._errors:
-            group = self._groups[dataset, *{**METHODS, **UNDECAYED}[method], schedule]
+            group = self._groups.get((dataset, *{**METHODS, **UNDECAYED}[method], schedule), self._nothing)
             table = group.pivot(index="seed", columns=["learning_rate", "weight_decay"], values=split)
             self._errors[key] = table.sort_index(axis=1)
         return self._errors[key]
@@ -110,7 +112,8 @@ class Grids:
         """What `tilts` would be over seeds if all cells of all surfaces were noise and nothing else."""
         generator = np.random.default_rng(0)
         grids = [self.errors(*surface_of(method, surface), "held_out").columns for surface in self.surfaces(method)]
-        return float(np.mean([noise_tilts(grid, coordinate, DRAWS, generator).mean() for grid in grids]))
+        found = [noise_tilts(grid, coordinate, DRAWS, generator).mean() for grid in grids]
+        return float(np.mean(found)) if found else np.nan
 
     def added_by_noise(self, method: str, coordinate: str) -> float:
         """Degrees that the noise of cells adds to a tilt: that of the mean surface with noise added less its own."""
@@ -121,7 +124,7 @@ class Grids:
                 return np.nan
             noisy = tilts(renoised(errors, DRAWS, generator), errors.columns, coordinate).mean()
             added.append(noisy - tilts(np.log(errors).mean().to_numpy()[None], errors.columns, coordinate)[0])
-        return float(np.mean(added))
+        return float(np.mean(added)) if added else np.nan
 
     def areas(self, dataset: str, method: str, schedule: str, tolerance: float) -> pd.Series:
         """Per seed the area of the good basin: errors up to `tolerance` times that of the cell best on other seeds."""

@@ -76,11 +76,14 @@ def collapses_again(records: Records, t: Mapping[str, float]) -> tuple[list[Part
         steps = spacings(events[run]["start"])
         return float(np.mean(steps)) / records.tau(run) if len(steps) else np.nan
 
+    def number(run: str) -> float:
+        return records.count(run, events[run], TRAIN)
+
     def estimate(value: Callable[[str], float], bounds: tuple[float, float] = COUNT) -> Estimate:
         return every_seed(per_seed(runs, value), bounds)
 
     return [
-        judged("Count", "collapses a run, eps 1e-5", estimate(lambda run: len(events[run])), t["count"]),
+        judged("Count", "collapses a run, eps 1e-5", estimate(number), t["count"]),
         reported("First", "step of the first", estimate(lambda run: events[run]["start"].min())),
         reported("Spacing", "steps between them, in τ", estimate(spacing)),
         reported(
@@ -106,7 +109,7 @@ def larger_eps(records: Records, t: Mapping[str, float]) -> tuple[list[Part], st
     every = records.sweep("addition")
     runs = records.sweep("addition", batch_norm_eps=t["eps"])
     count = collapse_counts(records, every, t)
-    fitting = every[[records.fits(run, t["high"]) for run in every["run"]]]
+    fitting = every[every["run"].map(lambda run: records.fits(run, t["high"])).astype(bool)]
     common = collapse_counts(records, fitting, t, until=fitting["steps"].min())
     correlations = {  # of two eps it would be ±1 or nothing
         seed: rank_correlation(rows["batch_norm_eps"], rows["run"].map(common)) if len(rows) > 2 else np.nan
@@ -151,7 +154,7 @@ def takes_both(records: Records, t: Mapping[str, float]) -> tuple[list[Part], st
         return every_seed(per_seed(runs, collapse_counts(records, runs, limits).get), COUNT)
 
     def jumps(runs: pd.DataFrame) -> Estimate:
-        return every_seed(per_seed(runs, lambda run: len(records.destabilisations(run))), COUNT)
+        return every_seed(per_seed(runs, lambda run: records.count(run, records.destabilisations(run))), COUNT)
 
     def highest(runs: pd.DataFrame) -> Estimate:
         return every_seed(per_seed(runs, lambda run: records.curve(run, TRAIN).max()), ACCURACY)

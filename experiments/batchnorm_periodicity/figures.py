@@ -32,7 +32,7 @@ from weightdecay.analysis import style
 from weightdecay.analysis.claims import NOT_RUN
 from weightdecay.analysis.events import spacings, variation
 from weightdecay.analysis.measures import TRAIN, select
-from weightdecay.analysis.plots import missing, plain_ticks, thousands
+from weightdecay.analysis.plots import legend, missing, plain_ticks, thousands
 from weightdecay.analysis.statistics import UNBOUNDED, Estimate, every_seed, ratio_interval
 from weightdecay.analysis.style import COLUMN, MUTED, PAGE, SPLITS, Inputs
 from weightdecay.analysis.tables import booktabs, interval, write
@@ -64,7 +64,7 @@ def accuracy(inputs: Inputs) -> None:
         if runs.empty:
             missing(panel, NOT_RUN)
     axes[0].set_ylabel("accuracy")
-    axes[1].legend(loc="lower right")
+    legend(axes[1], loc="lower right")
     style.save(figure, inputs.figures, f"{EXPERIMENT}-accuracy", inputs.scale)
 
 
@@ -90,7 +90,7 @@ def dose(inputs: Inputs) -> None:
             axes.plot([eps] * len(seeds), seeds, linestyle="", marker=".", markersize=2.5, color=colour, alpha=0.4)
     axes.set(xscale="log", xlabel="BatchNorm's eps", ylabel="events in a time of 1/(ηλ)")
     axes.set_ylim(-0.05, 1.35 * axes.get_ylim()[1])
-    axes.legend(loc="upper right")
+    legend(axes, loc="upper right")
     style.save(figure, inputs.figures, f"{EXPERIMENT}-dose", inputs.scale)
 
 
@@ -121,7 +121,7 @@ def norm(inputs: Inputs) -> None:
     if found:
         axes[2].set_title(f"controls, {setting(records, found[0][1])}")
         axes[2].set_ylim(top=50)
-        axes[2].legend(loc="upper right", labelspacing=0.2)
+        legend(axes[2], loc="upper right", labelspacing=0.2)
     else:
         missing(axes[2], NOT_RUN)
     style.save(figure, inputs.figures, f"{EXPERIMENT}-norm", inputs.scale)
@@ -131,10 +131,12 @@ def phase(inputs: Inputs) -> None:
     """B8: effective gradient norm against effective learning rate, time as colour, of one run of middling length."""
     records = inputs.made(Records)
     runs = records.sweep("grid", seed=0)
-    run = runs.sort_values(["steps", "learning_rate"])["run"].iloc[len(runs) // 2]
-    effective = records.effective_rate(run)
-    gradient = (records.curve(run, "rho") * records.curve(run, "gradient_norm")).dropna()
     figure, axes = plt.subplots(figsize=(COLUMN, 2.6))
+    run = runs.sort_values(["steps", "learning_rate"])["run"].iloc[len(runs) // 2] if len(runs) else ""
+    effective = records.effective_rate(run) if run else pd.Series(dtype=float)
+    if effective.empty:
+        return style.save(figure, inputs.figures, f"{EXPERIMENT}-phase", inputs.scale)
+    gradient = (records.curve(run, "rho") * records.curve(run, "gradient_norm")).dropna()
     axes.plot(effective, gradient[effective.index], color=MUTED, linewidth=0.3, alpha=0.5)
     shown = axes.scatter(
         effective,
@@ -162,7 +164,7 @@ def phase(inputs: Inputs) -> None:
     plain_ticks(
         axes.xaxis, [tick for tick in (0.005, 0.01, 0.02, 0.05, 0.1) if effective.min() <= tick <= effective.max()]
     )
-    axes.legend(loc="lower left")
+    legend(axes, loc="lower left")
     figure.colorbar(shown, label="time in 1/(ηλ)", pad=0.02)
     style.save(figure, inputs.figures, f"{EXPERIMENT}-phase", inputs.scale)
 
@@ -200,7 +202,7 @@ def period(inputs: Inputs) -> None:
             0.97, 0.05, "exponents\n" + "\n".join(said), transform=panel.transAxes, ha="right", va="bottom", fontsize=7
         )
         panel.set(xscale="log", yscale="log", title=words(sweep), xlabel="1/(ηλ), steps", xlim=(span[0], 4 * span[1]))
-        panel.legend(loc="upper left", labelspacing=0.2)
+        legend(panel, loc="upper left", labelspacing=0.2)
     axes[0].set_ylabel("steps between jumps")
     style.save(figure, inputs.figures, f"{EXPERIMENT}-period", inputs.scale)
 
@@ -221,7 +223,7 @@ def mechanism(inputs: Inputs) -> None:
         around(axes[1, column], records, eps, "batch_norm_eps", "eps", "colorblind", curves, starts["addition"])
         axes[1, column].set_xlabel("time from the start of an event, in 1/(ηλ)")
     for panel in axes[:, 1]:
-        panel.legend(loc="center left", bbox_to_anchor=(1, 0.5), labelspacing=0.3)
+        legend(panel, loc="center left", bbox_to_anchor=(1, 0.5), labelspacing=0.3)
     divisor = "smallest divisor √(var + eps)"
     ylabels = divisor, "effective rate η/ρ²", divisor, r"effective rate η/($\epsilon_{\mathrm{Adam}}$ ρ²)"
     for panel, title, ylabel in zip(axes.flat, ("digits, scale-invariant", "", "addition", ""), ylabels, strict=True):

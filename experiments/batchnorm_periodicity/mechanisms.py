@@ -18,7 +18,7 @@ from records import (
 )
 
 from weightdecay.analysis.claims import Part, counts, judged, reported
-from weightdecay.analysis.measures import diverged, select
+from weightdecay.analysis.measures import TRAIN, diverged, select
 from weightdecay.analysis.statistics import Estimate, every_seed, ratio_interval
 
 
@@ -30,8 +30,8 @@ def mechanism(records: Records, t: Mapping[str, float]) -> tuple[list[Part], str
     """
     grid, eps = records.sweep("grid"), records.sweep("addition")
     starts = {run: records.collapses(run, t["high"], t["low"])["start"] for run in eps["run"]}
-    fitting = eps[[records.fits(run, t["high"]) for run in eps["run"]]]
-    collapsing = eps[[len(starts[run]) > 0 for run in eps["run"]]]
+    fitting = eps[eps["run"].map(lambda run: records.fits(run, t["high"])).astype(bool)]
+    collapsing = eps[eps["run"].map(lambda run: len(starts[run]) > 0).astype(bool)]
     rates = records.sweep("addition_rates")
     where = {
         "": ("scale-invariant", grid),
@@ -85,8 +85,9 @@ def held_norm(records: Records, t: Mapping[str, float]) -> tuple[list[Part], str
     settings = held[["learning_rate", "weight_decay"]].drop_duplicates()
     free = records.sweep("grid").merge(settings)
 
-    def later(run: str) -> int:
-        return int((records.collapses(run, t["high"], t["low"])["start"] > records.tau(run)).sum())
+    def later(run: str) -> float:
+        found = records.collapses(run, t["high"], t["low"])
+        return records.count(run, found[found["start"] > records.tau(run)], TRAIN)
 
     def relative_rate(runs: pd.DataFrame) -> Estimate:
         rates = per_seed(runs, lambda run: np.log(records.effective_rate(run).median()))
@@ -105,7 +106,7 @@ def held_norm(records: Records, t: Mapping[str, float]) -> tuple[list[Part], str
         reported(
             "FreeJumps",
             "destabilisations, norm free",
-            every_seed(per_seed(free, lambda run: len(records.destabilisations(run))), COUNT),
+            every_seed(per_seed(free, lambda run: records.count(run, records.destabilisations(run))), COUNT),
         ),
         reported("Rate", "effective learning rate while held over that at a jump", relative_rate(held)),
         reported("Loss", "training loss while held, median after the first τ", loss(held)),

@@ -73,7 +73,8 @@ class Records:
     def variance(self, run: str) -> pd.Series:
         """The smallest variance of any feature before a BatchNorm, per logged step."""
         names = [name for name in self.histories.metrics(run) if name.startswith("smallest_variance")]
-        return pd.concat([self.curve(run, name) for name in names], axis=1).min(axis=1)
+        curves = [self.curve(run, name) for name in names or ["smallest_variance"]]
+        return pd.concat(curves, axis=1).min(axis=1).sort_index()
 
     def effective_rate(self, run: str) -> pd.Series:
         """η/ρ², over 1 − momentum; with Adam η/(ε ρ²), as its ε, which is not BatchNorm's eps, is far above the root
@@ -86,6 +87,10 @@ class Records:
     def fits(self, run: str, accuracy: float) -> bool:
         """Whether its training accuracy ever reached that."""
         return bool(self.curve(run, TRAIN).max() >= accuracy)
+
+    def count(self, run: str, events: pd.DataFrame, metric: str = "rho") -> float:
+        """How many events were seen in a metric of a run; NaN where it was never logged, and none could be seen."""
+        return float(len(events)) if len(self.curve(run, metric).loc[1:]) else np.nan
 
 
 def eps_sweep(records: Records) -> pd.DataFrame:
@@ -105,9 +110,10 @@ def per_seed(runs: pd.DataFrame, value: Callable[[str], float], skip: bool = Fal
 
 def collapse_counts(
     records: Records, runs: pd.DataFrame, t: Mapping[str, float], until: float = np.inf
-) -> dict[str, int]:
-    """Run -> how many collapses have their bottom by step `until`."""
-    return {run: int((records.collapses(run, t["high"], t["low"])["bottom"] <= until).sum()) for run in runs["run"]}
+) -> dict[str, float]:
+    """Run -> how many collapses have their bottom by step `until`; NaN as `Records.count` says."""
+    found = {run: records.collapses(run, t["high"], t["low"]) for run in runs["run"]}
+    return {run: records.count(run, events[events["bottom"] <= until], TRAIN) for run, events in found.items()}
 
 
 def length(records: Records, run: str) -> float:
@@ -117,21 +123,22 @@ def length(records: Records, run: str) -> float:
 
 def rate(records: Records, run: str) -> float:
     """Destabilisations in a τ."""
-    return len(records.destabilisations(run)) / length(records, run)
+    return records.count(run, records.destabilisations(run)) / length(records, run)
 
 
 def periods(records: Records, runs: pd.DataFrame, window: float = WINDOW) -> pd.DataFrame:
     """Per run `seed, learning_rate, weight_decay, period, reached, scaled`: mean spacing in steps and in τ.
 
     `window`: the detector's. Fewer than two events: `reached` is False, and the period at least the time from the last
-    event, or the beginning, to the end of the run or where it diverged.
+    event, or the beginning, to the end of the run or where it diverged; NaN where that was at once.
     """
     rows = []
     for run in runs["run"]:
         starts, row = records.destabilisations(run, window)["start"], records.row(run)
         reached = len(starts) >= 2
         last = starts.max() if len(starts) else 0.0
-        period = float(np.mean(spacings(starts))) if reached else float(records.curve(run, "rho").index[-1] - last)
+        lasted = float(records.curve(run, "rho").index.max() - last)
+        period = float(np.mean(spacings(starts))) if reached else lasted if lasted > 0 else np.nan
         rows.append(
             row[["seed", "learning_rate", "weight_decay"]].to_dict()
             | {"run": run, "period": period, "reached": reached, "scaled": period / records.tau(run)}
@@ -141,12 +148,11 @@ def periods(records: Records, runs: pd.DataFrame, window: float = WINDOW) -> pd.
 
 
 def fitted(table: pd.DataFrame, values: pd.Series, reached: pd.Series) -> pd.DataFrame:
-    """Exponents of η and λ per seed, `[seeds, (learning_rate, weight_decay)]`."""
-    names = ["learning_rate", "weight_decay"]
-    found = {
-        seed: power_law({name: rows[name] for name in names}, values[rows.index], reached[rows.index])
-        for seed, rows in table.groupby("seed")
-    }
+    """Exponents of η and λ per seed, `[seeds, (learning_rate, weight_decay)]`, from the runs that have a value."""
+    names, found = ["learning_rate", "weight_decay"], {}
+    for seed, rows in table.groupby("seed"):
+        known = rows[values[rows.index].notna()]
+        found[seed] = power_law({name: known[name] for name in names}, values[known.index], reached[known.index])
     return pd.DataFrame(found, index=names, dtype=float).T
 
 
@@ -170,7 +176,7 @@ def spectral_share(records: Records, run: str) -> float:
 def at_events(records: Records, run: str, curve: pd.Series) -> float:
     """Geometric mean of a positive curve at the starts of the destabilisations; NaN where there are none."""
     starts = records.destabilisations(run)["start"]
-    return float(np.exp(np.log(curve[starts]).mean())) if len(starts) else np.nan
+    return float(np.exp(np.log(curve.reindex(starts)).mean(skipna=False))) if len(starts) else np.nan
 
 
 def predictors(records: Records, run: str) -> pd.DataFrame:
@@ -225,7 +231,7 @@ def spreads(records: Records, runs: pd.DataFrame) -> pd.DataFrame:
 def variance_over_eps(records: Records, run: str, starts: pd.Series) -> float:
     """Geometric mean over the starts of events of smallest variance over eps; NaN where there are none."""
     relative = records.variance(run) / records.row(run)["batch_norm_eps"]
-    return float(np.exp(np.log(relative[starts]).mean())) if len(starts) else np.nan
+    return float(np.exp(np.log(relative.reindex(starts)).mean(skipna=False))) if len(starts) else np.nan
 
 
 def fallen(records: Records, run: str, t: Mapping[str, float]) -> float:
@@ -233,20 +239,22 @@ def fallen(records: Records, run: str, t: Mapping[str, float]) -> float:
     starts, variance = records.collapses(run, t["high"], t["low"])["start"], records.variance(run)
     if starts.empty:
         return np.nan
-    return variance[starts[0]] / variance.loc[records.histories.first_step(run, TRAIN, t["high"]) : starts[0]].median()
+    usual = variance.loc[records.histories.first_step(run, TRAIN, t["high"]) : starts[0]].median()
+    return variance.get(starts[0], np.nan) / usual
 
 
 def risen(records: Records, run: str, curve: pd.Series, t: Mapping[str, float]) -> float:
     """Geometric mean over the collapses of the largest value within `WINDOW` of the start over that at the start."""
     starts = records.collapses(run, t["high"], t["low"])["start"]
-    factors = [curve.loc[start : start + WINDOW * records.tau(run)].max() / curve[start] for start in starts]
+    window = WINDOW * records.tau(run)
+    factors = [curve.loc[start : start + window].max() / curve.get(start, np.nan) for start in starts]
     return float(np.exp(np.mean(np.log(factors)))) if factors else np.nan
 
 
 def settled_gains(records: Records, run: str, t: Mapping[str, float]) -> tuple[float, float]:
     """Mean gain in settled test accuracy over the collapses, and mean gain from settling to the next collapse."""
     accuracy, events = records.curve(run, "test_accuracy"), records.collapses(run, t["high"], t["low"])
-    if events.empty:
+    if events.empty or accuracy.empty:
         return np.nan, np.nan
     end = accuracy.index[-1]
     bounds = [records.histories.first_step(run, TRAIN, t["high"]), *events["start"]]
@@ -256,7 +264,8 @@ def settled_gains(records: Records, run: str, t: Mapping[str, float]) -> tuple[f
     halves = [accuracy.loc[(bottom + stop) / 2 : stop] for bottom, stop in zip(bottoms, stops, strict=True)]
     settled = [half.median() for half in halves]
     within = [half.iloc[len(half) // 2 :].median() - half.iloc[: len(half) // 2 + 1].median() for half in halves[1:]]
-    return float(np.mean(np.diff(settled))), float(np.mean(within)) if within else np.nan
+    gained = float(np.mean(np.diff(settled))) if len(settled) > 1 else np.nan
+    return gained, float(np.mean(within)) if within else np.nan
 
 
 def settings_of(runs: pd.DataFrame) -> str:

@@ -122,7 +122,7 @@ def plateau(sweep: pd.DataFrame, test: pd.DataFrame, t: Mapping[str, float]) -> 
             most=t["regret"],
         ),
     ], joined(
-        f"best λ on average: {test.mean().idxmax():g}" if λ in test else NOT_RUN,
+        f"best λ on average: {test.mean().idxmax():g}" if λ in test and test.notna().any(axis=None) else NOT_RUN,
         lengths(sweep),
         counts(len(sweep), {"diverged": diverged(sweep)}),
     )

@@ -24,7 +24,7 @@ from protocol import (
 from weightdecay.analysis import style
 from weightdecay.analysis.claims import NOT_RUN
 from weightdecay.analysis.measures import TRAIN, Histories, between, delays, final_table, longest, select
-from weightdecay.analysis.plots import curves, missing, points, thousands, zero_and_logarithm
+from weightdecay.analysis.plots import curves, legend, missing, points, thousands, zero_and_logarithm
 from weightdecay.analysis.published import read_published
 from weightdecay.analysis.statistics import ACCURACY, geometric_interval, mean_interval, power_law
 from weightdecay.analysis.style import COLUMN, KINDS, MUTED, PAGE, SPLITS, Inputs, weight_decay_colour
@@ -92,8 +92,8 @@ def training_curves(inputs: Inputs) -> None:
     axes[0, 0].set_ylim(-0.03, 1.05)
     axes[1, 0].set_yscale("log")
     axes[2, 0].set_ylim(bottom=0)
-    axes[0, 0].legend(loc="lower right", bbox_to_anchor=(1, 0.05))
-    axes[0, 1].legend(loc="center right")
+    legend(axes[0, 0], loc="lower right", bbox_to_anchor=(1, 0.05))
+    legend(axes[0, 1], loc="center right")
     axes[0, 0].set_xlim(0, min(LONGEST_CURVE, axes[0, 0].get_xlim()[1]))
     thousands(axes[0, 0])
     for panel in axes[-1]:
@@ -218,7 +218,7 @@ def constant_norm(inputs: Inputs) -> None:
     thousands(axes[0])
     if kinds["held"].empty:
         missing(axes[1], f"held norm: {NOT_RUN}")
-    axes[0].legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0))
+    legend(axes[0], loc="lower left", bbox_to_anchor=(-0.02, 1.0))
     style.save(figure, inputs.figures, f"{EXPERIMENT}-constant_norm", inputs.scale)
 
 

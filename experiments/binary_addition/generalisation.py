@@ -132,10 +132,11 @@ def held_norm(
             values[pair["seed"]] = histories.final_accuracy(run, "test_accuracy", LAST_STEPS, until)
     free, control = (pd.Series(accuracies[kind], dtype=float) for kind in ("free", "held"))
     held_diverged = diverged(held)
+    unknown = free.isna().any() or control.isna().any()
     part = judged(
         "Difference",
         "test accuracy, free less held norm",
-        UNKNOWN if never_held or held_diverged else paired_interval(free, control, DIFFERENCE),
+        UNKNOWN if never_held or held_diverged or unknown else paired_interval(free, control, DIFFERENCE),
         least=t["difference"],
     )
     if part.verdict == "refuted" and part.high > t["no_difference"]:
@@ -144,9 +145,9 @@ def held_norm(
     return [
         part,
         reported(
-            "Held", "test accuracy with the norm held", UNKNOWN if held_diverged else mean_interval(control, ACCURACY)
+            "Held", "test accuracy with the norm held", UNKNOWN if held_diverged else every_seed(control, ACCURACY)
         ),
-        reported("Free", "test accuracy with the norm free, same steps", mean_interval(free, ACCURACY)),
+        reported("Free", "test accuracy with the norm free, same steps", every_seed(free, ACCURACY)),
     ], joined(
         counts(len(pairs), {"with the norm free diverged": pairs["diverged_at_free"].notna().sum()}),
         counts(

@@ -50,6 +50,7 @@ from weightdecay.analysis.statistics import (
 EXPERIMENT = "curve_fitting"
 LARGE = 100.0  # of C8
 CONSTANT = 1e-3  # sensitivity below which a fit is one: that of the true line is 1.5
+OF_DIVERGENCE = {"C4": ("Limit",), "C12": ("Limit", "Absolute", "Smooth")}  # assert where training diverges
 LATE = 20  # steps, the first interval at which S3's runs were once logged: the first jump is over by then
 
 
@@ -215,7 +216,7 @@ def to_nothing(runs: Runs, table: pd.DataFrame, t: Mapping[str, float]) -> tuple
             most=t["vanishes"],
         )
     )
-    if runs.weight_decays[-1] > LARGE:
+    if max(runs.weight_decays, default=0.0) > LARGE:
         beyond = runs.demo(runs.weight_decays[-1])
         what = f"network: share that diverges at λ = {runs.weight_decays[-1]:g}"
         parts.append(reported("Unstable", what, proportion_interval(diverged(beyond), len(beyond))))
@@ -224,9 +225,10 @@ def to_nothing(runs: Runs, table: pd.DataFrame, t: Mapping[str, float]) -> tuple
 
 def sensitive(runs: Runs, table: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], str]:
     """C9: root mean square of the slope, of S3's fits and of polynomials, and the norm of the weights."""
-    demos = {λ: runs.demo(λ) for λ in runs.weight_decays}
-    demos = {λ: demo for λ, demo in demos.items() if demo["diverged_at"].isna().all()}
+    demos = {λ: runs.demo(λ) for λ in (0.0, DECAY, *runs.weight_decays)}
     demos = {λ: demo.assign(sensitivity=sensitivity(demo)) for λ, demo in demos.items()}
+    steady = {λ: demo for λ, demo in demos.items() if demo["diverged_at"].isna().all()}
+    path = pd.concat(steady.values()) if steady else demos[0.0].iloc[:0]
     highest = table[table["degree"] == table["degree"].max()]
     plain = table[table["weight_decay"] == 0]
     return [
@@ -247,7 +249,7 @@ def sensitive(runs: Runs, table: pd.DataFrame, t: Mapping[str, float]) -> tuple[
         judged(
             "Together",
             "network: rank correlation with the norm over λ",
-            rank_correlation_interval(pd.concat(demos.values()), "sensitivity", "weight_norm"),
+            rank_correlation_interval(path, "sensitivity", "weight_norm"),
             t["together"],
         ),
         judged(
@@ -261,7 +263,7 @@ def sensitive(runs: Runs, table: pd.DataFrame, t: Mapping[str, float]) -> tuple[
             "least squares: rank correlation with the norm over degrees",
             rank_correlation_interval(plain, "sensitivity", "norm"),
         ),
-    ], f"network: λ up to {max(demos):g}"
+    ], f"network: λ up to {path['weight_decay'].max():g}" if len(path) else ""
 
 
 def unstable_training(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
@@ -274,11 +276,12 @@ def unstable_training(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], s
     outlier = {loss: runs.rises(runs.fitted(loss, outlier=True)) for loss in LOSSES}
     without = runs.rises(runs.fitted("squared_error", outlier=False))
     square, clean = limits["squared_error"], diverges_from(runs, 0.0)
+    clean = clean[clean.index.isin(square.index)]
     return [
         judged(
             "Limit",
             "diverging learning rate, L2: outlier over none",
-            ratio_of_limits(square, clean.loc[square.index]),
+            ratio_of_limits(square, clean),
             most=t["limit"],
         ),
         judged(
@@ -318,9 +321,7 @@ def unstable_training(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], s
         ),
     ], joined(
         counts(len(tried), {"with an outlier diverged": diverged(tried)}),
-        unreached(
-            {LOSSES[loss]: found for loss, found in limits.items()} | {"L2, no outlier": clean.loc[square.index]}
-        ),
+        unreached({LOSSES[loss]: found for loss, found in limits.items()} | {"L2, no outlier": clean}),
     )
 
 
@@ -349,4 +350,4 @@ def spreads(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
 
 
 if __name__ == "__main__":
-    ledger.main(judge, Path(__file__).with_name("config.yaml"))
+    ledger.main(judge, Path(__file__).with_name("config.yaml"), OF_DIVERGENCE)

@@ -15,7 +15,7 @@ from runs import DECAY, FIT, LOSSES, Runs, distance_to_truth, roughness
 
 from weightdecay.analysis import style
 from weightdecay.analysis.measures import select
-from weightdecay.analysis.plots import over_columns, zero_and_logarithm
+from weightdecay.analysis.plots import legend, over_columns, zero_and_logarithm
 from weightdecay.analysis.style import MUTED, PAGE, SPLITS, Inputs, weight_decay_colour
 
 PAIR = {0.0: "no decay", DECAY: f"λ = {DECAY:g}"}
@@ -48,7 +48,7 @@ def fit(inputs: Inputs) -> None:
     true_line(axes[-1])
     axes[-1].set(title=f"mean ± SD of {len(demos[0.0])} seeds", xlabel="x", ylim=(-3, 3))
     axes[0].set_ylabel("y")
-    axes[0].legend(loc="upper left", labelspacing=0.2, borderaxespad=0.1)
+    legend(axes[0], loc="upper left", labelspacing=0.2, borderaxespad=0.1)
     style.save(figure, inputs.figures, f"{EXPERIMENT}-fit", inputs.scale)
 
 
@@ -64,7 +64,7 @@ def histograms(inputs: Inputs) -> None:
             own = counts[counts["run"].isin(runs.demo(λ)["run"])]
             table = own.pivot_table(index="step", columns="metric", values="value")
             tables[λ] = table.div(table.sum(axis=1), axis=0)
-        highest = max(table.iloc[:, 1:-1].to_numpy().max() for table in tables.values())
+        highest = max((table.iloc[:, 1:-1].max(axis=None) for table in tables.values() if table.size), default=np.nan)
         for panel, (λ, title) in zip(pair, PAIR.items(), strict=True):
             ridge_lines(panel, tables[λ], edges, weight_decay_colour(λ), highest, kind == "gradient")
             panel.set(title=title, xlabel=label)
@@ -79,6 +79,8 @@ def ridge_lines(
     """One line a step from shares `[steps, bins]`; `highest` is 1.9 steps high. `zeros`: how many are below them."""
     steps = shares.index.to_numpy(float)
     centres = (edges[1:] + edges[:-1]) / 2
+    if len(steps) < 2 or np.isnan(highest):
+        return
     height = 1.9 * np.diff(steps).min() / highest
     for order, (step, row) in enumerate(shares.iterrows()):
         tops = step - height * row.to_numpy()[1:-1]
@@ -108,7 +110,7 @@ def norms(inputs: Inputs) -> None:
     axes[0].set_ylim(bottom=0)
     axes[1].set_ylim(bottom=0)
     axes[2].set_yscale("log")
-    axes[0].legend(loc="lower left")
+    legend(axes[0], loc="lower left")
     tried = runs.runs[runs.runs["sweep"].isin(["learning_rate", "weight_decay"]) & runs.runs["weight_decay"].isin(PAIR)]
     share = (
         tried.assign(failed=tried["diverged_at"].notna()).groupby(["weight_decay", "learning_rate"])["failed"].mean()
@@ -141,7 +143,7 @@ def weight_decay(inputs: Inputs) -> None:
     shrunk = pd.DataFrame({λ: demo["weight_norm"] / runs.started(demo, "weight_norm") for λ, demo in demos.items()})
     over_columns(axes[2], shrunk.clip(lower=1e-9), SPLITS["train"], marker="o", log=True)
     axes[0].set(title="mean squared error", ylim=(0, 1.2 * axes[0].get_ylim()[1]))
-    axes[0].legend(loc="upper left")
+    legend(axes[0], loc="upper left")
     axes[1].set(title="variation of the fit's slope", ylim=(0, None))
     axes[2].set(title="norm of all parameters, over start", yscale="log")
     positive = [λ for λ in demos if λ > 0]

@@ -10,7 +10,7 @@ from runs import FIT, LOSSES, Runs, sensitivity
 
 from weightdecay.analysis import style
 from weightdecay.analysis.measures import select
-from weightdecay.analysis.plots import over_columns, plain_ticks
+from weightdecay.analysis.plots import legend, over_columns, plain_ticks
 from weightdecay.analysis.statistics import geometric_interval
 from weightdecay.analysis.style import MUTED, PAGE, SPLITS, Inputs, weight_decay_colour
 
@@ -35,7 +35,7 @@ def polynomials(inputs: Inputs) -> None:
         panel.set(yscale="log", ylim=(1e-3, 1e3))
     axes[0].set(xlabel="degree", title="least squares, mean squared error")
     axes[1].set(xlabel="λ", xscale="log", title=f"degree {highest} with a ridge")
-    axes[0].legend(loc="upper left")
+    legend(axes[0], loc="upper left")
     own = table[table["seed"] == SEED]
     ridged = own[(own["degree"] == highest) & (own["weight_decay"] > 0)]
     best = ridged.loc[ridged["validation_loss"].idxmin()]
@@ -51,7 +51,7 @@ def polynomials(inputs: Inputs) -> None:
         weights = row.filter(like="weight_").drop("weight_decay").dropna().to_numpy(float)
         axes[2].plot(x, polyval(x, weights), color=colour, label=label)
     axes[2].set(xlabel="x", title="one seed", ylim=(-5, 11))
-    axes[2].legend(loc="upper center")
+    legend(axes[2], loc="upper center")
     style.save(figure, inputs.figures, f"{EXPERIMENT}-polynomials", inputs.scale)
 
 
@@ -91,7 +91,7 @@ def constraints(inputs: Inputs) -> None:
     for power, (_, values) in enumerate(coefficients.items(), 1):
         label = f"of x{f'$^{power}$' if power > 1 else ''}" if power in (1, coefficients.shape[1]) else None
         axes[0].plot(values, color=plt.cm.cividis(power / (coefficients.shape[1] + 1)), label=label)
-    axes[0].legend(loc="lower right")
+    legend(axes[0], loc="lower right")
     axes[0].set(xscale="log", xlabel="λ", title="coefficients")
     norms = table.pivot(index="seed", columns="weight_decay", values="norm")
     over_columns(axes[1], norms, SPLITS["train"], log=True, marker="o", label="‖w‖")
@@ -101,7 +101,7 @@ def constraints(inputs: Inputs) -> None:
         reach, 3 * np.exp(np.log(norms[last]).mean()) * last / reach, color=MUTED, linestyle="--", label="∝ 1/λ"
     )
     axes[1].set(xscale="log", yscale="log", xlabel="λ", title="norm of the solution")
-    axes[1].legend(loc="lower left")
+    legend(axes[1], loc="lower left")
     axes[2].plot(own["norm"] ** 2, own["loss"], color=MUTED, zorder=1)
     for λ, row in own.iterrows():
         axes[2].plot(row["norm"] ** 2, row["loss"], "o", color=weight_decay_colour(λ))
@@ -119,7 +119,7 @@ def constraints(inputs: Inputs) -> None:
     axes[3].set(xscale="log", yscale="log", xlabel="radius", title="over free optimum")
     plain_ticks(axes[3].xaxis, [0.25, 0.5, 1, 2, 5])
     plain_ticks(axes[3].yaxis, [0.1, 0.3, 1, 3, 10])
-    axes[3].legend(loc="lower right")
+    legend(axes[3], loc="lower right")
     style.save(figure, inputs.figures, f"{EXPERIMENT}-constraints", inputs.scale)
 
 
@@ -144,7 +144,7 @@ def outliers(inputs: Inputs) -> None:
         axes[3].errorbar(place + 0.2, found.value, error, color=COLOURS[loss], marker="o", capsize=2)
     axes[0].set(xscale="symlog", yscale="log", xlabel="shift of the outliers", title="distance to truth")
     axes[0].set_xlim(-0.1, table["shift"].max() * 1.2)
-    axes[0].legend(loc="upper left")
+    legend(axes[0], loc="upper left")
     for panel in axes[1:3]:
         true_line(panel)
         panel.set_xlabel("x")

@@ -8,7 +8,7 @@ import pandas as pd
 from demo import GRID, SLOPE
 
 from weightdecay.analysis.measures import Histories, select
-from weightdecay.analysis.statistics import Estimate, open_above, ratio_interval
+from weightdecay.analysis.statistics import UNKNOWN, Estimate, open_above, ratio_interval
 
 DECAY = 0.01  # S3's
 FIT = [f"fit_{number:02}" for number in range(len(GRID))]
@@ -36,13 +36,13 @@ class Runs:
         return self.select("weight_decay", weight_decay=weight_decay)
 
     def started(self, runs: pd.DataFrame, metric: str) -> pd.Series:
-        """A metric before the first step, by seed."""
-        return runs["run"].map(self.start[metric])
+        """A metric before the first step, by seed; NaN where it was not logged."""
+        return runs["run"].map(self.start.get(metric, pd.Series(dtype=float))).astype(float)
 
     def largest(self, runs: pd.DataFrame, metric: str, first: int) -> pd.Series:
         """The largest value logged at step `first` or later, by seed; NaN for a run that diverged."""
         found = runs["run"].map(lambda run: self.histories.curve(run, metric).loc[first:].max())
-        return found.where(runs["diverged_at"].isna())
+        return found.where(runs["diverged_at"].isna()).astype(float)
 
     def every(self, run: str, metric: str) -> pd.Series:
         """A run's curve at every EVERY-th step."""
@@ -52,9 +52,10 @@ class Runs:
     def rises(self, runs: pd.DataFrame) -> pd.Series:
         """Sum of all rises of the training loss between every EVERY-th step, over that at the start, by seed."""
         first = self.started(runs, "train_loss")
-        curves = runs["run"].map(lambda run: self.every(run, "train_loss_batch"))
-        steps = {seed: np.diff(curve, prepend=first[seed]) for seed, curve in curves.items()}
+        curves = {seed: self.every(run, "train_loss_batch") for seed, run in runs["run"].items()}
+        steps = {seed: np.diff(curve, prepend=first[seed]) for seed, curve in curves.items() if len(curve)}
         found = pd.Series({seed: step.clip(min=0).sum() / first[seed] for seed, step in steps.items()}, dtype=float)
+        found = found.reindex(runs.index)
         return found.where(runs["diverged_at"].isna())
 
     @property
@@ -89,34 +90,44 @@ def distance_to_truth(runs: pd.DataFrame) -> pd.Series:
 
 def histograms(runs: Runs, chosen: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Shares of layer 2's weights in each bin, at the start and at the end, `[seeds, bins]`."""
-    bins = [column for column in runs.start.columns if column.startswith("layer2_weight_bin_")]
-    first, last = runs.start.loc[chosen["run"], bins].to_numpy(), chosen[bins].to_numpy(float)
+    bins = sorted(column for column in chosen.columns if column.startswith("layer2_weight_bin_"))
+    first, last = runs.start.reindex(index=chosen["run"], columns=bins).to_numpy(float), chosen[bins].to_numpy(float)
     return first / first.sum(1, keepdims=True), last / last.sum(1, keepdims=True)
 
 
 def first_failing(chosen: pd.DataFrame, failed: pd.Series) -> pd.DataFrame:
     """Per seed the smallest learning rate, `rate`, at which a run `failed`, and whether one did, `reached`.
 
-    Where none did, `rate` is the one that would come next on the grid: a lower bound.
+    Where none did, `rate` is the one that would come next on the grid: a lower bound. Where the smallest that was tried
+    did, it is an upper bound, and not `held`: no run of that seed held at a smaller one.
     """
     rates = np.sort(chosen["learning_rate"].unique())
     found = chosen[failed].groupby("seed")["learning_rate"].min().reindex(sorted(chosen["seed"].unique()))
-    return pd.DataFrame({"rate": found.fillna(rates[-1] ** 2 / rates[-2]), "reached": found.notna()})
+    least = chosen.groupby("seed")["learning_rate"].min()
+    following = rates[-1] ** 2 / rates[-2] if len(rates) > 1 else np.nan
+    return pd.DataFrame({"rate": found.fillna(following), "reached": found.notna(), "held": ~(found <= least)})
 
 
 def limit(found: pd.DataFrame) -> Estimate:
-    """Geometric mean and interval of learning rates of `first_failing`, open above where one was not reached."""
-    return open_above(ratio_interval(np.log(found["rate"])), not found["reached"].all())
+    """Geometric mean and interval of learning rates of `first_failing`.
+
+    Open above where one was not reached, and down to 0 where one is that of the smallest that was tried.
+    """
+    estimate = open_above(ratio_interval(np.log(found["rate"])), not found["reached"].all())
+    return estimate if found["held"].all() else estimate._replace(low=0.0)
 
 
 def ratio_of_limits(first: pd.DataFrame, second: pd.DataFrame) -> Estimate:
     """`ratio_of` two of `first_failing`, over the seeds of `second`; what was not reached leaves it open.
 
-    Above if it is a numerator, as the ratio is then a lower bound; below, down to 0, if it is a denominator.
+    Above if it is a numerator, as the ratio is then a lower bound; below, down to 0, if it is a denominator. What fails
+    at the smallest rate that was tried leaves the other side open. UNKNOWN where a seed of `second` has no `first`.
     """
+    if not second.index.isin(first.index).all():
+        return UNKNOWN
     first = first.loc[second.index]
-    ratio = open_above(ratio_of(first["rate"], second["rate"]), not first["reached"].all())
-    return ratio if second["reached"].all() else ratio._replace(low=0.0)
+    ratio = open_above(ratio_of(first["rate"], second["rate"]), not (first["reached"].all() and second["held"].all()))
+    return ratio if second["reached"].all() and first["held"].all() else ratio._replace(low=0.0)
 
 
 def unreached(limits: Mapping[str, pd.DataFrame]) -> str:

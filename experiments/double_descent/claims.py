@@ -27,7 +27,15 @@ from weightdecay.analysis.shapes import (
     last_falls,
     peak,
 )
-from weightdecay.analysis.statistics import ACCURACY, DIFFERENCE, Estimate, every_seed, leave_one_out, ratio_interval
+from weightdecay.analysis.statistics import (
+    ACCURACY,
+    DIFFERENCE,
+    UNKNOWN,
+    Estimate,
+    every_seed,
+    leave_one_out,
+    ratio_interval,
+)
 
 EXPERIMENT = "double_descent"
 VALIDATION = ("validation_loss", "validation_error")
@@ -75,11 +83,12 @@ def peak_at_threshold(results: Any, main: Sweep, notebook: Sweep, t: Mapping[str
     """D2: the peak stands where training loss reaches zero, and moves with it; the notebook's is reported beside."""
     found = peaks_and_thresholds(results, t["tolerance"])
     ratios = np.log(found["peak"] / found["threshold"]).unstack("seed")  # [n, seeds]
-    samples = int(main.runs["train_size"].iloc[0])
-    sizes = [samples, *(n for n in ratios.index if n != samples)]
+    samples = int(main.runs["train_size"].iloc[0]) if main else 0
+    sizes = [*([samples] if samples in ratios.index else []), *(n for n in ratios.index if n != samples)]
+    own = ratios.loc[samples] if samples in ratios.index else pd.Series(dtype=float)
     slopes = np.log(found).groupby("seed").apply(slope) if len(ratios) >= 3 else pd.Series(dtype=float)
     return [
-        judged("Ratio", "peak's width over threshold", ratio_interval(ratios.loc[samples]), 1 / t["step"], t["step"]),
+        judged("Ratio", "peak's width over threshold", ratio_interval(own), 1 / t["step"], t["step"]),
         judged("Slope", "power of the threshold that the peak goes as", every_seed(slopes), t["low"], t["high"]),
         *(
             reported(f"{kind.title()}{letter}", f"{what}, n = {n}", widths(found.loc[n, kind]))
@@ -105,7 +114,7 @@ def noise_makes_it(
 ) -> tuple[list[Part], str]:
     """D3: noisy labels raise the peak, clean ones flatten it; the notebook's protocol is reported beside."""
     loss, error = np.log(clean.final("test_loss")), clean.final("test_error")
-    raised = last_falls(np.log(main.final("test_loss"))[loss.columns]) - last_falls(loss)
+    raised = last_falls(np.log(main.final("test_loss")).reindex(columns=loss.columns)) - last_falls(loss)
     parts = [
         judged("Raised", "peak over widest, noisy over clean labels", ratio_interval(raised), least=t["raised"]),
         judged("Flat", "clean: loss, peak over first minimum", ratio_interval(first_rises(loss)), most=t["flat"]),
@@ -213,7 +222,7 @@ def tuned_per_width(main: Sweep, notebook: Sweep, t: Mapping[str, float]) -> tup
             reported("NotebookRemoved", "notebook, at the peak: test loss, tuned over no decay", removed),
             reported("NotebookRiseWithout", "notebook, no decay: largest rise of test loss", rise_without),
         ]
-    return parts, f"median tuned λ: {', '.join(f'{λ:g} at h = {h}' for h, λ in main.tuned().median().items())}"
+    return parts, f"median tuned λ: {', '.join(f'{λ:g} at h = {h}' for h, λ in main.tuned().median().dropna().items())}"
 
 
 def tuning(sweep: Sweep) -> tuple[Estimate, Estimate, Estimate]:
@@ -229,7 +238,8 @@ def one_for_all(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
     test, choice = main.finals("test_loss"), main.single()
     tuned = np.log(at_settings(test, main.tuned()))
     rises = {λ: ratio_interval(largest_rises(np.log(table))) for λ, table in test.items()}
-    flattest = min(rises, key=lambda λ: np.nan_to_num(rises[λ].value, nan=np.inf))
+    flattest = min(rises, key=lambda λ: np.nan_to_num(rises[λ].value, nan=np.inf), default=0.0)
+    rises, test = {flattest: UNKNOWN} | rises, {flattest: tuned} | test
 
     def regret(losses: pd.DataFrame) -> Estimate:
         behind = np.log(losses) - tuned
@@ -262,7 +272,7 @@ def sweet_spot(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
 
     def there(table: pd.DataFrame) -> pd.Series:
         """Per seed the value at the width nearest to its threshold; NaN where it has none."""
-        found = {seed: table.loc[seed, width] for seed, width in nearest.items()}
+        found = {seed: table[width].get(seed, np.nan) for seed, width in nearest.items() if width in table.columns}
         return pd.Series(found, dtype=float).reindex(table.index)
 
     def tuned(metric: str, by: str) -> pd.Series:
@@ -301,7 +311,9 @@ def sweet_spot(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
         ),
     ], joined(
         f"width {', '.join(f'{width:g}' for width in sorted(set(nearest)))}" if len(nearest) else "",
-        f"lowest on average at width {loss.mean().idxmin()} (loss) and {error.mean().idxmin()} (error)",
+        f"lowest on average at width {loss.mean().idxmin()} (loss) and {error.mean().idxmin()} (error)"
+        if loss.notna().any(axis=None) and error.notna().any(axis=None)
+        else "",
         "in some seeds no width reaches the threshold" if len(nearest) < len(loss) else "",
     )
 
@@ -316,7 +328,9 @@ def descent(sweep: Sweep, t: Mapping[str, float], name: str = "", label: str = "
     nothing = pd.DataFrame()
     loss, error = (sweep.final("test_loss"), sweep.final("test_error")) if sweep else (nothing, nothing)
     mean = error.mean()
-    places = {"First": first_minimum(mean), "Peak": peak(mean), "Widest": mean.index[-1]} if sweep else {}
+    last = mean.index[-1] if len(mean) else np.nan
+    places = {"First": first_minimum(mean), "Peak": peak(mean), "Widest": last}
+    places = places if mean.notna().any() else {}
     words = {"First": "first minimum", "Peak": "peak", "Widest": "widest"}
     least = {"least": t["error"]}
     return [
@@ -359,13 +373,15 @@ def minima(curves: pd.DataFrame) -> pd.Series:
 
 
 def slope(logs: pd.DataFrame) -> float:
-    return float(np.polyfit(logs["threshold"], logs["peak"], 1)[0]) if logs.notna().all(axis=None) else np.nan
+    known = len(logs) > 2 and logs.notna().all(axis=None)
+    return float(np.polyfit(logs["threshold"], logs["peak"], 1)[0]) if known else np.nan
 
 
 def places(main: Sweep) -> str:
     loss, error = np.log(main.final("test_loss")).mean(), main.final("test_error").mean()
     found = ((name, first_minimum(mean), peak(mean)) for name, mean in (("loss", loss), ("error", error)))
-    return joined(*(f"test {name}: first minimum at h = {first}, peak at h = {top}" for name, first, top in found))
+    words = "test {}: first minimum at h = {}, peak at h = {}"
+    return joined(*(words.format(*each) for each in found if not np.isnan(each[1])))
 
 
 def missing_regions(regions: Mapping[str, pd.DataFrame]) -> str:

@@ -13,15 +13,16 @@ import seaborn as sns
 from claims import EXPERIMENT
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
-from sweeps import Sweep, peak_width, peaks_and_thresholds, ridge_tables
+from over_time import at_width
+from sweeps import Sweep, peak_width, peaks_and_thresholds, ridge_tables, values
 
 from weightdecay.analysis import style
 from weightdecay.analysis.measures import band
-from weightdecay.analysis.plots import edges, interval_line, missing, plain_ticks
+from weightdecay.analysis.plots import edges, interval_line, legend, missing, plain_ticks
 from weightdecay.analysis.published import read_published
 from weightdecay.analysis.shapes import at_settings, best_settings, first_minimum, peak
 from weightdecay.analysis.statistics import ACCURACY, UNBOUNDED, every_seed, geometric_interval
-from weightdecay.analysis.style import COLUMN, KINDS, MUTED, PAGE, SPLITS, Inputs, weight_decay_colour
+from weightdecay.analysis.style import COLUMN, KINDS, MUTED, PAGE, SPLITS, Inputs, has_data, weight_decay_colour
 from weightdecay.analysis.tables import booktabs, interval, write
 
 PUBLISHED = read_published(Path(__file__).with_name("published.yaml"))
@@ -41,7 +42,7 @@ def width(inputs: Inputs) -> None:
         line(row[0], clean.final(metric), KINDS["clean"], "clean labels", metric)
         for λ, marker in zip(few_of(main.weight_decays), cycle(MARKERS), strict=False):
             line(row[1], tables[λ], weight_decay_colour(λ), f"λ = {λ:g}", metric, marker=marker)
-        line(row[2], tables[0.0], weight_decay_colour(0), "no decay", metric)
+        line(row[2], main.final(metric), weight_decay_colour(0), "no decay", metric)
         line(row[2], at_settings(tables, main.single()), KINDS["held"], "single best λ", metric)
         tuned = main.tuned(metric.replace("test", "validation"))  # by the quantity that is shown
         line(row[2], at_settings(tables, tuned), TUNED, "λ tuned per width", metric)
@@ -51,7 +52,7 @@ def width(inputs: Inputs) -> None:
     ):
         panel.set(title=title, yscale="log")
         plain_ticks(panel.yaxis, [0.7, 1, 1.5, 2, 3, 5])
-        panel.legend(loc="upper left", labelspacing=0.25)
+        legend(panel, loc="upper left", labelspacing=0.25)
     for panel in axes.flat:
         mark_threshold(panel, main, inputs)
         width_axis(panel, main.widths)
@@ -100,7 +101,7 @@ def threshold(inputs: Inputs) -> None:
     ticks = [tick for tick in (10, 15, 20, 30, 40, 50, 70, 100, 150, 200, 300) if span[0] <= tick <= span[1]]
     for axis in (axes.xaxis, axes.yaxis):
         plain_ticks(axis, ticks)
-    axes.legend(loc="upper left", labelspacing=0.3)
+    legend(axes, loc="upper left", labelspacing=0.3)
     style.save(figure, inputs.figures, f"{EXPERIMENT}-threshold", inputs.scale)
 
 
@@ -125,15 +126,15 @@ def effect(inputs: Inputs) -> None:
             axes.text(
                 x, 0.985, word, transform=axes.get_xaxis_transform(), ha="center", va="top", fontsize=7, color=MUTED
             )
-    axes.legend(loc="lower left", labelspacing=0.25)
+    legend(axes, loc="lower left", labelspacing=0.25)
     style.save(figure, inputs.figures, f"{EXPERIMENT}-effect", inputs.scale)
 
 
 def training_curves(inputs: Inputs) -> None:
     """D4, D11, D12, D15: loss and error over time; at the peak's width and at the widest, without decay and with it."""
     main = Sweep(inputs.results, "width")
-    widest, single = main.widths[-1], main.single().iloc[:, 0]
-    said = ", ".join(f"{λ:g}" for λ in sorted(set(single)))
+    widest, choice = main.widest, main.single()
+    single, said = at_width(choice, widest), values(choice)
     columns = [
         (peak_width(main), 0.0, f"peak's width, h = {peak_width(main)}: no decay"),
         (widest, 0.0, f"widest, h = {widest}: no decay"),
@@ -153,8 +154,9 @@ def training_curves(inputs: Inputs) -> None:
         column[1].set(xlabel="step", ylim=(-0.02, 1))
     axes[0, 0].set_ylabel("loss")
     axes[1, 0].set_ylabel("error")
-    axes[0, 0].set_ylim(bottom=0)
-    axes[0, 0].legend(loc="upper left")
+    if has_data(axes[0, 0], "y"):
+        axes[0, 0].set_ylim(bottom=0)
+    legend(axes[0, 0], loc="upper left")
     style.save(figure, inputs.figures, f"{EXPERIMENT}-training_curves", inputs.scale)
 
 
@@ -165,6 +167,8 @@ def steps(inputs: Inputs) -> None:
         1:
     ]  # [steps, width]
     figure, axes = plt.subplots(figsize=(COLUMN, 2.7))
+    if min(table.shape) < 2 or table.isna().all(axis=None):
+        return style.save(figure, inputs.figures, f"{EXPERIMENT}-steps", inputs.scale)
     mesh = axes.pcolormesh(
         edges(table.columns),
         edges(table.index),
@@ -200,21 +204,21 @@ def random_features(inputs: Inputs) -> None:
     shown = [ridge for ridge in losses if ridge == 0 or np.isclose(np.log10(ridge) % 1, 0)]
     colours = sns.color_palette("viridis_r", len(shown) + 1)[1:]
     figure, axes = plt.subplots(2, 1, figsize=(COLUMN, 4.3), sharex=True)
-    for panel, values, metric in zip(axes, (losses, rough), ("test_loss", "roughness"), strict=True):
+    for panel, tables, metric in zip(axes, (losses, rough), ("test_loss", "roughness"), strict=True):
         for colour, ridge in zip(colours, shown, strict=True):
             label = "least norm" if ridge == 0 else f"ρ = {ridge:g}"
-            line(panel, values[ridge], MUTED if ridge == 0 else colour, label, metric, seeds=False)
-        line(panel, at_settings(values, choice), TUNED, "ρ tuned", metric, seeds=False)
+            line(panel, tables[ridge], MUTED if ridge == 0 else colour, label, metric, seeds=False)
+        line(panel, at_settings(tables, choice), TUNED, "ρ tuned", metric, seeds=False)
         panel.set(xscale="log", yscale="log", ylabel=metric.replace("_", " "))
         panel.axvline(examples, color=MUTED, linestyle=":", linewidth=1)
     top, bottom = axes
     top.set_ylim(0.75, CLIPPED)
     plain_ticks(top.yaxis, [0.8, 1, 2, 5, 10, 20])
-    top.legend(loc="upper left", labelspacing=0.25)
+    legend(top, loc="upper left", labelspacing=0.25)
     bottom.set(xlabel="number of features N", ylabel="roughness (input gradient)")
-    for panel, values in ((top, losses), (bottom, rough)):
+    for panel, tables in ((top, losses), (bottom, rough)):
         panel.annotate(
-            f"at N = n: {geometric_interval(values[0.0][examples]).value:,.0f}",
+            f"at N = n: {geometric_interval(tables[0.0][examples]).value:,.0f}",
             (examples, panel.get_ylim()[1]),
             (6, -3),
             textcoords="offset points",
@@ -256,7 +260,7 @@ def notebook(inputs: Inputs) -> None:
         column[0].set(title=title, ylim=(0.15, 0.95))
         column[1].set(yscale="log", xlabel="channels" if "cnn" in name else "width h")
         plain_ticks(column[1].yaxis, [0.5, 1, 2, 5])
-        column[0].legend(loc="upper right")
+        legend(column[0], loc="upper right")
     axes[0, 0].set_ylabel("test error")
     axes[1, 0].set_ylabel("test loss")
     style.save(figure, inputs.figures, f"{EXPERIMENT}-notebook", inputs.scale)
@@ -315,6 +319,8 @@ def three_places(table: pd.DataFrame) -> list[str]:
     A curve that never rises has neither of the first two.
     """
     mean = table.mean()
+    if mean.isna().all():
+        return ["not known"] * 3
     rises = peak(mean) != mean.index[0]
     places = [first_minimum(mean) if rises else None, peak(mean) if rises else None, mean.index[-1]]
     return ["none" if place is None else f"{interval(every_seed(table[place]))} ({place})" for place in places]
@@ -332,6 +338,7 @@ def line(
 
 def over_steps(axes: Axes, curves: pd.DataFrame, colour: str, label: str) -> None:
     rows = {seed: row.loc[1:].dropna() for seed, row in curves.iterrows()}
+    rows = {seed: row for seed, row in rows.items() if len(row)}
     if rows:
         interval_line(axes, band(rows), rows, colour, label=label)
 
@@ -339,11 +346,13 @@ def over_steps(axes: Axes, curves: pd.DataFrame, colour: str, label: str) -> Non
 def mark_threshold(axes: Axes, main: Sweep, inputs: Inputs) -> None:
     """A dotted line at the measured threshold (geometric mean over seeds), where every seed has one."""
     place = main.thresholds(inputs.config.criteria["D2"].thresholds["tolerance"])
-    if place.notna().all():
+    if len(place) and place.notna().all():
         axes.axvline(geometric_interval(place).value, color=MUTED, linestyle=":", linewidth=1)
 
 
 def width_axis(axes: Axes, widths: list[int]) -> None:
+    if not widths:
+        return
     axes.set_xscale("log")
     plain_ticks(axes.xaxis, [tick for tick in (2, 5, 10, 20, 50, 100, 200, 500) if widths[0] <= tick <= widths[-1]])
     axes.set_xlim(widths[0] / 1.15, widths[-1] * 1.15)

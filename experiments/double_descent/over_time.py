@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
-from sweeps import Sweep, peak_width, values
+from sweeps import Sweep, by_seed, peak_width, values
 
 from weightdecay.analysis.claims import Part, judged, reported
 from weightdecay.analysis.shapes import at_settings, rises_and_falls
@@ -13,17 +13,17 @@ from weightdecay.analysis.statistics import ACCURACY, DIFFERENCE, every_seed, le
 
 def over_time(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
     """D4: curves over time at the widest width, without decay and with the single best λ."""
-    width, choice = main.widths[-1], main.single()
+    width, choice = main.widest, main.single()
     validation = np.log(main.curves("validation_loss", width))
     train = np.log(main.curves("train_loss_batch", width))
-    end = np.log(main.final("validation_loss")[width])
-    best = np.log(at_settings(main.finals("validation_loss"), choice)[width])
+    end = np.log(main.at_end("validation_loss", width))
+    best = np.log(at_width(at_settings(main.finals("validation_loss"), choice), width))
     lowest = leave_one_out(validation, lambda others, own: others.idxmin())
-    lowest = lowest.clip(lower=train.columns[0])  # at step 0 there is no step whose loss could be taken
-    rise = end - pd.Series({seed: validation.loc[seed, step] for seed, step in lowest.items()})
-    train_end = np.log(main.final("train_loss_batch")[width])
-    fall = train_end - pd.Series({seed: train.loc[seed, step] for seed, step in lowest.items()})
-    decayed = np.log(main.curves("validation_loss", width, choice[width]))
+    # at step 0 there is no step whose loss could be taken
+    lowest = lowest.clip(lower=train.columns.min()).where(lambda step: step > 0)
+    rise = end - at_steps(validation, lowest)
+    fall = np.log(main.at_end("train_loss_batch", width)) - at_steps(train, lowest)
+    decayed = np.log(main.curves("validation_loss", width, at_width(choice, width)))
     return [
         judged("Rise", "no decay: final validation loss over the lowest", ratio_interval(rise), least=t["rise"]),
         judged("Fall", "no decay: final training loss over that at the lowest", ratio_interval(fall), most=t["fall"]),
@@ -33,17 +33,28 @@ def over_time(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
     ], f"width {width}; single λ: {values(choice)}"
 
 
+def at_width(table: pd.DataFrame, width: float) -> pd.Series:
+    """A column of `[seeds, width]`; empty where it has none."""
+    return table.get(width, pd.Series(dtype=float))
+
+
+def at_steps(curves: pd.DataFrame, steps: pd.Series) -> pd.Series:
+    """Per seed the value of its curve, of `[seeds, steps]`, at its own step; NaN where either is not known."""
+    known = {seed: seed in curves.index and step in curves.columns for seed, step in steps.items()}
+    return pd.Series({seed: curves.loc[seed, steps[seed]] if known[seed] else np.nan for seed in known}, dtype=float)
+
+
 def over_epochs(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
     """D11: test error over time at the widest width; at the threshold's beside it."""
     parts = []
-    for name, what, width in (("", "widest", main.widths[-1]), ("Peak", "peak's", peak_width(main))):
+    for name, what, width in (("", "widest", main.widest), ("Peak", "peak's", peak_width(main))):
         error = 1 - main.curves("test_accuracy", width)
         for kind, found in zip(("Rise", "Fall"), rises_and_falls(error), strict=True):
             label, estimate = f"{what} width: {kind.lower()} of test error", every_seed(found, DIFFERENCE)
             parts.append(
                 reported(f"{name}{kind}", label, estimate) if name else judged(kind, label, estimate, t["error"])
             )
-    return parts, f"widths {main.widths[-1]} and {peak_width(main)}"
+    return parts, f"widths {main.widest} and {peak_width(main)}"
 
 
 def steadier(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
@@ -52,14 +63,12 @@ def steadier(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
     Both runs of a seed over the same steps: from the lowest loss of each on, a run that is lowest at its end would be
     steady by definition.
     """
-    width, choice = main.widths[-1], main.single()
+    width, choice = main.widest, main.single()
     accuracy = main.curves("train_accuracy_batch", width)
-    fitted = accuracy.apply(
-        lambda curve: (curve >= t["fitted"]).idxmax() if curve.max() >= t["fitted"] else np.nan, axis=1
-    )
+    fitted = by_seed(accuracy, lambda curve: (curve >= t["fitted"]).idxmax() if curve.max() >= t["fitted"] else np.nan)
     validation = {
         "Without": np.log(main.curves("validation_loss", width)),
-        "With": np.log(main.curves("validation_loss", width, choice[width])),
+        "With": np.log(main.curves("validation_loss", width, at_width(choice, width))),
     }
     lowest = leave_one_out(validation["Without"], lambda others, own: others.idxmin())
     half = pd.Series(main.runs["steps"].max() / 2, validation["Without"].index)
@@ -90,9 +99,12 @@ def steadier(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
 
 
 def over_window(curves: pd.DataFrame, start: pd.Series, measure: Callable[[pd.Series], float]) -> pd.Series:
-    """Per seed a measure of its curve from its own `start` on; NaN where that is unknown, or where the run diverged."""
+    """Per seed a measure of its curve from its own `start` on; NaN where that is unknown, or where the run diverged.
+
+    Of fewer than three values nothing is said: they lie on a straight line.
+    """
     found = {seed: curve[curve.index >= start.get(seed, np.nan)] for seed, curve in curves.iterrows()}
-    known = {seed: len(curve) > 0 and curve.notna().all() for seed, curve in found.items()}
+    known = {seed: len(curve) > 2 and curve.notna().all() for seed, curve in found.items()}
     return pd.Series({seed: measure(found[seed]) if known[seed] else np.nan for seed in found}, dtype=float)
 
 
@@ -103,24 +115,21 @@ def detrended(curve: pd.Series) -> float:
 
 def hovers(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
     """D15: what training on does to test loss and accuracy at the widest width, no decay."""
-    width = main.widths[-1]
+    width = main.widest
     lowest = leave_one_out(np.log(main.curves("validation_loss", width)), lambda others, own: others.idxmin())
     loss, accuracy = np.log(main.curves("test_loss", width)), main.curves("test_accuracy", width)
 
-    def before(table: pd.DataFrame) -> pd.Series:
-        return pd.Series({seed: table.loc[seed, step] for seed, step in lowest.items()}, dtype=float)
-
-    rise = np.log(main.final("test_loss")[width]) - before(loss)
-    change = (main.final("test_accuracy")[width] - before(accuracy)).where(rise.notna())  # diverged: unknown, not 0
-    furthest = pd.Series(
-        {seed: (accuracy.loc[seed, step:] - accuracy.loc[seed, step]).abs().max() for seed, step in lowest.items()},
-        dtype=float,
-    ).where(rise.notna())
+    before = at_steps(accuracy, lowest)
+    rise = np.log(main.at_end("test_loss", width)) - at_steps(loss, lowest)
+    change = (main.at_end("test_accuracy", width) - before).where(rise.notna())  # diverged: unknown, not 0
+    later = {seed: accuracy.loc[seed, lowest[seed] :] for seed in before.dropna().index}
+    furthest = pd.Series({seed: (curve - before[seed]).abs().max() for seed, curve in later.items()}, dtype=float)
+    furthest = furthest.reindex(rise.index).where(rise.notna())
     return [
         judged("Rise", "test loss, end of the run over lowest validation loss", ratio_interval(rise), least=t["rise"]),
         judged(
             "Change", "test accuracy, the same, difference", every_seed(change, DIFFERENCE), -t["change"], t["change"]
         ),
         reported("Furthest", "largest change of test accuracy at any later step", every_seed(furthest, ACCURACY)),
-        reported("Accuracy", "test accuracy at the lowest validation loss", every_seed(before(accuracy), ACCURACY)),
+        reported("Accuracy", "test accuracy at the lowest validation loss", every_seed(before, ACCURACY)),
     ], f"width {width}"

@@ -1,6 +1,6 @@
 """The runs of a sweep as tables of final values by seed, width and λ, and what claims and figures read from them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,11 @@ class Sweep:
     def __bool__(self) -> bool:
         return len(self.runs) > 0
 
+    @property
+    def widest(self) -> float:
+        """The largest width; NaN where nothing was run."""
+        return self.widths[-1] if self.widths else np.nan
+
     def final(self, metric: str, weight_decay: float = 0.0) -> pd.DataFrame:
         """Final values of a metric; `..._error` is 1 − accuracy."""
         if metric.endswith("_error"):
@@ -40,15 +45,15 @@ class Sweep:
 
     def thresholds(self, tolerance: float) -> pd.Series:
         """Per seed the width at which the final training loss without decay falls to `tolerance`; NaN: at none."""
-        return self.final("train_loss").apply(crossing, axis=1, level=tolerance)
+        return by_seed(self.final("train_loss"), lambda curve: crossing(curve, tolerance))
 
     def fitted(self, tolerance: float) -> pd.Series:
         """The same of the training error, which is 0 from some width on."""
-        return self.final("train_error").clip(lower=1e-4).apply(crossing, axis=1, level=tolerance)
+        return by_seed(self.final("train_error").clip(lower=1e-4), lambda curve: crossing(curve, tolerance))
 
     def peaks(self) -> pd.Series:
         """Per seed the width at which test loss without decay is largest, between those of the grid."""
-        return self.final("test_loss").apply(lambda curve: vertex(curve.dropna()), axis=1)
+        return by_seed(self.final("test_loss"), vertex)
 
     def tuned(self, metric: str = "validation_loss") -> pd.DataFrame:
         """λ tuned per width and seed on the validation split."""
@@ -61,14 +66,23 @@ class Sweep:
             validation = {λ: table.where(among) for λ, table in validation.items()}
         return best_settings(validation, joint=True)
 
-    def curves(self, metric: str, width: int, settings: pd.Series | float = 0.0) -> pd.DataFrame:
+    def at_end(self, metric: str, width: float) -> pd.Series:
+        """Per seed the final value without decay at one width; empty where that was not run."""
+        return self.final(metric).get(width, pd.Series(dtype=float))
+
+    def curves(self, metric: str, width: float, settings: pd.Series | float = 0.0) -> pd.DataFrame:
         """A metric over time `[seeds, steps]` at one width, at one λ or at each seed's own."""
         rows = {}
         for _, run in self.runs[self.runs["width"] == width].iterrows():
-            λ = settings if isinstance(settings, float) else settings[run["seed"]]
+            λ = settings if isinstance(settings, float) else settings.get(run["seed"], np.nan)
             if np.isclose(run["weight_decay"], λ, rtol=1e-9):
                 rows[run["seed"]] = self.histories.curve(run["run"], metric)
         return pd.DataFrame(rows).T.dropna(axis=1, how="all")
+
+
+def by_seed(table: pd.DataFrame, measure: Callable[[pd.Series], float]) -> pd.Series:
+    """A number of every row of `[seeds, x]`; empty without rows."""
+    return pd.Series({seed: measure(curve) for seed, curve in table.iterrows()}, table.index, dtype=float)
 
 
 def peaks_and_thresholds(results: Any, tolerance: float) -> pd.DataFrame:
@@ -78,6 +92,9 @@ def peaks_and_thresholds(results: Any, tolerance: float) -> pd.DataFrame:
         for n in sorted(results.runs.loc[results.runs["sweep"] == name, "train_size"].unique()):
             sweep = Sweep(results, name, train_size=n, weight_decay=0.0)
             rows[n] = pd.DataFrame({"peak": sweep.peaks(), "threshold": sweep.thresholds(tolerance)})
+    if not rows:
+        nothing = pd.MultiIndex.from_arrays([[], []], names=["train_size", "seed"])
+        return pd.DataFrame(index=nothing, columns=["peak", "threshold"], dtype=float)
     return pd.concat(rows, names=["train_size", "seed"]).sort_index()
 
 
@@ -103,9 +120,9 @@ def error_added(main: Sweep, choice: pd.DataFrame, among: pd.DataFrame) -> pd.Se
     return added.where(among).mean(axis=1)
 
 
-def peak_width(main: Sweep) -> int:
-    """The width at which test loss without decay has its peak on average."""
-    return int(peak(np.log(main.final("test_loss")).mean()))
+def peak_width(main: Sweep) -> float:
+    """The width at which test loss without decay has its peak on average; NaN where that is not known."""
+    return peak(np.log(main.final("test_loss")).mean())
 
 
 def ridge_tables(table: pd.DataFrame, metric: str) -> dict[float, pd.DataFrame]:
@@ -117,4 +134,5 @@ def ridge_tables(table: pd.DataFrame, metric: str) -> dict[float, pd.DataFrame]:
 
 def values(choice: pd.DataFrame) -> str:
     """The λ that the seeds chose, each once."""
-    return ", ".join(f"{λ:g}" for λ in sorted(set(choice.to_numpy().ravel())))
+    chosen = choice.to_numpy(dtype=float).ravel()
+    return ", ".join(f"{λ:g}" for λ in sorted(set(chosen[~np.isnan(chosen)]))) or "not known"

@@ -13,9 +13,9 @@ from matplotlib.axes import Axes
 
 from weightdecay.analysis import style
 from weightdecay.analysis.measures import select
-from weightdecay.analysis.plots import over_columns, plain_ticks
-from weightdecay.analysis.statistics import ACCURACY, geometric_interval
-from weightdecay.analysis.style import COLUMN, MUTED, PAGE, Inputs
+from weightdecay.analysis.plots import legend, over_columns, plain_ticks
+from weightdecay.analysis.statistics import ACCURACY, geometric_interval, ratio_interval
+from weightdecay.analysis.style import COLUMN, MUTED, PAGE, Inputs, has_data
 
 SEED = 0  # of every example shown
 METHODS = {  # colour, marker, name
@@ -53,7 +53,7 @@ def recovery(inputs: Inputs) -> None:
         panel.set(xscale="log", xlabel="λ", title=title)
         if share:
             panel.set_ylim(-0.03, 1.03)
-    axes[1].legend(loc="upper left", labelspacing=0.25)
+    legend(axes[1], loc="upper left", labelspacing=0.25)
     axes[2].set_yscale("log")
     ticks(axes[2], [1, 1.5, 2, 3, 5])
     style.save(figure, inputs.figures, f"{EXPERIMENT}-recovery", inputs.scale)
@@ -86,7 +86,7 @@ def support(inputs: Inputs) -> None:
     for panel, title in zip(axes, titles, strict=True):
         panel.set(xscale="log", xlabel="λ", title=title, ylim=(-0.03, 1.03))
     for panel, place in ((axes[0], "upper left"), (axes[1], "center left"), (axes[2], "center left")):
-        panel.legend(loc=place, labelspacing=0.25)
+        legend(panel, loc=place, labelspacing=0.25)
     style.save(figure, inputs.figures, f"{EXPERIMENT}-support", inputs.scale)
 
 
@@ -140,7 +140,7 @@ def groups(inputs: Inputs) -> None:
         correlations = sorted(table["correlation"].unique())
         panel.set_xticks(range(len(correlations)), [f"{correlation:g}" for correlation in correlations])
         panel.set(xlabel="correlation in a group", title=title, ylim=(0, None))
-    axes[2].legend(loc="lower left")
+    legend(axes[2], loc="lower left")
     style.save(figure, inputs.figures, f"{EXPERIMENT}-groups", inputs.scale)
 
 
@@ -177,7 +177,7 @@ def excesses(axes: Axes, table: pd.DataFrame, column: str, settings: Sequence[ob
             label_once = "" if x else label.split(",")[0]
             axes.errorbar(at, found.value, error, color=colour, marker=marker, capsize=2, label=label_once)
     axes.set(ylabel="error beyond the noise", yscale="log", xlim=(-0.5, len(settings) - 0.5))
-    axes.legend(loc="best", labelspacing=0.25)
+    legend(axes, loc="best", labelspacing=0.25)
 
 
 def network(inputs: Inputs) -> None:
@@ -198,9 +198,11 @@ def network(inputs: Inputs) -> None:
         panel.set(xscale="log", xlabel="λ", title=title)
         if metric != "test_loss":
             panel.set_ylim(-0.03, 1.03)
-    free = geometric_interval(chosen_runs(runs, "none")["test_loss"]).value
-    axes[3].axhline(free, color=MUTED, linestyle=":", linewidth=1)
-    axes[3].text(0.02, free, "no decay", transform=axes[3].get_yaxis_transform(), fontsize=7, va="bottom", color=MUTED)
+    free = ratio_interval(np.log(chosen_runs(runs, "none")["test_loss"])).value
+    if np.isfinite(free):
+        where = {"transform": axes[3].get_yaxis_transform(), "fontsize": 7, "va": "bottom"}
+        axes[3].axhline(free, color=MUTED, linestyle=":", linewidth=1)
+        axes[3].text(0.02, free, "no decay", color=MUTED, **where)
     axes[3].set_yscale("log")
     ticks(axes[3], [0.3, 0.4, 0.5, 0.7, 1, 1.5])
     handles, labels = axes[0].get_legend_handles_labels()
@@ -210,8 +212,9 @@ def network(inputs: Inputs) -> None:
 
 def ticks(axes: Axes, wanted: list[float]) -> None:
     """Those of these ticks that lie in a logarithmic y axis."""
-    low, high = axes.get_ylim()
-    plain_ticks(axes.yaxis, [tick for tick in wanted if low <= tick <= high])
+    if has_data(axes):
+        low, high = axes.get_ylim()
+        plain_ticks(axes.yaxis, [tick for tick in wanted if low <= tick <= high])
 
 
 if __name__ == "__main__":

@@ -93,7 +93,7 @@ def smaller_with_dropout(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part]
             stem, where = f"{name}{in_letters(rate)}", f"{name.lower()}, dropout {rate:g}"
             parts.append(judged(stem, f"best λ, {where} over none", found, most=t["ratio"]))
             error = runs.at("test_error", with_it, runs.tuned(with_it))
-            alone = runs.final("test_error", with_it).get(0.0, pd.Series(dtype=float))
+            alone = runs.undecayed("test_error", with_it)
             beside += [
                 reported(f"{stem}Best", f"best λ, {where}", place(runs.best(with_it))),
                 reported(f"{stem}Error", f"test error at the best λ, {where}", every_seed(error)),
@@ -118,13 +118,13 @@ def under_a_schedule(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], st
                 beside.append(reported(stem, what, found))
             own, other = runs.tuned(decaying), runs.tuned(constant)
             known = runs.final("test_loss", decaying).columns
-            if set(other) <= set(known):
+            if set(other.dropna()) <= set(known):
                 regret = np.log(runs.at("test_loss", decaying, other) / runs.at("test_loss", decaying, own))
                 label = f"{name.lower()}, {schedule}: test loss at the constant rate's λ over that at its own"
                 beside.append(reported(f"{stem}Regret", label, ratio_interval(regret)))
             used += [decaying, constant]
     for schedule in schedules:
-        alone = [runs.final("test_loss", Setting(schedule=name))[0.0] for name in (schedule, "constant")]
+        alone = [runs.undecayed("test_loss", Setting(schedule=name)) for name in (schedule, "constant")]
         label = f"test loss without decay, {schedule} over constant"
         beside.append(reported(f"{schedule.title()}None", label, ratio_interval(np.log(alone[0] / alone[1]))))
     return parts + beside, noted(runs, used)
@@ -132,7 +132,8 @@ def under_a_schedule(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], st
 
 def named_values(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
     """T7: S0's values for small and for large data sets."""
-    ends = {"small": runs.sizes()[0], "large": runs.sizes()[-1]}
+    sizes = runs.sizes()
+    ends = {"small": sizes[0], "large": sizes[-1]} if sizes else {}
     used = [Setting(n, decay) for decay in DECAYS for n in ends.values()]
     return [
         judged(
@@ -173,10 +174,10 @@ def goes_with_size(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]
 def norm_in_range(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
     """T16: how far apart the norms at the best λ are, and whether those without decay lie above them."""
     decayed, none = norms(runs)
-    spread, above = np.log(decayed.max(axis=1) / decayed.min(axis=1)), np.log(none.min(axis=1) / decayed.max(axis=1))
+    ends = {"Smallest": decayed.min(axis=1), "Largest": decayed.max(axis=1), "None": none.min(axis=1)}
+    spread, above = np.log(ends["Largest"] / ends["Smallest"]), np.log(ends["None"] / ends["Largest"])
     known = decayed.notna().all(axis=1) & none.notna().all(axis=1)  # a diverged run has no norm, and is no smallest one
     spread, above = (ratio_interval(logs.where(known)) for logs in (spread, above))
-    ends = {"Smallest": decayed.min(axis=1), "Largest": decayed.max(axis=1), "None": none.min(axis=1)}
     said = {"Smallest": "smallest norm at the best λ", "Largest": "largest", "None": "smallest without decay"}
     return [
         judged("Range", "norm at the best λ, largest over smallest", spread, most=t["range"]),
@@ -188,7 +189,8 @@ def norm_in_range(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
 def norms(runs: Runs) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Final norm of all parameters with the grid's best λ, `[seeds, (decay, n)]`, and without decay, `[seeds, n]`."""
     decayed = {(s.decay, s.train_size): runs.at("weight_norm", s, runs.tuned(s)) for s in sized(runs)}
-    return pd.DataFrame(decayed), pd.DataFrame({n: runs.final("weight_norm", Setting(n))[0.0] for n in runs.sizes()})
+    none = {n: runs.undecayed("weight_norm", Setting(n)) for n in runs.sizes()}
+    return pd.DataFrame(decayed, dtype=float), pd.DataFrame(none, dtype=float)
 
 
 def powers(runs: Runs, decay: str, by: str = "validation_loss") -> Estimate:
@@ -207,7 +209,7 @@ def outside(name: str, quantity: str, found: Estimate, factor: float) -> Part:
 
 def without(runs: Runs, n: int) -> pd.Series:
     """Test error without decay, per seed."""
-    return runs.final("test_error", Setting(n)).get(0.0, pd.Series(dtype=float))
+    return runs.undecayed("test_error", Setting(n))
 
 
 def sized(runs: Runs) -> list[Setting]:

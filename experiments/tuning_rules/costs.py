@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 from best import place
-from settings import BATCH_NORM, DECAYS, OUTCOME, Runs, Setting, noted, values
+from settings import BATCH_NORM, DECAYS, OUTCOME, Runs, Setting, lowest, noted, values
 
 from weightdecay.analysis.claims import Part, counts, joined, judged, reported
 from weightdecay.analysis.measures import diverged
@@ -52,7 +52,7 @@ def a_little(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
         ]
         left = [str(setting) for setting in runs.settings() if str(setting) not in losses.columns]
         notes.append(f"{what}: {len(losses.columns)} settings" + (f", without {'; '.join(left)}" if left else ""))
-        if len(losses.columns):
+        if losses.notna().any(axis=None) and errors.notna().any(axis=None):
             notes.append(f"in loss the worst is {losses.mean().idxmax()}, in error {errors.mean().idxmax()}")
     return parts + beside, joined(*notes)
 
@@ -64,7 +64,7 @@ def grid_search(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
         whole, chosen = Setting(decay=decay), cross_validated(runs, decay)
         searched, best = (runs.outcome(whole, choice) for choice in (chosen, runs.tuned(whole)))
         parts += compared(name, f"{name.lower()}: test", ("searched", "best"), searched, best, t)
-        gain = np.log(searched["test_loss"] / runs.final("test_loss", whole)[0.0])
+        gain = np.log(searched["test_loss"] / runs.undecayed("test_loss", whole))
         label = f"{name.lower()}: test loss, searched over no decay"
         beside.append(reported(f"{name}Gain", label, ratio_interval(gain)))
         notes.append(f"{name.lower()}: chosen {values(chosen)}, best {values(runs.tuned(whole))}")
@@ -76,15 +76,16 @@ def too_large(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
     parts, notes = [], []
     for decay, name in DECAYS.items():
         setting = Setting(decay=decay)
-        train, test = (runs.final(f"{split}_error", setting) for split in ("train", "test"))
-        largest = train.columns[-1]
+        train = runs.final("train_error", setting)
+        largest = train.columns[-1] if len(train.columns) else np.nan
         where = f"{name.lower()}, λ = {largest:g}"
         lost = runs.of(setting)
         lost = lost[lost["diverged_at"].notna() & np.isclose(lost["weight_decay"], largest)]["seed"]
-        train.loc[train.index.isin(lost), largest] = np.nan
-        worse = every_seed(test[largest].where(~test.index.isin(lost)) - test[0.0], DIFFERENCE)
+        chosen = pd.Series(largest, train.index[~train.index.isin(lost)]).reindex(train.index)
+        train_there, test_there = (runs.at(f"{split}_error", setting, chosen) for split in ("train", "test"))
+        worse = every_seed(test_there - runs.undecayed("test_error", setting), DIFFERENCE)
         parts += [
-            judged(f"{name}Train", f"training error, {where}", every_seed(train[largest]), least=t["train_error"]),
+            judged(f"{name}Train", f"training error, {where}", every_seed(train_there), least=t["train_error"]),
             judged(f"{name}Test", f"test error, {where} less none", worse, least=t["test_error"]),
         ]
         notes.append(counts(len(runs.of(setting)), {f"{name.lower()} diverged": diverged(runs.of(setting))}))
@@ -115,7 +116,7 @@ def one_for_all(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
         cost = ratio_interval(at_largest(costs, costs))
         parts.append(judged(name, f"{where}, worst setting", cost, least=t["loss"]))
         beside.append(reported(f"{name}Mean", f"{where}, all settings", ratio_interval(costs.mean(axis=1))))
-        if len(costs.columns):
+        if costs.notna().any(axis=None):
             worst = costs.mean().idxmax()
             notes.append(
                 f"{name.lower()}: {values(single)} of {values(shared)}, {len(costs.columns)} settings, worst {worst}"
@@ -157,9 +158,9 @@ def compared(
 
 
 def cross_validated(runs: Runs, decay: str) -> pd.Series:
-    """Per seed the λ with the lowest mean loss of the folds held out; empty where there are none."""
+    """Per seed the λ with the lowest mean loss of the folds held out; empty where no fold was run."""
     tables = [runs.final("validation_loss", Setting(decay=decay, dataset=fold)) for fold in runs.folds()]
-    return (sum(tables) / len(tables)).idxmin(axis=1) if tables else pd.Series(dtype=float)
+    return lowest(sum(tables) / len(tables)) if tables else pd.Series(dtype=float)
 
 
 def small_effects(runs: Runs, t: Mapping[str, float]) -> dict[str, tuple[pd.DataFrame, pd.DataFrame]]:
@@ -173,14 +174,14 @@ def small_effects(runs: Runs, t: Mapping[str, float]) -> dict[str, tuple[pd.Data
         validation = runs.final("validation_loss", setting)
         if 0.0 not in validation.columns:
             continue
-        best = validation[[λ for λ in validation.columns if λ > 0]].idxmin(axis=1)
+        best = lowest(validation[[λ for λ in validation.columns if λ > 0]])
         for name, aim in (("Fixed", t["weight_decay"]), ("Tenth", t["share"] * best)):
             choice = runs.on_grid(setting, aim)
             if len(choice):
                 small = runs.outcome(setting, choice)
                 losses, errors = found[name]
-                losses[str(setting)] = np.log(small["test_loss"] / runs.final("test_loss", setting)[0.0])
-                errors[str(setting)] = small["test_error"] - runs.final("test_error", setting)[0.0]
+                losses[str(setting)] = np.log(small["test_loss"] / runs.undecayed("test_loss", setting))
+                errors[str(setting)] = small["test_error"] - runs.undecayed("test_error", setting)
     return found
 
 
@@ -207,6 +208,6 @@ def single_costs(runs: Runs, decay: str) -> tuple[pd.DataFrame, pd.Series, list[
     shared = [λ for λ in tables[0].columns if λ > 0 and all(λ in table.columns for table in tables)] if tables else []
     if not shared:
         return pd.DataFrame(), pd.Series(dtype=float), []
-    single = sum(table[shared] for table in tables).idxmin(axis=1)
+    single = lowest(sum(table[shared] for table in tables))
     costs = {str(s): np.log(runs.at("test_loss", s, single) / runs.at("test_loss", s, runs.tuned(s))) for s in settings}
     return pd.DataFrame(costs), single, shared

@@ -15,13 +15,13 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import MaxNLocator
 from regularisers import stopped, tuned, unregularised, with_dropout
-from settings import BATCH_NORM, DECAYS, Runs, Setting
+from settings import BATCH_NORM, DECAYS, Runs, Setting, values
 
 from weightdecay.analysis import style
 from weightdecay.analysis.measures import band
-from weightdecay.analysis.plots import interval_line, missing, plain_ticks
+from weightdecay.analysis.plots import interval_line, legend, missing, plain_ticks, room
 from weightdecay.analysis.statistics import ACCURACY, UNBOUNDED, Estimate, every_seed, ratio_interval
-from weightdecay.analysis.style import KINDS, MUTED, PAGE, Inputs
+from weightdecay.analysis.style import KINDS, MUTED, PAGE, Inputs, has_data
 from weightdecay.analysis.tables import booktabs, integer, interval, write
 
 COLOURS = {"decoupled": KINDS["free"], "l2": KINDS["clean"]}
@@ -45,7 +45,7 @@ def size(inputs: Inputs) -> None:
             against_decay(panel, runs, "test_loss", Setting(n, decay), colour, f"n = {n:,}", marker)
         panel.set(title=f"{KIND[decay]} decay", xlabel="λ", ylabel="test loss", yscale="log")
         shown_ticks(panel.yaxis, LOSSES)
-    axes[0].legend(loc="upper right", labelspacing=0.2)
+    legend(axes[0], loc="upper right", labelspacing=0.2)
     panel, spans = axes[2], claims["T7"]
     for decay, name in DECAYS.items():
         found = {n: place(runs.best(Setting(n, decay))) for n in runs.sizes()}
@@ -61,7 +61,7 @@ def size(inputs: Inputs) -> None:
     shown_ticks(panel.xaxis, runs.sizes())
     panel.set_xlim(ends[0] / 1.35, ends[1] * 1.35)
     panel.set_ylim(2e-5, 300)
-    panel.legend(loc="upper right")
+    legend(panel, loc="upper right")
     style.save(figure, inputs.figures, f"{EXPERIMENT}-size", inputs.scale)
 
 
@@ -96,7 +96,8 @@ def exclusion(inputs: Inputs) -> None:
     for panel, first in zip(pairs[1], pairs[0], strict=True):
         panel.sharey(first)
     loss_axis(pairs.T)
-    pairs[0][1].get_legend().remove()  # the same as the other
+    if shown := pairs[0][1].get_legend():
+        shown.remove()  # the same as the other
     style.save(figure, inputs.figures, f"{EXPERIMENT}-exclusion", inputs.scale)
 
 
@@ -119,7 +120,7 @@ def small_and_searched(inputs: Inputs) -> None:
     panel.set_yticks(range(len(settings)), settings)
     panel.set(xscale="log", xlabel="test loss over that without decay", ylim=(len(settings) - 0.4, -0.6))
     shown_ticks(panel.xaxis, [0.3, 0.4, 0.5, 0.7, 1.0])
-    panel.legend(loc="lower left")
+    legend(panel, loc="lower left")
     panel, smallest, largest = axes[1], 1e-6, 0.0
     for decay, marker in zip(DECAYS, MARKERS, strict=False):
         setting = Setting(decay=decay)
@@ -135,12 +136,11 @@ def small_and_searched(inputs: Inputs) -> None:
     panel.axvspan(smallest / 2, 0.0141, color=MUTED, alpha=0.12, linewidth=0)
     panel.text(0.02, 0.98, "S0's five values", transform=panel.transAxes, va="top", fontsize=7, color=MUTED)
     panel.set(xlabel="λ", ylabel="test loss", yscale="log", xlim=(smallest / 2, 1.6 * largest))
-    low, high = panel.get_ylim()
-    panel.set_ylim(low * 0.6, high * 1.15)  # room for what is written there
+    room(panel, below=0.6, above=1.15)  # for what is written there
     panel.set_xticks([smallest, *10.0 ** np.arange(-5, 2, 2)], ["0", *(f"$10^{{{k}}}$" for k in range(-5, 2, 2))])
     panel.set_xticks([], minor=True)
     shown_ticks(panel.yaxis, LOSSES)
-    panel.legend(loc="lower left", borderaxespad=0.2)
+    legend(panel, loc="lower left", borderaxespad=0.2)
     style.save(figure, inputs.figures, f"{EXPERIMENT}-small_and_searched", inputs.scale)
 
 
@@ -156,7 +156,7 @@ def regularisers(inputs: Inputs) -> None:
         logarithmic = metric == "test_loss"
         for colour, rows, first in (
             (COLOURS["decoupled"], [outcome[metric] for outcome in kinds.values()], 0),
-            (MUTED, [runs.final(metric, setting)[0.0] for setting in more.values()], len(kinds)),
+            (MUTED, [runs.undecayed(metric, setting) for setting in more.values()], len(kinds)),
         ):
             found = {
                 first + index: ratio_interval(np.log(row)) if logarithmic else every_seed(row, ACCURACY)
@@ -184,7 +184,7 @@ def one_for_all(inputs: Inputs) -> None:
     panel, labels = axes[0], []
     for decay, (costs, single, _) in costs_of.items():
         found = {len(labels) + index: ratio_interval(costs[name]) for index, name in enumerate(costs)}
-        said = ", ".join(f"{λ:g}" for λ in sorted(set(single)))
+        said = values(single)
         errors(panel, found, COLOURS[decay], f"{KIND[decay]}, λ = {said}", upright=False)
         labels += list(costs)
     panel.axvline(1, color="black", linewidth=0.7)
@@ -192,7 +192,7 @@ def one_for_all(inputs: Inputs) -> None:
     panel.set_yticks(range(len(labels)), labels)
     panel.set(xscale="log", xlabel="test loss, one λ over each setting's own", ylim=(rows - 0.6, -0.6))
     shown_ticks(panel.xaxis, [0.9, 1.0, 1.2, 1.5, 2.0, 3.0, 4.0, 6.0])
-    panel.legend(loc="lower right", borderaxespad=0.1)
+    legend(panel, loc="lower right", borderaxespad=0.1)
     panel = axes[1]
     decayed, none = norms(runs)
     for decay, marker in zip(DECAYS, MARKERS, strict=False):
@@ -200,10 +200,10 @@ def one_for_all(inputs: Inputs) -> None:
         errors(panel, found, COLOURS[decay], f"best λ, {KIND[decay]}", marker)
     errors(panel, {n: ratio_interval(np.log(none[n])) for n in none}, MUTED, "without decay", "^")
     panel.set(xscale="log", yscale="log", xlabel="training examples n", ylabel="norm of the weights")
-    panel.set_ylim(bottom=panel.get_ylim()[0] / 2.4)
+    room(panel, below=1 / 2.4)
     shown_ticks(panel.xaxis, runs.sizes())
     shown_ticks(panel.yaxis, [1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 40, 60])
-    panel.legend(loc="lower right")
+    legend(panel, loc="lower right")
     style.save(figure, inputs.figures, f"{EXPERIMENT}-one_for_all", inputs.scale)
 
 
@@ -242,12 +242,12 @@ def family(column: np.ndarray, runs: Runs, title: str, settings: Mapping[str, Se
     column[0].set(title=title, yscale="log")
     for panel, metric in zip(column, LABELS, strict=True):
         panel.set(xlabel="λ", ylabel=LABELS[metric])
-    column[1].legend(loc="upper left", borderaxespad=0.1)
+    legend(column[1], loc="upper left", borderaxespad=0.1)
 
 
 def loss_axis(axes: np.ndarray) -> None:
     """Ticks of the losses, on an axis that they share, and room below them for the best λ."""
-    axes[0, 0].set_ylim(bottom=axes[0, 0].get_ylim()[0] * 0.8)
+    room(axes[0, 0], below=0.8)
     shown_ticks(axes[0, 0].yaxis, LOSSES)
 
 
@@ -270,7 +270,9 @@ def against_decay(
         return missing(axes, "not run at this scale")
     logarithmic = "loss" in metric
     shown = table.rename(columns={0.0: zero} if zero else {}).dropna(axis=1)
-    shown = shown[[λ for λ in shown.columns if zero or λ >= shown.columns[-1] / WINDOW]]
+    shown = shown[[λ for λ in shown.columns if zero or 0 < λ >= shown.columns[-1] / WINDOW]]
+    if shown.columns.empty:
+        return None
     rows = {seed: row for seed, row in shown.iterrows()}
     found = band(rows, UNBOUNDED if logarithmic else ACCURACY, logarithmic=logarithmic)
     if not zero:
@@ -301,6 +303,8 @@ def minus(value: float) -> str:
 
 def shown_ticks(axis: Axis, ticks: list[float]) -> None:
     """Those of the ticks that the axis shows now, as plain numbers; its own where it shows none of them."""
+    if not has_data(axis.axes, axis.axis_name):
+        return
     low, high = axis.get_view_interval()
     if ticks := [tick for tick in ticks if low <= tick <= high]:
         plain_ticks(axis, ticks)

@@ -58,19 +58,20 @@ def tuned(runs: Runs, decay: str = "decoupled") -> pd.DataFrame:
 
 def unregularised(runs: Runs) -> pd.DataFrame:
     """The same without any."""
-    return pd.DataFrame({metric: runs.final(metric, Setting())[0.0] for metric in OUTCOME})
+    return pd.DataFrame({metric: runs.undecayed(metric, Setting()) for metric in OUTCOME})
 
 
 def stopped(runs: Runs) -> pd.DataFrame:
-    """The same without decay at the logged step > 0 of the lowest validation loss, and that `step`."""
+    """The same without decay at the logged step > 0 of the lowest validation loss, and that `step`; NaN without one."""
     found = {}
     for _, run in (chosen := runs.of(Setting()))[chosen["weight_decay"] == 0].iterrows():
         loss, accuracy, validation = (
             runs.histories.curve(run["run"], metric) for metric in ("test_loss", "test_accuracy", "validation_loss")
         )
-        step = validation[validation.index > 0].idxmin()
-        found[run["seed"]] = {"test_loss": loss[step], "test_error": 1 - accuracy[step], "step": step}
-    return pd.DataFrame(found).T
+        later = validation[validation.index > 0]
+        step = later.idxmin() if len(later) else np.nan
+        found[run["seed"]] = loss.get(step, np.nan), 1 - accuracy.get(step, np.nan), step
+    return pd.DataFrame(found, [*OUTCOME, "step"], dtype=float).T
 
 
 def with_dropout(runs: Runs, decayed: bool) -> pd.DataFrame:
@@ -82,15 +83,17 @@ def with_dropout(runs: Runs, decayed: bool) -> pd.DataFrame:
         pd.concat({rate: runs.final(metric, Setting(dropout=rate)) for rate in rates}, axis=1)
         for metric in ("validation_loss", *OUTCOME)
     )
-    choices = validation[[column for column in validation.columns if (column[1] > 0) == decayed]].idxmin(axis=1)
+    allowed = validation[[column for column in validation.columns if (column[1] > 0) == decayed]]
+    choices = {seed: row.idxmin() for seed, row in allowed.iterrows() if row.notna().any()}
     rows = {seed: [*(table.loc[seed, choice] for table in tests), *choice] for seed, choice in choices.items()}
-    return pd.DataFrame(rows, [*OUTCOME, "rate", "weight_decay"]).T
+    found = pd.DataFrame(rows, [*OUTCOME, "rate", "weight_decay"], dtype=float).T
+    return found.reindex(allowed.index)  # NaN for a seed all of whose runs diverged
 
 
 def worth(runs: Runs, errors: pd.Series) -> Estimate:
     """How many times the examples training without decay needs for these test errors, censored at the ends of n."""
     sizes, bounds = runs.sizes(), {}
-    curves = pd.DataFrame({n: runs.final("test_error", Setting(n))[0.0] for n in sizes})
+    curves = pd.DataFrame({n: runs.undecayed("test_error", Setting(n)) for n in sizes}).reindex(errors.index)
     for seed, error in errors.items():
         found = crossing(curves.loc[seed], error)
         beyond = np.isnan(found) and not np.isnan(error)

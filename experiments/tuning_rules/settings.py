@@ -96,17 +96,21 @@ class Runs:
         if by == "validation_loss":
             bounds = [best_of(losses) for _, losses in table.iterrows()]
         else:
-            bounds = [(λ, λ) for λ in table[[λ for λ in table.columns if λ > 0]].idxmin(axis=1)]
+            bounds = [(λ, λ) for λ in lowest(table[[λ for λ in table.columns if λ > 0]])]
         return pd.DataFrame(bounds, table.index, ["low", "high"], dtype=float)
 
     def tuned(self, setting: Setting, by: str = "validation_loss") -> pd.Series:
-        """Per seed the grid's λ, 0 among them, with the lowest validation loss."""
-        return self.final(by, setting).idxmin(axis=1)
+        """Per seed the grid's λ, 0 among them, with the lowest validation loss; NaN where none has one."""
+        return lowest(self.final(by, setting))
+
+    def undecayed(self, metric: str, setting: Setting) -> pd.Series:
+        """Final values without decay, by seed; empty where that was not run."""
+        return self.final(metric, setting).get(0.0, pd.Series(dtype=float))
 
     def at(self, metric: str, setting: Setting, choice: pd.Series) -> pd.Series:
-        """Per seed the final value at its own λ; KeyError where that is not on the grid."""
+        """Per seed the final value at its own λ; NaN where the grid has no such λ, or it is not known."""
         table = self.final(metric, setting)
-        found = [table.loc[seed, λ] for seed, λ in choice.items()]
+        found = [table[λ].get(seed, np.nan) if λ in table.columns else np.nan for seed, λ in choice.items()]
         return pd.Series(found, choice.index, dtype=float)
 
     def outcome(self, setting: Setting, choice: pd.Series) -> pd.DataFrame:
@@ -119,6 +123,12 @@ class Runs:
         aims = pd.Series(weight_decay, table.index, dtype=float)
         found = [[λ for λ in table.columns if np.isclose(λ, aim, rtol=1e-9, atol=0)] for aim in aims]
         return pd.Series([λ[0] for λ in found], table.index, dtype=float) if all(found) else pd.Series(dtype=float)
+
+
+def lowest(table: pd.DataFrame) -> pd.Series:
+    """Per row the column of its lowest value; NaN where no value is known."""
+    found = {seed: row.idxmin() for seed, row in table.iterrows() if row.notna().any()}
+    return pd.Series(found, dtype=float).reindex(table.index)
 
 
 def noted(runs: Runs, settings: Sequence[Setting]) -> str:
@@ -140,4 +150,4 @@ def noted(runs: Runs, settings: Sequence[Setting]) -> str:
 
 def values(choice: Iterable[float]) -> str:
     """The λ that the seeds chose, each once."""
-    return ", ".join(f"{λ:g}" for λ in sorted(set(choice)))
+    return ", ".join(f"{λ:g}" for λ in sorted({λ for λ in choice if not np.isnan(λ)})) or "not known"

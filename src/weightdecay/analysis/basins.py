@@ -29,36 +29,47 @@ class Shape(NamedTuple):
 
 
 def best_cells(errors: pd.DataFrame) -> pd.Series:
-    """Per seed the position of the cell with the lowest mean over the other seeds."""
-    return leave_one_out(errors, lambda others, own: int(others.to_numpy().argmin())).astype(int)
+    """Per seed the position of the cell with the lowest mean over the other seeds; of those that have one."""
+    found = leave_one_out(errors, lambda others, own: int(np.nanargmin(others.to_numpy(dtype=float))))
+    return found.dropna().astype(int)
 
 
 def at_cells(values: pd.DataFrame, cells: pd.Series) -> pd.Series:
-    """Per seed its value in its cell, one of `best_cells`."""
-    return pd.Series({seed: values.loc[seed].iloc[cell] for seed, cell in cells.items()}, dtype=float)
+    """Per seed its value in its cell, one of `best_cells`; NaN for a seed without one."""
+    found = pd.Series({seed: values.loc[seed].iloc[cell] for seed, cell in cells.items()}, dtype=float)
+    return found.reindex(values.index)
 
 
 def good_cells(errors: pd.Series, share: float = 0.1) -> pd.MultiIndex:
-    """The `share` of cells with the lowest errors, at least three; the first of equals."""
-    count = max(LEAST_CELLS, round(share * len(errors)))
-    return errors.index[np.argsort(errors.to_numpy(), kind="stable")[:count]]
+    """The `share` of cells with the lowest errors, at least three; the first of equals. Fewer where few are known."""
+    count, known = max(LEAST_CELLS, round(share * len(errors))), errors.dropna()
+    return known.index[np.argsort(known.to_numpy(), kind="stable")[:count]]
 
 
 def shape(cells: pd.MultiIndex, grid: pd.MultiIndex, coordinate: str) -> Shape:
     """Principal axes of a set of cells of a grid, in the coordinate "λ" or "ηλ".
 
     From the covariance of the area that the cells cover, which is that of their centres and that of a cell itself, as
-    wide as the grid's steps: cells in a row are no line.
+    wide as the grid's steps: cells in a row are no line. NaN for fewer than `LEAST_CELLS`.
     """
+    if len(cells) < LEAST_CELLS:
+        return Shape(np.nan, np.nan)
     (angle,), (ratio,) = _axes(np.log(np.array(list(cells), dtype=float))[None], grid, coordinate)
     return Shape(float(angle), float(ratio))
 
 
 def tilts(errors: np.ndarray, grid: pd.MultiIndex, coordinate: str, share: float = 0.1) -> np.ndarray:
-    """Of many surfaces `[surfaces, cells]` at once, in degrees: `shape(good_cells(row), grid, coordinate).tilt`."""
-    best = np.argsort(errors, axis=1, kind="stable")[:, : max(LEAST_CELLS, round(share * len(grid)))]
+    """Of many surfaces `[surfaces, cells]` at once, in degrees: `shape(good_cells(row), grid, coordinate).tilt`.
+
+    NaN for a surface of which fewer cells are known than are good.
+    """
+    count = max(LEAST_CELLS, round(share * len(grid)))
+    few = np.isfinite(errors).sum(axis=1) < count
+    if few.all():
+        return np.full(len(errors), np.nan)
+    best = np.argsort(errors, axis=1, kind="stable")[:, :count]
     angles, _ = _axes(np.log(np.array(list(grid), dtype=float))[best], grid, coordinate)
-    return 45 - np.abs(np.abs(angles) - 45)
+    return np.where(few, np.nan, 45 - np.abs(np.abs(angles) - 45))
 
 
 def noise_tilts(grid: pd.MultiIndex, coordinate: str, draws: int, generator: np.random.Generator) -> np.ndarray:
@@ -71,19 +82,24 @@ def renoised(errors: pd.DataFrame, draws: int, generator: np.random.Generator) -
 
     Logarithms of both, from positive errors `[seeds, cells]` of two seeds at least. Noise: a seed's distance from the
     mean, less its median over cells, a factor common to the surface that shapes nothing; times √(n/(n − 1)), as the
-    mean has a share in it. What a statistic of them has beyond that of the mean is what noise adds to it.
+    mean has a share in it. What a statistic of them has beyond that of the mean is what noise adds to it. NaN in a draw
+    whose seed does not know the cell.
     """
-    logs, n = np.log(errors.to_numpy()), len(errors)
-    noise = logs - logs.mean(0)
-    noise = (noise - np.median(noise, axis=1, keepdims=True)) * np.sqrt(n / (n - 1))
+    logs, n = np.log(errors), len(errors)
+    mean = logs.mean().to_numpy()
+    noise = logs - mean
+    noise = noise.sub(noise.median(axis=1), axis=0).to_numpy() * np.sqrt(n / (n - 1))
     picked = generator.integers(0, n, (draws, logs.shape[1]))
-    return logs.mean(0) + noise[picked, np.arange(logs.shape[1])]
+    return mean + noise[picked, np.arange(logs.shape[1])]
 
 
 def _axes(points: np.ndarray, grid: pd.MultiIndex, coordinate: str) -> tuple[np.ndarray, np.ndarray]:
     """Angles and ratios of axes `[sets]` of sets of cells, by their centres `[sets, cells, 2]` in (ln η, ln λ)."""
+    sides = cell_sides(grid)
+    if np.isnan(sides).any():
+        return np.full(len(points), np.nan), np.full(len(points), np.nan)
     apart = points - points.mean(axis=1, keepdims=True)
-    covariance = np.swapaxes(apart, 1, 2) @ apart / points.shape[1] + np.diag(cell_sides(grid) ** 2) / 12
+    covariance = np.swapaxes(apart, 1, 2) @ apart / points.shape[1] + np.diag(sides**2) / 12
     lengths, directions = np.linalg.eigh(SHEARS[coordinate] @ covariance @ SHEARS[coordinate].T)
     angles = np.degrees(np.arctan2(directions[:, 1, 1], directions[:, 0, 1]))
     angles = np.where(angles > 90, angles - 180, np.where(angles <= -90, angles + 180, angles))
@@ -93,8 +109,10 @@ def _axes(points: np.ndarray, grid: pd.MultiIndex, coordinate: str) -> tuple[np.
 def area(errors: pd.Series, reference: float, tolerance: float) -> float:
     """Area of the cells with errors up to `tolerance` times `reference`, in decades of η times decades of λ.
 
-    The shear has determinant 1: it is the same in either coordinate.
+    The shear has determinant 1: it is the same in either coordinate. NaN where the reference is not known.
     """
+    if np.isnan(reference):
+        return np.nan
     cells = int((errors <= tolerance * reference).sum())
     return cells * float(np.prod(cell_sides(errors.index) / np.log(10)))
 
@@ -110,12 +128,14 @@ def at_edge(errors: pd.Series, reference: float, tolerance: float) -> float:
 
 
 def at_border(cells: pd.MultiIndex, grid: pd.MultiIndex) -> float:
-    """Share of the cells at the border of the grid, beyond which a region may go on."""
+    """Share of the cells at the border of the grid, beyond which a region may go on; NaN without cells."""
+    if not len(cells):
+        return np.nan
     ends = [(level.min(), level.max()) for level in (grid.get_level_values(number) for number in (0, 1))]
     return float(np.mean([η in ends[0] or λ in ends[1] for η, λ in cells]))
 
 
 def cell_sides(grid: pd.MultiIndex) -> np.ndarray:
-    """Mean step of the grid in ln η and in ln λ."""
-    values = (np.unique(grid.get_level_values(number)) for number in (0, 1))
-    return np.array([np.log(level[-1] / level[0]) / (len(level) - 1) for level in values])
+    """Mean step of the grid in ln η and in ln λ; NaN where it has no two values."""
+    values = [np.unique(grid.get_level_values(number)) for number in (0, 1)]
+    return np.array([np.log(v[-1] / v[0]) / (len(v) - 1) if len(v) > 1 else np.nan for v in values])

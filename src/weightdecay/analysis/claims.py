@@ -9,25 +9,33 @@ experiment's config before the runs that it judges:
 
 A claim of several parts asserts all of them. Parts on both sides make it mixed; failing ones beside undecided ones
 make it refuted, since it can no longer hold; undecided ones keep it from being reproduced.
+
+A network that diverged has no result. A finding may count it as the worst one (accuracy 0, an event that never came):
+that is a convention, and a convention decides nothing. Where runs diverged, `verdicts` therefore judges all claims
+twice, with those runs and without them, and a part is decided only if both judgments say so: at least 3 seeds whose
+networks did not diverge then stand behind it. Exempt are the parts that assert where training diverges; a finding names
+them when it calls `main`.
 """
 
 import argparse
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, with_config
 
 from weightdecay import files, grid, results
-from weightdecay.analysis.statistics import Estimate
+from weightdecay.analysis.statistics import UNKNOWN, Estimate
 from weightdecay.errors import ResultError, reports_user_errors
 
 Verdict = Literal["reproduced", "refuted", "mixed", "undecided"]
 LEAST_SEEDS = 3
 NOT_RUN = "not run at this scale"
+NOTHING: Mapping[str, Collection[str]] = MappingProxyType({})
 
 
 def _number(value: Any) -> Any:
@@ -88,6 +96,9 @@ class Claim:
         return {part.name: part for part in self.parts}[name]
 
 
+Judge = Callable[[results.Results, Mapping[str, Any]], list[Claim]]  # of results, by the criteria of a config
+
+
 def judge_interval(
     estimate: Estimate, least: float = -math.inf, most: float = math.inf, strict: bool = False
 ) -> Verdict:
@@ -132,7 +143,12 @@ def reported(name: str, quantity: str, estimate: Estimate) -> Part:
 
 
 def claim(id: str, experiment: str, criteria: Mapping[str, Any], parts: Sequence[Part], note: str = "") -> Claim:
-    """The claim `id`, with its words from the config's criteria and its verdict from its parts."""
+    """The claim `id`, with its words from the config's criteria and its verdict from its parts.
+
+    Without parts, where nothing was run that it could be judged by, it has one that is unknown.
+    """
+    if not parts:
+        parts, note = [judged("Unknown", "no network to measure", UNKNOWN)], joined(note, NOT_RUN)
     words, lead = criteria[id], parts[0]
     verdict = combine(part.verdict for part in parts if part.verdict is not None)
     return Claim(
@@ -149,6 +165,63 @@ def claim(id: str, experiment: str, criteria: Mapping[str, Any], parts: Sequence
         tuple(parts),
         note,
         scale="",  # known to `main`
+    )
+
+
+def verdicts(
+    judge: Judge,
+    found: results.Results,
+    criteria: Mapping[str, Any],
+    of_divergence: Mapping[str, Collection[str]] = NOTHING,
+) -> list[Claim]:
+    """The claims as `judge` gives them, but no part decided by what a diverged run counts as.
+
+    `of_divergence`: by claim the names of the parts that assert where training diverges.
+    """
+    judged = judge(found, criteria)
+    lost = found.runs["diverged_at"].notna()
+    if not lost.any():
+        return judged
+    kept = found.runs[~lost]
+    history = found.history[found.history["run"].isin(kept["run"])]
+    finished = {claim.id: claim for claim in judge(replace(found, runs=kept, history=history), criteria)}
+    said = counts(len(lost), {"diverged": int(lost.sum())})
+    return [_cautious(item, finished[item.id], of_divergence.get(item.id, ()), said) for item in judged]
+
+
+def _cautious(claim: Claim, finished: Claim, of_divergence: Collection[str], said: str) -> Claim:
+    """A claim of whose parts none is decided unless it is, in the same way, by the runs that `finished` alone.
+
+    A part that asks for something else without the diverged runs, the largest λ of fewer say, is not the same part.
+    """
+    others = {(part.name, part.quantity): part for part in finished.parts}
+    parts, opened = [], []
+    for part in claim.parts:
+        other = others.get((part.name, part.quantity))
+        alike = other is not None and other.verdict == part.verdict
+        if part.verdict in (None, "undecided") or part.name in of_divergence or alike:
+            parts.append(part)
+            continue
+        same = other is not None and other.verdict == "undecided"
+        unseen = Part(part.name, part.quantity, *UNKNOWN, "undecided", part.least, part.most)
+        parts.append(unseen if other is None else other if same else replace(part, verdict="undecided"))
+        opened.append(part.name)
+    unknown = any(part.verdict is not None and math.isnan(part.measured) for part in parts)
+    note = claim.note
+    if opened:
+        note = joined(note, f"{said}, without which {', '.join(opened)} would not be decided so")
+    elif unknown and "diverged" not in note:
+        note = joined(note, said)
+    lead = parts[0]
+    return replace(
+        claim,
+        measured=lead.measured,
+        low=lead.low,
+        high=lead.high,
+        n=lead.n,
+        verdict=combine(part.verdict for part in parts if part.verdict is not None),
+        parts=tuple(parts),
+        note=note,
     )
 
 
@@ -222,8 +295,8 @@ def _contradiction(claim: Claim, experiment: str | None, scale: str | None) -> s
 
 
 @reports_user_errors
-def main(judge: Callable[[Any, Mapping[str, Any]], list[Claim]], config_path: Path) -> None:
-    """The command line of experiments/<e>/claims.py: judges results of one scale, writes claims.json."""
+def main(judge: Judge, config_path: Path, of_divergence: Mapping[str, Collection[str]] = NOTHING) -> None:
+    """The command line of experiments/<e>/claims.py: judges results of one scale by `verdicts`, writes claims.json."""
     parser = argparse.ArgumentParser(description=f"Judge the claims of {config_path.parent.name} by its results.")
     parser.add_argument("--scale", required=True, help="the scale of the results: smoke, laptop or paper")
     parser.add_argument("--results", required=True, type=Path, help="folder with runs.parquet and history.parquet")
@@ -231,7 +304,8 @@ def main(judge: Callable[[Any, Mapping[str, Any]], list[Claim]], config_path: Pa
     arguments = parser.parse_args()
     config = grid.load_config(config_path)
     files.check_writable(arguments.output.parent)
-    judged = judge(results.load_scale(arguments.results, config, arguments.scale), config.criteria)
+    found = results.load_scale(arguments.results, config, arguments.scale)
+    judged = verdicts(judge, found, config.criteria, of_divergence)
     write(arguments.output, [replace(item, scale=arguments.scale) for item in judged])
 
 

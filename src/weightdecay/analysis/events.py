@@ -30,8 +30,9 @@ def destabilisations(norm: pd.Series, loss: pd.Series, window: float) -> pd.Data
         if rise < RISE or values[here] > values[here : top + 1].min():
             here += 1
             continue
-        first = np.searchsorted(steps, steps[here] - window)
-        loss_rise = np.nanmax(losses[here : top + 1]) / np.nanmedian(losses[first : here + 1])
+        during, before = losses[here : top + 1], losses[np.searchsorted(steps, steps[here] - window) : here + 1]
+        known = not (np.isnan(during).all() or np.isnan(before).all())
+        loss_rise = np.nanmax(during) / np.nanmedian(before) if known else 0.0
         if loss_rise >= LOSS_RISE:
             rows.append((steps[here], steps[top], rise, loss_rise))
         here = top if loss_rise >= LOSS_RISE else here + 1

@@ -35,6 +35,11 @@ class Histories:
         steps_values = self._values.get((run, metric), np.empty((0, 2)))
         return pd.Series(steps_values[:, 1], index=pd.Index(steps_values[:, 0], name="step"), name=metric)
 
+    def interval(self, run: str, metric: str) -> float:
+        """Median steps between two logged values; NaN with fewer than two."""
+        steps = self.curve(run, metric).index
+        return float(np.median(np.diff(steps))) if len(steps) > 1 else np.nan
+
     def metrics(self, run: str) -> list[str]:
         """What was logged of a run."""
         return self._metrics.get(run, [])
@@ -112,7 +117,8 @@ def finals(runs: pd.DataFrame, history: pd.DataFrame, metrics: Sequence[str], sh
     rows = history[history["metric"].isin(metrics)].set_index("run")
     ends = (1 - share) * runs.set_index("run")["steps"] * (1 - 1e-9)
     late = rows[rows["step"] >= ends.reindex(rows.index)].set_index("metric", append=True)["value"]
-    table = late.groupby(level=["run", "metric"]).mean().unstack("metric").reindex(runs["run"])[list(metrics)]
+    table = late.groupby(level=["run", "metric"]).mean().unstack("metric")
+    table = table.reindex(index=runs["run"], columns=list(metrics))
     table.index = runs.index
     for metric in metrics:
         table.loc[runs["diverged_at"].notna(), metric] = 0.0 if "accuracy" in metric else np.nan
@@ -153,7 +159,7 @@ def delays(histories: Histories, runs: pd.DataFrame, fitted: float, generalised:
     table = runs.reset_index(drop=True)
     fit = np.array([histories.first_step(run, TRAIN, fitted) for run in table["run"]])
     general = np.array([histories.first_step(run, "test_accuracy", generalised) for run in table["run"]])
-    interval = np.array([np.median(np.diff(histories.curve(run, "test_accuracy").index)) for run in table["run"]])
+    interval = np.array([histories.interval(run, "test_accuracy") for run in table["run"]])
     reached = ~np.isnan(general)
     end = np.where(reached, general, table["steps"])
     diverged = table["diverged_at"].notna().to_numpy() & ~reached

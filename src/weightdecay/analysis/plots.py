@@ -12,7 +12,7 @@ from matplotlib.axis import Axis
 from weightdecay.analysis.claims import NOT_RUN
 from weightdecay.analysis.measures import Histories, band
 from weightdecay.analysis.statistics import ACCURACY, UNBOUNDED, mean_interval
-from weightdecay.analysis.style import MUTED
+from weightdecay.analysis.style import has_data, missing
 
 FAINT = 20  # single seeds drawn behind a mean, at most: more would hide it
 
@@ -44,7 +44,7 @@ def curves(
         bounds = ACCURACY if "accuracy" in metric else UNBOUNDED
         interval_line(axes, band(seeds, bounds, logarithmic="loss" in metric), seeds, colour, label=label)
     elif runs.empty:
-        axes.text(0.5, 0.5, NOT_RUN, transform=axes.transAxes, ha="center", va="center", color=MUTED)
+        missing(axes, NOT_RUN)
 
 
 def interval_line(axes: Axes, band: pd.DataFrame, seeds: Mapping[int, pd.Series], colour: Any, **line: Any) -> None:
@@ -69,10 +69,17 @@ def over_columns(
         interval_line(axes, band(rows, bounds, logarithmic=log), rows, colour, **line)
 
 
-def missing(axes: Axes, what: str) -> None:
-    """Says in an empty panel what is not there, rather than leaving the reader to guess."""
-    axes.text(0.5, 0.5, what, transform=axes.transAxes, ha="center", va="center", color=MUTED, fontsize=8, wrap=True)
-    axes.set(xticks=[], yticks=[])
+def legend(axes: Axes, **options: Any) -> None:
+    """The legend of a panel; none where nothing in it has a name."""
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(**options)
+
+
+def room(axes: Axes, below: float = 1.0, above: float = 1.0) -> None:
+    """Factors on the ends of a y axis, for room below and above what is drawn; nothing where nothing is."""
+    if has_data(axes, "y"):
+        low, high = axes.get_ylim()
+        axes.set_ylim(low * below, high * above)
 
 
 def zero_and_logarithm(axes: Axes, smallest: float, largest: float) -> None:

@@ -2,8 +2,11 @@
 
 For quantities against width, against the number of features or against the step. What has to be chosen (the place of a
 peak, say) is chosen on the mean of the other seeds and read on the seed left out (`statistics.leave_one_out`), or noise
-alone would make peaks. On logarithms the differences are logarithms of ratios.
+alone would make peaks. On logarithms the differences are logarithms of ratios. A NaN is a value that is not known:
+nothing is chosen there, and a seed that lacks the value chosen has NaN.
 """
+
+from functools import reduce
 
 import numpy as np
 import pandas as pd
@@ -14,14 +17,15 @@ from weightdecay.analysis.statistics import leave_one_out
 def peak(curve: pd.Series) -> object:
     """Where a curve stands highest above its lowest point so far; its first point where it never rises.
 
-    Not the largest value: networks too small for anything do worst of all, and are no peak.
+    Not the largest value: networks too small for anything do worst of all, and are no peak. NaN for a curve without a
+    value.
     """
-    return (curve - curve.cummin()).idxmax()
+    return (curve - curve.cummin()).idxmax() if curve.notna().any() else np.nan
 
 
 def first_minimum(curve: pd.Series) -> object:
-    """Where a curve is lowest up to its peak; the peak itself where it never rises."""
-    return curve.loc[: peak(curve)].idxmin()
+    """Where a curve is lowest up to its peak; the peak itself where it never rises. NaN for a curve without a value."""
+    return curve.loc[: peak(curve)].idxmin() if curve.notna().any() else np.nan
 
 
 def first_rises(curves: pd.DataFrame) -> pd.Series:
@@ -38,10 +42,13 @@ def largest_rises(curves: pd.DataFrame) -> pd.Series:
     """Per seed the largest rise from a point to a later one; negative where the curve falls throughout."""
 
     def of_seed(others: pd.Series, own: pd.Series) -> float:
-        rise = others.to_numpy() - others.to_numpy()[:, None]  # [from, to]
-        rise[np.tril_indices(len(others))] = -np.inf
-        start, end = np.unravel_index(rise.argmax(), rise.shape)
-        return own.iloc[end] - own.iloc[start]
+        known = others.dropna()
+        if len(known) < 2:
+            return np.nan
+        rise = known.to_numpy() - known.to_numpy()[:, None]  # [from, to]
+        rise[np.tril_indices(len(known))] = -np.inf
+        start, end = (known.index[place] for place in np.unravel_index(rise.argmax(), rise.shape))
+        return own[end] - own[start]
 
     return leave_one_out(curves, of_seed)
 
@@ -49,25 +56,27 @@ def largest_rises(curves: pd.DataFrame) -> pd.Series:
 def at_largest(curves: pd.DataFrame, values: pd.DataFrame) -> pd.Series:
     """Per seed its `values` `[seeds, x]` where the other seeds' curve is largest."""
     chosen = leave_one_out(curves, lambda others, own: float(others.index.get_loc(others.idxmax())))
-    return pd.Series({seed: values.loc[seed].iloc[int(place)] for seed, place in chosen.items()}, dtype=float)
+    found = {seed: values.loc[seed].iloc[int(place)] for seed, place in chosen.dropna().items()}
+    return pd.Series(found, dtype=float).reindex(chosen.index)
 
 
 def rises_and_falls(curves: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
     """Per seed the rise and then the fall between three points in order, those with the largest lesser of the two."""
 
-    def points(others: pd.Series) -> tuple[int, int, int]:
-        values = others.to_numpy()
+    def points(others: pd.Series) -> tuple[object, object, object]:
+        known = others.dropna()
+        values = known.to_numpy()
         before, after = np.minimum.accumulate(values), np.minimum.accumulate(values[::-1])[::-1]
         peak = int(np.argmax(values - np.maximum(before, after)))
-        return int(values[: peak + 1].argmin()), peak, peak + int(values[peak:].argmin())
+        return known.index[values[: peak + 1].argmin()], known.index[peak], known.index[peak + values[peak:].argmin()]
 
     def rise(others: pd.Series, own: pd.Series) -> float:
         start, peak, _ = points(others)
-        return own.iloc[peak] - own.iloc[start]
+        return own[peak] - own[start]
 
     def fall(others: pd.Series, own: pd.Series) -> float:
         _, peak, end = points(others)
-        return own.iloc[peak] - own.iloc[end]
+        return own[peak] - own[end]
 
     return leave_one_out(curves, rise), leave_one_out(curves, fall)
 
@@ -91,8 +100,11 @@ def crossing(curve: pd.Series, level: float) -> float:
 def vertex(curve: pd.Series) -> float:
     """Where a positive curve is largest: of the parabola through its largest point and the two beside it, on log axes.
 
-    The largest point itself where that is an end of the curve.
+    The largest point itself where that is an end of the curve. Points without a value are left out; NaN without any.
     """
+    curve = curve.dropna()
+    if curve.empty:
+        return np.nan
     top = int(curve.to_numpy().argmax())
     if top in (0, len(curve) - 1):
         return float(curve.index[top])
@@ -140,15 +152,27 @@ def best_settings(validation: dict[float, pd.DataFrame], joint: bool = False) ->
     """The setting with the lowest validation loss, per seed and x, `[seeds, x]`; from losses `[seeds, x]` by setting.
 
     `joint`: one setting for all x, that with the lowest geometric mean over those that have a loss. NaN where none has.
+    The seeds and the x are those that any setting has.
     """
-    settings, tables = np.array(list(validation)), list(validation.values())
-    logs = np.log(np.stack([table.to_numpy() for table in tables]))  # [settings, seeds, x]
+    if not validation:
+        return pd.DataFrame(dtype=float)
+    settings, tables = np.array(list(validation)), _of_one_shape(list(validation.values()))
+    logs = np.log(np.stack([table.to_numpy(dtype=float) for table in tables]))  # [settings, seeds, x]
     if joint:
         counted = (~np.isnan(logs)).sum(2, keepdims=True)
         logs = np.broadcast_to(np.nansum(logs, axis=2, keepdims=True) / np.where(counted, counted, np.nan), logs.shape)
     known = ~np.isnan(logs).all(0)
     best = np.where(known, settings[np.where(np.isnan(logs), np.inf, logs).argmin(0)], np.nan)
     return pd.DataFrame(best, index=tables[0].index, columns=tables[0].columns)
+
+
+def _of_one_shape(tables: list[pd.DataFrame]) -> list[pd.DataFrame]:
+    """The same tables on the rows and the columns that any of them has, NaN where it has none."""
+    rows, columns = (
+        reduce(lambda first, second: first.union(second), (getattr(table, axis) for table in tables))
+        for axis in ("index", "columns")
+    )
+    return [table.reindex(index=rows, columns=columns) for table in tables]
 
 
 def at_settings(values: dict[float, pd.DataFrame], settings: pd.DataFrame) -> pd.DataFrame:

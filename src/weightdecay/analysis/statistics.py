@@ -169,6 +169,8 @@ def power_law(
     All NaN where the events that were reached cannot determine the exponents (too few, or a factor that never varies).
     """
     reached = np.asarray(reached, dtype=bool)
+    if not reached.any():
+        return dict.fromkeys([*factors, "constant"], np.nan)
     logs = np.column_stack([np.log(np.asarray(values, dtype=float)) for values in factors.values()])
     centre = logs.mean(axis=0)  # taken out for the fit, or the constant would be far outside the data
     design = np.column_stack([logs - centre, np.ones(len(logs))])  # [runs, factors + 1]
@@ -214,11 +216,15 @@ def leave_one_out(per_seed: pd.DataFrame, estimate: Callable[[pd.Series, pd.Seri
 
     `per_seed` `[seeds, settings]`; `estimate(others, own)` gets the mean curve of the other seeds, to choose by, and
     the seed's own, to measure on. Choosing and measuring on the same noise would flatter the chosen ("winner's curse").
-    Empty with fewer than 2 seeds.
+    NaN for a seed whose others have no value at all, so that nothing can be chosen. Empty with fewer than 2 seeds.
     """
     if len(per_seed) < 2:
         return pd.Series(dtype=float)
-    return pd.Series({seed: estimate(per_seed.drop(index=seed).mean(), own) for seed, own in per_seed.iterrows()})
+    found = {}
+    for seed, own in per_seed.iterrows():
+        others = per_seed.drop(index=seed).mean()
+        found[seed] = np.nan if others.isna().all() else estimate(others, own)
+    return pd.Series(found)
 
 
 def _checked(values: Sequence[float] | pd.Series) -> np.ndarray:

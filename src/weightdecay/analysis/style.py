@@ -7,13 +7,15 @@ import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import matplotlib as mpl
 
 mpl.use("Agg")  # no display on a cluster
 import matplotlib.pyplot as plt
+import numpy as np
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -28,6 +30,8 @@ Made = TypeVar("Made")
 COLUMN = 3.4  # inches
 PAGE = 7.0
 MUTED = "0.45"
+EXPLAINED = "explained"  # the mark of what is said in an empty panel
+UNSEEN = "nothing to show:\nnot run, or diverged"
 
 # Okabe & Ito's colours, told apart by all common kinds of colour blindness
 SPLITS = {"train": "#0072B2", "validation": "#009E73", "test": "#D55E00"}
@@ -84,11 +88,45 @@ def apply() -> None:
     )
 
 
+def missing(axes: Axes, what: str) -> None:
+    """Says in an empty panel what is not there, rather than leaving the reader to guess."""
+    said = axes.text(0.5, 0.5, what, transform=axes.transAxes, ha="center", va="center", color=MUTED, fontsize=8)
+    said.set(wrap=True, gid=EXPLAINED, in_layout=False)  # a long one would leave the panels no room
+    # the panel's own ticks alone: panels that share an axis share where its ticks are
+    axes.tick_params(which="both", bottom=False, left=False, labelbottom=False, labelleft=False)
+
+
+def has_data(axes: Axes, shared: Literal["x", "y"] | None = None) -> bool:
+    """Whether anything is drawn in a panel but lines at a threshold; `shared`: or in any that shares this axis."""
+    if shared is not None:
+        return any(map(has_data, getattr(axes, f"get_shared_{shared}_axes")().get_siblings(axes)))
+    lines = (line.get_xydata() for line in axes.lines if line.get_transform() == axes.transData)
+    if axes.images or any(np.isfinite(np.asarray(points, dtype=float)).all(axis=1).any() for points in lines):
+        return True
+    limits = [artist.get_datalim(axes.transData).get_points() for artist in axes.collections]
+    bars = [patch for patch in axes.patches if patch.get_transform().contains_branch(axes.transData)]
+    return any(np.isfinite(points).all() for points in [*limits, *(bar.get_extents().bounds for bar in bars)])
+
+
+def say_what_is_missing(figure: Figure) -> None:
+    """Says so in every panel in which nothing is drawn; a logarithm of nothing has no axis."""
+    for axes in figure.axes:
+        explained = any(text.get_gid() == EXPLAINED for text in axes.texts)
+        if axes.axison and axes.get_label() != "<colorbar>" and not has_data(axes) and not explained:
+            for text in axes.texts:  # it names what is not there
+                text.set_visible(False)
+            missing(axes, UNSEEN)
+        for axis in ("x", "y"):
+            if not has_data(axes, axis) and axes.get_label() != "<colorbar>":
+                axes.set(**{f"{axis}scale": "linear", f"{axis}lim": (0, 1)})
+
+
 def save(figure: Figure, folder: Path, stem: str, scale: str) -> None:
     """<folder>/<stem>.pdf and .png, stamped unless the scale is the paper's; the same figure gives the same bytes.
 
-    `scale`: that of what is drawn, or several in words, "laptop and paper".
+    `scale`: that of what is drawn, or several in words, "laptop and paper". A panel in which nothing is drawn says so.
     """
+    say_what_is_missing(figure)
     if scale != "paper":
         layout = figure.get_layout_engine()
         if isinstance(layout, ConstrainedLayoutEngine):
