@@ -260,7 +260,7 @@ def test_a_snakemake_without_the_requirements_says_what_to_install(checkout):
     assert "install requirements.txt there, or use make." in refused.stderr
 
 
-def test_a_latexmkrc_is_not_read(checkout, monkeypatch):
+def test_a_latexmkrc_is_not_read(checkout):
     checkout.tool("pdflatex", "")
     checkout.tool("latexmk", 'echo "$*" > ../options; mkdir -p build; cat main.tex > build/main.pdf')
     checkout.make("--config", "scale=smoke")
