@@ -4,12 +4,17 @@ import itertools
 import json
 import math
 from functools import cache
+from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
-from weightdecay.analysis.claims import combine, judge_interval, read, title_of, write
-from weightdecay.analysis.statistics import UNKNOWN, Estimate
+from weightdecay.analysis.claims import claim as claim_of
+from weightdecay.analysis.claims import combine, judge_interval, read, title_of, verdicts, write
+from weightdecay.analysis.claims import judged as judged_part
+from weightdecay.analysis.statistics import UNKNOWN, Estimate, mean_interval
 from weightdecay.errors import ResultError
+from weightdecay.results import Results
 
 
 @pytest.mark.parametrize(
@@ -215,3 +220,51 @@ def test_what_is_no_claims_json_is_refused_in_one_sentence(tmp_path, text):
 def test_missing_claims_are_named(tmp_path):
     with pytest.raises(ResultError, match="missing"):
         read(tmp_path / "claims.json")
+
+
+def results_with(values):
+    """Results of one run a seed, with `value`; those that are None diverged."""
+    rows = [
+        {"run": str(seed), "seed": seed, "diverged_at": math.nan if value is not None else 1.0, "value": value}
+        for seed, value in enumerate(values)
+    ]
+    runs = pd.DataFrame(rows).astype({"value": float})
+    return Results(runs, pd.DataFrame({"run": runs["run"], "value": runs["value"]}), {})
+
+
+def accuracy_at_least_half(results, criteria):
+    """A finding that counts a diverged network as accuracy 0, and asks what share of networks did."""
+    runs = results.runs
+    accuracy = mean_interval(runs["value"].fillna(0), (0, 1))
+    share = Estimate(0.9, 0.8, 1.0, len(runs))
+    parts = [judged_part("Good", "accuracy", accuracy, least=0.5), judged_part("Bad", "accuracy", accuracy, most=0.5)]
+    return [claim_of("Z1", "none", criteria, [*parts, judged_part("Lost", "share that diverges", share, least=0.5)])]
+
+
+CRITERIA = {"Z1": SimpleNamespace(source="", statement="", criterion="", thresholds={})}
+DIVERGING = [
+    ([0.9, 0.9, 0.91, 0.9], ("reproduced", "refuted")),
+    ([0.1, 0.1, 0.11, None], ("refuted", "reproduced")),  # three that did not diverge say so too
+    ([0.1, 0.1, None, None], ("undecided", "undecided")),  # and two are too few
+    ([0.9, 0.9, 0.91, None, None, None, None, None, None, None, None, None, None], ("undecided", "undecided")),
+    ([None, None, None, None], ("undecided", "undecided")),
+]
+
+
+@pytest.mark.parametrize(("values", "expected"), DIVERGING, ids=[len(values) for values, _ in DIVERGING])
+def test_what_a_diverged_run_counts_as_decides_nothing(values, expected):
+    (found,) = verdicts(accuracy_at_least_half, results_with(values), CRITERIA, {"Z1": ["Lost"]})
+    assert tuple(found.part(name).verdict for name in ("Good", "Bad")) == expected
+    assert found.part("Lost").verdict == "reproduced"  # divergence itself, as it was seen
+    assert found.verdict == combine(part.verdict for part in found.parts)
+    lost = values.count(None)
+    assert (f"{lost} of {len(values)} runs diverged" in found.note) == (expected[0] == "undecided")
+
+
+def test_a_part_that_asks_for_something_else_without_the_diverged_runs_is_not_decided_by_them():
+    def largest(results, criteria):
+        seeds = len(results.runs)
+        return [claim_of("Z1", "none", criteria, [judged_part("Most", f"of {seeds}", Estimate(1, 1, 1, 5), least=0.5)])]
+
+    (found,) = verdicts(largest, results_with([1.0, 1.0, 1.0, None]), CRITERIA)
+    assert found.part("Most").verdict == "undecided" and math.isnan(found.measured)
