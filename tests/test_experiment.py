@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.ensemble.test_kill_storm import CONFIG, TRAIN
-from weightdecay import results
+from weightdecay import files, results
 
 
 @pytest.fixture
@@ -43,8 +43,8 @@ def test_an_output_in_the_working_folder_writes_nothing_outside(program):
 
 def test_a_checkpoint_that_was_left_by_a_kill_after_the_last_write_is_deleted(program, capsys):
     program("smoke/shards/1.parquet")
-    left = Path("smoke/checkpoints/1.pt")
-    left.write_bytes(b"left")
+    left = Path("smoke/checkpoints/1.checkpoint")
+    left.write_bytes(files.CHECKPOINT)
     program("smoke/shards/1.parquet")
     assert "is finished already" in capsys.readouterr().out and not left.exists()
 
@@ -63,12 +63,23 @@ def test_a_program_whose_checkpoints_have_no_folder_finishes(program, capsys):
     assert ours.to_json() == theirs.to_json()
 
 
-def test_an_older_checkpoint_that_cannot_be_deleted_is_not_trained_from(program, capsys):
-    """A folder of that name, older than the program: one sentence."""
-    folder = Path("smoke/checkpoints/1.pt")
+@pytest.mark.parametrize("age", [0, 10**9], ids=["older than the code", "newer"])
+def test_a_file_of_the_user_in_the_place_of_the_checkpoint_is_kept(program, capsys, age):
+    """Not deleted before training, as outdated; not replaced meanwhile; not deleted afterwards, nor when run again."""
+    mine = Path("checkpoints/mine.checkpoint")
+    mine.parent.mkdir()
+    mine.write_text("weeks of work")
+    os.utime(mine, (age, age))
+    for _ in range(2):
+        program("out/mine.parquet")
+        assert mine.read_text() == "weeks of work"
+    (ignored, unkept) = capsys.readouterr().err.splitlines()
+    assert ignored.startswith(f"the checkpoint {mine} is ignored") and "mine.checkpoint is there already" in unkept
+
+
+def test_a_folder_in_the_place_of_the_checkpoint_is_kept(program):
+    folder = Path("smoke/checkpoints/1.checkpoint")
     folder.mkdir(parents=True)
     os.utime(folder, (0, 0))
-    with pytest.raises(SystemExit) as status:
-        program("smoke/shards/1.parquet")
-    assert status.value.code == 2
-    assert capsys.readouterr().err.startswith("error: smoke/checkpoints/1.pt cannot be deleted: ")
+    program("smoke/shards/1.parquet")
+    assert folder.is_dir() and Path("smoke/shards/1.parquet").is_file()

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from weightdecay import gpus, grid, results
+from weightdecay import files, gpus, grid, results
 from weightdecay.errors import ConfigError, ResultError, reports_user_errors
 from weightdecay.sources import changed
 
@@ -64,7 +64,7 @@ def main(protocol: "Protocol") -> None:
     runs = shard_of(arguments.shard, grid.table(config, arguments.scale))
     expected = {"config_hash": grid.config_hash(runs), "precision": arguments.precision}
     # Interrupted training is taken up from here. Beside the results, but no output that Snakemake would remove.
-    checkpoint = arguments.output.parent.parent / "checkpoints" / f"{arguments.output.stem}.pt"
+    checkpoint = arguments.output.parent.parent / "checkpoints" / f"{arguments.output.stem}.checkpoint"
     newest = changed(program)
     if results.is_made(arguments.output, expected, since=newest):
         print(f"{arguments.output} is finished already.")
@@ -85,11 +85,9 @@ def main(protocol: "Protocol") -> None:
 
 
 def _delete(checkpoint: Path, before: float = math.inf) -> None:
-    """Delete a checkpoint that is of no use any more; only one that was written `before`, a time, if that is given."""
+    """Delete a checkpoint that is of no use any more, and no other file; one written `before`, a time, if given."""
     try:
-        if checkpoint.stat().st_mtime < before:
+        if files.is_checkpoint(checkpoint) and checkpoint.stat().st_mtime < before:
             checkpoint.unlink()
-    except (FileNotFoundError, NotADirectoryError):
-        pass
     except OSError as error:
         raise ResultError(f"{checkpoint} cannot be deleted: {error.strerror}.") from error

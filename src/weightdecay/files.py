@@ -19,6 +19,7 @@ from pathlib import Path
 from weightdecay.errors import ResultError
 
 REFERENCE = Path("data/reference")  # shipped results, a folder a scale
+CHECKPOINT = b"weightdecay checkpoint "  # how a checkpoint begins: nothing else is replaced or deleted as one
 SUMS, PROVENANCE = "SHA256SUMS", "provenance.json"  # what marks such a folder, wherever it lies
 CHECKOUT = Path(__file__).resolve().parents[2]
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -70,6 +71,15 @@ def check_writable(folder: str | Path) -> None:
             pass
     except OSError as error:
         raise ResultError(f"cannot write in {folder}: {error.strerror}.") from error
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether a checkpoint of ours is at `path`; False where there is nothing, or what cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(CHECKPOINT)) == CHECKPOINT
+    except OSError:
+        return False
 
 
 def check_unshipped(path: str | Path) -> None:

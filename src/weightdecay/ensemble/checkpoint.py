@@ -16,9 +16,9 @@ from typing import Any
 import torch
 
 from weightdecay.errors import ResultError
-from weightdecay.results import atomic_path
+from weightdecay.files import CHECKPOINT, atomic_path, is_checkpoint
 
-KIND = b"weightdecay checkpoint 1\n"
+KIND = CHECKPOINT + b"1\n"
 DIGEST = hashlib.sha256().digest_size  # bytes
 # Of what a file holds: with a stack in training, and between two.
 FIELDS = [{"key": str, "stacks": list, "current": current, "seconds": float} for current in (dict, type(None))]
@@ -41,6 +41,8 @@ class Checkpoint:
         with content.getbuffer() as written:
             written[len(KIND) : len(KIND) + DIGEST] = hashlib.sha256(written[len(KIND) + DIGEST :]).digest()
         try:
+            if self.path.exists() and not is_checkpoint(self.path):
+                raise FileExistsError(f"{self.path.name} is there already, and is no checkpoint")
             with atomic_path(self.path) as temporary:
                 temporary.write_bytes(content.getbuffer())
         except (OSError, ResultError, ValueError) as error:
