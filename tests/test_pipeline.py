@@ -233,7 +233,7 @@ def test_a_checkpoint_is_taken_up_unless_the_program_has_changed_since(checkout)
     checkout.write("fake/resumed.py", code)
     for shard in ("1of2", "2of2"):
         checkout.path(f"results/smoke/first/shards/{shard}.parquet").unlink()
-        checkout.write(f"results/smoke/first/checkpoints/{shard}.checkpoint", "weightdecay checkpoint, half")
+        checkout.write(f"results/smoke/first/checkpoints/{shard}.checkpoint", "weightdecay checkpoint 1: half")
     os.utime(checkout.path("results/smoke/first/checkpoints/2of2.checkpoint"), (0, 0))  # older than the program
     checkout.run("weightdecay", "train", "first", "--scale", "smoke")
     assert checkout.run("resumed").stdout == "True False\n"
