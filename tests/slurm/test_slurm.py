@@ -115,16 +115,17 @@ def test_the_whole_pipeline_runs_on_gpus_that_slurm_gives_though_there_is_none_h
     checkout.edit("src/weightdecay/ensemble/training.py", "time.sleep(0.3", "time.sleep(10")
     for name in COMMANDS:
         checkout.path(f"bin/{name}").symlink_to(slurm.folder / "bin" / name)
-    before = set(slurm.run("squeue", "--noheader", "--states=all", "--format=%i").split())
-    done = checkout.run("snakemake", *PROFILE, "--config", "scale=smoke", "device=cuda")
+    done = checkout.run(
+        "snakemake", *PROFILE, "--slurm-jobname-prefix", "gpus", "--config", "scale=smoke", "device=cuda"
+    )
     assert done.returncode == 0, done.stdout + done.stderr
-    asked = slurm.run("squeue", "--noheader", "--states=all", "--format=%i %k %b").splitlines()
-    requests = sorted(line.split()[1:] for line in asked if line.split()[0] not in before)
-    assert requests == [
-        *(["rule_claims_wildcards_first", "N/A"], ["rule_claims_wildcards_second", "N/A"]),
-        *(["rule_figures_first", "N/A"], ["rule_figures_second", "N/A"]),
-        *(["rule_train_wildcards_first_1_1", "gpu:1"], ["rule_train_wildcards_second_1_1", "gpu:1"]),
-    ]
+    asked = slurm.run(
+        "squeue", "--noheader", "--states=all", "--Format=name:60,comment:60,tres-per-job:60"
+    ).splitlines()
+    requests = [line.split()[1:] for line in asked if line.startswith("gpus_")]
+    assert len(requests) == 6
+    for rule, resources in requests:
+        assert ("gpu:1" if rule.startswith("rule_train") else "N/A") in resources
     code = (
         "from weightdecay import results\n"
         "for name in ('first', 'second'):\n"
