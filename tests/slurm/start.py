@@ -4,7 +4,7 @@
     apt-get install --no-install-recommends slurm-wlm munge          what it needs
 
 Everything that it writes is in a temporary folder, and its ports are free ones: another Slurm may run beside it. It
-stops what it started and nothing else.
+stops what it started, even when it is killed, and nothing else.
 """
 
 import getpass
@@ -142,7 +142,11 @@ class Slurm:
         program = shutil.which(name, path=search_path())
         with open(self.folder / f"{name}.out", "ab") as out:
             self.daemons[name] = subprocess.Popen(
-                [program, *arguments], env=self.environment, stdout=out, stderr=out, start_new_session=True
+                ["setpriv", "--pdeathsig", "TERM", program, *arguments],  # ends with us, even if we are killed
+                env=self.environment,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
             )
 
     def _stop(self, name: str) -> None:
