@@ -61,7 +61,8 @@ def period_law(records: Records, t: Mapping[str, float]) -> tuple[list[Part], st
 
 def mean_period(table: pd.DataFrame) -> Estimate:
     """Geometric mean of `periods` in τ; a lower bound where a run has fewer than two events."""
-    seeds = np.log(table["scaled"]).groupby(table["seed"]).agg(lambda logs: logs.mean(skipna=False))
+    logs = np.log(table["scaled"])
+    seeds = logs.groupby(table["seed"]).mean().where(~logs.isna().groupby(table["seed"]).any())
     return open_above(ratio_interval(seeds), not table["reached"].all())
 
 

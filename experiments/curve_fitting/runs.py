@@ -91,7 +91,9 @@ def distance_to_truth(runs: pd.DataFrame) -> pd.Series:
 def histograms(runs: Runs, chosen: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Shares of layer 2's weights in each bin, at the start and at the end, `[seeds, bins]`."""
     bins = sorted(column for column in chosen.columns if column.startswith("layer2_weight_bin_"))
-    first, last = runs.start.reindex(index=chosen["run"], columns=bins).to_numpy(float), chosen[bins].to_numpy(float)
+    logged = chosen["run"].isin(runs.start.index).all() and set(bins) <= set(runs.start.columns)
+    first = runs.start.loc[chosen["run"], bins].to_numpy() if logged else np.full((len(chosen), len(bins)), np.nan)
+    last = chosen[bins].to_numpy(float)
     return first / first.sum(1, keepdims=True), last / last.sum(1, keepdims=True)
 
 
