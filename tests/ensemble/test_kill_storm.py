@@ -70,7 +70,7 @@ while killed < kills:
     os.kill(process, signal.SIGKILL)
     if ended(process):
         killed += 1
-        resumable += (output.parents[1] / "checkpoints" / "1.pt").exists()
+        resumable += (output.parents[1] / "checkpoints" / "1.checkpoint").exists()
     else:
         finished += 1
 assert not ended(started(folder / str(finished) / "shards" / "1.parquet"))
