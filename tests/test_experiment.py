@@ -74,7 +74,8 @@ def test_a_file_of_the_user_in_the_place_of_the_checkpoint_is_kept(program, caps
         program("out/mine.parquet")
         assert mine.read_text() == "weeks of work"
     (ignored, unkept) = capsys.readouterr().err.splitlines()
-    assert ignored.startswith(f"the checkpoint {mine} is ignored") and "mine.checkpoint is there already" in unkept
+    assert ignored.startswith(f"the checkpoint {mine} is ignored")
+    assert unkept == f"no checkpoint is kept, as {mine} is there already and is none: move it away."
 
 
 def test_a_folder_in_the_place_of_the_checkpoint_is_kept(program):

@@ -130,8 +130,8 @@ def shipped(tmp_path, monkeypatch):
     """A folder with shipped results, in which the test runs, and a copy of these somewhere else."""
     for folder in ("data/reference/laptop", "copy/laptop"):
         (tmp_path / folder / "first").mkdir(parents=True)
-        for name in (files.SUMS, files.PROVENANCE):
-            (tmp_path / folder / name).write_text("")
+        (tmp_path / folder / files.SUMS).write_text("")
+        (tmp_path / folder / files.PROVENANCE).write_text('{"experiments": {}}')
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -155,3 +155,11 @@ def test_nothing_is_written_among_shipped_results_whatever_they_are_called(shipp
     assert sorted(os.listdir("data/reference")) == ["laptop"] and os.listdir("data/reference/laptop/first") == []
     for path in ("data/cache/a", "data/reference.txt", "copy/a", "data/referenced/a"):
         files.write(path, "text")
+
+
+def test_the_folder_of_an_archive_may_have_files_of_the_same_names(shipped):
+    for name, text in ((files.SUMS, ""), (files.PROVENANCE, '{"authors": []}')):
+        (shipped / name).write_text(text)
+    files.write("checkout/results/a", "text")
+    (shipped / files.PROVENANCE).write_text('{"experiments": {}}')
+    files.write("checkout/results/laptop/a", "text")  # three levels below: not the place of a shipped file

@@ -12,7 +12,6 @@ results against them, as does `snakemake verify`.
 """
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -221,16 +220,8 @@ def main() -> None:
     added.add_argument("--output", type=Path, metavar="FOLDER", help="write bench.json, bench.pdf and bench.png there")
     added.add_argument("--list", action="store_true", help="say which cases and peers there are")
 
-    _dispatch(parser.parse_args())
-
-
-@reports_user_errors
-def _dispatch(arguments: argparse.Namespace) -> None:
-    try:
-        arguments.function(arguments)
-        sys.stdout.flush()
-    except BrokenPipeError:  # whoever read us, `head` say, has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain when it exits
+    arguments = parser.parse_args()
+    reports_user_errors(arguments.function)(arguments)
 
 
 def _known() -> list[str]:

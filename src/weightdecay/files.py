@@ -6,6 +6,7 @@ stays, and nothing half-written is left.
 
 import errno
 import glob
+import json
 import os
 import platform
 import re
@@ -97,11 +98,19 @@ def shipped_folder(path: str | Path) -> Path | None:
         place = Path(path).resolve()
     except (OSError, RuntimeError) as error:  # a link to itself
         raise ResultError(f"cannot write {path}: it is no path ({error}).") from error
+    around = (place, *place.parents)
     roots = [Path(folder, REFERENCE).resolve() for folder in (Path.cwd(), CHECKOUT)]
-    for folder in (place, *place.parents):
-        if folder in roots or all(os.path.isfile(folder / marker) for marker in (SUMS, PROVENANCE)):
-            return folder
-    return None
+    scales = filter(_is_shipped_scale, around[:3])  # a file of it lies in the folder of an experiment
+    return next((folder for folder in around if folder in roots), None) or next(scales, None)
+
+
+def _is_shipped_scale(folder: Path) -> bool:
+    """Whether it has what `ship` puts into the folder of a scale; an archive may have files of these names too."""
+    try:
+        about = json.loads((folder / PROVENANCE).read_bytes())
+    except (OSError, ValueError):
+        return False
+    return (folder / SUMS).is_file() and isinstance(about, dict) and "experiments" in about
 
 
 def cannot_write(path: Path, error: OSError, size: int) -> ResultError:

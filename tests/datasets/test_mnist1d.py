@@ -44,9 +44,11 @@ def test_what_is_kept_is_what_was_made_and_a_damaged_file_is_made_again(tmp_path
     monkeypatch.undo()
     monkeypatch.setattr(module, "FOLDER", tmp_path / "cache")
     whole = file.read_bytes()
-    middle = len(whole) // 2
-    flipped = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
-    for damaged in (flipped, whole[:middle], b""):
+    random_bits = np.random.default_rng(0).integers(0, 8 * len(whole), 200)
+    flipped = [bytearray(whole) for _ in random_bits]
+    for content, bit in zip(flipped, random_bits, strict=True):
+        content[bit // 8] ^= 1 << bit % 8
+    for damaged in (*map(bytes, flipped), whole[: len(whole) // 2], whole[:20], b""):
         file.write_bytes(damaged)
         assert all(map(np.array_equal, pool.__wrapped__(7, 50), made))
         assert file.read_bytes() == whole

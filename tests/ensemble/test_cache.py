@@ -90,31 +90,31 @@ def test_without_a_home_there_is_a_cache_or_none_but_no_error(checkout):
 
 
 def test_an_unused_version_in_a_folder_of_our_choice_is_deleted(tmp_path):
-    old = age(cache.version_folder(FIRST, None, [tmp_path]))
-    assert cache.version_folder(SECOND, None, [tmp_path]).is_dir() and not old.exists()
+    old = age(cache.version_folder(FIRST, {tmp_path: False}))
+    assert cache.version_folder(SECOND, {tmp_path: False}).is_dir() and not old.exists()
 
 
 def test_a_version_in_use_is_kept(tmp_path):
     """Its marker is touched at each use, so that its age is since the last one."""
-    used = age(cache.version_folder(FIRST, None, [tmp_path]))
-    cache.version_folder(FIRST, None, [tmp_path])
-    cache.version_folder(SECOND, None, [tmp_path])
+    used = age(cache.version_folder(FIRST, {tmp_path: False}))
+    cache.version_folder(FIRST, {tmp_path: False})
+    cache.version_folder(SECOND, {tmp_path: False})
     assert used.is_dir()
 
 
 def test_nothing_is_deleted_in_a_folder_that_the_user_named(tmp_path):
-    old = age(cache.version_folder(FIRST, str(tmp_path), []))
-    cache.version_folder(SECOND, str(tmp_path), [])
+    old = age(cache.version_folder(FIRST, {tmp_path: True}))
+    cache.version_folder(SECOND, {tmp_path: True})
     assert old.is_dir()
 
 
 def test_what_carries_no_marker_no_digest_or_is_a_link_is_kept(tmp_path):
-    current = cache.version_folder(SECOND, None, [tmp_path])
-    named = age(cache.version_folder("not-a-digest", None, [tmp_path]))
-    elsewhere = age(cache.version_folder(FIRST, str(tmp_path / "elsewhere"), []))
+    current = cache.version_folder(SECOND, {tmp_path: False})
+    named = age(cache.version_folder("not-a-digest", {tmp_path: False}))
+    elsewhere = age(cache.version_folder(FIRST, {tmp_path / "elsewhere": True}))
     (current.parent / FIRST).symlink_to(elsewhere)
     unmarked = current.parent / ("c" * 64)
     unmarked.mkdir()
     os.utime(unmarked, (OLD, OLD))
-    cache.version_folder(SECOND, None, [tmp_path])
+    cache.version_folder(SECOND, {tmp_path: False})
     assert named.is_dir() and unmarked.is_dir() and (current.parent / FIRST).is_symlink() and elsewhere.is_dir()

@@ -20,7 +20,6 @@ lacking = [*missing(), *([] if importlib.util.find_spec("snakemake_executor_plug
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(bool(lacking), reason=f"needs slurm-wlm and munge of Debian, and .[slurm]: no {lacking}"),
-    pytest.mark.xdist_group("slurm"),
 ]
 LEDGER = "results/smoke/claims.json"
 TABLES = ("results/smoke/sparsity/runs.parquet", "results/smoke/sparsity/wide.parquet")  # trained, and computed

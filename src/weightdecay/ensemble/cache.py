@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 NAME = "weightdecay-compiled"
@@ -18,13 +19,13 @@ UNUSED_SECONDS = 90 * 24 * 3600
 TOUCH_SECONDS = 24 * 3600  # the marker's time says when a version was last used, to a day
 
 
-def version_folder(digest: str, named: str | None, chosen: list[Path]) -> Path | None:
+def version_folder(digest: str, parents: Mapping[Path, bool]) -> Path | None:
     """Make and return the folder of one version, or None where no folder can be written.
 
-    `digest`: 64 hex digits. `named`: the cache folder that the user named, in which nothing is ever deleted. Without
-    it, the first folder of `chosen` that can be written is taken and rid of versions that nobody uses any more.
+    `digest`: 64 hex digits. `parents`: the cache folders to try, and of each whether the user named it. Nothing is ever
+    deleted in a folder that the user named; any other is rid of versions that nobody uses any more.
     """
-    for parent in [Path(named)] if named else chosen:
+    for parent, named in parents.items():
         folder = parent / NAME / digest
         try:
             folder.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -40,13 +41,17 @@ class Checkpoint:
         torch.save({"key": self.key, **state}, content)
         with content.getbuffer() as written:
             written[len(KIND) : len(KIND) + DIGEST] = hashlib.sha256(written[len(KIND) + DIGEST :]).digest()
+        if os.path.isfile(self.path) and not is_checkpoint(self.path):
+            self._say_once(f"no checkpoint is kept, as {self.path} is there already and is none: move it away.")
+            return
         try:
-            if self.path.exists() and not is_checkpoint(self.path):
-                raise FileExistsError(f"{self.path.name} is there already, and is no checkpoint")
             with atomic_path(self.path) as temporary:
                 temporary.write_bytes(content.getbuffer())
         except (OSError, ResultError, ValueError) as error:
-            self._say_once(error.__cause__ or error, content.getbuffer().nbytes)
+            self._say_once(
+                f"no checkpoint can be kept in {self.path.parent}, where {content.getbuffer().nbytes / 2**20:.1f} MiB "
+                f"are needed ({_reason(error.__cause__ or error)}): training goes on without it."
+            )
 
     def load(self) -> dict[str, Any] | None:
         """The last saved state; None when there is none, or it is another table's, or not what was saved."""
@@ -68,20 +73,16 @@ class Checkpoint:
         if not isinstance(state, dict) or {name: type(value) for name, value in state.items()} not in FIELDS:
             return self._ignored("it holds something else than the state of a training")
         if state.pop("key") != self.key:
-            return self._ignored("it is of other runs, of another device, or of other versions of the libraries")
+            return self._ignored("it belongs to other runs, another device or other library versions")
         return state
 
     def _ignored(self, why: str) -> None:
         print(f"the checkpoint {self.path} is ignored, and training starts anew: {why}.", file=sys.stderr)
 
-    def _say_once(self, error: Exception, size: int) -> None:
+    def _say_once(self, sentence: str) -> None:
         """A save is tried every half minute."""
         if not self.said:
-            print(
-                f"no checkpoint can be kept in {self.path.parent}, where {size / 2**20:.1f} MiB are needed "
-                f"({_reason(error)}): training goes on without it.",
-                file=sys.stderr,
-            )
+            print(sentence, file=sys.stderr)
         self.said = True
 
 

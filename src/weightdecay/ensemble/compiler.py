@@ -37,19 +37,20 @@ def _folder() -> str:
     """Where their machine code is kept, or nothing. Numba itself sees a change only in a function's own file."""
     here = Path(__file__).parent
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources(here / "loops.py"))).hexdigest()
-    folder = version_folder(digest, named=numba.config.CACHE_DIR, chosen=[here / "__pycache__", *_home_cache()])
-    return str(folder or "")
+    return str(version_folder(digest, _parents(here)) or "")
 
 
-def _home_cache() -> list[Path]:
-    """The user's cache folder; none where there is no home."""
+def _parents(here: Path) -> dict[Path, bool]:
+    """The cache folders to try, and whether the user named them; the last is left out where there is no home."""
+    if numba.config.CACHE_DIR:
+        return {Path(numba.config.CACHE_DIR): True}
     named = os.environ.get("XDG_CACHE_HOME", "")
     if os.path.isabs(named):  # the specification has relative ones ignored
-        return [Path(named)]
+        return {here / "__pycache__": False, Path(named): True}
     try:
-        return [Path.home() / ".cache"]
+        return {here / "__pycache__": False, Path.home() / ".cache": False}
     except RuntimeError:
-        return []
+        return {here / "__pycache__": False}
 
 
 FOLDER = _folder()
