@@ -9,9 +9,9 @@ SCALE ?= laptop
 DEVICE ?= auto
 PYTHON ?= python3
 
-# What the shell has exported must not choose another Python, nor another way to run.
-unexport PYTHONHOME PYTHONPATH PYTHONSTARTUP PYTHONWARNINGS PYTHONOPTIMIZE PYTHONIOENCODING PYTHONSAFEPATH
-unexport SNAKEMAKE_PROFILE MPLBACKEND BASH_ENV ENV CDPATH SHELLOPTS
+# Our programs choose their own environment (src/weightdecay/surroundings.py). pip, pytest and the start of Python cannot:
+# the first two variables put other packages in place of those of .venv, the others break pip or switch off tests.
+unexport PYTHONHOME PYTHONPATH PYTHONWARNINGS PYTHONOPTIMIZE
 
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/python -m weightdecay.make

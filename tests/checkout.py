@@ -162,8 +162,8 @@ class Checkout:
         assert old in text
         self.write(name, text.replace(old, new))
 
-    def tool(self, name: str, script: str) -> None:
-        self.write(f"bin/{name}", f"#!{shutil.which('bash')}\n{script}\n")
+    def tool(self, name: str, script: str, shell: str = "bash") -> None:
+        self.write(f"bin/{name}", f"#!{shutil.which(shell)}\n{script}\n")
         self.path(f"bin/{name}").chmod(0o755)
 
     @property

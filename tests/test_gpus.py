@@ -1,11 +1,14 @@
 """Trainings that run at once share several GPUs without clash, among those that the user left visible."""
 
 import os
+import select
 import subprocess
 import sys
 import time
 
 import pytest
+
+from tests.checkout import ROOT
 
 TRAINER = 'metadata = {"gpu": __import__("os").environ.get("CUDA_VISIBLE_DEVICES"), "device": device'
 TORCH = "class cuda:\n    is_available = staticmethod(lambda: True)\n"
@@ -16,9 +19,9 @@ TIMES = (
     "    print(about['gpu'], about['started'], about['finished'])"
 )
 TAKER = (
-    "import os, time\n"
+    "import os, sys, time\n"
     "from weightdecay import gpus\n"
-    "gpus.take_one()\n"
+    "gpus.take_one(sys.argv[1])\n"
     "print(os.environ['CUDA_VISIBLE_DEVICES'], flush=True)\n"
     "time.sleep(60)"
 )
@@ -64,7 +67,7 @@ def test_a_training_waits_for_a_gpu_and_takes_that_of_a_killed_one():
 
     def start() -> subprocess.Popen:
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        processes.append(subprocess.Popen([sys.executable, "-c", TAKER], env=environment, text=True, **pipes))
+        processes.append(subprocess.Popen([sys.executable, "-c", TAKER, "cuda"], env=environment, text=True, **pipes))
         return processes[-1]
 
     try:
@@ -81,3 +84,22 @@ def test_a_training_waits_for_a_gpu_and_takes_that_of_a_killed_one():
         for process in processes:
             process.kill()
             process.communicate()
+
+
+@pytest.mark.parametrize(("device", "torch_finds_one"), [("auto", "False"), ("cpu", "True")])
+def test_a_training_that_uses_no_gpu_waits_for_none(tmp_path, device, torch_finds_one):
+    (tmp_path / "torch.py").write_text(TORCH.replace("True", torch_finds_one))
+    visible = f"GPU-{tmp_path}-a,GPU-{tmp_path}-b"
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": visible}
+    pipes = {"env": environment, "text": True, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    holders = [subprocess.Popen([sys.executable, "-c", TAKER, "cuda"], **pipes) for _ in range(2)]
+    try:
+        assert {holder.stdout.readline().strip() for holder in holders} == set(visible.split(","))
+        pipes["env"] = {**environment, "PYTHONPATH": f"{tmp_path}:{ROOT / 'src'}"}
+        holders.append(subprocess.Popen([sys.executable, "-c", TAKER, device], **pipes))
+        ready, _, _ = select.select([holders[-1].stdout], [], [], 30)
+        assert ready and holders[-1].stdout.readline().strip() == visible
+    finally:
+        for holder in holders:
+            holder.kill()
+            assert "waiting" not in holder.communicate()[1]

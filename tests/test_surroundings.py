@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +71,8 @@ def by_hand(folder: Path, **environment: str) -> dict[str, bytes]:
     programs = folder / "experiments" / "tiny"
     programs.mkdir(parents=True)
     (programs / "config.yaml").touch()
+    (folder / "src").symlink_to(ROOT / "src")
+    (folder / "Snakefile").touch()
     for name, text in {"train.py": TRAIN, "figures.py": FIGURES}.items():
         (programs / name).write_text(text, encoding="utf-8")
     made = {}
@@ -122,7 +125,7 @@ def make(checkout: Checkout, *options: str, **environment: str) -> subprocess.Co
     shutil.copy(ROOT / "Makefile", checkout.path("Makefile"))
     for name in ("requirements.txt", "pyproject.toml", ".venv/installed"):
         checkout.write(name, "")
-    checkout.tool("../.venv/bin/python", f'PYTHONPATH={checkout.path("src")} exec {sys.executable} "$@"')
+    checkout.tool("../.venv/bin/python", f'PYTHONPATH={checkout.path("src")} exec {sys.executable} "$@"', shell="sh")
     command = [shutil.which("make"), *options]
     environment = checkout.environment | environment
     return subprocess.run(command, cwd=checkout.folder, env=environment, capture_output=True, text=True, check=False)
@@ -187,10 +190,58 @@ def test_an_environment_of_its_own_keeps_what_is_the_users_and_is_final(tmp_path
     assert needed.items() <= surroundings.own(needed, tmp_path).items()
 
 
+def test_what_a_machine_needs_to_start_anything_is_kept(tmp_path):
+    needed = {
+        **{"PYTHONHOME": "/opt/python", "PYTHONUSERBASE": "/scratch/me", "PYTHONPLATLIBDIR": "lib64"},
+        **{"KMP_DUPLICATE_LIB_OK": "TRUE", "MKL_THREADING_LAYER": "GNU", "MKL_SERVICE_FORCE_INTEL": "1"},
+        **{"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "TORCH_EXTENSIONS_DIR": "/scratch"},
+        **{"BASH_FUNC_module%%": "() { :; }", "BASH_FUNC_ml%%": "() { :; }", "BASH_FUNC__module_raw%%": "() { :; }"},
+    }
+    strange = {"BASH_FUNC_cat%%": "() { exit 3; }", "KMP_AFFINITY": "none", "NUMBA_OPT": "1", "PYTHONHASHSEED": "7"}
+    made = surroundings.own(needed | strange, tmp_path)
+    assert needed.items() <= made.items() and not strange.keys() & made.keys()
+
+
 def test_a_process_that_uses_the_package_as_a_library_keeps_its_environment():
     code = "import os; before = dict(os.environ); import weightdecay.grid; assert dict(os.environ) == before"
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), **NOTEBOOK, **LATIN}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+
+
+FOREIGN = """
+import os, signal, sys
+before = dict(os.environ), sys.excepthook, signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGHUP)
+import weightdecay
+assert before == (dict(os.environ), sys.excepthook, signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGHUP))
+"""
+
+
+@pytest.mark.parametrize("place", [".", "experiments/tiny", "src"])
+@pytest.mark.parametrize("name", surroundings.PROGRAMS)
+def test_a_program_of_somebody_else_is_left_as_it_is_whatever_its_name(tmp_path, place, name):
+    """The folder may hold a Snakefile and a package of its owner's."""
+    folder = tmp_path / place
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in (folder / "config.yaml", tmp_path / "Snakefile"):
+        path.touch()
+    (folder / name).write_text(FOREIGN)
+    kept = {"OMP_NUM_THREADS": "8", "TORCHELASTIC_RUN_ID": "5", "PYTHONHASHSEED": "7"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), **kept, "WEIGHTDECAY_OWNER": "1"}
+    subprocess.run([sys.executable, name], cwd=folder, env=environment, check=True)
+
+
+def test_the_package_can_be_imported_where_there_is_no_posix():
+    code = "import sys; sys.modules.update(pwd=None, fcntl=None); import weightdecay; from weightdecay import {}"
+    for module in ("grid", "errors", "experiment"):
+        environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+        subprocess.run([sys.executable, "-c", code.format(module)], env=environment, check=True)
+
+
+def test_a_program_whose_parent_has_just_been_killed_ends():
+    code = "import os; from weightdecay import surroundings; os.getppid = lambda: 1; surroundings._end_with_parent(2)"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, check=False)
+    assert done.returncode == -signal.SIGTERM
 
 
 @pytest.mark.parametrize("home", ["/proc/nowhere", "/dev/null", None])

@@ -20,7 +20,7 @@ import psutil
 import pytest
 
 from tests.checkout import Checkout
-from weightdecay import results
+from weightdecay import results, turns
 from weightdecay.surroundings import INTERRUPTED
 
 SMOKE = ("--cores", "2", "--config", "scale=smoke")
@@ -153,16 +153,30 @@ def test_a_lock_that_is_not_ours_is_left(checkout):
     assert checkout.path(".snakemake/locks/0.output.lock").exists()
 
 
-@pytest.mark.parametrize("after", [0.05, 0.3, 0.8])
-def test_an_interrupt_in_the_first_seconds_is_one_line(checkout, after):
-    for command in (("weightdecay.make", *SMOKE, "--forceall", "--quiet"), ("weightdecay", "claims", "--help")):
-        process = checkout.start(*command, stderr=subprocess.PIPE)
+@pytest.mark.parametrize("after", [0.05, 0.3, 0.8, 2, 4])
+def test_an_interrupt_in_the_first_seconds_is_one_line(training, after):
+    """Ctrl-C goes to a command and to what it has started."""
+    commands = [("weightdecay.make", *SMOKE, "--forceall", "--quiet"), ("weightdecay", "claims", "--help")]
+    for command in (*commands, ("weightdecay", "train", "first", "--scale", "smoke")):
+        process = training.start(*command, stderr=subprocess.PIPE)
         until(lambda process=process: _imports_ours(process) or process.poll() is not None)
+        if "train" in command:
+            until(lambda: any(map(_imports_ours, trainings(training.folder))))
         time.sleep(after if "--help" not in command else 0)
-        process.send_signal(signal.SIGINT)
+        os.killpg(process.pid, signal.SIGINT)
         output, said = process.communicate(timeout=60)
         assert b"Traceback" not in output + said
         assert process.returncode == 0 or INTERRUPTED in said.decode() or b"user request" in output + said
+    assert not trainings(training.folder)
+
+
+def test_a_connection_that_drops_ends_nothing_under_nohup(training):
+    process = started(training, "snakemake", preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    os.killpg(process.pid, signal.SIGHUP)
+    time.sleep(1)
+    assert process.poll() is None and len(trainings(training.folder)) == 2
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
 
 
 def _imports_ours(process: subprocess.Popen) -> bool:
@@ -198,21 +212,60 @@ def test_files_of_the_future_are_taken_as_of_now(checkout):
     assert checkout.planned("--config", "scale=smoke") == {}
 
 
+def test_what_was_edited_after_the_results_is_made_again_where_both_are_of_the_future(checkout):
+    """Whatever the clock said, the trainer was edited two hours after it had trained."""
+    now = time.time()
+    for path in (*checkout.path("results").rglob("*"), *checkout.path("paper").rglob("*")):
+        os.utime(path, (now + 86_400, now + 86_400))
+    trainer = "src/weightdecay/ensemble/training.py"
+    checkout.edit(trainer, "LOSS = 1.0", "LOSS = 3.0")
+    os.utime(checkout.path(trainer), (now + 93_600, now + 93_600))
+    notes = [checkout.path(f"paper/{name}") for name in ("notes.txt", "figures/photo.svg")]
+    for path in notes:  # somebody's own
+        path.write_text("", encoding="utf-8")
+        os.utime(path, (now + 86_400, now + 86_400))
+    checkout.make("--config", "scale=smoke")
+    claims = json.loads(checkout.path("results/smoke/claims.json").read_text())
+    assert {claim["measured"] for claim in claims} == {3.0}
+    assert {path.stat().st_mtime for path in notes} == {now + 86_400}
+    assert checkout.planned("--config", "scale=smoke") == {}
+
+
+def test_files_of_the_future_keep_their_order_and_stay_newer_than_others(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "results"
+    folder.mkdir()
+    now = time.time()
+    times = [now - 86_400, now - 0.5, *(now + 1_000 + day * 86_400 for day in range(40)), now + 1_000]
+    paths = [folder / f"{number}.parquet" for number in range(len(times))]
+    for path, when in zip(paths, times, strict=True):
+        path.touch()
+        os.utime(path, (when, when))
+    os.utime(folder, (now - 86_400, now - 86_400))
+    turns.end_the_future()
+    found = [path.stat().st_mtime for path in paths]
+    assert found[:-1] == sorted(set(found)) and found[-1] == found[2]
+    assert found[:2] == pytest.approx(times[:2], abs=1e-3) and max(found) <= time.time()
+
+
 def test_copied_results_that_look_old_are_named_and_can_be_kept(checkout, tmp_path):
+    """Trained on the CPU of a machine with a GPU, on which the shards would have other names."""
     clone = Checkout(tmp_path / "clone")
+    clone.tool("nvidia-smi", "")
+    clone.write("fake/torch.py", "class cuda:\n    is_available = staticmethod(lambda: True)\n")
+    here = (*SMOKE, "device=cpu")
     shutil.copytree(checkout.path("results"), clone.path("results"))  # with its times, as `cp -a` does
     for path in clone.path("results").rglob("*"):
         os.utime(path, (1e9, 1e9))
-    planned = clone.run("snakemake", "-n", *SMOKE)
-    line = "4 of 4 shards in results/smoke are older than the code or the settings that they are made with"
-    assert line in planned.stderr
-    keeping = re.search(
-        r"run this command once with --touch \((snakemake --touch .*)\)\.$", planned.stderr, re.MULTILINE
-    )
+    planned = clone.run("snakemake", "-n", *here)
+    line = "4 of 4 shards in results/smoke are older than the code or the settings"
+    assert line in planned.stderr and "If you edited the code, do nothing." in planned.stderr
+    keeping = re.search(r"run `(snakemake --touch .*)` once to keep them\.", planned.stderr)
     kept = clone.path("results/smoke/first/shards/1of2.parquet").read_bytes()
     touched = clone.run(*keeping[1].split())
     assert touched.returncode == 0, touched.stderr
-    done = clone.make("--config", "scale=smoke")
+    done = clone.run("snakemake", *here)
+    assert done.returncode == 0, done.stdout + done.stderr
     assert line not in done.stderr and "Train first" not in done.stderr
     assert clone.path("results/smoke/first/shards/1of2.parquet").read_bytes() == kept
 
@@ -236,10 +289,10 @@ def test_a_storm_of_kills_changes_no_file(checkout, tmp_path):
     stormy = Checkout(tmp_path / "stormy")
     stormy.edit("src/weightdecay/ensemble/training.py", QUICK, "time.sleep(0.5)")
     kills = 0
-    while kills < 6:
+    while kills < 5:
         process = stormy.start("snakemake", *SMOKE)
         try:
-            process.wait(timeout=chance.uniform(2, 14))
+            process.wait(timeout=chance.uniform(2, 8))
             assert process.returncode == 0, process.stdout.read().decode()
             shutil.rmtree(stormy.path("results"))  # done sooner than thought
         except subprocess.TimeoutExpired:

@@ -73,8 +73,7 @@ def main(protocol: "Protocol") -> None:
     results.check_writable(arguments.output.parent)
     _delete(checkpoint, before=newest)
 
-    if arguments.device != "cpu":
-        gpus.take_one()
+    gpus.take_one(arguments.device)
     from weightdecay.ensemble.training import train  # torch: seconds, and not needed to refuse bad input
 
     trained = train(runs, protocol, device=arguments.device, checkpoint=checkpoint, precision=arguments.precision)

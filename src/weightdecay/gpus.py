@@ -15,11 +15,16 @@ import time
 _held: list[socket.socket] = []
 
 
-def take_one() -> None:
-    """Leave one GPU visible to this process, and wait for it where others hold all. Call it before CUDA starts."""
-    visible = _visible()
+def take_one(device: str) -> None:
+    """Leave one GPU visible to this process, and wait for it where others hold all. Call it before CUDA starts.
+
+    A training on `cpu` takes none, nor does one on `auto` where torch cannot use them.
+    """
+    visible = _visible() if device != "cpu" else []
     if _held or len(visible) < 2 or sys.platform != "linux":
         return  # nothing to choose
+    if device == "auto" and not usable():
+        return
     said = False
     while (free := next(filter(_hold, visible), None)) is None:
         if not said:
@@ -27,6 +32,12 @@ def take_one() -> None:
             said = True
         time.sleep(1)
     os.environ["CUDA_VISIBLE_DEVICES"] = free
+
+
+def usable() -> bool:
+    """Whether torch can compute on a GPU here. A process of its own asks, so that CUDA does not start in this one."""
+    asks = [sys.executable, "-c", "import sys, torch; sys.exit(not torch.cuda.is_available())"]
+    return subprocess.run(asks, capture_output=True, check=False).returncode == 0
 
 
 def _visible() -> list[str]:

@@ -14,13 +14,12 @@ results/reference/<experiment>/shipped.txt, which holds the scale and the checks
 
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Collection, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from weightdecay import grid, programs, reference, sources
+from weightdecay import gpus, grid, programs, reference, sources
 from weightdecay.errors import ConfigError, DeviceError, reports_user_errors
 from weightdecay.experiment import DEVICES
 from weightdecay.results import atomic_path, check_writable
@@ -120,8 +119,9 @@ class Plan:
             return ""
         return (
             f"{older} of {sum(map(len, self.shards.values()))} shards in {self.results} are older than the code or the "
-            "settings that they are made with, and are trained anew. Were they copied here with that same code, then "
-            f"keep them: run this command once with --touch (snakemake --touch --cores 1 --config scale={self.scale})."
+            "settings, so they will be trained again. If you copied them here together with this code, run `snakemake "
+            f"--touch --cores 1 --config scale={self.scale} device={self.device}` once to keep them. If you edited the "
+            "code, do nothing."
         )
 
     @property
@@ -217,8 +217,7 @@ def resolve(device: str, local: bool = True) -> str:
         return "cpu"
     if not local and device == "cuda":
         return "cuda"  # as asked, or as decided: this machine need not have one, and the trainer checks on its own
-    asks = [sys.executable, "-c", "import sys, torch; sys.exit(not torch.cuda.is_available())"]
-    if subprocess.run(asks, capture_output=True, check=False).returncode == 0:
+    if gpus.usable():
         return "cuda"
     if device == "cuda":
         raise DeviceError("--config device=cuda asks for a GPU, but torch finds none here: choose auto or cpu.")

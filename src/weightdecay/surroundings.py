@@ -9,7 +9,6 @@ say, is left as it is.
 import atexit
 import ctypes
 import os
-import pwd
 import re
 import signal
 import sys
@@ -32,7 +31,13 @@ STRANGE = re.compile(
 KEPT = {
     *("PYTHONPATH", "PYTHONPYCACHEPREFIX", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "PYTHONFAULTHANDLER"),
     *("PYTHONNOUSERSITE", "NUMBA_CACHE_DIR", "MPLCONFIGDIR", "TORCH_HOME", "TORCHINDUCTOR_CACHE_DIR"),
+    "TORCH_EXTENSIONS_DIR",
     *("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"),  # without them some processors compute wrong; results record the kernel
+    # Without these some machines start nothing: where Python and its packages lie, two OpenMPs in one process,
+    # processors that LLVM takes for others, the command of module systems.
+    *("PYTHONHOME", "PYTHONPLATLIBDIR", "PYTHONUSERBASE", "KMP_DUPLICATE_LIB_OK", "MKL_THREADING_LAYER"),
+    *("MKL_SERVICE_FORCE_INTEL", "NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES"),
+    *("BASH_FUNC_module%%", "BASH_FUNC_ml%%", "BASH_FUNC__module_raw%%"),
 }
 THREADS = ("OMP", "MKL", "OPENBLAS", "GOTO", "VECLIB", "NUMEXPR")
 OURS = {
@@ -61,6 +66,8 @@ def own(found: Mapping[str, str], folder: Path) -> dict[str, str]:
 
 def _account(environment: Mapping[str, str]) -> tuple[str, str | None]:
     """The user's home, where there is one, and a name, which Snakemake and torch cannot do without."""
+    import pwd  # where there is none the package can still be imported
+
     try:
         home, name = pwd.getpwuid(os.getuid()).pw_dir, pwd.getpwuid(os.getuid()).pw_name
     except KeyError:  # a container's process of some number
@@ -104,7 +111,7 @@ def enter() -> None:
         if signal.getsignal(number) is signal.SIG_DFL:  # else nohup, say, has ruled it out
             signal.signal(number, _interrupt)
     if owner == str(os.getppid()):
-        _end_with_parent()
+        _end_with_parent(int(owner))
 
 
 def is_ours() -> bool:
@@ -116,7 +123,20 @@ def is_ours() -> bool:
         module = started[started.index("-m") + 1] if "-m" in started[:-1] else ""
         return module.split(".")[0] == __package__
     by_name = command.name == "weightdecay" and command.is_file()
-    return by_name or (command.name in PROGRAMS and command.with_name("config.yaml").is_file())
+    return by_name or (command.name in PROGRAMS and _is_of_an_experiment(Path(os.path.abspath(command))))
+
+
+def _is_of_an_experiment(program: Path) -> bool:
+    """Whether a program of ours started it, or it lies in experiments/<name>/ of a checkout of this project.
+
+    Others, too, call a program train.py and put a config.yaml beside it.
+    """
+    if os.environ.get(OWNER) == str(os.getppid()):
+        return program.with_name("config.yaml").is_file()
+    experiments = program.parent.parent
+    needed = (program.with_name("config.yaml"), experiments.parent / "Snakefile")
+    package = experiments.parent / "src" / __package__ / "surroundings.py"
+    return experiments.name == "experiments" and all(path.is_file() for path in (*needed, package))
 
 
 def take_on(**more: str) -> None:
@@ -159,8 +179,10 @@ def _interrupt(*_) -> None:
     raise KeyboardInterrupt
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(parent: int) -> None:
     """Ends this process, as SIGTERM does, when the one that started it is killed. Linux alone offers that."""
     pr_set_pdeathsig = 1
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+        if os.getppid() != parent:  # killed just before
+            os.kill(os.getpid(), signal.SIGTERM)

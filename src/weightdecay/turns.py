@@ -5,7 +5,6 @@ first, and the kernel takes it back from a process that ends in whatever way. Wh
 holder was killed, Snakemake's lock is a leftover and goes.
 """
 
-import fcntl
 import functools
 import json
 import logging
@@ -22,8 +21,13 @@ from weightdecay.errors import FolderError, WeightDecayError
 from weightdecay.pipeline import Plan
 
 FOLDER = Path(".snakemake")
-# What Snakemake compares the times of. Not the shipped results, whose times count for nothing.
-DATED = ("Snakefile", "experiments/*/*", "src/**/*.py", "results/**/*", "paper/*", "paper/sections/*", "paper/*/*.*")
+# What Snakemake and the trainer compare the times of. Not the shipped results, whose times count for nothing.
+DATED = (
+    *("experiments/*/*.py", "experiments/*/*.yaml", "src/weightdecay/**/*.py", "results/**/*"),
+    *("paper/*.tex", "paper/*.bib", "paper/sections/*.tex", "paper/scale.txt", "paper/main.pdf", "paper/tables/*.tex"),
+    *("paper/figures/*.pdf", "paper/figures/*.png"),
+)
+APART = 2.0  # seconds; the coarsest file system keeps no finer times
 
 
 def guard(workflow, plan: Plan) -> None:
@@ -75,6 +79,8 @@ def _in_a_sentence(method: Callable[..., None]) -> Callable[..., None]:
 @contextmanager
 def turn(folder: Path = FOLDER) -> Iterator[None]:
     """Holds the folder for this process. FolderError while another has it."""
+    import fcntl  # where there is none the package can still be imported
+
     try:
         folder.mkdir(exist_ok=True)
         record = open(folder / "turn.json", "a+b", buffering=0)
@@ -123,15 +129,25 @@ def _said(record) -> str:
 
 
 def end_the_future() -> None:
-    """Files dated later than now become of now, as Snakemake refuses an output that is older than its input."""
+    """No file stays dated later than now, as Snakemake refuses an output that is older than its input.
+
+    Their order stays, among themselves and after all others: what was edited after it was used must still look so.
+    """
     now = time.time()
-    for pattern in DATED:
-        for path in Path().glob(pattern):
-            try:
-                if path.stat().st_mtime > now:
-                    os.utime(path, (now, now))
-            except OSError:  # another's file, or gone
-                continue
+    dated: dict[Path, float] = {}
+    for path in (path for pattern in DATED for path in Path().glob(pattern)):
+        with suppress(OSError):  # gone
+            dated[path] = path.stat().st_mtime
+    future = sorted({when for when in dated.values() if when > now}, reverse=True)
+    if not future:
+        return
+    latest = max((when for when in dated.values() if when <= now), default=0.0)
+    apart = min(APART, (now - latest) / len(future))
+    moved = {when: now - place * apart for place, when in enumerate(future)}
+    for path, when in dated.items():
+        if when in moved:
+            with suppress(OSError):  # another's file
+                os.utime(path, (moved[when], moved[when]))
 
 
 def end_jobs_when_interrupted() -> None:
