@@ -101,15 +101,17 @@ def steadier(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
 def over_window(curves: pd.DataFrame, start: pd.Series, measure: Callable[[pd.Series], float]) -> pd.Series:
     """Per seed a measure of its curve from its own `start` on; NaN where that is unknown, or where the run diverged.
 
-    Of fewer than three values nothing is said: they lie on a straight line.
+    Of one value nothing is said: it cannot move.
     """
     found = {seed: curve[curve.index >= start.get(seed, np.nan)] for seed, curve in curves.iterrows()}
-    known = {seed: len(curve) > 2 and curve.notna().all() for seed, curve in found.items()}
+    known = {seed: len(curve) > 1 and curve.notna().all() for seed, curve in found.items()}
     return pd.Series({seed: measure(found[seed]) if known[seed] else np.nan for seed in found}, dtype=float)
 
 
 def detrended(curve: pd.Series) -> float:
-    """Standard deviation of a curve from its straight line, by least squares."""
+    """Standard deviation of a curve from its straight line, by least squares; NaN for two values, which lie on one."""
+    if len(curve) < 3:
+        return np.nan
     return float(np.std(curve - np.polyval(np.polyfit(curve.index, curve, 1), curve.index)))
 
 

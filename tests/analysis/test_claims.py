@@ -268,3 +268,26 @@ def test_a_part_that_asks_for_something_else_without_the_diverged_runs_is_not_de
 
     (found,) = verdicts(largest, results_with([1.0, 1.0, 1.0, None]), CRITERIA)
     assert found.part("Most").verdict == "undecided" and math.isnan(found.measured)
+    assert found.note == "1 of 4 runs diverged; without them Most has another verdict or none, so it is undecided"
+
+
+@pytest.mark.parametrize(
+    ("own", "names", "note"),
+    [
+        ("", ["Limit"], "3 of 6 runs diverged; without them Limit has another verdict, so it is undecided"),
+        (
+            "3 of 6 runs diverged; small sizes left out",
+            ["Limit", "Rise"],
+            "small sizes left out; 3 of 6 runs diverged; "
+            "without them Limit and Rise have other verdicts, so they are undecided",
+        ),
+    ],
+)
+def test_the_note_says_once_how_many_runs_diverged_and_what_they_alone_decide(own, names, note):
+    def bad(results, criteria):
+        mean = results.runs["value"].fillna(0).mean()
+        found = Estimate(mean, mean, mean, len(results.runs))
+        return [claim_of("Z1", "none", criteria, [judged_part(name, "", found, most=0.7) for name in names], own)]
+
+    (found,) = verdicts(bad, results_with([0.9, 0.9, 0.9, None, None, None]), CRITERIA)
+    assert (found.note, found.verdict) == (note, "undecided")

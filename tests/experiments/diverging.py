@@ -1,8 +1,9 @@
 """Results in which networks diverged or are missing, made of the shipped ones as the trainer would have them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -64,7 +65,17 @@ def diverged(results: Results, lost: pd.Series | Sequence[bool], share: float = 
     return replace(results, runs=runs, history=history)
 
 
+def judgments(name: str, results: Results) -> tuple[list[Claim], list[tuple[Results, list[Claim]]]]:
+    """The claims of a finding as its program judges them, and each judgment that they rest on: of what, and what."""
+    claims, made = program_of(name, "claims"), []
+
+    def judge(results: Results, criteria: Mapping[str, Any]) -> list[Claim]:
+        made.append((results, claims.judge(results, criteria)))
+        return made[-1][1]
+
+    return verdicts(judge, results, config_of(name).criteria, getattr(claims, "OF_DIVERGENCE", {})), made
+
+
 def judged(name: str, results: Results) -> list[Claim]:
     """The claims of a finding as its program judges them."""
-    claims = program_of(name, "claims")
-    return verdicts(claims.judge, results, config_of(name).criteria, getattr(claims, "OF_DIVERGENCE", {}))
+    return judgments(name, results)[0]

@@ -190,6 +190,14 @@ def test_a_network_that_never_fits_has_no_window_after_fitting():
     assert found[0] == 3 and found[[1, 2]].isna().all()
 
 
+def test_two_values_can_move_but_not_leave_their_straight_line():
+    program = load_program("double_descent", "over_time")
+    curves = pd.DataFrame([[1.0, 2.0, 5.0]], columns=[0.0, 10.0, 20.0])
+    for start, moved, left in ((0.0, 4, np.sqrt(2) / 3), (10.0, 3, np.nan), (20.0, np.nan, np.nan)):
+        found = [program.over_window(curves, pd.Series([start]), m)[0] for m in (np.ptp, program.detrended)]
+        assert found == pytest.approx([moved, left], nan_ok=True)
+
+
 def test_all_that_the_config_promises_is_made_and_legible(tmp_path):
     figures = drawn(CONFIG, synthetic(), tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == promised(CONFIG)

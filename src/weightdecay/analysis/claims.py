@@ -195,7 +195,7 @@ def _cautious(claim: Claim, finished: Claim, of_divergence: Collection[str], sai
     A part that asks for something else without the diverged runs, the largest λ of fewer say, is not the same part.
     """
     others = {(part.name, part.quantity): part for part in finished.parts}
-    parts, opened = [], []
+    parts, opened, alone = [], [], False
     for part in claim.parts:
         other = others.get((part.name, part.quantity))
         alike = other is not None and other.verdict == part.verdict
@@ -206,10 +206,14 @@ def _cautious(claim: Claim, finished: Claim, of_divergence: Collection[str], sai
         unseen = Part(part.name, part.quantity, *UNKNOWN, "undecided", part.least, part.most)
         parts.append(unseen if other is None else other if same else replace(part, verdict="undecided"))
         opened.append(part.name)
+        alone |= other is None
     unknown = any(part.verdict is not None and math.isnan(part.measured) for part in parts)
     note = claim.note
     if opened:
-        note = joined(note, f"{said}, without which {', '.join(opened)} would not be decided so")
+        has = "has another verdict" if len(opened) == 1 else "have other verdicts"
+        so = "it is undecided" if len(opened) == 1 else "they are undecided"
+        without = f"without them {' and '.join(opened)} {has}{' or none' if alone else ''}, so {so}"
+        note = joined(*(each for each in note.split("; ") if each != said), said, without)
     elif unknown and "diverged" not in note:
         note = joined(note, said)
     lead = parts[0]
