@@ -189,7 +189,7 @@ def test_published_numbers_are_numbers(experiment):
 
 NOT_PUBLISHED = [
     *("a: !!python/object/apply:os.system ['touch x']", "a: text", "- 1", "a: [{b: .nan}]", "a: {b: [1]}", "a: ["),
-    *("\0", "1", "", "a: {'b c': 1}", "a: 2024-01-01", "a: yes"),
+    *("\0", "1", "", "a: {'b c': 1}", "a: 2024-01-01", "a: yes", "a: 1\na: 2", "a: &a 1\nb: *b"),
 ]
 
 
