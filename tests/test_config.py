@@ -14,11 +14,11 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from weightdecay.bounds import MOST_RUNS
 
 from tests.test_grid import DEFAULTS, SCALE, document, load, scales
 from weightdecay import grid
 from weightdecay.errors import ConfigError
+from weightdecay.setting_types import MOST_RUNS
 
 CONFIGS = sorted(Path(__file__).parents[1].glob("experiments/*/config.yaml"))
 CRITERION = {"source": "S1", "statement": "It falls.", "criterion": "Fall > 0.", "thresholds": {"fall": 0.0}}

@@ -97,8 +97,8 @@ def _made(node: ast.AST) -> Iterator[str]:
     if isinstance(node, ast.JoinedStr) and any(map(texts, node.values)):
         yield "".join(re.escape(*texts(part)) if texts(part) else HOLE for part in node.values)
     elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-        yield from (HOLE + re.escape(text) for text in texts(node.right))
-        yield from (re.escape(text) + HOLE for text in texts(node.left))
+        yield from (HOLE + re.escape(text) for text in texts(node.right) if text)
+        yield from (re.escape(text) + HOLE for text in texts(node.left) if text)
     template = node.left if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod) else None
     template = node.value if isinstance(node, ast.Attribute) and node.attr == "format" else template
     for parts in map(TO_FILL.split, texts(template)):

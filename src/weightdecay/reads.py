@@ -30,17 +30,17 @@ class Function(NamedTuple):
 
 
 def reads(modules: dict[str, Module]) -> Iterator[Read]:
-    """Whatever is read by its name, but for what a module tries, or asks for by `if "low" in t`."""
+    """Whatever is read by its name, but for what a function tries, or asks for by `if "low" in t`."""
     functions = {
         (at, name): _function(module, node) for at, module in modules.items() for name, node in module.functions.items()
     }
     every = [node for function in functions.values() for node in function.within]
     tried = {id(node) for outer in every if isinstance(outer, ast.Try) for node in ast.walk(outer)}
-    asked = {text for node in every if isinstance(node, ast.Compare) for text in texts(node.left)}
     kinds: dict[tuple[str, str], Kinds] = {}
     while (found := _found(functions, kinds)) != kinds:
         kinds = found
     for of, function in functions.items():
+        asked = {text for node in function.within if isinstance(node, ast.Compare) for text in texts(node.left)}
         for node in function.within:
             if isinstance(node, ast.Subscript) and id(node) not in tried and texts(node.slice):
                 kind = _kind(kinds.get(of, {}), node.value)
@@ -57,8 +57,9 @@ def _function(module: Module, function: ast.FunctionDef) -> Function:
     for node in within:
         if isinstance(node, ast.Assign) and len(node.targets) == 1:
             target, value = node.targets[0], node.value
-            both = isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple)
-            pairs = zip(target.elts, value.elts, strict=False) if both else [(target, value)]
+            targets = target.elts if isinstance(target, ast.Tuple) else [target]
+            values = value.elts if isinstance(value, ast.Tuple) else [getattr(value, "elt", None)] * len(targets)
+            pairs = zip(targets, values if isinstance(target, ast.Tuple) else [value], strict=False)
             bound += [(one.id, its) for one, its in pairs if isinstance(one, ast.Name)]
         if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
             others[node.id] += 1
@@ -83,7 +84,7 @@ def _kind(kinds: Kinds, node: ast.AST | None) -> str | None:
         return kinds.get(node.id)
     if isinstance(node, ast.Attribute) and node.attr == "thresholds" and isinstance(node.value, ast.Subscript):
         return "thresholds" if _kind(kinds, node.value.value) == "criteria" else None
-    if isinstance(node, ast.Attribute):
+    if isinstance(node, ast.Attribute) and node.attr in ("criteria", "claims"):
         return "criteria" if ast.unparse(node) in CRITERIA else None
     if isinstance(node, ast.Subscript):
         return "thresholds" if _kind(kinds, node.value) == "table" else None
