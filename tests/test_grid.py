@@ -170,8 +170,8 @@ def test_numbers_as_scientists_write_them(tmp_path):
         ),
         (document(criteria={"A1": {"source": "S1"}}), "criteria.A1.statement is missing"),
         (document(experiment="other"), "experiment is 'other', but must be the name of its folder, 'blobs'"),
-        ("title: [", "is not YAML: expected the node content, but found '<stream end>' in line 1"),
-        ("title: a\ntitle: b", "is not plain YAML: 'title' is given twice in line 2"),
+        ("title: [", "line 1, is not YAML: expected the node content, but found '<stream end>'"),
+        ("title: a\ntitle: b", "line 2: 'title' is given twice"),
         ("", "must be a valid dictionary or instance of Config"),
     ],
 )

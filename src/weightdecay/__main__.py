@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from weightdecay import __version__, files, grid, pipeline, programs, reference, results, shipping
+from weightdecay import __version__, consistency, files, grid, pipeline, reference, results, shipping
 from weightdecay.errors import ConfigError, reports_user_errors
 from weightdecay.experiment import add_training_arguments
 
@@ -34,7 +34,7 @@ def train(arguments: argparse.Namespace) -> None:
     if arguments.shard and len(names) > 1:
         raise ConfigError("--shard is a part of one experiment: name that one.")
     configs = [_config(name) for name in names]  # all are checked before any is trained
-    programs.check({config.experiment: config for config in configs})
+    consistency.check({config.experiment: config for config in configs})
     device = "cpu" if arguments.shard else pipeline.resolve(arguments.device)
     for config in configs:
         shards = _shards(config, arguments.scale, device)

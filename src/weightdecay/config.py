@@ -14,7 +14,10 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, Field, ValidationError
 
 from weightdecay import yaml_file
-from weightdecay.bounds import (
+from weightdecay.errors import ConfigError
+from weightdecay.refusals import closest, sentence, short
+from weightdecay.run import Run, broken_rule, telling_values
+from weightdecay.setting_types import (
     MOST_RUNS,
     MOST_SEEDS,
     MOST_SHARDS,
@@ -30,9 +33,6 @@ from weightdecay.bounds import (
     unlike,
     whole,
 )
-from weightdecay.errors import ConfigError
-from weightdecay.refusals import closest, sentence, short
-from weightdecay.run import Run, broken_rule, telling_values
 
 ScaleName = Literal["smoke", "laptop", "paper"]
 SCALES: tuple[str, ...] = get_args(ScaleName)

@@ -19,7 +19,7 @@ from collections.abc import Collection, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from weightdecay import gpus, grid, programs, reference, sources
+from weightdecay import consistency, gpus, grid, reference, sources
 from weightdecay.errors import ConfigError, DeviceError, reports_user_errors
 from weightdecay.experiment import DEVICES
 from weightdecay.results import atomic_path, check_writable
@@ -58,7 +58,7 @@ class Plan:
         }
         if not self.experiments:
             raise ConfigError("there is no experiments/<name>/config.yaml here: run from the folder of the Snakefile.")
-        programs.check(self.experiments)
+        consistency.check(self.experiments)
         self.shipped = str(reference.FOLDER / scale)
         self.compared = [name for name in self.experiments if Path(self.shipped, name).is_dir()]
         if "verify" in targets:

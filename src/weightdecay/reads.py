@@ -1,280 +1,117 @@
-"""What claims.py and figures.py read of an experiment's criteria, found in their source text.
+"""What an experiment's programs read of its criteria by name, as far as their source text says it beyond doubt.
 
-Thresholds are followed from `judge(results, criteria)`, or from wherever a function takes `.criteria` of something,
-through variables, loops and calls of functions of the same folder. Nothing is imported or run.
+`t["low"]` is a threshold where all that `t` is ever set to are thresholds: of `criteria["A1"]`, or handed to a function
+of the same folder. Nothing is imported or run, and whatever could mean something else counts for nothing.
 """
 
 import ast
-import re
-from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cached_property
-from itertools import product
-from pathlib import Path
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal, NamedTuple
 
-from weightdecay.bounds import CLAIM
-from weightdecay.modules import Module, module_of
+from weightdecay.modules import Module, texts
 
-EVERY = frozenset[str]()  # the ids of a criterion that may be any
+CRITERIA = ("config.criteria", "inputs.config.criteria", "inputs.claims")  # by id, as the second argument of `judge`
+Kinds = Mapping[str | None, str]  # by variable: criteria, a table of thresholds, or thresholds
 
 
-@dataclass(frozen=True)
-class Kind:
-    """What an expression is known to be.
-
-    `of`: `criteria` by id, a `table` of thresholds by id, one `criterion`, its `thresholds`, a dictionary of known
-    `keys`, a `text`. `ids`: which criteria's, where there is one; which keys; which texts it may be.
-    """
-
-    of: str
-    ids: frozenset[str] = EVERY
+class Read(NamedTuple):
+    of: Literal["criteria", "thresholds"]
+    name: str
+    place: str
 
 
-Names = dict[str, Kind]  # a function's variables, as far as they are known
+class Function(NamedTuple):
+    module: Module
+    node: ast.FunctionDef
+    within: Sequence[ast.AST]
+    calls: Sequence[ast.Call]  # of functions by their names, which it does not bind itself
+    bound: Sequence[tuple[str, ast.expr | None]]  # every name that it binds, but for its arguments, to what
 
 
-class Readers:
-    """Follows criteria and thresholds through the functions of modules, from one into those that it calls."""
-
-    def __init__(self, modules: dict[str, Module]):
-        self.modules = modules
-        self.reads: list[tuple[Path, int, str, str | None]] = []  # file, line, claim, threshold (None: the claim alone)
-        self.of_any: set[str] = set()  # thresholds that are read of whatever criterion
-        self.given: set[str] = set()  # claims whose thresholds are handed to somebody
-        self.lost: set[str] = set()  # claims whose thresholds go where they are not followed
-        self.entered: set[tuple] = set()
-        self.judged: list[str] = []  # the claims that are keys of a dictionary in `judge`; none if it has another form
-        for module in modules.values():
-            for function in module.functions.values():
-                judges = module.path.name == "claims.py" and function.name == "judge" and len(function.args.args) == 2
-                self.enter(module, function, {function.args.args[1].arg: Kind("criteria")} if judges else {})
-                displays = [node for node in ast.walk(function) if isinstance(node, ast.Dict)] if judges else []
-                keys = [key for display in displays for node in display.keys for key in _text(node)]
-                self.judged += [key for key in keys if re.fullmatch(CLAIM, key)]
-
-    @classmethod
-    def of(cls, folder: Path) -> "Readers":
-        """Those of claims.py, of figures.py and of what these import of their folder."""
-        found: dict[str, Module] = {}
-        waiting = [folder / "claims.py", folder / "figures.py"]
-        while waiting:
-            path = waiting.pop()
-            if path.stem not in found and path.is_file():
-                found[path.stem] = module_of(path)
-                waiting += [path.with_name(f"{name}.py") for name, _ in found[path.stem].imported.values()]
-        return cls(found)
-
-    def written(self, name: str) -> bool:
-        """Whether a text of the modules is, or one that they put together may be, this name."""
-        return any(re.fullmatch(pattern, name) for pattern in self._patterns)
-
-    @cached_property
-    def _patterns(self) -> set[str]:
-        nodes = [node for module in self.modules.values() for node in ast.walk(module.tree)]
-        texts = [_text(node) for node in nodes if isinstance(node, ast.expr)]
-        made = [[_text(part) for part in node.values] for node in nodes if isinstance(node, ast.JoinedStr)]
-        patterns = {re.escape(text) for found in texts for text in found}
-        return patterns | {
-            "".join(re.escape(*part) if part else ".+" for part in parts) for parts in made if any(parts)
-        }
-
-    def enter(self, module: Module, function: ast.FunctionDef, names: Names) -> None:
-        call = (module.path, function.name, frozenset(names.items()))
-        if call not in self.entered:
-            self.entered.add(call)
-            Body(self, module, dict(names)).statements(function.body)
+def reads(modules: dict[str, Module]) -> Iterator[Read]:
+    """Whatever is read by its name, but for what a function tries, or asks for by `if "low" in t`."""
+    functions = {
+        (at, name): _function(module, node) for at, module in modules.items() for name, node in module.functions.items()
+    }
+    every = [node for function in functions.values() for node in function.within]
+    tried = {id(node) for outer in every if isinstance(outer, ast.Try) for node in ast.walk(outer)}
+    kinds: dict[tuple[str, str], Kinds] = {}
+    while (found := _found(functions, kinds)) != kinds:
+        kinds = found
+    for of, function in functions.items():
+        asked = {text for node in function.within if isinstance(node, ast.Compare) for text in texts(node.left)}
+        for node in function.within:
+            if isinstance(node, ast.Subscript) and id(node) not in tried and texts(node.slice):
+                kind = _kind(kinds.get(of, {}), node.value)
+                for text in set(texts(node.slice)) - asked if kind is not None else ():
+                    place = f"{function.module.path}, line {node.lineno},"
+                    yield Read("thresholds" if kind == "thresholds" else "criteria", text, place)
 
 
-class Body:
-    """Reads one function's statements in order; `names` are its variables."""
-
-    def __init__(self, readers: Readers, module: Module, names: Names, local: dict[str, ast.FunctionDef] | None = None):
-        self.readers, self.module, self.names = readers, module, names
-        self.local = dict(local or {})  # functions within this one, by name
-
-    def statements(self, nodes: Iterable[ast.AST]) -> None:
-        for node in nodes:
-            self.any(node)
-
-    def any(self, node: ast.AST | None) -> None:
-        """Reads a statement or an expression whose value goes nowhere that is followed."""
+def _function(module: Module, function: ast.FunctionDef) -> Function:
+    """A name is bound to None where that is not by a plain assignment."""
+    within, own = list(ast.walk(function)), {id(argument) for argument in ast.walk(function.args)}
+    others: Counter[str] = Counter()
+    bound: list[tuple[str, ast.expr | None]] = []
+    for node in within:
         if isinstance(node, ast.Assign) and len(node.targets) == 1:
-            self.assign(node.targets[0], node.value)
-        elif isinstance(node, ast.For):
-            self.loop(node.target, node.iter)
-            self.statements([*node.body, *node.orelse])
-        elif isinstance(node, ast.expr):
-            kind = self.value(node)
-            if kind is not None and kind.of in ("criterion", "thresholds"):
-                self.readers.lost |= kind.ids
-        elif isinstance(node, ast.FunctionDef):
-            self.local[node.name] = node
-            self.inner(node, {})
-        elif node is not None:
-            self.statements(ast.iter_child_nodes(node))
-
-    def assign(self, target: ast.AST, value: ast.expr) -> None:
-        if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) and len(target.elts) == len(value.elts):
-            for one, its in zip(target.elts, value.elts, strict=True):
-                self.assign(one, its)
-        elif isinstance(target, ast.Name):
-            kind = self.value(value)
-            self.names.pop(target.id, None)
-            if kind is not None:
-                self.names[target.id] = kind
-        else:
-            self.any(value)
-            self.forget(target)
-
-    def loop(self, target: ast.AST, over: ast.expr) -> None:
-        """`for id, words in criteria.items()` makes `words` a criterion, and the keys of a dictionary are texts."""
-        self.forget(target)
-        call = over.func if isinstance(over, ast.Call) else None
-        kind = self.value(call.value) if isinstance(call, ast.Attribute) and call.attr == "items" else None
-        if kind is None:
-            self.any(over)
-        elif kind.of == "thresholds":
-            self.readers.lost |= kind.ids
-        elif isinstance(target, ast.Tuple) and len(target.elts) == 2:
-            first, second = target.elts
-            if kind.of == "keys" and isinstance(first, ast.Name):
-                self.names[first.id] = Kind("text", kind.ids)
-            elif kind.of in ("criteria", "table") and isinstance(second, ast.Name):
-                self.names[second.id] = Kind("criterion" if kind.of == "criteria" else "thresholds")
-
-    def forget(self, target: ast.AST) -> None:
-        for node in ast.walk(target):
-            if isinstance(node, ast.Name):
-                self.names.pop(node.id, None)
-
-    def inner(self, node: ast.FunctionDef | ast.Lambda, given: Names) -> None:
-        """A function within the function: it has these arguments, and reads the variables around it."""
-        own = {argument.arg for argument in ast.walk(node.args) if isinstance(argument, ast.arg)}
-        names = {name: kind for name, kind in self.names.items() if name not in own} | given
-        call = (self.module.path, node.lineno, frozenset(names.items()))
-        if call not in self.readers.entered:
-            self.readers.entered.add(call)
-            body = Body(self.readers, self.module, names, self.local)
-            body.statements(node.body if isinstance(node, ast.FunctionDef) else [node.body])
-
-    def value(self, node: ast.expr) -> Kind | None:
-        """What an expression is, after everything in it is read."""
-        if isinstance(node, ast.Name):
-            return self.names.get(node.id)
-        if isinstance(node, ast.Attribute):
-            return self.attribute(node)
-        if isinstance(node, ast.Subscript):
-            return self.subscript(node)
-        if isinstance(node, ast.Dict) and all(isinstance(key, ast.Constant) for key in node.keys):
-            self.statements(node.values)
-            return Kind("keys", frozenset(key.value for key in node.keys if isinstance(key.value, str)))
-        if isinstance(node, ast.IfExp):
-            self.any(node.test)
-            return self.either(self.value(node.body), self.value(node.orelse))
-        if isinstance(node, ast.Call):
-            self.call(node)
-        elif isinstance(node, ast.DictComp | ast.ListComp | ast.SetComp | ast.GeneratorExp):
-            return self.comprehension(node)
-        elif isinstance(node, ast.Lambda):
-            self.inner(node, {})
-        else:
-            self.statements(ast.iter_child_nodes(node))
-        return None
-
-    def either(self, first: Kind | None, second: Kind | None) -> Kind | None:
-        """What one of two expressions is, as far as both are alike."""
-        if first is not None and second is not None and first.of == second.of:
-            return Kind(first.of, first.ids | second.ids)
-        for kind in (first, second):
-            if kind is not None and kind.of in ("criterion", "thresholds"):
-                self.readers.lost |= kind.ids
-        return None
-
-    def attribute(self, node: ast.Attribute) -> Kind | None:
-        kind = self.value(node.value)
-        if kind is None:
-            return Kind("criteria") if node.attr == "criteria" else None
-        if kind.of == "criterion" and node.attr == "thresholds":
-            return Kind("thresholds", kind.ids)
-        if kind.of == "thresholds":
-            self.readers.lost |= kind.ids
-        return None
-
-    def subscript(self, node: ast.Subscript) -> Kind | None:
-        kind = self.value(node.value)
-        keys = self.texts(node.slice)
-        self.any(node.slice)
-        if kind is None:
-            if isinstance(node.value, ast.Attribute) and node.value.attr == "claims":
-                self.note(node, keys, None)
-            return None
-        if kind.of in ("keys", "text", "criterion"):
-            return None
-        if kind.of == "thresholds":
-            if not keys:
-                self.readers.lost |= kind.ids
-            for key in keys:
-                self.note(node, kind.ids, key)
-                if kind.ids == EVERY:
-                    self.readers.of_any.add(key)
-            return None
-        self.note(node, keys, None)
-        self.readers.given |= set(keys)
-        return Kind("criterion" if kind.of == "criteria" else "thresholds", frozenset(keys))
-
-    def texts(self, node: ast.expr) -> list[str]:
-        """Every text that an expression may be; none where it may be another."""
-        if isinstance(node, ast.Name) and node.id in self.names and self.names[node.id].of == "text":
-            return sorted(self.names[node.id].ids)
-        if isinstance(node, ast.IfExp):
-            both = self.texts(node.body), self.texts(node.orelse)
-            return [*both[0], *both[1]] if all(both) else []
-        if isinstance(node, ast.JoinedStr):
-            parts = [self.texts(part.value if isinstance(part, ast.FormattedValue) else part) for part in node.values]
-            return ["".join(chosen) for chosen in product(*parts)]
-        return _text(node)
-
-    def note(self, node: ast.AST, ids: Iterable[str], name: str | None) -> None:
-        self.readers.reads += [(self.module.path, node.lineno, id, name) for id in ids]
-
-    def call(self, node: ast.Call) -> None:
-        """Goes into a function of these modules with what it is given of criteria and thresholds."""
-        name = node.func.id if isinstance(node.func, ast.Name) else ""
-        module, function = self.module, self.local.get(name) or self.module.functions.get(name)
-        if function is None and name in self.module.imported:
-            stem, name = self.module.imported[name]
-            module = self.readers.modules.get(stem, module)
-            function = module.functions.get(name)
-        if function is None:
-            self.any(node.func)
-            self.statements([*node.args, *node.keywords])
-            return
-        parameters = [argument.arg for argument in (*function.args.posonlyargs, *function.args.args)]
-        given = [*zip(parameters, node.args, strict=False), *((one.arg, one.value) for one in node.keywords)]
-        kinds = {parameter: self.value(argument) for parameter, argument in given}
-        names = {parameter: kind for parameter, kind in kinds.items() if kind is not None and parameter is not None}
-        self.statements(node.args[len(parameters) :])
-        if function is self.local.get(name):
-            self.inner(function, names)
-        else:
-            self.readers.enter(module, function, names)
-
-    def comprehension(self, node: ast.DictComp | ast.ListComp | ast.SetComp | ast.GeneratorExp) -> Kind | None:
-        inner = Body(self.readers, self.module, dict(self.names), self.local)
-        for generator in node.generators:
-            inner.loop(generator.target, generator.iter)
-            inner.statements(generator.ifs)
-        if not isinstance(node, ast.DictComp):
-            inner.any(node.elt)
-            return None
-        inner.any(node.key)
-        kind = inner.value(node.value)
-        if kind is not None and kind.of in ("criterion", "thresholds") and kind.ids == EVERY:
-            return Kind("criteria" if kind.of == "criterion" else "table")
-        if kind is not None:
-            self.readers.lost |= kind.ids
-        return None
+            target, value = node.targets[0], node.value
+            targets = target.elts if isinstance(target, ast.Tuple) else [target]
+            values = value.elts if isinstance(value, ast.Tuple) else [getattr(value, "elt", None)] * len(targets)
+            pairs = zip(targets, values if isinstance(target, ast.Tuple) else [value], strict=False)
+            bound += [(one.id, its) for one, its in pairs if isinstance(one, ast.Name)]
+        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+            others[node.id] += 1
+        elif isinstance(node, ast.arg) and id(node) not in own:
+            others[node.arg] += 1
+        elif isinstance(node, ast.Subscript | ast.Attribute) and isinstance(node.value, ast.Name):
+            changes = getattr(node, "attr", "") in ("update", "setdefault") or not isinstance(node.ctx, ast.Load)
+            others[node.value.id] += changes
+        elif node is not function:  # an import, an exception, a match, a function within
+            named = [getattr(node, attribute, None) for attribute in ("asname", "name", "rest")]
+            others.update(name for name in named if isinstance(name, str))
+    others.subtract(name for name, _ in bound)
+    bound += [(name, None) for name in +others]
+    names = {name for name, _ in bound}
+    calls = [node for node in within if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
+    return Function(module, function, within, [call for call in calls if call.func.id not in names], bound)
 
 
-def _text(node: ast.expr | None) -> list[str]:
-    return [node.value] if isinstance(node, ast.Constant) and isinstance(node.value, str) else []
+def _kind(kinds: Kinds, node: ast.AST | None) -> str | None:
+    """What an expression is for certain."""
+    if isinstance(node, ast.Name):
+        return kinds.get(node.id)
+    if isinstance(node, ast.Attribute) and node.attr == "thresholds" and isinstance(node.value, ast.Subscript):
+        return "thresholds" if _kind(kinds, node.value.value) == "criteria" else None
+    if isinstance(node, ast.Attribute) and node.attr in ("criteria", "claims"):
+        return "criteria" if ast.unparse(node) in CRITERIA else None
+    if isinstance(node, ast.Subscript):
+        return "thresholds" if _kind(kinds, node.value) == "table" else None
+    if isinstance(node, ast.DictComp) and isinstance(over := node.generators[0].iter, ast.Call):
+        of_criteria = isinstance(over.func, ast.Attribute) and _kind(kinds, over.func.value) == "criteria"
+        return "table" if of_criteria and ast.unparse(node.value).endswith(".thresholds") else None
+    return None
+
+
+def _found(functions: Mapping[tuple[str, str], Function], kinds: Mapping[tuple[str, str], Kinds]) -> dict:
+    """The kinds of each function's variables, as far as they follow from these, and always are the same."""
+    seen: dict[tuple[str, str], dict[str | None, set]] = defaultdict(lambda: defaultdict(set))
+    for of, function in functions.items():
+        own = kinds.get(of, {})
+        for variable, value in function.bound:
+            seen[of][variable].add(_kind(own, value))
+        if of == ("claims", "judge") and len(function.node.args.args) == 2:
+            seen[of][function.node.args.args[1].arg].add("criteria")
+        for call in function.calls:
+            called = function.module.imported.get(call.func.id, (of[0], call.func.id))
+            if called in functions:
+                parameters = [one.arg for one in functions[called].node.args.args]
+                starred = any(isinstance(value, ast.Starred) for value in call.args)
+                given = [*zip(parameters, call.args, strict=False), *((one.arg, one.value) for one in call.keywords)]
+                for parameter, value in given:
+                    seen[called][parameter].add(None if starred else _kind(own, value))
+    return {
+        of: {name: next(iter(some)) for name, some in variables.items() if len(some) == 1 and some != {None}}
+        for of, variables in seen.items()
+    }

@@ -12,7 +12,9 @@ from typing import Any, Literal
 
 from pydantic import ValidationError, model_validator
 
-from weightdecay.bounds import (
+from weightdecay.errors import ConfigError
+from weightdecay.refusals import sentence
+from weightdecay.setting_types import (
     MOST_LOGGED,
     MOST_WEIGHTS,
     Name,
@@ -23,8 +25,6 @@ from weightdecay.bounds import (
     Strict,
     whole,
 )
-from weightdecay.errors import ConfigError
-from weightdecay.refusals import sentence
 
 SATURATED = 0.999  # epoch-mean training accuracy from which `hold_norm: saturation` holds: S1's "100 %" at step 3665
 

@@ -14,8 +14,8 @@ from typing import Any, NoReturn
 
 import yaml
 
-from weightdecay.bounds import short
 from weightdecay.errors import ConfigError
+from weightdecay.refusals import short
 
 # Ours: 25 kB, 7 levels, 4,000 values, texts of 700 characters.
 LARGEST_FILE = 256 * 1024
@@ -50,10 +50,10 @@ def read(path: Path) -> Any:
         return _Reader(path, text).document()
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise ConfigError(f"{path} is not YAML: line {line} is not UTF-8 text.") from error
+        raise ConfigError(f"{path}, line {line}, is not YAML: it is not UTF-8 text.") from error
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise ConfigError(f"{path} is not YAML: line {line} has a character that is not allowed.") from error
+        raise ConfigError(f"{path}, line {line}, is not YAML: it has a character that is not allowed.") from error
 
 
 class _Reader:
@@ -81,14 +81,14 @@ class _Reader:
         try:
             return self.loader.get_event()
         except yaml.MarkedYAMLError as error:
-            where = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
-            raise ConfigError(f"{self.path} is not YAML: {short(error.problem, str)}{where}.") from error
+            where = f", line {error.problem_mark.line + 1}," if error.problem_mark else ""
+            raise ConfigError(f"{self.path}{where} is not YAML: {short(error.problem, str)}.") from error
         except (ValueError, OverflowError) as error:  # "\UFFFFFFFF", or a version of 5,000 digits
-            line = self.loader.line + 1
-            raise ConfigError(f"{self.path} is not YAML: a character or number in line {line} is too large.") from error
+            where = f"{self.path}, line {self.loader.line + 1},"
+            raise ConfigError(f"{where} is not YAML: a character or number is too large.") from error
 
     def refuse(self, event: yaml.Event, what: str) -> NoReturn:
-        raise ConfigError(f"{self.path} is not plain YAML: {what} in line {event.start_mark.line + 1}.")
+        raise ConfigError(f"{self.path}, line {event.start_mark.line + 1}: {what}.")
 
     def value(self, event: yaml.Event, depth: int) -> Any:
         if isinstance(event, yaml.AliasEvent):
@@ -100,7 +100,8 @@ class _Reader:
         if depth > DEEPEST:
             self.refuse(event, f"lists and mappings are nested deeper than {DEEPEST} levels")
         if event.tag is not None:
-            self.refuse(event, f"{short(event.tag, str)} is a tag, and tags are not allowed,")
+            tag = event.tag.replace("tag:yaml.org,2002:", "!!", 1)
+            self.refuse(event, f"the tag {short(tag, str)} is not allowed")
         before = self.count
         self.add(1, event)
         if isinstance(event, yaml.MappingStartEvent):
@@ -120,7 +121,7 @@ class _Reader:
     def add(self, size: int, event: yaml.Event) -> None:
         self.count += size
         if self.count > MOST_VALUES:
-            self.refuse(event, f"the file holds more than {MOST_VALUES:,} values, aliases written out,")
+            self.refuse(event, f"the file holds more than {MOST_VALUES:,} values, aliases written out")
 
     def mapping(self, depth: int) -> dict[str, Any]:
         own: dict[str, Any] = {}
@@ -162,8 +163,9 @@ class _Reader:
         if INTEGER.fullmatch(text) or (DECIMAL.fullmatch(text) and kind != "int") or NOT_FINITE.fullmatch(text):
             return self.number(event)
         if kind != "str":
-            meant = KINDS.get(kind, "not text")
-            self.refuse(event, f"{short(text, str)} is {meant} to some: put text in quotes, write numbers in base 10,")
+            taken = f"some YAML readers take {short(text, str)} for {KINDS.get(kind, 'something else than text')}"
+            digits = ", or write a number in base 10" if kind in ("int", "float") else ""
+            self.refuse(event, f"{taken}: put it in quotes{digits}")
         return self.text(event)
 
     def number(self, event: yaml.ScalarEvent) -> int | float:

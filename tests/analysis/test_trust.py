@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from pydantic import TypeAdapter
 
 from tests.programs import EXPERIMENTS, load_program
 from weightdecay.analysis import published, tables
@@ -17,6 +18,7 @@ from weightdecay.analysis.statistics import UNKNOWN, Estimate
 from weightdecay.errors import ConfigError, ResultError
 from weightdecay.grid import Criterion
 from weightdecay.results import write_table
+from weightdecay.setting_types import ClaimId
 
 HOSTILE = [
     r"\input{/etc/passwd}",
@@ -189,7 +191,7 @@ def test_published_numbers_are_numbers(experiment):
 
 NOT_PUBLISHED = [
     *("a: !!python/object/apply:os.system ['touch x']", "a: text", "- 1", "a: [{b: .nan}]", "a: {b: [1]}", "a: ["),
-    *("\0", "1", "", "a: {'b c': 1}", "a: 2024-01-01", "a: yes"),
+    *("\0", "1", "", "a: {'b c': 1}", "a: 2024-01-01", "a: yes", "a: 1\na: 2", "a: &a 1\nb: *b"),
 ]
 
 
@@ -201,3 +203,32 @@ def test_published_numbers_that_are_none_are_one_sentence(tmp_path, text, capsys
     error = capsys.readouterr().err
     assert caught.value.code == 2 and error.startswith("error: ") and error.count("\n") == 1
     assert "published.yaml" in error and [file.name for file in tmp_path.iterdir()] == ["published.yaml"]
+
+
+def test_a_published_value_that_is_no_number_is_named_by_its_key(tmp_path, capsys):
+    path = tmp_path / "published.yaml"
+    for text, place in (("a: 1\nd: text\n", "d"), ("d: [{b: text}]", "d"), ("- 1", "the file")):
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(SystemExit):
+            published.read_published(path)
+        assert capsys.readouterr().err == f"error: {path}: {place} is not a number, or a table of numbers by name.\n"
+
+
+def test_published_numbers_are_read_within_the_bounds_of_a_configuration(tmp_path, capsys):
+    path = tmp_path / "published.yaml"
+    for text, said in (("a: 1\na: 2", ", line 2: 'a' is given twice."), ("#" * 300_000, " has more than 256 KiB")):
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(SystemExit):
+            published.read_published(path)
+        assert f"{path}{said}" in capsys.readouterr().err
+
+
+def test_a_claim_has_an_id_that_a_configuration_may_have(path):
+    """One type says what an id is, to either."""
+    for id in ("A1", "Z21", "M99"):
+        write(path, claims_of(id=id))
+        assert read(path)[0].id == TypeAdapter(ClaimId).validate_python(id) == id
+    for id in ("A0", "A100", "a1"):
+        changed(path, lambda row, id=id: row.update(id=id))
+        with pytest.raises(ResultError, match="must be a claim's id: one capital letter and a number from 1 to 99"):
+            read(path)

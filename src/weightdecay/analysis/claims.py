@@ -31,6 +31,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, Validation
 from weightdecay import files, grid, results
 from weightdecay.analysis.statistics import UNKNOWN, Estimate
 from weightdecay.errors import ResultError, reports_user_errors
+from weightdecay.setting_types import ClaimId
 
 Verdict = Literal["reproduced", "refuted", "mixed", "undecided"]
 LEAST_SEEDS = 3
@@ -44,7 +45,6 @@ def _number(value: Any) -> Any:
 
 
 # What claims.json may hold. Ids and names become names of TeX macros; text is escaped there.
-Id = Annotated[str, Field(pattern=r"^[A-Z][1-9][0-9]?$")]
 Letters = Annotated[str, Field(pattern=r"^[A-Z][A-Za-z]*$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
 Text = Annotated[str, Field(pattern=r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*$")]  # no control characters
@@ -77,7 +77,7 @@ class Part:
 class Claim:
     """One row of the ledger. `measured, low, high, n` are those of the first part, the one the claim is named for."""
 
-    id: Id
+    id: ClaimId
     source: Text
     experiment: Name
     statement: Text

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Annotated
 
-import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
+from weightdecay import yaml_file
 from weightdecay.errors import ConfigError, reports_user_errors
 
 Number = int | float
@@ -16,11 +16,9 @@ SCHEMA = TypeAdapter(dict[str, Number | Row | list[Row]], config=ConfigDict(stri
 @reports_user_errors  # figure programs read it when they start
 def read_published(path: Path) -> dict[str, Number | Row | list[Row]]:
     """A number, a row of numbers, or a table of them, by name; ConfigError for anything else."""
+    content = yaml_file.read(path)
     try:
-        return SCHEMA.validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}.") from error
+        return SCHEMA.validate_python(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
+        place = (*error.errors()[0]["loc"], "the file")[0]  # what follows a name is how pydantic tells kinds apart
         raise ConfigError(f"{path}: {place} is not a number, or a table of numbers by name.") from error

@@ -15,6 +15,12 @@ DTYPES = torch.float32, torch.float64  # that the loops are compiled for
 RESERVED = {*Run.model_fields, "run", "step", "diverged_at"}  # columns of the tables of results
 
 
+def require(fits: object, sentence: str) -> None:
+    """ConfigError with the sentence unless something fits."""
+    if not fits:
+        raise ConfigError(f"{sentence}.")
+
+
 def checked_table(runs: Iterable[Run]) -> list[Run]:
     """The table as a list of valid runs; ConfigError if it is empty, has a row that is no such, or has one twice."""
     table = _valid(list(runs))

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from weightdecay.datasets import SHAPES, Split, Splits
+from weightdecay.ensemble.checks import require
 from weightdecay.ensemble.losses import LOSSES, classifies
-from weightdecay.errors import ConfigError
 from weightdecay.grid import Run
 
 PARTS = "inputs", "targets"
@@ -47,7 +47,7 @@ def gathered(
     }
     for name, (inputs, targets) in data.items():
         for part, values in zip(PARTS, (inputs, targets), strict=True):
-            _require(bool(values.isfinite().all()), f"the {name} {part} are not finite: they hold NaN or infinity")
+            require(bool(values.isfinite().all()), f"the {name} {part} are not finite: they hold NaN or infinity")
         _check_targets(owner, name, targets)
     return data, torch.tensor([place[id(splits[run])] for run in runs], dtype=torch.int64, device=device)
 
@@ -55,37 +55,37 @@ def gathered(
 def _check_splits(splits: Splits, run: Run) -> None:
     """One run's data are named pairs of tensors: floats, `[N, F]` and `[N, K]`, N and K at least 1."""
     of = f"of seed {run.seed}"
-    _require(isinstance(splits, Mapping), f"splits gives a {type(splits).__name__}, but must give a dict of Splits")
-    _require("train" in splits, f"the data {of} have no split named train, but only {', '.join(map(str, splits))}")
+    require(isinstance(splits, Mapping), f"splits gives a {type(splits).__name__}, but must give a dict of Splits")
+    require("train" in splits, f"the data {of} have no split named train, but only {', '.join(map(str, splits))}")
     for name, pair in splits.items():
-        _require(isinstance(name, str), f"a split {of} is named {name!r}, but must have a text for a name")
+        require(isinstance(name, str), f"a split {of} is named {name!r}, but must have a text for a name")
         kind = f"the {name} split {of} is a {type(pair).__name__}, but must be Split(inputs, targets)"
-        _require(isinstance(pair, Split) or (isinstance(pair, tuple) and len(pair) == 2), kind)
+        require(isinstance(pair, Split) or (isinstance(pair, tuple) and len(pair) == 2), kind)
         for part, values in zip(PARTS, pair, strict=True):
             _check_tensor(values, f"the {name} {part} {of}", classes=part == "targets")
         inputs, targets = pair
         counts = f"{len(inputs)} inputs, but {len(targets)} targets"
-        _require(len(inputs) == len(targets), f"the {name} split {of} has {counts}")
-        _require(len(inputs) > 0, f"the {name} split {of} is empty")
+        require(len(inputs) == len(targets), f"the {name} split {of} has {counts}")
+        require(len(inputs) > 0, f"the {name} split {of} is empty")
 
 
 def _check_tensor(values: Tensor, what: str, classes: bool) -> None:
     shape = "[N, K]" if classes else "[N, F]"
     one_hot = ", and classes one-hot, not numbers" if classes else ""
-    _require(
+    require(
         isinstance(values, Tensor),
         f"{what} are a {type(values).__module__}.{type(values).__name__}, but must be a torch tensor {shape}",
     )
     dense = values.layout == torch.strided and not values.is_nested and not values.is_meta
-    _require(dense, f"{what} are a tensor of layout {values.layout} on {values.device}, but must be dense, with values")
-    _require(values.is_floating_point(), f"{what} are {values.dtype}, but must be floats {shape}{one_hot}")
-    _require(values.dim() == 2, f"{what} have shape {list(values.shape)}, but must be {shape}{one_hot}")
-    _require(values.shape[1] > 0, f"{what} have shape {list(values.shape)}: an example has no numbers")
+    require(dense, f"{what} are a tensor of layout {values.layout} on {values.device}, but must be dense, with values")
+    require(values.is_floating_point(), f"{what} are {values.dtype}, but must be floats {shape}{one_hot}")
+    require(values.dim() == 2, f"{what} have shape {list(values.shape)}, but must be {shape}{one_hot}")
+    require(values.shape[1] > 0, f"{what} have shape {list(values.shape)}: an example has no numbers")
 
 
 def _check_alike(splits: Splits, run: Run, others: Splits, other: Run) -> None:
     """Splits have examples of one shape, and the runs of a stack have the same splits, as long as each other's."""
-    _require(
+    require(
         splits.keys() == others.keys(),
         f"seed {run.seed} has the splits {', '.join(splits)}, but seed {other.seed} has {', '.join(others)}: "
         "runs that are trained together need the same",
@@ -93,13 +93,13 @@ def _check_alike(splits: Splits, run: Run, others: Splits, other: Run) -> None:
     for name, pair in splits.items():
         for part, index in zip(PARTS, (0, 1), strict=True):
             width, expected = pair[index].shape[1], others["train"][index].shape[1]
-            _require(
+            require(
                 width == expected,
                 f"the {name} {part} of seed {run.seed} have {width} numbers an example, but the train {part} "
                 f"of seed {other.seed} have {expected}",
             )
         count, expected = len(pair[0]), len(others[name][0])
-        _require(
+        require(
             count == expected,
             f"the {name} split of seed {run.seed} has {count} examples, but that of seed {other.seed} has {expected}: "
             "runs that are trained together need as many",
@@ -108,18 +108,18 @@ def _check_alike(splits: Splits, run: Run, others: Splits, other: Run) -> None:
 
 def _check_row(run: Run, examples: int, expected: int, features: int, outputs: int) -> None:
     """What the results will say of the data is what they are."""
-    _require(
+    require(
         examples == expected,
         f"train_size is {run.train_size}, for which the train split must have {expected} examples, but it has "
         f"{examples}",
     )
     shape = SHAPES.get(run.dataset, (features, outputs))  # a data set of the user's own has any
-    _require(
+    require(
         shape == (features, outputs),
         f"dataset is {run.dataset}, whose examples have {shape[0]} inputs and {shape[1]} targets, but the data handed "
         f"over have {features} and {outputs}: correct the row, or give your data a name of their own",
     )
-    _require(
+    require(
         run.batch_size <= examples, f"batch_size is {run.batch_size}, but there are only {examples} training examples"
     )
 
@@ -128,20 +128,15 @@ def _check_targets(run: Run, name: str, targets: Tensor) -> None:
     """The range of the loss: bits, one-hot classes, or, in a regression, any number."""
     outputs = targets.shape[2]
     if run.loss == "cross_entropy":
-        _require(outputs > 1, "loss is cross_entropy, which needs at least 2 outputs, one a class, but there is 1")
+        require(outputs > 1, "loss is cross_entropy, which needs at least 2 outputs, one a class, but there is 1")
     if not classifies(LOSSES[run.loss], outputs):
         return
     bits = ((targets == 0) | (targets == 1)).all()
     if run.loss == "sigmoid_squared_error":
-        _require(bool(bits), f"loss is {run.loss}, whose targets must be 0 or 1, but those of {name} are not")
+        require(bool(bits), f"loss is {run.loss}, whose targets must be 0 or 1, but those of {name} are not")
         return
-    _require(
+    require(
         bool(bits & (targets.sum(2) == 1).all()),
         f"loss is {run.loss} with {outputs} outputs, which counts right answers and so needs one-hot targets, but "
         f"those of {name} are not: for a regression take absolute_error, smooth_l1, or one output",
     )
-
-
-def _require(fits: bool, sentence: str) -> None:
-    if not fits:
-        raise ConfigError(f"{sentence}.")

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from weightdecay.ensemble import loops
-from weightdecay.ensemble.bounds import check_program, check_table
+from weightdecay.ensemble.array_checks import check_program, check_table
 from weightdecay.ensemble.constants import EVALUATION_ROWS
 from weightdecay.ensemble.layers import BatchNorm, Conv1d, Dropout, Layer, Linear, ReLU, Residual, Sequential
 from weightdecay.ensemble.tables import Program

@@ -13,6 +13,7 @@ from numbers import Integral
 import torch
 from torch import Tensor
 
+from weightdecay.ensemble.checks import require
 from weightdecay.ensemble.layers import BatchNorm, Conv1d, Dropout, Layer, Linear, ReLU, Residual, Sequential
 from weightdecay.ensemble.networks import cnn, mlp, residual_mlp, scale_invariant_cnn, scale_invariant_mlp
 from weightdecay.errors import ConfigError
@@ -39,7 +40,7 @@ def check_network(network: Layer, runs: Sequence[Run], inputs: int, outputs: int
     for layer in everything:
         _check_sizes(layer)
     found = features_after(network, inputs)
-    _require(found == outputs, f"the network has {found} outputs, but the targets have {outputs}")
+    require(found == outputs, f"the network has {found} outputs, but the targets have {outputs}")
     check_order(network)
     norms = [layer for layer in everything if isinstance(layer, BatchNorm)]
     for norm in norms:
@@ -51,12 +52,12 @@ def _every(layer: Layer, seen: set[Layer]) -> Iterator[Layer]:
     """Every layer of the tree, containers too; refuses what is no layer of ours, and what stands there twice."""
     kind = next((kind for kind in KINDS if isinstance(layer, kind)), None)
     own = kind and (type(layer).forward, type(layer).backward) == (kind.forward, kind.backward)
-    _require(
+    require(
         bool(own),
         f"{type(layer).__name__} is not a layer that can be trained: build the network of "
         f"{', '.join(kind.__name__ for kind in KINDS)} in weightdecay.ensemble.layers",
     )
-    _require(layer not in seen, f"one {kind.__name__} stands in the network twice: make one for each place")
+    require(layer not in seen, f"one {kind.__name__} stands in the network twice: make one for each place")
     seen.add(layer)
     yield layer
     for child in layer.children:
@@ -68,32 +69,30 @@ def _check_sizes(layer: Layer) -> None:
     name = type(layer).__name__
     match layer:
         case Sequential():
-            _require(len(layer.children) > 0, "Sequential has no layers")
+            require(len(layer.children) > 0, "Sequential has no layers")
             return
         case Linear():
             weight = layer.shapes.get("weight", ())
-            _require(len(weight) == 2 and weight[1] == layer.inputs, f"{name} has a weight of shape {tuple(weight)}")
+            require(len(weight) == 2 and weight[1] == layer.inputs, f"{name} has a weight of shape {tuple(weight)}")
             sizes, shapes = {"inputs": weight[1], "outputs": weight[0]}, {"weight": weight, "bias": weight[:1]}
         case Conv1d():
             sizes = {name: getattr(layer, name) for name in ("inputs", "outputs", "kernel", "stride")}
             shapes = {"weight": (layer.outputs, layer.kernel * layer.inputs), "bias": (layer.outputs,)}
             padding = layer.padding
-            _require(isinstance(padding, Integral) and padding >= 0, f"{name} has a padding of {padding!r}")
+            require(isinstance(padding, Integral) and padding >= 0, f"{name} has a padding of {padding!r}")
         case BatchNorm():
             sizes, vector = {"features": layer.features}, (layer.features,)
             shapes = {"weight": vector, "bias": vector}
             statistics = ("running_mean", "running_variance", "inverse_std")
             buffers = dict.fromkeys(statistics, vector) | {"eps": (1,)}
-            _require(
-                dict(layer.buffers) == buffers and len(layer.shapes) == 2, f"{name} has other parameters than ours"
-            )
+            require(dict(layer.buffers) == buffers and len(layer.shapes) == 2, f"{name} has other parameters than ours")
         case _:
             return
     for size, value in sizes.items():
         whole = isinstance(value, Integral) and not isinstance(value, bool) and value >= 1
-        _require(whole, f"{name} has {value!r} {size}, but must have a whole number of at least 1")
+        require(whole, f"{name} has {value!r} {size}, but must have a whole number of at least 1")
     unlike = {key: shape for key, shape in layer.shapes.items() if shape != shapes.get(key)}
-    _require("weight" in layer.shapes and not unlike, f"{name} has parameters of shapes {dict(layer.shapes)}")
+    require("weight" in layer.shapes and not unlike, f"{name} has parameters of shapes {dict(layer.shapes)}")
 
 
 def features_after(layer: Layer, inputs: int) -> int:
@@ -105,20 +104,20 @@ def features_after(layer: Layer, inputs: int) -> int:
             return inputs
         case Residual():
             outputs = features_after(layer.body, inputs)
-            _require(outputs == inputs, f"a residual body has {inputs} inputs, but {outputs} outputs")
+            require(outputs == inputs, f"a residual body has {inputs} inputs, but {outputs} outputs")
             return outputs
         case Linear():
-            _require(layer.inputs == inputs, f"a linear layer of {layer.inputs} inputs stands after {inputs} features")
+            require(layer.inputs == inputs, f"a linear layer of {layer.inputs} inputs stands after {inputs} features")
             return layer.shapes["weight"][0]
         case BatchNorm():
             own = layer.features
-            _require(inputs % own == 0, f"a batch normalisation of {own} features stands after {inputs}")
+            require(inputs % own == 0, f"a batch normalisation of {own} features stands after {inputs}")
             return inputs
         case Conv1d():
             length, rest = divmod(inputs, layer.inputs)
-            _require(rest == 0, f"a convolution of {layer.inputs} channels stands after {inputs} features")
+            require(rest == 0, f"a convolution of {layer.inputs} channels stands after {inputs} features")
             padded = length + 2 * layer.padding
-            _require(padded >= layer.kernel, f"a convolution over {layer.kernel} positions stands after {padded}")
+            require(padded >= layer.kernel, f"a convolution over {layer.kernel} positions stands after {padded}")
             return ((padded - layer.kernel) // layer.stride + 1) * layer.outputs
     return inputs  # ReLU, Dropout
 
@@ -151,8 +150,8 @@ def check_order(network: Layer) -> None:
 
 def _check_eps(eps: Tensor, replicas: int) -> None:
     kind = isinstance(eps, Tensor) and eps.is_floating_point() and not eps.is_meta
-    _require(kind, f"BatchNorm has an eps of {_kind_of(eps)}, but must have a tensor of floats [R], one a run")
-    _require(
+    require(kind, f"BatchNorm has an eps of {_kind_of(eps)}, but must have a tensor of floats [R], one a run")
+    require(
         eps.shape == (replicas,),
         f"BatchNorm has eps of shape {tuple(eps.shape)}, but must have one for each of {replicas} runs",
     )
@@ -164,19 +163,19 @@ def _check_row(
     """What the results will say of the network is what it is."""
     run = runs[0]  # a stack's runs agree in all but the numbers below
     eps = run.batch_norm_eps
-    _require(eps is None or norms, f"batch_norm_eps is {eps}, but the network has no BatchNorm")
-    _require(eps is not None or not norms, "batch_norm_eps is None, but the network has BatchNorm")
+    require(eps is None or norms, f"batch_norm_eps is {eps}, but the network has no BatchNorm")
+    require(eps is not None or not norms, "batch_norm_eps is None, but the network has BatchNorm")
     for norm in norms:
         for row, value in zip(runs, norm.eps_values.tolist(), strict=True):
             said = row.batch_norm_eps
-            _require(abs(value - said) <= 1e-6 * said, f"batch_norm_eps is {said}, but the network has {value:g}")
+            require(abs(value - said) <= 1e-6 * said, f"batch_norm_eps is {said}, but the network has {value:g}")
     rate = max(row.dropout for row in runs)
-    _require(not rate or dropout, f"dropout is {rate:g}, but the network has no Dropout")
+    require(not rate or dropout, f"dropout is {rate:g}, but the network has no Dropout")
     if run.network not in BUILDERS:  # one of the user's own, of which nothing else is known
         return
     named = BUILDERS[run.network](run, inputs, outputs, torch.ones(1, dtype=torch.float32, device="cpu"), dropout)
     for theirs, ours in zip_longest(_words(named), _words(network), fillvalue="nothing"):
-        _require(
+        require(
             theirs == ours,
             f"network is {run.network} of width {run.width} and {run.blocks} blocks, which has {theirs} where the "
             f"network handed over has {ours}: correct the row, or give your network a name of its own",
@@ -212,8 +211,3 @@ def _without_bias(layer: Layer) -> str:
 
 def _kind_of(value: object) -> str:
     return str(value.dtype) if isinstance(value, Tensor) else type(value).__name__
-
-
-def _require(fits: object, sentence: str) -> None:
-    if not fits:
-        raise ConfigError(f"{sentence}.")

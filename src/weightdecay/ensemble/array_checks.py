@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from weightdecay.ensemble import loops
-from weightdecay.errors import ConfigError
+from weightdecay.ensemble.checks import require
 
 if TYPE_CHECKING:
     from weightdecay.ensemble.program import HostProgram
@@ -37,7 +37,7 @@ def check_program(program: HostProgram) -> None:
         _check_range(f"{name} which", which, len(inputs))
     for name, array, size in zip(("activations", "gradients", "labels"), program.arrays, program.sizes, strict=True):
         _check_array(name, array, kind, (size,))
-    _require(0 <= program.ensemble.optimizer.decayed <= parameters.shape[1], "decayed is beyond the parameters")
+    require(0 <= program.ensemble.optimizer.decayed <= parameters.shape[1], "decayed is beyond the parameters")
     _check_operations(program.operations, rows, parameters.shape[1], buffers.shape[1])
 
 
@@ -58,12 +58,12 @@ def _per_parameter(program: HostProgram) -> list[np.ndarray]:
 def _check_array(name: str, array: np.ndarray, kind: np.dtype | type, shape: tuple[int, ...]) -> None:
     fits = array.dtype == kind and array.shape == shape and array.flags.c_contiguous and array.flags.aligned
     found = f"{array.dtype} {list(array.shape)}{'' if array.flags.c_contiguous else ', not contiguous'}"
-    _require(fits, f"the array {name} is {found}, but the loops take {np.dtype(kind)} {list(map(int, shape))}")
+    require(fits, f"the array {name} is {found}, but the loops take {np.dtype(kind)} {list(map(int, shape))}")
 
 
 def _check_range(name: str, array: np.ndarray, end: int) -> None:
     least, most = array.min(), array.max()
-    _require(0 <= least and most < end, f"the array {name} has indices from {least} to {most}, but there are {end}")
+    require(0 <= least and most < end, f"the array {name} has indices from {least} to {most}, but there are {end}")
 
 
 def _check_operations(operations: np.ndarray, rows: int, parameters: int, buffers: int) -> None:
@@ -93,9 +93,4 @@ def _check_operations(operations: np.ndarray, rows: int, parameters: int, buffer
         else:
             fits &= inputs == outputs
         inside = all(first >= 0 and count >= 0 and first + count <= end for first, count, end in spans)
-        _require(fits and inside, f"operation {number} of the compiled network is {op}, which its arrays do not hold")
-
-
-def _require(fits: object, sentence: str) -> None:
-    if not fits:
-        raise ConfigError(f"{sentence}.")
+        require(fits and inside, f"operation {number} of the compiled network is {op}, which its arrays do not hold")

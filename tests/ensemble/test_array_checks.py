@@ -11,7 +11,7 @@ import torch
 from tests.ensemble.runs import PROTOCOL, make
 from tests.ensemble.test_reference import DECAYS, NETWORKS, OPTIMIZERS
 from weightdecay.ensemble import loops
-from weightdecay.ensemble.bounds import check_program
+from weightdecay.ensemble.array_checks import check_program
 from weightdecay.ensemble.training import Ensemble, train
 from weightdecay.errors import ConfigError
 
@@ -29,7 +29,7 @@ VARIANTS = {
 }
 CHECKED = """
 import numpy as np, numba
-from tests.ensemble.test_bounds import every_kind
+from tests.ensemble.test_array_checks import every_kind
 from weightdecay.ensemble import loops
 assert numba.config.BOUNDSCHECK == 1
 try:

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from weightdecay.refusals import short
 
 LONGEST_NAME = 64
-CLAIM = "[A-Z]([1-9]|1[0-9]|20)"  # a macro of the paper spells the number out, and knows the words to twenty
+CLAIM = "[A-Z][1-9][0-9]?"  # a macro of the paper spells the number out, and knows the words below a hundred
 LARGEST = 1e30  # of any number: networks train in float32, which ends at 3e38
 SMALLEST = 1e-30  # of those above 0: float32 has no number of full precision below 1.2e-38
 MOST_SEEDS = 1_000_000
@@ -84,7 +84,7 @@ def plain(value: Any, depth: int = 0) -> Any:
 
 Name = matching("[A-Za-z0-9][A-Za-z0-9_]*", f"a name: letters, digits and _, at most {LONGEST_NAME}, the first no _")
 Identifier = matching("[a-z][a-z0-9_]*", f"a name: a-z, 0-9 and _, at most {LONGEST_NAME}, the first a letter")
-ClaimId = matching(CLAIM, "a claim's id: one capital letter and a number from 1 to 20")
+ClaimId = matching(CLAIM, "a claim's id: one capital letter and a number from 1 to 99")
 Text = Annotated[str, Field(min_length=1)]
 Names = Annotated[list[Name], AfterValidator(unlike)]
 Metrics = Annotated[list[Identifier], AfterValidator(unlike)]
