@@ -321,7 +321,7 @@ SMALL = document(
     scales=scales(SCALE["sweeps"]["main"][0], computations={"squares": {"count": 3, "of": [1.0, 2.0]}}),
 )
 REFUSAL = re.compile(
-    r"/config\.yaml( is not (plain )?YAML: .*line \d.*| has more than .*|: \S.* (is|has|must|asks|would)\b.*)\."
+    r"/config\.yaml(, line \d+(, is not YAML)?: .+| has more than .*|: \S.* (is|has|must|asks|would)\b.*)\."
 )
 drawn = st.integers(0, 2**64 - 1).map(random.Random)
 
