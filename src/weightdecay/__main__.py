@@ -21,6 +21,7 @@ from pathlib import Path
 from weightdecay import __version__, consistency, files, grid, pipeline, reference, results, shipping
 from weightdecay.errors import ConfigError, reports_user_errors
 from weightdecay.experiment import add_training_arguments
+from weightdecay.surroundings import importing
 
 EXPERIMENTS = Path("experiments")
 
@@ -65,7 +66,8 @@ def claims(arguments: argparse.Namespace) -> None:
     With --results and without --output it only looks: `weightdecay claims --results data/reference/laptop` prints the
     ledger of what was shipped and writes nothing.
     """
-    from weightdecay.analysis import tables  # the analysis wing: nothing that trains needs it
+    with importing():
+        from weightdecay.analysis import tables  # the analysis wing: nothing that trains needs it
 
     if arguments.scale:
         _check_scale(arguments.scale)
@@ -108,7 +110,8 @@ def ship(arguments: argparse.Namespace) -> None:
 
 def compare(arguments: argparse.Namespace) -> None:
     """Compares two results of a scale, claim by claim and curve by curve; status 1 where something contradicts."""
-    from weightdecay import comparison
+    with importing():
+        from weightdecay import comparison
 
     found = comparison.compare(arguments.here, arguments.shipped, _some_known())
     print(comparison.report(found))
@@ -118,14 +121,16 @@ def compare(arguments: argparse.Namespace) -> None:
 
 def expected(arguments: argparse.Namespace) -> None:
     """Prints, in Markdown, what the shipped results say of each claim, its figures, and how to get them."""
-    from weightdecay import expectation
+    with importing():
+        from weightdecay import expectation
 
     print(expectation.markdown({name: _config(name) for name in _some_known()}))
 
 
 def bench(arguments: argparse.Namespace) -> None:
     """Times the trainer beside torch.optim, torch.func and JAX on the same work, with the floor of this machine."""
-    from weightdecay.bench import command  # torch: seconds, and the other commands do without
+    with importing():
+        from weightdecay.bench import command  # torch: seconds, and the other commands do without
 
     if arguments.list:
         print(command.listing())

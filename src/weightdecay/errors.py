@@ -4,7 +4,7 @@ import functools
 import sys
 from collections.abc import Callable
 
-from weightdecay.surroundings import INTERRUPTED, silence_output
+from weightdecay.surroundings import INTERRUPTED, importing, silence_output
 
 
 class WeightDecayError(Exception):
@@ -33,8 +33,9 @@ def reports_user_errors(main: Callable) -> Callable:
     @functools.wraps(main)
     def reporting(*args, **kwargs):
         try:
-            made = main(*args, **kwargs)
-            sys.stdout.flush()
+            with importing(False):
+                made = main(*args, **kwargs)
+                sys.stdout.flush()
             return made
         except WeightDecayError as error:
             print(f"error: {error}", file=sys.stderr)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from weightdecay import files, gpus, grid, results
 from weightdecay.errors import ConfigError, ResultError, reports_user_errors
 from weightdecay.sources import changed
+from weightdecay.surroundings import importing
 
 if TYPE_CHECKING:
     from weightdecay.ensemble.training import Protocol
@@ -74,7 +75,8 @@ def main(protocol: "Protocol") -> None:
     _delete(checkpoint, before=newest)
 
     gpus.take_one(arguments.device)
-    from weightdecay.ensemble.training import train  # torch: seconds, and not needed to refuse bad input
+    with importing():
+        from weightdecay.ensemble.training import train  # torch: seconds, and not needed to refuse bad input
 
     trained = train(runs, protocol, device=arguments.device, checkpoint=checkpoint, precision=arguments.precision)
     about = {"experiment": config.experiment, "scale": arguments.scale, "config_hash": expected["config_hash"]}

@@ -21,6 +21,7 @@ SOURCE = Path(__file__).resolve().parents[1]
 PROGRAMS = ("train.py", "compute.py", "claims.py", "figures.py")  # of experiments/<name>/
 OWNER = "WEIGHTDECAY_OWNER"  # the process of ours that started this one
 INTERRUPTED = "interrupted; what is finished is kept, and the same command goes on from there"
+_importing = True  # what a program begins with
 
 # Dropped, unless KEPT: switches of Python and of libraries, what shells run unasked, languages, TeX's search paths.
 STRANGE = re.compile(
@@ -107,8 +108,11 @@ def enter() -> None:
         with suppress(OSError):  # the interpreter is out of reach by now: then as it is
             os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], made)
     take_on()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:  # else nohup, say, has ruled it out
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) in (
+            signal.SIG_DFL,
+            signal.default_int_handler,
+        ):  # else nohup, say, has ruled it out
             signal.signal(number, _interrupt)
     if owner == str(os.getppid()):
         _end_with_parent(int(owner))
@@ -175,7 +179,24 @@ def silence_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+@contextmanager
+def importing(now: bool = True) -> Iterator[None]:
+    """Says whether modules are being imported, as they are when a program starts: an interrupt then ends it at once.
+
+    An exception would be lost, or shown with a traceback, inside the machinery of imports.
+    """
+    global _importing
+    before, _importing = _importing, now
+    try:
+        yield
+    finally:
+        _importing = before
+
+
 def _interrupt(*_) -> None:
+    if _importing:
+        os.write(2, f"{INTERRUPTED}\n".encode())
+        os._exit(130)
     raise KeyboardInterrupt
 
 
