@@ -14,7 +14,7 @@ from weightdecay import files, results
 @pytest.fixture
 def program(tmp_path, monkeypatch) -> Callable[..., None]:
     """`program(output)`: train the shard, in this process, in a folder of its own."""
-    folder = tmp_path / "work"
+    folder = tmp_path / "here"
     (tmp_path / "storm").mkdir()
     folder.mkdir()
     (tmp_path / "storm/train.py").write_text(TRAIN)
@@ -38,7 +38,7 @@ def test_an_output_in_the_working_folder_writes_nothing_outside(program):
     """It was an IndexError; its checkpoint is kept here meanwhile, not in the folder above."""
     before = everything("..")
     program("shard.parquet")
-    assert set(everything("..")) - set(before) == {"../work/shard.parquet", "../work/checkpoints"}
+    assert set(everything("..")) - set(before) == {"../here/shard.parquet", "../here/checkpoints"}
 
 
 def test_a_checkpoint_that_was_left_by_a_kill_after_the_last_write_is_deleted(program, capsys):

@@ -18,7 +18,8 @@ from demo import GRADIENT_EDGES, WEIGHT_EDGES
 from runs import DECAY, Runs
 
 from weightdecay.errors import ConfigError, ResultError, reports_user_errors
-from weightdecay.results import Results, check_writable, load
+from weightdecay.files import check_writable
+from weightdecay.results import Results, load
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 from pydantic import ConfigDict, ValidationError, validate_call
 
-from weightdecay import grid, results
+from weightdecay import files, grid, results
 from weightdecay.errors import ConfigError, reports_user_errors
 from weightdecay.refusals import sentence
 from weightdecay.sources import changed
@@ -44,7 +44,7 @@ def main(functions: Sequence[Callable[..., pd.DataFrame]]) -> None:
     if results.is_made(arguments.output, {"config_hash": about["config_hash"]}, since=changed(program)):
         print(f"{arguments.output} is finished already.")
         return
-    results.check_writable(arguments.output.parent)
+    files.check_writable(arguments.output.parent)
     began = time.monotonic()
     settings = getattr(config.scales, arguments.scale).computations[arguments.table]
     table = call(known[arguments.table], settings)

@@ -71,7 +71,7 @@ def main(protocol: "Protocol") -> None:
         print(f"{arguments.output} is finished already.")
         _delete(checkpoint)  # killed after the last write
         return
-    results.check_writable(arguments.output.parent)
+    files.check_writable(arguments.output.parent)
     _delete(checkpoint, before=newest)
 
     gpus.take_one(arguments.device)

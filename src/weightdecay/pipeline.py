@@ -22,7 +22,7 @@ from pathlib import Path
 from weightdecay import consistency, gpus, grid, reference, sources
 from weightdecay.errors import ConfigError, DeviceError, reports_user_errors
 from weightdecay.experiment import DEVICES
-from weightdecay.results import atomic_path, check_writable
+from weightdecay.files import atomic_path, check_writable
 
 # --config scale=... device=... results=..., and what they are without.
 OPTIONS = {"scale": "laptop", "device": "auto", "results": "own"}

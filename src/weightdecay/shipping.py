@@ -104,7 +104,7 @@ def ship(scale: str, names: Sequence[str], known: Sequence[str], history_mib: fl
     place = FOLDER.parent / f"reference-{scale}"  # beside what is shipped: among it nothing is ever half-made
     _clean(place, target)
     made, old = files.temporary_path(place), files.temporary_path(place, "old")
-    results.check_writable(made)
+    files.check_writable(made)
     try:
         about = {
             "scale": scale,
@@ -165,7 +165,7 @@ def _ship_experiment(config: grid.Config, scale: str, made: Path, history_mib: f
     source = Path("results", scale, name)
     found = results.load_scale(source, config, scale)
     _check_complete(found, [run.id for run in grid.table(config, scale)], source)
-    results.check_writable(made)
+    files.check_writable(made)
     hashes = grid.computation_hashes(config, scale)
     for table in ("runs", *hashes):
         whole = results.read_table(source / f"{table}.parquet")

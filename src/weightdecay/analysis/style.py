@@ -23,7 +23,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from weightdecay import grid
 from weightdecay.analysis.claims import Claim, read
 from weightdecay.errors import reports_user_errors
-from weightdecay.results import Results, atomic_path, load_scale
+from weightdecay.files import atomic_path
+from weightdecay.results import Results, load_scale
 
 Made = TypeVar("Made")
 

@@ -13,7 +13,7 @@ from weightdecay.bench.cases import CASES
 from weightdecay.bench.workers import KINDS, Refused, Worker, cores
 from weightdecay.ensemble.backend import resolve_device
 from weightdecay.errors import ConfigError
-from weightdecay.results import check_writable
+from weightdecay.files import check_writable
 
 
 def listing() -> str:

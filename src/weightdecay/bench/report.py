@@ -10,7 +10,7 @@ from typing import Any
 from weightdecay.bench.cases import CASES, MLP_WIDTHS
 from weightdecay.bench.contest import CaseResult
 from weightdecay.bench.workers import KINDS
-from weightdecay.results import atomic_path
+from weightdecay.files import atomic_path
 
 COLUMNS = f"{'':<44} {'R':>5} {'ms':>9} {'steps/s':>9} {'ratio':>7} {'floor':>6}"
 LEGEND = (
