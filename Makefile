@@ -14,7 +14,7 @@ PYTHON ?= python3
 unexport PYTHONHOME PYTHONPATH PYTHONWARNINGS PYTHONOPTIMIZE
 
 BIN := .venv/bin
-SNAKEMAKE := $(BIN)/python -m weightdecay.make
+SNAKEMAKE := $(BIN)/python -m weightdecay.workflow.make
 INSTALLED := .venv/installed
 
 .PHONY: reproduce reference verify test unlock setup

@@ -10,7 +10,8 @@ import sys
 sys.path.insert(0, os.path.join(workflow.basedir, "src"))  # the package of this checkout, installed or not
 
 try:
-    from weightdecay import cluster, errors, pipeline, surroundings, turns
+    from weightdecay import errors, surroundings
+    from weightdecay.workflow import cluster, pipeline, turns
 except ModuleNotFoundError as error:
     sys.exit(f"error: {error} where snakemake runs ({sys.executable}): install requirements.txt there, or use make.")
 
@@ -108,7 +109,7 @@ if plan.stale:
         message:
             "Write what changed of the plan"
         shell:
-            'exec "$WEIGHTDECAY_PYTHON" -m weightdecay.pipeline {params.decided} > {log} 2>&1'
+            'exec "$WEIGHTDECAY_PYTHON" -m weightdecay.workflow.pipeline {params.decided} > {log} 2>&1'
 
 
 rule verify:
@@ -229,7 +230,7 @@ rule ledger:
         runs=[plan.read(name, "runs") for name in plan.experiments],
         shipped=[plan.stamp(name) for name in plan.experiments],
         scale="paper/scale.txt",
-        code=pipeline.code("src/weightdecay/analysis/tables.py"),
+        code=pipeline.code("src/weightdecay/report/latex.py"),
     output:
         f"{RESULTS}/claims.json",
         "paper/tables/claims.tex",
@@ -254,7 +255,7 @@ rule overview:
     input:
         claims=f"{RESULTS}/claims.json",
         scale="paper/scale.txt",
-        code=pipeline.code("src/weightdecay/analysis/overview.py"),
+        code=pipeline.code("src/weightdecay/report/overview.py"),
     output:
         plan.overview,
     log:
@@ -264,7 +265,7 @@ rule overview:
     message:
         "Draw the overview of all claims"
     shell:
-        'exec "$WEIGHTDECAY_PYTHON" -m weightdecay.analysis.overview --claims {input.claims}'
+        'exec "$WEIGHTDECAY_PYTHON" -m weightdecay.report.overview --claims {input.claims}'
         " --figures paper/figures > {log} 2>&1"
 
 

@@ -26,6 +26,8 @@ criteria:
 figures: [norm]
 """
 TRAIN = """
+from weightdecay.config import load_config
+from weightdecay.table import config_hash, table_of
 from weightdecay.experiment import main
 main(None)
 """
@@ -58,7 +60,8 @@ main([squares])
 CLAIMS = """
 import argparse, json
 from pathlib import Path
-from weightdecay import errors, grid, results
+from weightdecay import errors
+from weightdecay import results
 parser = argparse.ArgumentParser()
 for option in ("scale", "results", "output"):
     parser.add_argument(f"--{option}")
@@ -66,8 +69,8 @@ options = parser.parse_args()
 
 @errors.reports_user_errors
 def main():
-    config = grid.load_config(Path(__file__).with_name("config.yaml"))
-    found = results.load(options.results, grid.config_hash(grid.table(config, options.scale)))
+    config = load_config(Path(__file__).with_name("config.yaml"))
+    found = results.load(options.results, config_hash(table_of(config, options.scale)))
     loss = found.history["value"].mean()
     row = {"measured": loss, "low": loss, "high": loss, "n": len(found.runs)}
     claims = []
@@ -85,7 +88,7 @@ main()
 FIGURES = """
 import argparse
 from pathlib import Path
-from weightdecay.analysis import style
+from weightdecay.report import style
 parser = argparse.ArgumentParser()
 for option in ("scale", "results", "claims", "figures", "tables"):
     parser.add_argument(f"--{option}")
@@ -114,7 +117,7 @@ def ledger(judged, trained, paper):
 OVERVIEW = """
 import argparse
 from pathlib import Path
-from weightdecay.analysis import style
+from weightdecay.report import style
 parser = argparse.ArgumentParser()
 for option in ("claims", "figures"):
     parser.add_argument(f"--{option}")
@@ -138,9 +141,9 @@ class Checkout:
         shutil.rmtree(folder / "src/weightdecay/ensemble")
         self.write("src/weightdecay/ensemble/__init__.py", "")
         self.write("src/weightdecay/ensemble/training.py", TRAINER)
-        self.write("src/weightdecay/analysis/style.py", "")
-        self.write("src/weightdecay/analysis/tables.py", TABLES)
-        self.write("src/weightdecay/analysis/overview.py", OVERVIEW)
+        self.write("src/weightdecay/report/style.py", "")
+        self.write("src/weightdecay/report/latex.py", TABLES)
+        self.write("src/weightdecay/report/overview.py", OVERVIEW)
         for name, claim in (("first", "A1"), ("second", "D1")):
             programs = {"train.py": TRAIN, "claims.py": CLAIMS, "figures.py": FIGURES}
             for file, text in {**programs, "config.yaml": CONFIG.format(name=name, claim=claim)}.items():

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from weightdecay import grid, results
+from weightdecay import results
+from weightdecay.config import load_config
 from weightdecay.errors import ConfigError, ResultError
+from weightdecay.table import computation_hashes
 
 ROOT = Path(__file__).parents[1]
 PROGRAM = """
@@ -63,10 +65,8 @@ def test_a_table_has_its_arguments_hash_and_provenance(experiment):
     folder = experiment(squares={"count": 3, "scale": 2.0})
     done = compute(folder)
     assert done.returncode == 0, done.stderr
-    config = grid.load_config(folder / "config.yaml")
-    frame, metadata = results.read_table(
-        made(folder), {"config_hash": grid.computation_hashes(config, "smoke")["squares"]}
-    )
+    config = load_config(folder / "config.yaml")
+    frame, metadata = results.read_table(made(folder), {"config_hash": computation_hashes(config, "smoke")["squares"]})
     assert list(frame["y"]) == [0.0, 2.0, 8.0]
     assert {"experiment", "scale", "code_version", "python", "wall_seconds"} <= set(metadata)
     assert "is finished already" in compute(folder).stdout
@@ -85,7 +85,7 @@ def test_other_arguments_and_a_newer_program_compute_again(experiment):
 def test_a_table_of_other_arguments_is_refused(experiment):
     folder = experiment(squares={"count": 3})
     compute(folder)
-    hashes = grid.computation_hashes(grid.load_config(experiment(squares={"count": 4}) / "config.yaml"), "smoke")
+    hashes = computation_hashes(load_config(experiment(squares={"count": 4}) / "config.yaml"), "smoke")
     with pytest.raises(ResultError, match=r"squares\.parquet was made with other settings"):
         results.read_table(made(folder), {"config_hash": hashes["squares"]})
 
@@ -118,7 +118,7 @@ def test_arguments_that_do_not_fit_are_refused_in_one_sentence(experiment, argum
 )
 def test_arguments_that_are_no_plain_values_are_refused_when_the_configuration_is_read(experiment, value, said):
     with pytest.raises(ConfigError) as caught:
-        grid.load_config(experiment(squares={"count": 3, "scale": value}) / "config.yaml")
+        load_config(experiment(squares={"count": 3, "scale": value}) / "config.yaml")
     assert said in str(caught.value) and "config.yaml" in str(caught.value) and len(str(caught.value)) < 400
 
 
@@ -131,8 +131,8 @@ def test_names_without_a_function_are_refused(experiment):
 
 def test_a_computation_needs_its_program_and_a_name_of_its_own(experiment):
     with pytest.raises(ConfigError, match=r"scales\.smoke\.computations\.runs has the name of a table of training"):
-        grid.load_config(experiment(runs={}) / "config.yaml")
+        load_config(experiment(runs={}) / "config.yaml")
     folder = experiment(squares={"count": 3})
     (folder / "compute.py").unlink()
     with pytest.raises(ConfigError, match=r"scales\.smoke\.computations\.squares needs .*compute\.py"):
-        grid.load_config(folder / "config.yaml")
+        load_config(folder / "config.yaml")

@@ -15,10 +15,12 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.test_grid import DEFAULTS, SCALE, document, load, scales
-from weightdecay import grid
+from tests.test_table import DEFAULTS, SCALE, document, load, scales
+from weightdecay.config import SCALES, Config, load_config
 from weightdecay.errors import ConfigError
+from weightdecay.run import Run
 from weightdecay.setting_types import MOST_RUNS
+from weightdecay.table import table_of
 
 CONFIGS = sorted(Path(__file__).parents[1].glob("experiments/*/config.yaml"))
 CRITERION = {"source": "S1", "statement": "It falls.", "criterion": "Fall > 0.", "thresholds": {"fall": 0.0}}
@@ -79,7 +81,7 @@ def test_a_claim_s_id_may_be_any_of_those(tmp_path):
             "scales.smoke.computations.history has the name of a table of training",
         ),
         (
-            {"scales": {scale: {"seeds": 1, "shards": 1, "sweep": {}} for scale in grid.SCALES}},
+            {"scales": {scale: {"seeds": 1, "shards": 1, "sweep": {}} for scale in SCALES}},
             "scales.smoke.sweep is not a known key (did you mean sweeps?) (and 5 more)",
         ),
         (
@@ -109,8 +111,8 @@ def test_a_link_to_an_experiment_is_no_second_one_of_the_same_name(tmp_path):
     load(tmp_path, document())
     (tmp_path / "others").symlink_to("blobs")
     with pytest.raises(ConfigError, match=r"experiment is 'blobs', but must be the name of its folder, 'others'\.$"):
-        grid.load_config(tmp_path / "others" / "config.yaml")
-    grid.load_config(tmp_path / "others" / ".." / "blobs" / "config.yaml")
+        load_config(tmp_path / "others" / "config.yaml")
+    load_config(tmp_path / "others" / ".." / "blobs" / "config.yaml")
 
 
 # What a setting, a key or a whole part of a configuration may be replaced with.
@@ -275,7 +277,7 @@ def at_most(seconds: int) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def outcome(folder: Path, text: bytes) -> grid.Config | None:
+def outcome(folder: Path, text: bytes) -> Config | None:
     """What is read of a file: a configuration that keeps all promises, or None where one sentence refuses it."""
     path = folder / "config.yaml"
     folder.mkdir(parents=True, exist_ok=True)
@@ -283,7 +285,7 @@ def outcome(folder: Path, text: bytes) -> grid.Config | None:
     (folder / "compute.py").touch()
     try:
         with at_most(20):
-            config = grid.load_config(path)
+            config = load_config(path)
     except ConfigError as error:
         said = str(error).replace(str(folder), "")
         assert len(said) <= 300 and said.isprintable(), said
@@ -293,7 +295,7 @@ def outcome(folder: Path, text: bytes) -> grid.Config | None:
         for name in names:
             made = Path("paper", kind, f"{config.experiment}-{name}.pdf")
             assert made.parent == Path("paper", kind) and re.fullmatch(r"\w+-\w+\.pdf", made.name, re.ASCII)
-    for scale in grid.SCALES:
+    for scale in SCALES:
         asked = getattr(config.scales, scale)
         for name in (*asked.sweeps, *asked.computations):
             assert re.fullmatch(r"\w+", name, re.ASCII)
@@ -302,12 +304,12 @@ def outcome(folder: Path, text: bytes) -> grid.Config | None:
         rows = [size_of(block, config, asked.seeds) for blocks in asked.sweeps.values() for block in blocks]
         assert sum(rows) <= MOST_RUNS
         if sum(rows) <= 300:
-            for run in grid.table(config, scale):
-                assert grid.Run(**run.model_dump()) == run
+            for run in table_of(config, scale):
+                assert Run(**run.model_dump()) == run
     return config
 
 
-def size_of(block: dict, config: grid.Config, seeds: int) -> int:
+def size_of(block: dict, config: Config, seeds: int) -> int:
     count = 1
     for value in ({"seed": [None] * seeds} | config.defaults | block).values():
         count *= len(value) if isinstance(value, list) else 1
@@ -371,7 +373,7 @@ def test_every_real_configuration_changed_is_read_or_refused_in_one_sentence(tmp
         outcome(tmp_path / path.parent.name, draw.choice(everything)(draw))
 
     check()
-    assert outcome(tmp_path / path.parent.name, text) == grid.load_config(path)
+    assert outcome(tmp_path / path.parent.name, text) == load_config(path)
 
 
 def dumped(content: dict) -> bytes:

@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_grid import document, load, scales
-from weightdecay import consistency, grid
+from tests.test_table import document, load, scales
+from weightdecay import consistency
+from weightdecay.config import Config, Criterion, load_config
 from weightdecay.consistency import Named
 from weightdecay.errors import ConfigError
-from weightdecay.grid import Config, Criterion
 
 CONFIGS = sorted(Path(__file__).parents[1].glob("experiments/*/config.yaml"))
 CLAIMS = """
 from helpers import low_enough
-from weightdecay.analysis import claims as ledger
+from weightdecay.claims import model as ledger
 
 def judge(results, criteria):
     t = {id: words.thresholds for id, words in criteria.items()}
@@ -258,7 +258,7 @@ def test_every_single_renaming_in_every_experiment_is_found(path):
 
     What passes: a threshold that one claim lacks, but another has; and those of `UNFOLLOWED`, if they are left out.
     """
-    config, named = grid.load_config(path), Named.of(path.parent)
+    config, named = load_config(path), Named.of(path.parent)
     consistency.check_one(path, config)
     criteria, passed = config.criteria, set()
     for id, words in criteria.items():
@@ -280,7 +280,7 @@ def test_every_single_renaming_in_every_experiment_is_found(path):
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.parent.name)
 def test_every_claim_and_threshold_that_is_renamed_in_the_programs_is_found(path, tmp_path):
     """Each claim's id, and each threshold, wherever a text of a program is that name."""
-    config = grid.load_config(path)
+    config = load_config(path)
     folder = tmp_path / path.parent.name
     shutil.copytree(path.parent, folder, ignore=shutil.ignore_patterns("__pycache__"))
     programs = {file: file.read_text(encoding="utf-8") for file in folder.glob("*.py")}

@@ -8,9 +8,9 @@ PROGRAMS = sorted([*ROOT.glob("src/**/*.py"), *ROOT.glob("experiments/**/*.py")]
 DELETING = {"rmtree", "unlink", "remove", "removedirs", "rmdir", "rename", "renames", "move", "replace", "truncate"}
 OWN = {  # who may, and why it is its own
     "src/weightdecay/files.py": "its temporary files, by a name that holds the process that made them",
-    "src/weightdecay/shipping.py": "a shipped scale of which every file is in its SHA256SUMS, and its own folders",
+    "src/weightdecay/workflow/shipping.py": "a shipped scale, if its every file is in SHA256SUMS, and its own folders",
     "src/weightdecay/ensemble/cache.py": "versions of compiled code that carry its marker",
-    "src/weightdecay/turns.py": "Snakemake's lock, when the snakemake that held it was killed",
+    "src/weightdecay/workflow/turns.py": "Snakemake's lock, when the snakemake that held it was killed",
     "src/weightdecay/experiment.py": "the checkpoint of a finished or outdated shard",
 }
 NO_PATHS = {"_lost(side).rename"}  # a column of a data frame

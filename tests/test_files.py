@@ -50,7 +50,8 @@ from pathlib import Path
 import pandas as pd
 from weightdecay import results
 from weightdecay.errors import WeightDecayError
-from weightdecay.analysis import claims, style, tables
+from weightdecay.claims import model as claims
+from weightdecay.report import latex, style
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
 frame = pd.DataFrame({"run": [f"{k * 7919 % 100003:05}" for k in range(20_000)]})
@@ -60,7 +61,7 @@ figure.add_subplot().plot(range(100))
 for write in (
     lambda: results.write_table("a/runs.parquet", frame, {}),
     lambda: results.write_shard("a/1of1.parquet", frame, table, {}),
-    lambda: tables.write(Path("a/claims.tex"), "text " * 1000),
+    lambda: latex.write(Path("a/claims.tex"), "text " * 1000),
     lambda: style.save(figure, Path("a"), "figure", "paper"),
 ):
     try:

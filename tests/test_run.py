@@ -8,10 +8,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.test_grid import DEFAULTS, document, load, run, scales
-from weightdecay import grid
+from tests.test_table import DEFAULTS, document, load, run, scales
 from weightdecay.errors import ConfigError
 from weightdecay.run import Run, broken_rule, telling_values
+from weightdecay.table import table_of
 
 SCALE_INVARIANT = {"network": "scale_invariant_mlp", "batch_norm_eps": 1e-5}
 NO_EFFECT = [
@@ -190,7 +190,7 @@ def test_a_block_is_accepted_exactly_if_each_of_its_rows_is(tmp_path_factory, bl
     except ConfigError:
         assert None in rows
     else:
-        assert {made.id for made in grid.table(config, "smoke")} == {made.id for made in rows}
+        assert {made.id for made in table_of(config, "smoke")} == {made.id for made in rows}
 
 
 def test_a_large_product_is_counted_before_it_is_made(tmp_path):

@@ -56,7 +56,7 @@ import sys
 from pathlib import Path
 import matplotlib.pyplot as plt
 import seaborn as sns
-from weightdecay.analysis import style
+from weightdecay.report import style
 
 style.apply()
 figure, axes = plt.subplots(figsize=(style.COLUMN, 2))
@@ -136,7 +136,7 @@ def test_the_pipeline_makes_the_same_bytes_in_hostile_surroundings(tmp_path):
     made = []
     for name, hostile in (("friendly", {}), ("hostile", NOTEBOOK | PYTHON | LATIN | NUMBERS | HOMELESS)):
         checkout = Checkout(tmp_path / name)
-        shutil.copy(ROOT / "src/weightdecay/analysis/style.py", checkout.path("src/weightdecay/analysis/style.py"))
+        shutil.copy(ROOT / "src/weightdecay/report/style.py", checkout.path("src/weightdecay/report/style.py"))
         for experiment in ("first", "second"):
             checkout.write(f"experiments/{experiment}/figures.py", drawing)
         if hostile:
@@ -203,7 +203,7 @@ def test_what_a_machine_needs_to_start_anything_is_kept(tmp_path):
 
 
 def test_a_process_that_uses_the_package_as_a_library_keeps_its_environment():
-    code = "import os; before = dict(os.environ); import weightdecay.grid; assert dict(os.environ) == before"
+    code = "import os; before = dict(os.environ); import weightdecay.table; assert dict(os.environ) == before"
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), **NOTEBOOK, **LATIN}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True)
 
@@ -232,7 +232,7 @@ def test_a_program_of_somebody_else_is_left_as_it_is_whatever_its_name(tmp_path,
 
 def test_the_package_can_be_imported_where_there_is_no_posix():
     code = "import sys; sys.modules.update(pwd=None, fcntl=None); import weightdecay; from weightdecay import {}"
-    for module in ("grid", "errors", "experiment"):
+    for module in ("table", "errors", "experiment"):
         environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
         subprocess.run([sys.executable, "-c", code.format(module)], env=environment, check=True)
 
@@ -259,7 +259,7 @@ def test_without_a_home_the_commands_work_and_write_in_the_working_folder_alone(
     )
     commands = [
         ("weightdecay", "--help"),
-        ("weightdecay.make", *SMOKE),
+        ("weightdecay.workflow.make", *SMOKE),
         ("weightdecay", "train", "first", "--scale", "smoke"),
         ("weightdecay", "claims", "--scale", "smoke"),
     ]

@@ -15,11 +15,11 @@ from coupling import constant_shrinkage, steadier, tuned_again
 from scaling import best_by_setting, best_norm, law_of_decay, one_over_rate
 from surfaces import DATASETS, LETTERS, METHODS, UNDECAYED, Grids, computed, log_error, over_surfaces
 
-from weightdecay.analysis import claims as ledger
-from weightdecay.analysis.basins import at_border, good_cells
-from weightdecay.analysis.claims import Claim, Part, combine, counts, joined, judge_interval, judged, reported
-from weightdecay.analysis.measures import diverged
-from weightdecay.analysis.statistics import DIFFERENCE, every_seed, ratio_interval
+from weightdecay.claims import model as ledger
+from weightdecay.claims.model import Claim, Part, combine, counts, joined, judge_interval, judged, reported
+from weightdecay.statistics.basins import at_border, good_cells
+from weightdecay.statistics.estimates import DIFFERENCE, every_seed, ratio_interval
+from weightdecay.statistics.measures import diverged
 
 EXPERIMENT = "adam_vs_adamw"
 CONVENTIONS = {"S0": "Szero", "S2": "Stwo", "S2 second": "StwoSecond", "S3": "Sthree"}

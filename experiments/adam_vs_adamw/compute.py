@@ -23,7 +23,7 @@ from weightdecay.datasets.mnist1d import LENGTH, mnist1d
 from weightdecay.ensemble.layers import Linear, ReLU, Sequential
 from weightdecay.ensemble.networks import mlp
 from weightdecay.ensemble.training import Ensemble, Protocol
-from weightdecay.grid import Run
+from weightdecay.run import Run
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]

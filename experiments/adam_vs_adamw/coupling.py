@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from surfaces import DATASETS, LETTERS, Grids, log_error, over_surfaces
 
-from weightdecay.analysis.basins import best_cells
-from weightdecay.analysis.claims import Part, joined, judged, reported
-from weightdecay.analysis.statistics import UNKNOWN, Estimate, every_seed, ratio_interval
+from weightdecay.claims.model import Part, joined, judged, reported
+from weightdecay.statistics.basins import best_cells
+from weightdecay.statistics.estimates import UNKNOWN, Estimate, every_seed, ratio_interval
 
 DECOUPLED = ("AdamW", "SGDW")
 LEAST_PLACES = 3  # of a line that say whether it is level

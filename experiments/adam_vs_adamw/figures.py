@@ -15,10 +15,12 @@ from matplotlib.axes import Axes
 from scaling import FACTORS, LAWS, best_by_setting, best_decays, exponents_of
 from surfaces import DATASETS, METHODS, UNDECAYED, Grids, log_error
 
-from weightdecay.analysis import style
-from weightdecay.analysis.claims import NOT_RUN
-from weightdecay.analysis.plots import legend, missing, plain_ticks
-from weightdecay.analysis.statistics import (
+from weightdecay.claims.model import NOT_RUN
+from weightdecay.report import style
+from weightdecay.report.latex import booktabs, escape, interval, number, write
+from weightdecay.report.plots import legend, missing, plain_ticks
+from weightdecay.report.style import COLUMN, KINDS, MUTED, PAGE, Inputs
+from weightdecay.statistics.estimates import (
     ACCURACY,
     Estimate,
     axial_interval,
@@ -26,8 +28,6 @@ from weightdecay.analysis.statistics import (
     geometric_interval,
     ratio_interval,
 )
-from weightdecay.analysis.style import COLUMN, KINDS, MUTED, PAGE, Inputs
-from weightdecay.analysis.tables import booktabs, escape, interval, number, write
 
 COLOURS = {"AdamW": "#0072B2", "Adam + L2": "#D55E00", "SGDW": "#56B4E9", "SGD + L2": "#E69F00"}
 LINES = {"constant": ("#000000", "o"), "step": ("#009E73", "s"), "cosine": ("#CC79A7", "^")}

@@ -11,11 +11,11 @@ from matplotlib.colors import LogNorm
 from matplotlib.patheffects import withStroke
 from surfaces import METHODS, Grids
 
-from weightdecay.analysis import style
-from weightdecay.analysis.basins import good_cells
-from weightdecay.analysis.claims import NOT_RUN
-from weightdecay.analysis.plots import edges, missing
-from weightdecay.analysis.style import COLUMN, PAGE, Inputs
+from weightdecay.claims.model import NOT_RUN
+from weightdecay.report import style
+from weightdecay.report.plots import edges, missing
+from weightdecay.report.style import COLUMN, PAGE, Inputs
+from weightdecay.statistics.basins import good_cells
 
 NAMES = {"mnist1d": "MNIST-1D", "digits": "digits", "addition": "addition"}
 OUTLINE = {"color": "white", "linewidth": 0.9, "path_effects": [withStroke(linewidth=1.5, foreground="#555555")]}

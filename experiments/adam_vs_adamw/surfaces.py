@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from weightdecay.analysis.basins import (
+from weightdecay.claims.model import NOT_RUN, joined
+from weightdecay.statistics.basins import (
     Shape,
     area,
     at_cells,
@@ -18,9 +19,8 @@ from weightdecay.analysis.basins import (
     shape,
     tilts,
 )
-from weightdecay.analysis.claims import NOT_RUN, joined
-from weightdecay.analysis.measures import finals
-from weightdecay.analysis.statistics import Estimate
+from weightdecay.statistics.estimates import Estimate
+from weightdecay.statistics.measures import finals
 
 DATASETS = {"mnist1d": "Mnist", "digits": "Digits", "addition": "Addition"}  # sweep -> word in a part's name
 METHODS = {  # name -> optimiser, kind of decay

@@ -18,7 +18,7 @@ from weightdecay.ensemble.networks import mlp, residual_mlp
 from weightdecay.ensemble.training import Protocol
 from weightdecay.errors import ConfigError
 from weightdecay.experiment import main
-from weightdecay.grid import Run
+from weightdecay.run import Run
 
 LOSSES = {"mnist1d": "cross_entropy", "digits": "cross_entropy", "binary_addition": "sigmoid_squared_error"}
 HELD_OUT = {"mnist1d": (2_000, 2_000), "digits": (600, 700)}  # validation and test examples

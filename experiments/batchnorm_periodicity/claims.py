@@ -1,6 +1,6 @@
 """Claims B1-B12 on BatchNorm with decay, judged by the criteria of config.yaml.
 
-One estimate per seed, then a 95 % interval over seeds. Events are those of weightdecay.analysis.events: collapses of
+One estimate per seed, then a 95 % interval over seeds. Events are those of weightdecay.statistics.events: collapses of
 the training accuracy, which every network can have, and destabilisations, seen in the norm ρ of the weights before
 BatchNorm. Times are in τ = (1 − momentum)/(ηλ) steps.
 """
@@ -26,11 +26,9 @@ from records import (
     settled_gains,
 )
 
-from weightdecay.analysis import claims as ledger
-from weightdecay.analysis.claims import Claim, Part, counts, joined, judged, reported
-from weightdecay.analysis.events import spacings, variation
-from weightdecay.analysis.measures import TRAIN, diverged
-from weightdecay.analysis.statistics import (
+from weightdecay.claims import model as ledger
+from weightdecay.claims.model import Claim, Part, counts, joined, judged, reported
+from weightdecay.statistics.estimates import (
     ACCURACY,
     Estimate,
     every_seed,
@@ -40,6 +38,8 @@ from weightdecay.analysis.statistics import (
     rank_correlation,
     ratio_interval,
 )
+from weightdecay.statistics.events import spacings, variation
+from weightdecay.statistics.measures import TRAIN, diverged
 
 EXPERIMENT = "batchnorm_periodicity"
 

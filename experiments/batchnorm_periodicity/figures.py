@@ -28,14 +28,14 @@ from records import (
     words,
 )
 
-from weightdecay.analysis import style
-from weightdecay.analysis.claims import NOT_RUN
-from weightdecay.analysis.events import spacings, variation
-from weightdecay.analysis.measures import TRAIN, select
-from weightdecay.analysis.plots import legend, missing, plain_ticks, thousands
-from weightdecay.analysis.statistics import UNBOUNDED, Estimate, every_seed, ratio_interval
-from weightdecay.analysis.style import COLUMN, MUTED, PAGE, SPLITS, Inputs
-from weightdecay.analysis.tables import booktabs, interval, write
+from weightdecay.claims.model import NOT_RUN
+from weightdecay.report import style
+from weightdecay.report.latex import booktabs, interval, write
+from weightdecay.report.plots import legend, missing, plain_ticks, thousands
+from weightdecay.report.style import COLUMN, MUTED, PAGE, SPLITS, Inputs
+from weightdecay.statistics.estimates import UNBOUNDED, Estimate, every_seed, ratio_interval
+from weightdecay.statistics.events import spacings, variation
+from weightdecay.statistics.measures import TRAIN, select
 
 MARKERS = "osD^v<>"
 DASHES = ("-", "--", ":", "-.")  # curves that lie on each other are told apart by them

@@ -17,9 +17,9 @@ from records import (
     variance_over_eps,
 )
 
-from weightdecay.analysis.claims import Part, counts, judged, reported
-from weightdecay.analysis.measures import TRAIN, diverged, select
-from weightdecay.analysis.statistics import Estimate, every_seed, ratio_interval
+from weightdecay.claims.model import Part, counts, judged, reported
+from weightdecay.statistics.estimates import Estimate, every_seed, ratio_interval
+from weightdecay.statistics.measures import TRAIN, diverged, select
 
 
 def mechanism(records: Records, t: Mapping[str, float]) -> tuple[list[Part], str]:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from weightdecay.analysis.events import (
+from weightdecay.statistics.estimates import power_law
+from weightdecay.statistics.events import (
     collapses,
     concordance,
     destabilisations,
@@ -15,8 +16,7 @@ from weightdecay.analysis.events import (
     spacings,
     times_to_next,
 )
-from weightdecay.analysis.measures import TRAIN, Histories, select
-from weightdecay.analysis.statistics import power_law
+from weightdecay.statistics.measures import TRAIN, Histories, select
 
 DATA = {"grid": "", "mnist1d": "Mnist"}  # sweeps over η and λ -> prefix of the parts' names
 COUNT = (0.0, np.inf)  # bounds of a number of events, and of a time

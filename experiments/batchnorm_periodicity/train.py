@@ -22,7 +22,7 @@ from weightdecay.ensemble.networks import mlp, residual_mlp, scale_invariant_cnn
 from weightdecay.ensemble.training import Ensemble, Protocol
 from weightdecay.errors import ConfigError
 from weightdecay.experiment import main
-from weightdecay.grid import Run
+from weightdecay.run import Run
 
 DATASETS = {  # network -> what it is trained on
     "residual_mlp": ("binary_addition",),

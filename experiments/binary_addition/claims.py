@@ -1,6 +1,6 @@
 """Claims A1-A12 on binary addition, judged by the criteria of config.yaml.
 
-One estimate per seed, then a 95 % interval over seeds (weightdecay.analysis.statistics). A diverged run counts as
+One estimate per seed, then a 95 % interval over seeds (weightdecay.statistics.estimates). A diverged run counts as
 accuracy 0, but is no evidence where a claim predicts failure: such a part is unknown then. A time that never came is a
 censored time. Neither is dropped, and the claim's note counts them.
 """
@@ -33,10 +33,10 @@ from protocol import (
     too_short,
 )
 
-from weightdecay.analysis import claims as ledger
-from weightdecay.analysis.claims import NOT_RUN, Claim, Part, counts, joined, judged, reported
-from weightdecay.analysis.measures import TRAIN, Histories, dip, diverged, final_table, select
-from weightdecay.analysis.statistics import (
+from weightdecay.claims import model as ledger
+from weightdecay.claims.model import NOT_RUN, Claim, Part, counts, joined, judged, reported
+from weightdecay.report.latex import in_letters
+from weightdecay.statistics.estimates import (
     DIFFERENCE,
     UNKNOWN,
     Estimate,
@@ -44,7 +44,7 @@ from weightdecay.analysis.statistics import (
     leave_one_out,
     mean_interval,
 )
-from weightdecay.analysis.tables import in_letters
+from weightdecay.statistics.measures import TRAIN, Histories, dip, diverged, final_table, select
 
 
 def judge(results: Any, criteria: Mapping[str, Any]) -> list[Claim]:

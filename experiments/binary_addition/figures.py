@@ -21,15 +21,15 @@ from protocol import (
     shorter_than_timescale,
 )
 
-from weightdecay.analysis import style
-from weightdecay.analysis.claims import NOT_RUN
-from weightdecay.analysis.measures import TRAIN, Histories, between, delays, final_table, longest, select
-from weightdecay.analysis.plots import curves, legend, missing, points, thousands, zero_and_logarithm
-from weightdecay.analysis.published import read_published
-from weightdecay.analysis.statistics import ACCURACY, geometric_interval, mean_interval, power_law
-from weightdecay.analysis.style import COLUMN, KINDS, MUTED, PAGE, SPLITS, Inputs, weight_decay_colour
-from weightdecay.analysis.tables import booktabs, interval, number, write
+from weightdecay.claims.model import NOT_RUN
+from weightdecay.report import style
+from weightdecay.report.latex import booktabs, interval, number, write
+from weightdecay.report.plots import curves, legend, missing, points, thousands, zero_and_logarithm
+from weightdecay.report.published import read_published
+from weightdecay.report.style import COLUMN, KINDS, MUTED, PAGE, SPLITS, Inputs, weight_decay_colour
 from weightdecay.results import Results
+from weightdecay.statistics.estimates import ACCURACY, geometric_interval, mean_interval, power_law
+from weightdecay.statistics.measures import TRAIN, Histories, between, delays, final_table, longest, select
 
 PUBLISHED = read_published(Path(__file__).with_name("published.yaml"))
 FINAL = {"train": TRAIN, "test": "test_accuracy"}  # what S1 plots

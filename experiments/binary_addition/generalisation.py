@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from protocol import LAST_STEPS, NO_EVIDENCE, every_rate, failing, too_short
 
-from weightdecay.analysis.claims import Part, counts, joined, judged, reported
-from weightdecay.analysis.measures import TRAIN, Histories, between, delays, diverged, select
-from weightdecay.analysis.statistics import (
+from weightdecay.claims.model import Part, counts, joined, judged, reported
+from weightdecay.run import SATURATED
+from weightdecay.statistics.estimates import (
     ACCURACY,
     DIFFERENCE,
     UNKNOWN,
@@ -20,7 +20,7 @@ from weightdecay.analysis.statistics import (
     power_law,
     rank_correlation,
 )
-from weightdecay.grid import SATURATED
+from weightdecay.statistics.measures import TRAIN, Histories, between, delays, diverged, select
 
 WINDOW = "diverged, where their window ends"
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from weightdecay.analysis.measures import TRAIN, Histories, diverged, longest, select
-from weightdecay.analysis.statistics import ACCURACY, UNKNOWN, Estimate, geometric_interval, mean_interval
+from weightdecay.statistics.estimates import ACCURACY, UNKNOWN, Estimate, geometric_interval, mean_interval
+from weightdecay.statistics.measures import TRAIN, Histories, diverged, longest, select
 
 EXPERIMENT = "binary_addition"
 LAST_STEPS = 3900  # S1's points are means over the last 50 epochs of 78 steps

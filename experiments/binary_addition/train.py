@@ -17,7 +17,7 @@ from weightdecay.ensemble.networks import residual_mlp
 from weightdecay.ensemble.training import Protocol
 from weightdecay.errors import ConfigError
 from weightdecay.experiment import main
-from weightdecay.grid import Run
+from weightdecay.run import Run
 
 
 def splits(run: Run) -> Splits:

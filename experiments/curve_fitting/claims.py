@@ -36,16 +36,16 @@ from runs import (
     unreached,
 )
 
-from weightdecay.analysis import claims as ledger
-from weightdecay.analysis.claims import Claim, Part, counts, joined, judged, reported
-from weightdecay.analysis.measures import diverged, select
-from weightdecay.analysis.statistics import (
+from weightdecay.claims import model as ledger
+from weightdecay.claims.model import Claim, Part, counts, joined, judged, reported
+from weightdecay.statistics.estimates import (
     Estimate,
     every_seed,
     proportion_interval,
     rank_correlation_interval,
     ratio_interval,
 )
+from weightdecay.statistics.measures import diverged, select
 
 EXPERIMENT = "curve_fitting"
 LARGE = 100.0  # of C8

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from runs import LOSSES, ratio_of
 
-from weightdecay.analysis.claims import Part, judged, reported
-from weightdecay.analysis.statistics import (
+from weightdecay.claims.model import Part, judged, reported
+from weightdecay.statistics.estimates import (
     digits_interval,
     every_seed,
     leave_one_out,

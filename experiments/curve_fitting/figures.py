@@ -13,10 +13,10 @@ from figures_computed import COLOURS, SEED, constraints, outliers, overfitting, 
 from matplotlib.axes import Axes
 from runs import DECAY, FIT, LOSSES, Runs, distance_to_truth, roughness
 
-from weightdecay.analysis import style
-from weightdecay.analysis.measures import select
-from weightdecay.analysis.plots import legend, over_columns, zero_and_logarithm
-from weightdecay.analysis.style import MUTED, PAGE, SPLITS, Inputs, weight_decay_colour
+from weightdecay.report import style
+from weightdecay.report.plots import legend, over_columns, zero_and_logarithm
+from weightdecay.report.style import MUTED, PAGE, SPLITS, Inputs, weight_decay_colour
+from weightdecay.statistics.measures import select
 
 PAIR = {0.0: "no decay", DECAY: f"λ = {DECAY:g}"}
 

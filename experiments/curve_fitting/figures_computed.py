@@ -8,11 +8,11 @@ from matplotlib.axes import Axes
 from numpy.polynomial.polynomial import polyval
 from runs import FIT, LOSSES, Runs, sensitivity
 
-from weightdecay.analysis import style
-from weightdecay.analysis.measures import select
-from weightdecay.analysis.plots import legend, over_columns, plain_ticks
-from weightdecay.analysis.statistics import geometric_interval
-from weightdecay.analysis.style import MUTED, PAGE, SPLITS, Inputs, weight_decay_colour
+from weightdecay.report import style
+from weightdecay.report.plots import legend, over_columns, plain_ticks
+from weightdecay.report.style import MUTED, PAGE, SPLITS, Inputs, weight_decay_colour
+from weightdecay.statistics.estimates import geometric_interval
+from weightdecay.statistics.measures import select
 
 SEED = 0  # of every example shown
 COLOURS = {"squared_error": "#D55E00", "smooth_l1": "#009E73", "absolute_error": "#0072B2"}

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from demo import GRID, SLOPE
 
-from weightdecay.analysis.measures import Histories, select
-from weightdecay.analysis.statistics import UNKNOWN, Estimate, open_above, ratio_interval
+from weightdecay.statistics.estimates import UNKNOWN, Estimate, open_above, ratio_interval
+from weightdecay.statistics.measures import Histories, select
 
 DECAY = 0.01  # S3's
 FIT = [f"fit_{number:02}" for number in range(len(GRID))]

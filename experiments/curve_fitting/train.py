@@ -18,7 +18,7 @@ from weightdecay.ensemble.networks import Stack, mlp
 from weightdecay.ensemble.training import Ensemble, Protocol
 from weightdecay.errors import ConfigError
 from weightdecay.experiment import main
-from weightdecay.grid import Run
+from weightdecay.run import Run
 
 LINES = ("line", "line_outlier")
 FEATURES = 10  # of S2's example

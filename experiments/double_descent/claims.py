@@ -1,7 +1,7 @@
 """Claims D1-D16 on double descent, judged by the criteria of config.yaml.
 
 One estimate per seed, then a 95 % interval over seeds. A run's final value is the mean over its last tenth. Peaks,
-first minima and rises are chosen on the other seeds (weightdecay.analysis.shapes), λ on the validation split. A
+first minima and rises are chosen on the other seeds (weightdecay.statistics.shapes), λ on the validation split. A
 diverged run has no loss: what needs it is unknown.
 """
 
@@ -15,19 +15,9 @@ from exact import bumpy, without_training
 from over_time import hovers, over_epochs, over_time, steadier
 from sweeps import Sweep, effect, error_added, peaks_and_thresholds, region_tables, values
 
-from weightdecay.analysis import claims as ledger
-from weightdecay.analysis.claims import NOT_RUN, Claim, Part, counts, joined, judged, reported
-from weightdecay.analysis.measures import diverged
-from weightdecay.analysis.shapes import (
-    at_largest,
-    at_settings,
-    first_minimum,
-    first_rises,
-    largest_rises,
-    last_falls,
-    peak,
-)
-from weightdecay.analysis.statistics import (
+from weightdecay.claims import model as ledger
+from weightdecay.claims.model import NOT_RUN, Claim, Part, counts, joined, judged, reported
+from weightdecay.statistics.estimates import (
     ACCURACY,
     DIFFERENCE,
     UNKNOWN,
@@ -35,6 +25,16 @@ from weightdecay.analysis.statistics import (
     every_seed,
     leave_one_out,
     ratio_interval,
+)
+from weightdecay.statistics.measures import diverged
+from weightdecay.statistics.shapes import (
+    at_largest,
+    at_settings,
+    first_minimum,
+    first_rises,
+    largest_rises,
+    last_falls,
+    peak,
 )
 
 EXPERIMENT = "double_descent"

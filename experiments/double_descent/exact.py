@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from sweeps import ridge_tables
 
-from weightdecay.analysis.claims import Part, joined, judged, reported
-from weightdecay.analysis.shapes import at_settings, best_settings, largest_rises, last_falls
-from weightdecay.analysis.statistics import every_seed, ratio_interval
+from weightdecay.claims.model import Part, joined, judged, reported
+from weightdecay.statistics.estimates import every_seed, ratio_interval
+from weightdecay.statistics.shapes import at_settings, best_settings, largest_rises, last_falls
 
 
 def without_training(table: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], str]:

@@ -16,14 +16,14 @@ from matplotlib.colors import LogNorm
 from over_time import at_width
 from sweeps import Sweep, peak_width, peaks_and_thresholds, ridge_tables, values
 
-from weightdecay.analysis import style
-from weightdecay.analysis.measures import band
-from weightdecay.analysis.plots import edges, interval_line, legend, missing, plain_ticks
-from weightdecay.analysis.published import read_published
-from weightdecay.analysis.shapes import at_settings, best_settings, first_minimum, peak
-from weightdecay.analysis.statistics import ACCURACY, UNBOUNDED, every_seed, geometric_interval
-from weightdecay.analysis.style import COLUMN, KINDS, MUTED, PAGE, SPLITS, Inputs, has_data, weight_decay_colour
-from weightdecay.analysis.tables import booktabs, interval, write
+from weightdecay.report import style
+from weightdecay.report.latex import booktabs, interval, write
+from weightdecay.report.plots import edges, interval_line, legend, missing, plain_ticks
+from weightdecay.report.published import read_published
+from weightdecay.report.style import COLUMN, KINDS, MUTED, PAGE, SPLITS, Inputs, has_data, weight_decay_colour
+from weightdecay.statistics.estimates import ACCURACY, UNBOUNDED, every_seed, geometric_interval
+from weightdecay.statistics.measures import band
+from weightdecay.statistics.shapes import at_settings, best_settings, first_minimum, peak
 
 PUBLISHED = read_published(Path(__file__).with_name("published.yaml"))
 TUNED = "black"

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from weightdecay.analysis.measures import Histories, final_table, select
-from weightdecay.analysis.shapes import at_settings, best_settings, crossing, peak, vertex
+from weightdecay.statistics.measures import Histories, final_table, select
+from weightdecay.statistics.shapes import at_settings, best_settings, crossing, peak, vertex
 
 
 class Sweep:

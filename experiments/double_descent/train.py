@@ -16,7 +16,7 @@ from weightdecay.ensemble.networks import cnn, mlp
 from weightdecay.ensemble.training import Protocol
 from weightdecay.errors import ConfigError
 from weightdecay.experiment import main
-from weightdecay.grid import Run
+from weightdecay.run import Run
 
 SETS = {  # dataset -> kind of label noise, validation examples, test examples
     "mnist1d": ("incorrect", 1_000, 2_000),

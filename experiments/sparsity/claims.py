@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from weightdecay.analysis import claims as ledger
-from weightdecay.analysis.claims import Claim, Part, counts, judged, reported
-from weightdecay.analysis.measures import diverged, select
-from weightdecay.analysis.statistics import (
+from weightdecay.claims import model as ledger
+from weightdecay.claims.model import Claim, Part, counts, judged, reported
+from weightdecay.statistics.estimates import (
     ACCURACY,
     DIFFERENCE,
     Estimate,
@@ -23,6 +22,7 @@ from weightdecay.analysis.statistics import (
     rank_correlation_interval,
     ratio_interval,
 )
+from weightdecay.statistics.measures import diverged, select
 
 EXPERIMENT = "sparsity"
 KINDS = {  # kinds of decay, as the figures name them

@@ -11,11 +11,11 @@ import pandas as pd
 from claims import EXPERIMENT, KINDS, chosen_runs, recall_and_precision, tuned
 from matplotlib.axes import Axes
 
-from weightdecay.analysis import style
-from weightdecay.analysis.measures import select
-from weightdecay.analysis.plots import legend, over_columns, plain_ticks
-from weightdecay.analysis.statistics import ACCURACY, geometric_interval, ratio_interval
-from weightdecay.analysis.style import COLUMN, MUTED, PAGE, Inputs, has_data
+from weightdecay.report import style
+from weightdecay.report.plots import legend, over_columns, plain_ticks
+from weightdecay.report.style import COLUMN, MUTED, PAGE, Inputs, has_data
+from weightdecay.statistics.estimates import ACCURACY, geometric_interval, ratio_interval
+from weightdecay.statistics.measures import select
 
 SEED = 0  # of every example shown
 METHODS = {  # colour, marker, name

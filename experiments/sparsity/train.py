@@ -16,7 +16,7 @@ from weightdecay.ensemble.networks import mlp
 from weightdecay.ensemble.training import Ensemble, Protocol
 from weightdecay.errors import ConfigError
 from weightdecay.experiment import main
-from weightdecay.grid import Run
+from weightdecay.run import Run
 
 INPUTS, RELEVANT, UNITS = 20, 3, 4  # of the inputs the first few are relevant; hidden units of the teacher
 NOISE = 0.5  # standard deviation; that of the target without noise is 1

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from weightdecay.analysis.shapes import vertex
-from weightdecay.analysis.statistics import UNKNOWN, Estimate, mean_interval
+from weightdecay.statistics.estimates import UNKNOWN, Estimate, mean_interval
+from weightdecay.statistics.shapes import vertex
 
 
 def best_of(losses: pd.Series) -> tuple[float, float]:

@@ -18,10 +18,10 @@ from costs import a_little, grid_search, left_out, one_for_all, small_by_name, t
 from regularisers import among_others, together
 from settings import DECAYS, Runs, Setting, noted
 
-from weightdecay.analysis import claims as ledger
-from weightdecay.analysis.claims import Claim, Part, joined, judged, reported
-from weightdecay.analysis.statistics import UNKNOWN, Estimate, every_seed, ratio_interval
-from weightdecay.analysis.tables import in_letters
+from weightdecay.claims import model as ledger
+from weightdecay.claims.model import Claim, Part, joined, judged, reported
+from weightdecay.report.latex import in_letters
+from weightdecay.statistics.estimates import UNKNOWN, Estimate, every_seed, ratio_interval
 
 EXPERIMENT = "tuning_rules"
 LEAST_SIZES = 4

@@ -17,12 +17,12 @@ from matplotlib.ticker import MaxNLocator
 from regularisers import stopped, tuned, unregularised, with_dropout
 from settings import BATCH_NORM, DECAYS, Runs, Setting, values
 
-from weightdecay.analysis import style
-from weightdecay.analysis.measures import band
-from weightdecay.analysis.plots import interval_line, legend, missing, plain_ticks, room
-from weightdecay.analysis.statistics import ACCURACY, UNBOUNDED, Estimate, every_seed, ratio_interval
-from weightdecay.analysis.style import KINDS, MUTED, PAGE, Inputs, has_data
-from weightdecay.analysis.tables import booktabs, integer, interval, write
+from weightdecay.report import style
+from weightdecay.report.latex import booktabs, integer, interval, write
+from weightdecay.report.plots import interval_line, legend, missing, plain_ticks, room
+from weightdecay.report.style import KINDS, MUTED, PAGE, Inputs, has_data
+from weightdecay.statistics.estimates import ACCURACY, UNBOUNDED, Estimate, every_seed, ratio_interval
+from weightdecay.statistics.measures import band
 
 COLOURS = {"decoupled": KINDS["free"], "l2": KINDS["clean"]}
 KIND = {decay: name.lower() for decay, name in DECAYS.items()}

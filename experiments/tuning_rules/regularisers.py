@@ -8,9 +8,9 @@ from best import place
 from costs import compared
 from settings import DECAYS, OUTCOME, Runs, Setting, values
 
-from weightdecay.analysis.claims import NOT_RUN, Part, joined, reported
-from weightdecay.analysis.shapes import crossing
-from weightdecay.analysis.statistics import DIFFERENCE, Estimate, every_seed, ratio_interval
+from weightdecay.claims.model import NOT_RUN, Part, joined, reported
+from weightdecay.statistics.estimates import DIFFERENCE, Estimate, every_seed, ratio_interval
+from weightdecay.statistics.shapes import crossing
 
 
 def among_others(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from best import best_of
 
-from weightdecay.analysis.claims import NOT_RUN, counts, joined
-from weightdecay.analysis.measures import Histories, diverged, final_table, select
+from weightdecay.claims.model import NOT_RUN, counts, joined
+from weightdecay.statistics.measures import Histories, diverged, final_table, select
 
 DECAYS = {"decoupled": "Decoupled", "l2": "Coupled"}
 OUTCOME = ("test_loss", "test_error")

@@ -19,7 +19,7 @@ from weightdecay.ensemble.networks import mlp, residual_mlp
 from weightdecay.ensemble.training import Protocol
 from weightdecay.errors import ConfigError
 from weightdecay.experiment import main
-from weightdecay.grid import Run
+from weightdecay.run import Run
 
 VALIDATION, TEST = 1_000, 2_000  # examples that are not trained on, whatever the training set's size
 FOLD = re.compile(r"mnist1d_fold(\d+)of(\d+)")

@@ -18,10 +18,14 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from weightdecay import __version__, consistency, files, grid, pipeline, reference, results, shipping
+from weightdecay import __version__, consistency, files, results
+from weightdecay.config import SCALES, Config, load_config
 from weightdecay.errors import ConfigError, reports_user_errors
 from weightdecay.experiment import add_training_arguments
+from weightdecay.results import shipped
 from weightdecay.surroundings import importing
+from weightdecay.table import computations_of, table_of
+from weightdecay.workflow import pipeline, shipping
 
 EXPERIMENTS = Path("experiments")
 
@@ -67,14 +71,14 @@ def claims(arguments: argparse.Namespace) -> None:
     ledger of what was shipped and writes nothing.
     """
     with importing():
-        from weightdecay.analysis import tables  # the analysis wing: nothing that trains needs it
+        from weightdecay.report import latex  # the analysis wing: nothing that trains needs it
 
     if arguments.scale:
         _check_scale(arguments.scale)
     folders = arguments.results or [Path("results") / (arguments.scale or "laptop")]
     for folder in folders:
         if (folder / files.SUMS).is_file():
-            reference.check(folder)
+            shipped.check(folder)
     known = _some_known()
     trained = {
         name: next((folder / name for folder in folders if (folder / name).is_dir()), folders[0] / name)
@@ -88,15 +92,13 @@ def claims(arguments: argparse.Namespace) -> None:
         for output in filter(None, (judged, arguments.paper)):
             files.check_unshipped(output)
         for name in arguments.experiments:
-            reference.judge(
-                trained[name], name, _scale_of(trained[name], arguments.scale), judged / name / "claims.json"
-            )
-        there = {name for name in known if tables.judgments(judged, name, trained[name]).is_file()}
+            shipped.judge(trained[name], name, _scale_of(trained[name], arguments.scale), judged / name / "claims.json")
+        there = {name for name in known if latex.judgments(judged, name, trained[name]).is_file()}
         if there and not arguments.paper and (arguments.experiments or looks):  # else all are asked for
             if lacking := [name for name in known if name not in there]:
                 print(f"not judged yet: {', '.join(lacking)}", file=sys.stderr)
             trained = {name: trained[name] for name in known if name in there}
-        tables.ledger(judged, trained, arguments.paper)
+        latex.ledger(judged, trained, arguments.paper)
 
 
 def ship(arguments: argparse.Namespace) -> None:
@@ -111,7 +113,7 @@ def ship(arguments: argparse.Namespace) -> None:
 def compare(arguments: argparse.Namespace) -> None:
     """Compares two results of a scale, claim by claim and curve by curve; status 1 where something contradicts."""
     with importing():
-        from weightdecay import comparison
+        from weightdecay.claims import comparison
 
     found = comparison.compare(arguments.here, arguments.shipped, _some_known())
     print(comparison.report(found))
@@ -122,7 +124,7 @@ def compare(arguments: argparse.Namespace) -> None:
 def expected(arguments: argparse.Namespace) -> None:
     """Prints, in Markdown, what the shipped results say of each claim, its figures, and how to get them."""
     with importing():
-        from weightdecay import expectation
+        from weightdecay.report import expectation
 
     print(expectation.markdown({name: _config(name) for name in _some_known()}))
 
@@ -166,17 +168,17 @@ def main() -> None:
 
     added = command(compute)
     added.add_argument("experiment", metavar="NAME", help="a folder of experiments/")
-    added.add_argument("--scale", default="laptop", metavar="|".join(grid.SCALES), help="default: laptop")
+    added.add_argument("--scale", default="laptop", metavar="|".join(SCALES), help="default: laptop")
 
     added = command(merge)
     added.add_argument("experiment", metavar="NAME", help="a folder of experiments/")
     added.add_argument("--shards", nargs="+", type=Path, metavar="FILE", help="default: those that `train` makes")
-    added.add_argument("--scale", default="laptop", metavar="|".join(grid.SCALES), help="default: laptop")
+    added.add_argument("--scale", default="laptop", metavar="|".join(SCALES), help="default: laptop")
 
     added = command(claims)
     added.add_argument("experiments", nargs="*", metavar="NAME", help="to judge anew; default: keep the judgments")
     added.add_argument(
-        "--scale", metavar="|".join(grid.SCALES), help="default: that which --results is named for, else laptop"
+        "--scale", metavar="|".join(SCALES), help="default: that which --results is named for, else laptop"
     )
     added.add_argument(
         "--results",
@@ -199,7 +201,7 @@ def main() -> None:
     added.add_argument(
         "experiments", nargs="*", metavar="NAME", help="of these (default: all); what is shipped of others stays"
     )
-    added.add_argument("--scale", required=True, metavar="|".join(grid.SCALES), help="results/SCALE is what is shipped")
+    added.add_argument("--scale", required=True, metavar="|".join(SCALES), help="results/SCALE is what is shipped")
     added.add_argument(
         "--history-mib",
         type=float,
@@ -243,12 +245,12 @@ def _some_known() -> list[str]:
 
 def _scale_of(folder: Path, scale: str | None) -> str:
     """The scale that was asked for, or that of the folder <scale>/<experiment>, or laptop."""
-    return scale or (folder.parent.name if folder.parent.name in grid.SCALES else "laptop")
+    return scale or (folder.parent.name if folder.parent.name in SCALES else "laptop")
 
 
 def _check_scale(scale: str) -> None:
-    if scale not in grid.SCALES:
-        raise ConfigError(f"scale is {scale!r}, but must be one of {', '.join(grid.SCALES)}.")
+    if scale not in SCALES:
+        raise ConfigError(f"scale is {scale!r}, but must be one of {', '.join(SCALES)}.")
 
 
 def _count(text: str) -> int:
@@ -257,37 +259,37 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _config(name: str) -> grid.Config:
+def _config(name: str) -> Config:
     if name not in _known():
         raise ConfigError(
             f"there is no experiments/{name}/config.yaml here: known experiments are {', '.join(_known()) or 'none'}."
         )
-    return grid.load_config(EXPERIMENTS / name / "config.yaml")
+    return load_config(EXPERIMENTS / name / "config.yaml")
 
 
-def _folder(config: grid.Config, scale: str) -> Path:
+def _folder(config: Config, scale: str) -> Path:
     return Path("results") / scale / config.experiment
 
 
-def _shards(config: grid.Config, scale: str, device: str = "cpu") -> dict[str, Path]:
+def _shards(config: Config, scale: str, device: str = "cpu") -> dict[str, Path]:
     """k/K of every shard of the experiment on that device, and its file."""
-    count = pipeline.shard_count(config, scale, len(grid.table(config, scale)), device)
+    count = pipeline.shard_count(config, scale, len(table_of(config, scale)), device)
     folder = _folder(config, scale) / "shards"
     return {f"{number}/{count}": folder / f"{number}of{count}.parquet" for number in range(1, count + 1)}
 
 
-def _merge(config: grid.Config, scale: str, shards: Iterable[Path]) -> None:
+def _merge(config: Config, scale: str, shards: Iterable[Path]) -> None:
     folder = _folder(config, scale)
-    results.merge(shards, folder / "runs.parquet", folder / "history.parquet", grid.table(config, scale))
+    results.merge(shards, folder / "runs.parquet", folder / "history.parquet", table_of(config, scale))
 
 
-def _compute(config: grid.Config, scale: str) -> None:
-    for name in grid.computations(config, scale):
+def _compute(config: Config, scale: str) -> None:
+    for name in computations_of(config, scale):
         output = _folder(config, scale) / f"{name}.parquet"
         _run_program(config, "compute.py", scale=scale, table=name, output=output)
 
 
-def _run_program(config: grid.Config, program: str, **options: str | Path) -> None:
+def _run_program(config: Config, program: str, **options: str | Path) -> None:
     """Runs a program of the experiment; it says itself what is wrong when it fails, and its status becomes ours."""
     command = [sys.executable, str(EXPERIMENTS / config.experiment / program)]
     for name, value in options.items():

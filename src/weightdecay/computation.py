@@ -13,10 +13,12 @@ from pathlib import Path
 import pandas as pd
 from pydantic import ConfigDict, ValidationError, validate_call
 
-from weightdecay import files, grid, results
+from weightdecay import files, results
+from weightdecay.config import SCALES, load_config
 from weightdecay.errors import ConfigError, reports_user_errors
 from weightdecay.refusals import sentence
-from weightdecay.sources import changed
+from weightdecay.table import computation_hashes
+from weightdecay.workflow.sources import changed
 
 
 @reports_user_errors
@@ -29,13 +31,13 @@ def main(functions: Sequence[Callable[..., pd.DataFrame]]) -> None:
     parser = argparse.ArgumentParser(
         description=sys.modules["__main__"].__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--scale", default="laptop", metavar="|".join(grid.SCALES), help="default: laptop")
+    parser.add_argument("--scale", default="laptop", metavar="|".join(SCALES), help="default: laptop")
     parser.add_argument("--table", required=True, metavar="NAME", help="what to compute")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE.parquet", help="where it is written")
     arguments = parser.parse_args()
 
-    config = grid.load_config(program.with_name("config.yaml"))
-    hashes = grid.computation_hashes(config, arguments.scale)
+    config = load_config(program.with_name("config.yaml"))
+    hashes = computation_hashes(config, arguments.scale)
     known = {function.__name__: function for function in functions}
     if arguments.table not in hashes or arguments.table not in known:
         where = program if arguments.table in hashes else f"computations of scale {arguments.scale}"

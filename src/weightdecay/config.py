@@ -7,7 +7,7 @@ is allowed. Nothing here needs torch: the pipeline imports it to plan.
 import itertools
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -128,6 +128,16 @@ def load_config(path: str | Path) -> Config:
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
     return config
+
+
+def in_order(scales: Iterable[str]) -> list[str]:
+    """Each of these scales once, the smallest first."""
+    return sorted(set(scales), key=SCALES.index)
+
+
+def in_words(scales: Iterable[str]) -> str:
+    """Each of these scales once, the smallest first, as text: "laptop and paper"."""
+    return " and ".join(in_order(scales))
 
 
 def scale_of(config: Config, scale: str) -> Scale:

@@ -9,10 +9,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from weightdecay import files, gpus, grid, results
+from weightdecay import files, results
+from weightdecay.config import SCALES, load_config
 from weightdecay.errors import ConfigError, ResultError, reports_user_errors
-from weightdecay.sources import changed
+from weightdecay.run import Run
+from weightdecay.shards import cut
 from weightdecay.surroundings import importing
+from weightdecay.table import config_hash, table_of
+from weightdecay.workflow import gpus
+from weightdecay.workflow.sources import changed
 
 if TYPE_CHECKING:
     from weightdecay.ensemble.training import Protocol
@@ -24,7 +29,7 @@ PRECISIONS = ("float32", "tf32")
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     """What the training programs and `weightdecay train` have in common."""
     parser.add_argument(
-        "--scale", default="laptop", metavar="|".join(grid.SCALES), help="how much to train (default: laptop)"
+        "--scale", default="laptop", metavar="|".join(SCALES), help="how much to train (default: laptop)"
     )
     parser.add_argument(
         "--device", default="auto", choices=DEVICES, help="where to train (default: auto, the GPU if there is one)"
@@ -37,11 +42,11 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def shard_of(text: str, runs: list[grid.Run]) -> list[grid.Run]:
+def shard_of(text: str, runs: list[Run]) -> list[Run]:
     """The part of the table named by, say, "2/4": the second of four."""
     try:
         number, count = (int(part) for part in text.split("/"))
-        parts = grid.shards(runs, count)
+        parts = cut(runs, count)
         return parts[range(1, len(parts) + 1).index(number)]
     except ValueError as error:
         raise ConfigError(
@@ -61,9 +66,9 @@ def main(protocol: "Protocol") -> None:
     parser.add_argument("--output", type=Path, required=True, metavar="FILE.parquet", help="where the shard is written")
     arguments = parser.parse_args()
 
-    config = grid.load_config(program.with_name("config.yaml"))
-    runs = shard_of(arguments.shard, grid.table(config, arguments.scale))
-    expected = {"config_hash": grid.config_hash(runs), "precision": arguments.precision}
+    config = load_config(program.with_name("config.yaml"))
+    runs = shard_of(arguments.shard, table_of(config, arguments.scale))
+    expected = {"config_hash": config_hash(runs), "precision": arguments.precision}
     # Interrupted training is taken up from here. Beside the results, but no output that Snakemake would remove.
     checkpoint = arguments.output.parent.parent / "checkpoints" / f"{arguments.output.stem}.checkpoint"
     newest = changed(program)

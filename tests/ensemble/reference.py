@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from weightdecay.datasets import Splits
 from weightdecay.ensemble.schedules import multiplier
-from weightdecay.grid import Run
+from weightdecay.run import Run
 
 CHANNELS, LAST_NORM = 4, 10.0
 

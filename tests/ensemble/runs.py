@@ -10,7 +10,7 @@ from weightdecay.datasets.binary_addition import binary_addition
 from weightdecay.ensemble.layers import Layer
 from weightdecay.ensemble.networks import cnn, mlp, residual_mlp, scale_invariant_cnn, scale_invariant_mlp
 from weightdecay.ensemble.training import Protocol
-from weightdecay.grid import Run
+from weightdecay.run import Run
 
 DEFAULTS = {
     "experiment": "test",

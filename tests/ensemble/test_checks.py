@@ -8,10 +8,12 @@ import torch
 
 from tests.ensemble.runs import PROTOCOL, make
 from tests.programs import EXPERIMENTS, load_program
-from weightdecay import grid
+from weightdecay.config import SCALES, load_config
 from weightdecay.datasets import SHAPES, binary_addition, digits, mnist, mnist1d
 from weightdecay.ensemble.training import Ensemble, Protocol, train
 from weightdecay.errors import ConfigError
+from weightdecay.run import Run
+from weightdecay.table import table_of
 
 CPU = torch.device("cpu")
 SHORT = {"steps": 6, "log_every": 3, "log_dense_every": 3}
@@ -131,12 +133,12 @@ def test_measures_of_a_wrong_shape_or_of_a_name_that_is_taken_are_refused(senten
         assert refusal([make(**SHORT), make(**SHORT, seed=1)], protocol).startswith(sentence)
 
 
-def distinct(experiment: str) -> list[grid.Run]:
+def distinct(experiment: str) -> list[Run]:
     """Of all runs of an experiment, at every scale, one of each kind that the checks tell apart."""
-    config = grid.load_config(EXPERIMENTS / experiment / "config.yaml")
+    config = load_config(EXPERIMENTS / experiment / "config.yaml")
     kinds = {}
-    for scale in grid.SCALES:
-        for run in grid.table(config, scale):
+    for scale in SCALES:
+        for run in table_of(config, scale):
             shape = run.network, run.width, run.blocks, run.batch_norm_eps is None, run.dropout > 0
             kinds.setdefault((run.dataset, run.train_size, run.loss, run.label_noise > 0, *shape), run)
     return list(kinds.values())

@@ -12,7 +12,7 @@ from weightdecay.ensemble import dropout, kernels
 from weightdecay.ensemble.compiler import compiled
 from weightdecay.ensemble.training import Ensemble
 from weightdecay.errors import ConfigError
-from weightdecay.grid import Run
+from weightdecay.run import Run
 
 CPU = torch.device("cpu")
 KNOWN_ANSWERS = {  # of Random123, the authors' library: counter, key -> words

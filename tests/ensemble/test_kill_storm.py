@@ -8,7 +8,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from weightdecay import grid, results
+from weightdecay import results
+from weightdecay.config import load_config
+from weightdecay.run import Run
+from weightdecay.table import table_of
 
 KILLS = 24
 CONFIG = """
@@ -78,7 +81,7 @@ print(killed, resumable, finished + 1)
 """
 
 
-def tables(folder: Path, runs: list[grid.Run]) -> tuple[pd.DataFrame, pd.DataFrame]:
+def tables(folder: Path, runs: list[Run]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Runs and history, joined as the pipeline joins them."""
     joined = [folder / name for name in ("runs.parquet", "history.parquet")]
     results.merge([folder / "shards" / "1.parquet"], *joined, runs)
@@ -100,7 +103,7 @@ def test_a_training_that_is_killed_again_and_again_ends_as_if_it_never_was(tmp_p
     assert "is ignored" not in done.stderr  # every checkpoint that was there was whole
     killed, resumable, finished = map(int, done.stdout.split()[-3:])
     assert killed >= KILLS and resumable >= KILLS // 2
-    runs = grid.table(grid.load_config(program.with_name("config.yaml")), "smoke")
+    runs = table_of(load_config(program.with_name("config.yaml")), "smoke")
     expected = tables(tmp_path / "results" / "undisturbed", runs)
     for number in range(finished):
         folder = tmp_path / "results" / str(number)

@@ -18,7 +18,7 @@ from weightdecay.ensemble.layers import BatchNorm, Conv1d, Dropout, Linear, ReLU
 from weightdecay.ensemble.losses import LOSSES
 from weightdecay.ensemble.training import Ensemble, Protocol
 from weightdecay.errors import ConfigError
-from weightdecay.grid import Run
+from weightdecay.run import Run
 
 CPU = torch.device("cpu")
 SGD = {"optimizer": "sgd", "learning_rate": 0.05, "decay": "l2", "weight_decay": 0.01}

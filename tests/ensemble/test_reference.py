@@ -10,7 +10,7 @@ from tests.ensemble.runs import PROTOCOL, make, splits
 from weightdecay.ensemble import backend, loops
 from weightdecay.ensemble.layers import BatchNorm
 from weightdecay.ensemble.training import Ensemble
-from weightdecay.grid import Run
+from weightdecay.run import Run
 
 OPTIMIZERS = {
     "sgd": {"optimizer": "sgd", "learning_rate": 0.05},

@@ -13,13 +13,13 @@ import pytest
 import torch
 
 from tests.ensemble.runs import PROTOCOL, make
-from weightdecay import grid
 from weightdecay.datasets import Split
 from weightdecay.ensemble import stacking
 from weightdecay.ensemble.checkpoint import Checkpoint
 from weightdecay.ensemble.networks import mlp
 from weightdecay.ensemble.training import Ensemble, Protocol, train
 from weightdecay.errors import ConfigError
+from weightdecay.run import SATURATED
 
 SGD = {"optimizer": "sgd", "learning_rate": 0.05, "decay": "l2", "weight_decay": 0.0}
 FROZEN_NORMS = [5.0521674156188965, 5.079643726348877]  # of the initial weights of seeds 0 and 1
@@ -218,7 +218,7 @@ def test_held_norm_stays_and_is_held_from_saturation_on():
     saturating = make(train_size=64, width=128, steps=600, weight_decay=0.5, hold_norm="saturation")
     saturating = saturating.model_copy(update={"log_dense_until": 600})
     history = train([saturating], PROTOCOL, "cpu").history.pivot(index="step", columns="metric", values="value")
-    saturated = history.index[history["train_accuracy_batch"] >= grid.SATURATED][0]
+    saturated = history.index[history["train_accuracy_batch"] >= SATURATED][0]
     after = history.loc[saturated:, "weight_norm"]
     assert saturated < 500 and after.max() - after.min() < 1e-4 * after.max()
     assert history.loc[:saturated, "weight_norm"].std() > 1e-2

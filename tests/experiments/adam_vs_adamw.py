@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 
 from tests.programs import EXPERIMENTS
-from weightdecay.grid import Config, Run, load_config
+from weightdecay.config import Config, load_config
 from weightdecay.results import Results
+from weightdecay.run import Run
 
 CONFIG: Config = load_config(EXPERIMENTS / "adam_vs_adamw" / "config.yaml")
 RATES = [0.02 * 2.0**k for k in range(-4, 5)]  # η, the middle one best

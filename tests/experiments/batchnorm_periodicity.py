@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 
 from tests.programs import EXPERIMENTS
-from weightdecay.grid import Config, Run, config_hash, load_config
+from weightdecay.config import Config, load_config
 from weightdecay.results import Results
+from weightdecay.run import Run
+from weightdecay.table import config_hash
 
 CONFIG: Config = load_config(EXPERIMENTS / "batchnorm_periodicity" / "config.yaml")
 RATES, DECAYS = (0.1, 0.4), (0.001, 0.004)

@@ -7,8 +7,10 @@ import numpy as np
 import pandas as pd
 
 from tests.programs import EXPERIMENTS
-from weightdecay.grid import Config, Run, config_hash, load_config
+from weightdecay.config import Config, load_config
 from weightdecay.results import Results
+from weightdecay.run import Run
+from weightdecay.table import config_hash
 
 CONFIG: Config = load_config(EXPERIMENTS / "curve_fitting" / "config.yaml")
 POINTS, WEIGHT_BINS, GRADIENT_BINS = np.linspace(-1, 1, 41), 42, 46  # of the measured curve and histograms

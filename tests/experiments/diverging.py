@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from tests.programs import EXPERIMENTS, load_program
-from weightdecay import reference
-from weightdecay.analysis.claims import Claim, verdicts
-from weightdecay.grid import Config, load_config
+from weightdecay.claims.model import Claim, verdicts
+from weightdecay.config import Config, load_config
 from weightdecay.results import Results, load_scale
+from weightdecay.results import shipped as reference
 
 NAMES = sorted(path.parent.name for path in EXPERIMENTS.glob("*/config.yaml"))
 SCALE = "laptop"

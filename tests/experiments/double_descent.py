@@ -8,8 +8,10 @@ import pandas as pd
 
 from tests.histories import history
 from tests.programs import EXPERIMENTS
-from weightdecay.grid import Config, Run, config_hash, load_config
+from weightdecay.config import Config, load_config
 from weightdecay.results import Results
+from weightdecay.run import Run
+from weightdecay.table import config_hash
 
 WIDTHS = [2, 4, 8, 12, 16, 20, 25, 32, 40, 50, 63, 80, 100, 128, 160]
 SAMPLES = (100, 200, 400)  # the main sweep has the second

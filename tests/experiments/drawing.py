@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from tests.programs import load_program
-from weightdecay.analysis import style
-from weightdecay.grid import Config
+from weightdecay.config import Config
+from weightdecay.report import style
 from weightdecay.results import Results
 
 SMALLEST = 7  # points, in print

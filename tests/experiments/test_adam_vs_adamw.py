@@ -11,11 +11,11 @@ import torch
 from tests.experiments.adam_vs_adamw import CONFIG, World, synthetic
 from tests.experiments.drawing import assert_legible, drawn, promised
 from tests.programs import load_program
-from weightdecay.analysis import tables
 from weightdecay.computation import call
 from weightdecay.ensemble.training import train
 from weightdecay.errors import ConfigError
-from weightdecay.grid import Run
+from weightdecay.report import latex
+from weightdecay.run import Run
 
 NONE_OF_BOTH = {"O7": "mixed", "O11": "mixed", "O13": "undecided"}  # see the tests of each
 DIAGONAL = {"coupled_angle": -45.0, "decoupled_angle": -45.0, "across": 0.8}
@@ -282,7 +282,7 @@ def test_one_seed_is_drawn_without_intervals(tmp_path):
 
 def test_every_claim_of_the_config_is_pure_ascii_once_escaped():
     for criterion in CONFIG.criteria.values():
-        assert tables.escape(criterion.statement + criterion.criterion).isascii()
+        assert latex.escape(criterion.statement + criterion.criterion).isascii()
 
 
 @pytest.fixture(scope="module")

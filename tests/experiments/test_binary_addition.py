@@ -6,10 +6,10 @@ import math
 import numpy as np
 import pytest
 
-from tests.analysis.conftest import FOLDER, World, synthetic, table
+from tests.experiments.binary_addition import FOLDER, World, synthetic, table
 from tests.experiments.drawing import drawn
 from tests.programs import load_program
-from weightdecay.grid import load_config
+from weightdecay.config import load_config
 
 CONFIG = load_config(FOLDER / "config.yaml")
 

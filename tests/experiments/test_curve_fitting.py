@@ -16,11 +16,11 @@ from tests.experiments.curve_fitting import CONFIG, World, synthetic
 from tests.experiments.drawing import assert_legible, drawn, promised
 from tests.programs import EXPERIMENTS, load_program
 from weightdecay import results
-from weightdecay.analysis import tables
 from weightdecay.computation import call
 from weightdecay.ensemble.training import train
 from weightdecay.errors import ConfigError, ResultError
-from weightdecay.grid import Run
+from weightdecay.report import latex
+from weightdecay.run import Run
 
 PARTS = [  # what must be false for a part to be refuted, all others being reproduced
     ("C1", "Rough", {"rough": 1.0}),
@@ -456,4 +456,4 @@ def test_all_figures_that_the_config_promises_are_made_and_legible(tmp_path, see
 
 def test_every_claim_of_the_config_is_pure_ascii_once_escaped():
     for criterion in CONFIG.criteria.values():
-        assert tables.escape(criterion.statement + criterion.criterion).isascii(), criterion
+        assert latex.escape(criterion.statement + criterion.criterion).isascii(), criterion

@@ -13,7 +13,7 @@ import pytest
 
 from tests.experiments.diverging import NAMES, config_of, diverged, judged, judgments, kept, program_of, shipped
 from tests.experiments.drawing import drawn, promised
-from weightdecay.analysis.claims import LEAST_SEEDS, Claim, Part, read, write
+from weightdecay.claims.model import LEAST_SEEDS, Claim, Part, read, write
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -10,10 +10,10 @@ import pytest
 from tests.experiments.double_descent import CONFIG, World, synthetic
 from tests.experiments.drawing import assert_legible, drawn, promised
 from tests.programs import load_program
-from weightdecay.analysis import tables
 from weightdecay.ensemble.training import train
 from weightdecay.errors import ConfigError
-from weightdecay.grid import Run
+from weightdecay.report import latex
+from weightdecay.run import Run
 
 
 @pytest.fixture(scope="module")
@@ -213,7 +213,7 @@ def test_a_grid_of_which_most_is_missing_is_drawn_all_the_same(tmp_path):
 
 def test_every_claim_of_the_config_is_pure_ascii_once_escaped():
     for criterion in CONFIG.criteria.values():
-        assert tables.escape(criterion.statement + criterion.criterion).isascii()
+        assert latex.escape(criterion.statement + criterion.criterion).isascii()
 
 
 def test_the_notebooks_numbers_are_those_of_its_text():

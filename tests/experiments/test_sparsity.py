@@ -12,12 +12,14 @@ from sklearn.linear_model import ElasticNet, Lasso, Ridge
 
 from tests.experiments.drawing import assert_legible, drawn, promised
 from tests.programs import EXPERIMENTS, load_program
-from weightdecay.analysis import tables
 from weightdecay.computation import call
+from weightdecay.config import load_config
 from weightdecay.ensemble.training import Ensemble, train
 from weightdecay.errors import ConfigError
-from weightdecay.grid import Run, config_hash, load_config
+from weightdecay.report import latex
 from weightdecay.results import Results
+from weightdecay.run import Run
+from weightdecay.table import config_hash
 
 CONFIG = load_config(EXPERIMENTS / "sparsity" / "config.yaml")
 PENALTIES = (0.01, 0.1, 1.0)  # the second is best
@@ -395,4 +397,4 @@ def test_all_figures_that_the_config_promises_are_made_and_legible(tmp_path, see
 
 def test_every_claim_of_the_config_is_pure_ascii_once_escaped():
     for criterion in CONFIG.criteria.values():
-        assert tables.escape(criterion.statement + criterion.criterion).isascii(), criterion
+        assert latex.escape(criterion.statement + criterion.criterion).isascii(), criterion

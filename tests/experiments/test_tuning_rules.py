@@ -10,11 +10,11 @@ import pytest
 from tests.experiments.drawing import assert_legible, drawn, promised
 from tests.experiments.tuning_rules import CONFIG, World, synthetic
 from tests.programs import EXPERIMENTS, load_program
-from weightdecay.analysis import tables
 from weightdecay.ensemble.networks import dropouts
 from weightdecay.ensemble.training import train
 from weightdecay.errors import ConfigError
-from weightdecay.grid import Run
+from weightdecay.report import latex
+from weightdecay.run import Run
 
 
 @pytest.fixture(scope="module")
@@ -287,7 +287,7 @@ def test_the_caption_says_which_part_of_a_grid_is_not_drawn():
 
 def test_every_claim_of_the_config_is_pure_ascii_once_escaped():
     for criterion in CONFIG.criteria.values():
-        assert tables.escape(criterion.source + criterion.statement + criterion.criterion).isascii()
+        assert latex.escape(criterion.source + criterion.statement + criterion.criterion).isascii()
 
 
 def run(**changes) -> Run:

@@ -19,7 +19,7 @@ from weightdecay.datasets.binary_addition import BITS, binary_addition
 from weightdecay.ensemble.layers import Layer
 from weightdecay.ensemble.networks import cnn, mlp, residual_mlp, scale_invariant_mlp
 from weightdecay.ensemble.training import Protocol
-from weightdecay.grid import Run
+from weightdecay.run import Run
 
 SIGNAL, CLASSES, SIGNALS = 40, 10, 4000  # the shape of MNIST-1D
 ADDITION = {

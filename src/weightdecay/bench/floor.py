@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from weightdecay.bench.cases import Case
 from weightdecay.bench.plain import batches, initial_network, objective, plain_module
 from weightdecay.ensemble import backend
-from weightdecay.grid import Run
+from weightdecay.run import Run
 
 PRODUCT_SIZE = {"cpu": 512, "cuda": 8192}  # a CPU is fastest where the three matrices stay in its caches
 COPIED_BYTES = 2**30

@@ -23,7 +23,7 @@ from weightdecay.bench.torch_peers import CHECKED_STEPS
 from weightdecay.ensemble import layers
 from weightdecay.ensemble.constants import BATCH_NORM_MOMENTUM
 from weightdecay.ensemble.networks import leaves
-from weightdecay.grid import Run
+from weightdecay.run import Run
 
 CALL_FLOPS = 2e9  # about 20 ms of one core: what a call of the program computes, so that calling it costs nothing
 SHORTEST_SCAN, LONGEST_SCAN = 10, 1000

@@ -9,7 +9,7 @@ from weightdecay.bench.cases import Case
 from weightdecay.ensemble import layers
 from weightdecay.ensemble.networks import Stack
 from weightdecay.ensemble.training import generator_of
-from weightdecay.grid import Run
+from weightdecay.run import Run
 
 
 def initial_network(case: Case, replicas: int) -> layers.Layer:

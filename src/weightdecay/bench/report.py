@@ -101,7 +101,7 @@ def draw(folder: Path, machine: dict[str, Any], results: Sequence[CaseResult]) -
     import matplotlib.pyplot as plt
     from matplotlib.ticker import NullLocator
 
-    from weightdecay.analysis import style
+    from weightdecay.report import style
 
     style.apply()
     figure, axes = plt.subplots(figsize=(style.COLUMN, style.COLUMN))

@@ -11,7 +11,7 @@ import numba
 
 from weightdecay.ensemble.cache import version_folder
 from weightdecay.errors import ConfigError
-from weightdecay.sources import sources
+from weightdecay.workflow.sources import sources
 
 if numba.config.DISABLE_JIT:
     raise ConfigError("NUMBA_DISABLE_JIT is set, but a CPU can only train with compiled loops: unset it.")

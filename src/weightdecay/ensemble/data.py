@@ -14,7 +14,7 @@ from torch import Tensor
 from weightdecay.datasets import SHAPES, Split, Splits
 from weightdecay.ensemble.checks import require
 from weightdecay.ensemble.losses import LOSSES, classifies
-from weightdecay.grid import Run
+from weightdecay.run import Run
 
 PARTS = "inputs", "targets"
 Data = dict[str, tuple[Tensor, Tensor]]

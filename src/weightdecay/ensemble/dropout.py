@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from weightdecay.ensemble.constants import DROPOUT_LEVELS, PHILOX_MULTIPLIERS, PHILOX_ROUNDS, PHILOX_WEYL, WORD
-from weightdecay.grid import Run
+from weightdecay.run import Run
 
 
 def words_of(runs: Sequence[Run], device: torch.device) -> Tensor:

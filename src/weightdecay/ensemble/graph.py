@@ -20,7 +20,7 @@ from torch import Tensor
 from weightdecay.ensemble.constants import EVALUATION_ROWS
 from weightdecay.ensemble.networks import dropouts
 from weightdecay.ensemble.tables import Program
-from weightdecay.grid import SATURATED
+from weightdecay.run import SATURATED
 
 if TYPE_CHECKING:
     from weightdecay.ensemble.training import Ensemble

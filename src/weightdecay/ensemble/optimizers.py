@@ -23,7 +23,7 @@ from torch import Tensor
 
 from weightdecay.ensemble import backend
 from weightdecay.ensemble.networks import Stack
-from weightdecay.grid import Run
+from weightdecay.run import Run
 
 
 class Optimizer:

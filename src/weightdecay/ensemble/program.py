@@ -19,7 +19,7 @@ from weightdecay.ensemble.array_checks import check_program, check_table
 from weightdecay.ensemble.constants import EVALUATION_ROWS
 from weightdecay.ensemble.layers import BatchNorm, Conv1d, Dropout, Layer, Linear, ReLU, Residual, Sequential
 from weightdecay.ensemble.tables import Program
-from weightdecay.grid import SATURATED
+from weightdecay.run import SATURATED
 
 if TYPE_CHECKING:
     from weightdecay.ensemble.training import Ensemble

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from weightdecay.grid import Run
+from weightdecay.run import Run
 
 DROPS = (0.3, 0.6, 0.8)  # of the run, ×0.1 at each: Loshchilov & Hutter's drop-step schedule (epochs 30, 60, 80 of 100)
 

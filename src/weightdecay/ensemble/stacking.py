@@ -13,7 +13,7 @@ from itertools import groupby, pairwise
 
 import torch
 
-from weightdecay.grid import Run
+from weightdecay.run import Run
 
 CPU_REPLICAS = 64  # at most: memory, and how often a checkpoint falls between two stacks
 GPU_FLOATS = 2**20  # of one layer's activations: enough for every multiprocessor of a large GPU to have work

@@ -17,7 +17,7 @@ from weightdecay.ensemble.checks import require
 from weightdecay.ensemble.layers import BatchNorm, Conv1d, Dropout, Layer, Linear, ReLU, Residual, Sequential
 from weightdecay.ensemble.networks import cnn, mlp, residual_mlp, scale_invariant_cnn, scale_invariant_mlp
 from weightdecay.errors import ConfigError
-from weightdecay.grid import Run
+from weightdecay.run import Run
 
 KINDS = Sequential, Residual, ReLU, Dropout, Linear, BatchNorm, Conv1d  # what the compiled loops know
 Builder = Callable[[Run, int, int, Tensor, bool], Layer]  # of inputs, outputs, eps, and whether it has Dropout

@@ -38,7 +38,8 @@ from weightdecay.ensemble.schedules import log_steps
 from weightdecay.ensemble.stacking import padded, stacks_of
 from weightdecay.ensemble.structure import check_network
 from weightdecay.errors import ConfigError, ResultError
-from weightdecay.grid import Run, config_hash
+from weightdecay.run import Run
+from weightdecay.table import config_hash
 
 CHECKPOINT_SECONDS = 30.0
 BATCH_METRICS = {"train_loss_batch", "train_accuracy_batch"}

@@ -9,7 +9,7 @@ import torch
 from weightdecay.datasets import Split
 from weightdecay.ensemble.networks import mlp
 from weightdecay.ensemble.training import Protocol, train
-from weightdecay.grid import Run
+from weightdecay.run import Run
 
 RUN = Run(
     **{"experiment": "warm_up", "sweep": "warm_up", "seed": 0, "dataset": "ones", "train_size": 2, "network": "mlp"},

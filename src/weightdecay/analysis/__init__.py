@@ -1,1 +1,0 @@
-"""From results to what the paper says: statistics, claims, figures, tables. Never imports the training wing."""

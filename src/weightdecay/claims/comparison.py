@@ -1,0 +1,283 @@
+"""This machine's results against shipped ones of the same settings: claim by claim and curve by curve.
+
+A contradiction is any of: quantities of a judged part, or a setting's curves at some step, farther apart than two sets
+of independent seeds would be; curves of the same seeds shifted alike in all runs of a sweep; seeds that gave the same
+numbers on one side alone. Tests are corrected so that all of them together have a chance of `FALSE_ALARM` of a false
+alarm. Opposite verdicts alone are none: few seeds put a quantity near its criterion on either side. Both sides are
+judged anew by the criteria and the code that are here now. The statistics are those of weightdecay.claims.agreement.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from weightdecay import results
+from weightdecay.claims import model as ledger
+from weightdecay.claims.agreement import (
+    comparable,
+    holm,
+    interval_difference,
+    moderated_difference,
+    paired_shift,
+    repeated_seeds,
+)
+from weightdecay.claims.model import Claim, Part
+from weightdecay.config import load_config
+from weightdecay.errors import ResultError
+from weightdecay.results import Results, shipped
+from weightdecay.run import Run
+
+FALSE_ALARM = 0.01  # a third for each family of tests
+STAGES = 5  # steps at which a curve is compared, from the first logged one after 0 to the last
+SAME = 1e-3  # difference, relative or of accuracies, up to which two numbers are the same
+MOST_LISTED = 10  # of each kind of contradiction
+SETTINGS = [name for name in Run.model_fields if name != "seed"]
+SIDES = ("here", "shipped")
+
+
+@dataclass
+class Comparison:
+    """What was compared, a row each, with p-values and whether it `contradicts`."""
+
+    parts: pd.DataFrame
+    curves: pd.DataFrame  # one a setting, metric and stage
+    shifts: pd.DataFrame  # one a sweep, metric and stage, of runs that start alike
+    repeats: list[str]
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def contradictions(self) -> int:
+        tables = (self.parts, self.curves, self.shifts)
+        return len(self.repeats) + sum(int(table["contradicts"].sum()) for table in tables)
+
+
+def compare(here: Path, shipped: Path, known: Sequence[str]) -> Comparison:
+    """Compares two folders <...>/<scale>, in those of the `known` experiments that the second has.
+
+    ResultError where one of them is missing in the first, damaged, or has other settings than now. A folder that has
+    checksums is checked first.
+    """
+    for folder in (here, shipped):
+        if (folder / shipped.SUMS).is_file():
+            shipped.check(folder)
+    names = [name for name in known if (shipped / name).is_dir()]
+    if not names:
+        raise ResultError(f"{shipped} holds results of no experiment: give a folder like results/<scale>.")
+    notes = [f"{name} is not in {shipped}, and not compared" for name in known if name not in names]
+    parts, curves, shifts, repeats = [], [], [], []
+    for name in names:
+        config = load_config(Path("experiments", name, "config.yaml"))
+        scale = _scale(here / name, shipped / name)
+        sides = [results.load_scale(folder / name, config, scale) for folder in (here, shipped)]
+        parts.append(compare_claims(*(_judged(folder / name, name, scale) for folder in (here, shipped))))
+        pairs = matched(*sides)
+        alike = starts_alike(*sides)
+        curves.append(compare_curves(pairs).assign(experiment=name))
+        shifts.append(compare_shifts(pairs[pairs["run"].isin(alike[alike].index)]).assign(experiment=name))
+        repeats += [f"{name}, {found}" for found in compare_seeds(pairs)]
+        logged = [set(side.history["metric"].unique()) for side in sides]
+        if logged[0] != logged[1]:
+            notes.append(f"{name}: {', '.join(sorted(logged[0] ^ logged[1]))} on one side alone, and not compared")
+        if not alike.all():
+            notes.append(
+                f"{name}: {(~alike).sum()} of {len(alike)} runs do not start as the shipped ones did (other seeds, or "
+                "random numbers of another library), and are compared as independent ones"
+            )
+    return decided(*(pd.concat(tables, ignore_index=True) for tables in (parts, curves, shifts)), repeats, notes)
+
+
+def decided(
+    parts: pd.DataFrame, curves: pd.DataFrame, shifts: pd.DataFrame, repeats: list[str], notes: list[str]
+) -> Comparison:
+    """The comparison, with p-values corrected within each family."""
+    for table in (parts, curves, shifts):
+        known = table["p"].notna()
+        table["adjusted"] = np.nan
+        table.loc[known, "adjusted"] = holm(table.loc[known, "p"])
+        table["contradicts"] = table["adjusted"] < FALSE_ALARM / 3
+    return Comparison(parts, curves, shifts, repeats, notes)
+
+
+def compare_claims(here: Sequence[Claim], shipped: Sequence[Claim]) -> pd.DataFrame:
+    """One row for each judged part that both sides have: id, part, quantity, both estimates and verdicts, p."""
+    others = {claim.id: claim for claim in shipped}
+    columns = ["experiment", "id", "part", "quantity", *SIDES, "verdict_here", "verdict_shipped", "p"]
+    rows = []
+    for claim in here:
+        known = {part.name: part for part in others[claim.id].parts} if claim.id in others else {}
+        for part in claim.parts:
+            other = known.get(part.name)
+            if other is None or part.verdict is None or other.verdict is None:
+                continue
+            what = (claim.experiment, claim.id, part.name, part.quantity)
+            rows.append((*what, part, other, part.verdict, other.verdict, interval_difference(part, other)))
+    return pd.DataFrame(rows, columns=columns).astype({"p": float})
+
+
+def matched(here: Results, shipped: Results) -> pd.DataFrame:
+    """Both sides' values at `STAGES` steps that both logged, one row a run, metric and stage: columns `here, shipped`.
+
+    On the scale of `agreement.comparable`. An infinite value is unknown; whether a run diverged, or overflowed, is one
+    more metric, 0 or 1, at its end.
+    """
+    keys = ["run", "metric", "step"]
+    pairs = here.history.merge(shipped.history, on=keys, suffixes=("_here", "_shipped"))
+    pairs = pairs.rename(columns={f"value_{side}": side for side in SIDES})
+    pairs = pairs[pairs["step"] > 0].sort_values(keys, ignore_index=True)
+    pairs[list(SIDES)] = pairs[list(SIDES)].replace([np.inf, -np.inf], np.nan)
+    curve = pairs.groupby(["run", "metric"])["step"]
+    last = curve.transform("size") - 1
+    pairs["stage"] = np.ceil(curve.cumcount() * (STAGES - 1) / last.clip(lower=1)).astype(int)
+    pairs = pairs.drop_duplicates(["run", "metric", "stage"], keep="last")
+    for metric, rows in pairs.groupby("metric"):
+        values = rows[list(SIDES)].to_numpy()
+        scale = rows.groupby("stage")[list(SIDES)].median().abs().max(axis=None)
+        pairs.loc[rows.index, list(SIDES)] = comparable(values, str(metric), float(scale))
+    runs = here.runs.set_index("run")
+    ends = [_lost(side).rename(name) for name, side in zip(SIDES, (here, shipped), strict=True)]
+    diverged = pd.concat(ends, axis=1).assign(metric="diverged", step=runs["steps"], stage=STAGES - 1)
+    pairs = pd.concat([pairs, diverged.rename_axis("run").reset_index()], ignore_index=True)
+    return pairs.join(
+        pd.DataFrame({"setting": _settings(runs), "seed": runs["seed"], "sweep": runs["sweep"]}), on="run"
+    )
+
+
+def _lost(side: Results) -> pd.Series:
+    """By run, 1 for one that diverged or has an infinite value, 0 for any other."""
+    infinite = side.history.loc[np.isinf(side.history["value"]), "run"].unique()
+    lost = side.runs["diverged_at"].notna() | side.runs["run"].isin(infinite)
+    return lost.astype(float).set_axis(side.runs["run"])
+
+
+def compare_curves(pairs: pd.DataFrame) -> pd.DataFrame:
+    """One row for each setting, metric and stage: means over seeds, the farthest two seeds of one number, p."""
+    tables = []
+    for (metric, stage), rows in pairs.groupby(["metric", "stage"]):
+        seeds = rows.pivot(index="seed", columns="setting", values=list(SIDES))
+        distance = (seeds["here"] - seeds["shipped"]).abs().max()
+        p = moderated_difference(seeds["here"].to_numpy(), seeds["shipped"].to_numpy())
+        table = pd.DataFrame({side: seeds[side].mean() for side in SIDES} | {"distance": distance}).assign(p=p)
+        tables.append(table.assign(metric=metric, stage=stage, step=rows.groupby("setting")["step"].first()))
+    return pd.concat(tables).reset_index().astype({"p": float})
+
+
+def compare_shifts(pairs: pd.DataFrame) -> pd.DataFrame:
+    """One row for each sweep, metric and stage, of runs that start alike: their number, mean difference, p."""
+    rows = [
+        (
+            *key,
+            len(runs),
+            (runs["here"] - runs["shipped"]).mean(),
+            paired_shift(runs["here"].to_numpy(), runs["shipped"].to_numpy()),
+        )
+        for key, runs in pairs.groupby(["sweep", "metric", "stage"])
+    ]
+    return pd.DataFrame(rows, columns=["sweep", "metric", "stage", "runs", "shift", "p"]).astype({"p": float})
+
+
+def compare_seeds(pairs: pd.DataFrame) -> list[str]:
+    """The settings in which two seeds gave the same numbers on one side and on the other did not."""
+    found = []
+    for setting, rows in pairs.groupby("setting"):
+        sides = rows.pivot(index="seed", columns=["metric", "stage"], values=list(SIDES))
+        repeated = {side: repeated_seeds(sides[side].to_numpy()) for side in SIDES}
+        if repeated["here"] != repeated["shipped"]:
+            found.append(f"{setting}: seeds with the same numbers, only {'here' if repeated['here'] else 'as shipped'}")
+    return found
+
+
+def starts_alike(here: Results, shipped: Results) -> pd.Series:
+    """By run, whether all that was measured before the first step, accuracies aside, is the same on both sides."""
+    starts = [side.history[side.history["step"] == 0] for side in (here, shipped)]
+    pairs = starts[0].merge(starts[1], on=["run", "metric"]).dropna()
+    pairs = pairs[~pairs["metric"].str.contains("accuracy")]
+    first, second = pairs["value_x"].abs(), pairs["value_y"].abs()
+    same = (pairs["value_x"] - pairs["value_y"]).abs() <= SAME * np.maximum(first, second)
+    return same.groupby(pairs["run"]).all().reindex(here.runs["run"], fill_value=False)
+
+
+def _settings(runs: pd.DataFrame) -> pd.Series:
+    """A name for each run's settings, the seed aside: its sweep, and what is not as in most runs."""
+    most = {name: runs[name].mode(dropna=False).iloc[0] for name in SETTINGS}
+
+    def name_of(run: pd.Series) -> str:
+        unusual = [
+            f"{name} {run[name]:.9g}" if isinstance(run[name], float) else f"{name} {run[name]}"
+            for name in SETTINGS
+            if name != "sweep" and run[name] != most[name] and not (pd.isna(run[name]) and pd.isna(most[name]))
+        ]
+        return ", ".join([f"sweep {run['sweep']}", *unusual])
+
+    return runs.apply(name_of, axis=1)
+
+
+def _judged(folder: Path, name: str, scale: str) -> list[Claim]:
+    with tempfile.TemporaryDirectory() as temporary:
+        output = Path(temporary, "claims.json")
+        shipped.judge(folder, name, scale, output)
+        return ledger.read(output, name, scale)
+
+
+def _scale(*folders: Path) -> str:
+    found = [results.read_metadata(folder / "runs.parquet").get("scale") for folder in folders]
+    if found[0] != found[1]:
+        raise ResultError(
+            f"{folders[0]} is of scale {found[0]} and {folders[1]} of {found[1]}: compare results of one scale."
+        )
+    return str(found[0])
+
+
+def report(comparison: Comparison) -> str:
+    """The comparison as text: every judged part of every claim, every metric of every experiment, what contradicts."""
+    return "\n".join([*_claim_lines(comparison.parts), "", *_curve_lines(comparison), "", *_closing_lines(comparison)])
+
+
+def _claim_lines(parts: pd.DataFrame) -> list[str]:
+    rows = [("claim", "part", *SIDES, "verdict", "")]
+    for row in parts.itertuples():
+        same_verdict = row.verdict_here == row.verdict_shipped
+        verdict = row.verdict_here if same_verdict else f"{row.verdict_here}, was {row.verdict_shipped}"
+        differs = "not compared" if np.isnan(row.p) else "within chance"
+        state = "CONTRADICTS" if row.contradicts else "agrees" if same_verdict else differs
+        rows.append((row.id, row.part, _interval(row.here), _interval(row.shipped), verdict, state))
+    return _aligned(rows)
+
+
+def _curve_lines(comparison: Comparison) -> list[str]:
+    """One line for each experiment and metric."""
+    rows = [("experiment", "metric", "settings", "same numbers", "contradict", "shifted sweeps")]
+    shifted = comparison.shifts.groupby(["experiment", "metric"])["contradicts"].sum()
+    for (name, metric), curves in comparison.curves.groupby(["experiment", "metric"], sort=False):
+        settings = curves.groupby("setting")
+        same = (settings["distance"].max() <= SAME).sum()
+        counts = (len(settings), same, settings["contradicts"].any().sum(), shifted.get((name, metric), 0))
+        rows.append((name, str(metric), *(str(count) for count in counts)))
+    return _aligned(rows)
+
+
+def _closing_lines(comparison: Comparison) -> list[str]:
+    lines = [f"note: {note}." for note in comparison.notes]
+    lines += [f"contradicts: {repeat}." for repeat in comparison.repeats]
+    worst = comparison.curves[comparison.curves["contradicts"]].sort_values("adjusted")
+    for row in worst.head(MOST_LISTED).itertuples():
+        distance = f"{row.here - row.shipped:+.3g}, p = {row.adjusted:.1g}"
+        lines.append(f"contradicts: {row.experiment}, {row.setting}, {row.metric} at step {row.step}: {distance}.")
+    worst = comparison.shifts[comparison.shifts["contradicts"]].sort_values("adjusted")
+    for row in worst.head(MOST_LISTED).itertuples():
+        where = f"{row.experiment}, sweep {row.sweep}, {row.metric} at stage {row.stage + 1} of {STAGES}"
+        lines.append(f"contradicts: {where}: shifted by {row.shift:+.3g} in {row.runs} runs, p = {row.adjusted:.1g}.")
+    compared = f"{len(comparison.parts)} judged quantities, {len(comparison.curves)} points of curves"
+    return [*lines, f"{comparison.contradictions or 'No'} contradictions in {compared}."]
+
+
+def _interval(part: Part) -> str:
+    return "--" if np.isnan(part.measured) else f"{part.measured:.3g} [{part.low:.3g}, {part.high:.3g}]"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return ["  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -1,0 +1,1 @@
+"""Figures, LaTeX and Markdown made of results and judgments."""

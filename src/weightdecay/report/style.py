@@ -1,0 +1,183 @@
+"""The one style of all figures: sizes of a LaTeX column, λ always on the same colours, the scale stamped on.
+
+Sizes are those at which the paper prints (no scaling there), so 7 pt here is 7 pt on paper.
+"""
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import matplotlib as mpl
+
+mpl.use("Agg")  # no display on a cluster
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from weightdecay.claims.model import Claim, read
+from weightdecay.config import SCALES, Config, load_config
+from weightdecay.errors import reports_user_errors
+from weightdecay.files import atomic_path
+from weightdecay.results import Results, load_scale
+
+Made = TypeVar("Made")
+
+COLUMN = 3.4  # inches
+PAGE = 7.0
+MUTED = "0.45"
+EXPLAINED = "explained"  # the mark of what is said in an empty panel
+UNSEEN = "nothing to show:\nnot run, or diverged"
+
+# Okabe & Ito's colours, told apart by all common kinds of colour blindness
+SPLITS = {"train": "#0072B2", "validation": "#009E73", "test": "#D55E00"}
+KINDS = {"free": "#D55E00", "held": "#56B4E9", "clean": "#0072B2", "noisy": "#CC79A7", "published": "black"}
+
+LAMBDA_NORM = LogNorm(1e-3, 120.0, clip=True)  # the λ of all experiments; what lies outside takes the end's colour
+LAMBDA_COLOURS = sns.color_palette("viridis_r", as_cmap=True)
+
+
+def weight_decay_colour(weight_decay: float) -> tuple[float, ...] | str:
+    """The colour of a λ, the same in every figure: from yellow (.001) to dark violet (120); grey for λ = 0."""
+    if weight_decay == 0:
+        return "0.55"
+    return LAMBDA_COLOURS(0.08 + 0.92 * float(LAMBDA_NORM(weight_decay)))  # the palest yellow cannot be seen on white
+
+
+def apply() -> None:
+    """Sets the style for every figure made from now on. Nothing of a matplotlibrc stays."""
+    mpl.rcdefaults()
+    sns.set_theme(context="paper", style="ticks", palette="colorblind")
+    small, text = 7, 8
+    plt.rcParams.update(
+        {
+            "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib; seaborn's Arial is on some machines only
+            "font.size": text,
+            "axes.titlesize": text,
+            "axes.labelsize": text,
+            "xtick.labelsize": small,
+            "ytick.labelsize": small,
+            "legend.fontsize": small,
+            "legend.title_fontsize": small,
+            "legend.frameon": False,
+            "legend.handlelength": 1.6,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.linewidth": 0.6,
+            "axes.titlelocation": "left",
+            "xtick.major.width": 0.6,
+            "ytick.major.width": 0.6,
+            "xtick.minor.width": 0.4,
+            "ytick.minor.width": 0.4,
+            "xtick.major.size": 3,
+            "ytick.major.size": 3,
+            "xtick.minor.size": 1.5,
+            "ytick.minor.size": 1.5,
+            "lines.linewidth": 1.2,
+            "lines.markersize": 3.5,
+            "savefig.dpi": 200,
+            "figure.constrained_layout.use": True,
+            "pdf.fonttype": 42,
+            "mathtext.fontset": "dejavusans",
+            "axes.formatter.use_mathtext": True,
+        }
+    )
+
+
+def missing(axes: Axes, what: str) -> None:
+    """Says in an empty panel what is not there, rather than leaving the reader to guess."""
+    said = axes.text(0.5, 0.5, what, transform=axes.transAxes, ha="center", va="center", color=MUTED, fontsize=8)
+    said.set(wrap=True, gid=EXPLAINED, in_layout=False)  # a long one would leave the panels no room
+    # the panel's own ticks alone: panels that share an axis share where its ticks are
+    axes.tick_params(which="both", bottom=False, left=False, labelbottom=False, labelleft=False)
+
+
+def has_data(axes: Axes, shared: Literal["x", "y"] | None = None) -> bool:
+    """Whether anything is drawn in a panel but lines at a threshold; `shared`: or in any that shares this axis."""
+    if shared is not None:
+        return any(map(has_data, getattr(axes, f"get_shared_{shared}_axes")().get_siblings(axes)))
+    lines = (line.get_xydata() for line in axes.lines if line.get_transform() == axes.transData)
+    if axes.images or any(np.isfinite(np.asarray(points, dtype=float)).all(axis=1).any() for points in lines):
+        return True
+    limits = [artist.get_datalim(axes.transData).get_points() for artist in axes.collections]
+    bars = [patch for patch in axes.patches if patch.get_transform().contains_branch(axes.transData)]
+    return any(np.isfinite(points).all() for points in [*limits, *(bar.get_extents().bounds for bar in bars)])
+
+
+def say_what_is_missing(figure: Figure) -> None:
+    """Says so in every panel in which nothing is drawn; a logarithm of nothing has no axis."""
+    for axes in figure.axes:
+        explained = any(text.get_gid() == EXPLAINED for text in axes.texts)
+        if axes.axison and axes.get_label() != "<colorbar>" and not has_data(axes) and not explained:
+            for text in axes.texts:  # it names what is not there
+                text.set_visible(False)
+            missing(axes, UNSEEN)
+        for axis in ("x", "y"):
+            if not has_data(axes, axis) and axes.get_label() != "<colorbar>":
+                axes.set(**{f"{axis}scale": "linear", f"{axis}lim": (0, 1)})
+
+
+def save(figure: Figure, folder: Path, stem: str, scale: str) -> None:
+    """<folder>/<stem>.pdf and .png, stamped unless the scale is the paper's; the same figure gives the same bytes.
+
+    `scale`: that of what is drawn, or several in words, "laptop and paper". A panel in which nothing is drawn says so.
+    """
+    say_what_is_missing(figure)
+    if scale != "paper":
+        layout = figure.get_layout_engine()
+        if isinstance(layout, ConstrainedLayoutEngine):
+            layout.set(rect=(0, 0.035, 1, 0.965))
+        said = f"{scale} scale, not the paper's" if scale in SCALES else f"{scale} scale"
+        figure.text(0.995, 0.004, said, ha="right", va="bottom", fontsize=7, color="#AA3377")
+    metadata = {
+        "pdf": {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": None},
+        "png": {"Software": None},
+    }
+    for kind, about in metadata.items():
+        with atomic_path(folder / f"{stem}.{kind}") as temporary:
+            figure.savefig(temporary, format=kind, metadata=about)
+        figure.set_layout_engine("none")  # it is laid out once, for both
+    plt.close(figure)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a figure program is given: results, claims by id, the scale, and the folders to write to."""
+
+    scale: str
+    results: Results
+    config: Config
+    claims: dict[str, Claim]
+    figures: Path
+    tables: Path
+    _made: dict = field(default_factory=dict, init=False, repr=False)
+
+    def made(self, kind: Callable[[Results], Made]) -> Made:
+        """`kind(results)`; the same one for all figures, as all read the same curves and events."""
+        if kind not in self._made:
+            self._made[kind] = kind(self.results)
+        return self._made[kind]
+
+
+@reports_user_errors
+def main(programs: Sequence[Callable[[Inputs], None]], config_path: Path) -> None:
+    """The command line of experiments/<e>/figures.py: runs each of the functions that draw or tabulate."""
+    parser = argparse.ArgumentParser(description=f"Draw the figures and write the tables of {config_path.parent.name}.")
+    parser.add_argument("--scale", required=True, help="the scale of the results: smoke, laptop or paper")
+    parser.add_argument("--results", required=True, type=Path, help="folder with runs.parquet and history.parquet")
+    parser.add_argument("--claims", required=True, type=Path, help="claims.json of the experiment")
+    parser.add_argument("--figures", required=True, type=Path, help="folder for figures")
+    parser.add_argument("--tables", required=True, type=Path, help="folder for tables")
+    arguments = parser.parse_args()
+    config = load_config(config_path)
+    results = load_scale(arguments.results, config, arguments.scale)
+    claims = {claim.id: claim for claim in read(arguments.claims, config.experiment, arguments.scale)}
+    inputs = Inputs(arguments.scale, results, config, claims, arguments.figures, arguments.tables)
+    apply()
+    for program in programs:
+        program(inputs)

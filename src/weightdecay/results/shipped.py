@@ -1,0 +1,145 @@
+"""Shipped results: data/reference/<scale>/, made of results/<scale>/ by `weightdecay ship`, and only read ever since.
+
+    SHA256SUMS                       of every other file; `sha256sum --check SHA256SUMS` reads it too
+    provenance.json                  of each experiment: device, versions, wall time, code version, hashes, what is kept
+    <experiment>/runs.parquet        that of results/<scale>/, compressed more; so are the tables of compute.py
+    <experiment>/history.parquet     rounded and thinned by `shipping.RULE`
+    <experiment>/claims.json         judged on the files beside it
+
+A folder a scale and in it a folder an experiment, named and made as in results/, so that whatever reads results reads
+these too. Every file is checked against its sum before any of it is used.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, ValidationError
+
+from weightdecay import files
+from weightdecay.checksums import read_sums, sums_of
+from weightdecay.config import SCALES, Config, ScaleName
+from weightdecay.errors import ResultError
+from weightdecay.files import PROVENANCE, SUMS
+from weightdecay.table import computation_hashes, config_hash, table_of
+
+FOLDER = files.REFERENCE
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Said = bool | float | str | None | list[bool | float | str]  # lists where shards differed, as on several devices
+
+
+class Shipped(BaseModel):
+    """What provenance.json says of one experiment."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+    __pydantic_extra__: dict[str, Said]
+
+    config_hash: Digest
+    computations: dict[str, Digest]
+    runs: NonNegativeInt
+    seeds: NonNegativeInt
+    diverged: NonNegativeInt
+    history_mib: NonNegativeFloat
+    significant_bits: NonNegativeInt
+    stride: NonNegativeInt
+    share_of_history: NonNegativeFloat
+    wall_seconds: NonNegativeFloat | None = None
+    peak_memory_mib: NonNegativeFloat | None = None
+
+
+class Provenance(BaseModel):
+    """provenance.json."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    scale: ScaleName
+    rule: str
+    shipped_by: dict[str, str]
+    experiments: dict[Annotated[str, Field(pattern=r"^\w+$")], Shipped]
+
+
+def check(folder: str | Path) -> dict[str, str]:
+    """Checks every file of data/reference/<scale> against its SHA-256; returns these by path from the folder.
+
+    ResultError naming the first file that is missing, changed, truncated, or there without a sum.
+    """
+    folder = Path(folder)
+    again = "get it again, with git checkout or from the archive."
+    if not (folder / SUMS).is_file():
+        shipped = ", ".join(scales()) or "none"
+        raise ResultError(f"{folder} holds no shipped results; scales that were shipped: {shipped}.")
+    digests, found = read_sums(folder / SUMS), sums_of(folder)
+    for path, digest in digests.items():
+        if path not in found:
+            raise ResultError(f"{folder / path} is missing: {again}")
+        if found[path] != digest:
+            raise ResultError(f"{folder / path} is not the file that was shipped (its SHA-256 differs): {again}")
+    for path in found:
+        if path not in digests:
+            raise ResultError(f"{folder / path} was not shipped: {folder / SUMS} has no sum of it. Move it away.")
+    return digests
+
+
+def check_settings(scale: str, configs: Mapping[str, Config]) -> dict[str, str]:
+    """The same of all that a scale needs: of these experiments, each with the settings that its config has now."""
+    folder = FOLDER / scale
+    digests, shipped = check(folder), provenance(scale)
+    for name, config in configs.items():
+        if name not in shipped:
+            raise ResultError(
+                f"{folder} has no results of {name}: make them, then weightdecay ship {name} --scale {scale}."
+            )
+        hashes = {"config_hash": config_hash(table_of(config, scale))}
+        hashes |= {"computations": computation_hashes(config, scale)}
+        if any(shipped[name].get(key) != value for key, value in hashes.items()):
+            raise ResultError(
+                f"{folder / name} was made with other settings than experiments/{name}/config.yaml has now: take the "
+                f"settings back, or make its results again and weightdecay ship {name} --scale {scale}."
+            )
+    return digests
+
+
+def scales() -> list[str]:
+    """The scales of which anything was shipped, the largest last."""
+    return [scale for scale in SCALES if (FOLDER / scale / SUMS).is_file()]
+
+
+def largest(names: Iterable[str]) -> dict[str, str]:
+    """The largest scale at which each experiment was shipped; ResultError where one was at none."""
+    found = {name: scale for scale in scales() for name in provenance(scale)}
+    for name in names:
+        if name not in found:
+            raise ResultError(
+                f"{FOLDER} has no results of {name} at any scale: make them, then weightdecay ship {name} --scale ..."
+            )
+    return {name: found[name] for name in names}
+
+
+def judge(folder: Path, name: str, scale: str, output: Path) -> None:
+    """Runs the claims.py of an experiment on the results in `folder`; exits with its status if it fails."""
+    program = Path("experiments", name, "claims.py")
+    command = [sys.executable, program, "--scale", scale, "--results", folder, "--output", output]
+    status = subprocess.run([str(part) for part in command], check=False).returncode
+    if status:
+        sys.exit(status)
+
+
+def provenance(scale: str) -> dict[str, dict]:
+    """What provenance.json says of each experiment; empty where nothing was shipped."""
+    path = FOLDER / scale / PROVENANCE
+    if not path.is_file():
+        return {}
+    try:
+        text = path.read_bytes()
+        about = Provenance.model_validate_json(text)
+    except (OSError, ValidationError) as error:
+        at = ".".join(map(str, error.errors()[0]["loc"])) if isinstance(error, ValidationError) else ""
+        raise ResultError(
+            f"{path} is damaged{f' at {at}' if at else ''}: get it again, with git checkout or from the archive."
+        ) from error
+    if about.scale != scale:
+        raise ResultError(f"{path} is that of {about.scale} scale: get the files of {scale} scale again.")
+    return json.loads(text)["experiments"]

@@ -1,0 +1,1 @@
+"""Statistics of the claims: estimates and their intervals, shapes of curves, events, basins."""

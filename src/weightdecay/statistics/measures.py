@@ -1,0 +1,201 @@
+"""What is read off a run's history: curves, final values, times of events; and tables of them by λ and seed.
+
+Everything the claims and the figures say of a run goes through here, so that a figure shows what a claim judges.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from weightdecay.statistics.estimates import CONFIDENCE, UNBOUNDED, leave_one_out
+
+TRAIN = "train_accuracy_batch"  # as in S1: the epoch's mean in train mode; evaluated afterwards it is lower
+
+
+class Histories:
+    """The tidy history `run, step, metric, value`, by run and metric."""
+
+    def __init__(self, history: pd.DataFrame):
+        ordered = history.dropna(subset="value").sort_values(["run", "metric", "step"])
+        steps_values = ordered[["step", "value"]].to_numpy()
+        sizes = ordered.groupby(["run", "metric"]).size()
+        ends = sizes.cumsum()
+        self._values = {
+            key: steps_values[start:end] for key, start, end in zip(sizes.index, ends - sizes, ends, strict=True)
+        }
+        self._metrics: dict[str, list[str]] = {}
+        for run, metric in self._values:
+            self._metrics.setdefault(run, []).append(metric)
+
+    def curve(self, run: str, metric: str) -> pd.Series:
+        """Logged values by step; empty where none was logged. A diverged run's curve ends where it diverged."""
+        steps_values = self._values.get((run, metric), np.empty((0, 2)))
+        return pd.Series(steps_values[:, 1], index=pd.Index(steps_values[:, 0], name="step"), name=metric)
+
+    def interval(self, run: str, metric: str) -> float:
+        """Median steps between two logged values; NaN with fewer than two."""
+        steps = self.curve(run, metric).index
+        return float(np.median(np.diff(steps))) if len(steps) > 1 else np.nan
+
+    def metrics(self, run: str) -> list[str]:
+        """What was logged of a run."""
+        return self._metrics.get(run, [])
+
+    def first_step(self, run: str, metric: str, threshold: float) -> float:
+        """First logged step with `metric >= threshold`, late by at most a logging interval; NaN where it never came."""
+        curve = self.curve(run, metric)
+        reached = curve.index[curve >= threshold]
+        return float(reached[0]) if len(reached) else np.nan
+
+    def final(
+        self,
+        run: Mapping[str, Any] | pd.Series,
+        metric: str,
+        window: float,
+        until: float = np.inf,
+        if_diverged: float = np.nan,
+    ) -> float:
+        """Mean over the last `window` steps (at most the last fifth) of a row of `runs`, up to step `until`.
+
+        `if_diverged` for a run that diverged before. NaN where the metric was never logged.
+        """
+        if run["diverged_at"] <= until:  # False for NaN
+            return if_diverged
+        steps, values = self._values.get((run["run"], metric), np.empty((0, 2))).T
+        steps = steps[steps <= until]
+        if not len(steps):
+            return np.nan
+        end = steps[-1]
+        return float(values[: len(steps)][steps >= end - min(window, end / 5)].mean())
+
+    def final_accuracy(self, run: pd.Series, metric: str, window: float, until: float = np.inf) -> float:
+        """The same of an accuracy: 0 for a run that diverged, as it classifies nothing."""
+        return self.final(run, metric, window, until, if_diverged=0.0)
+
+
+def select(runs: pd.DataFrame, **settings: object) -> pd.DataFrame:
+    """The runs with these settings; floats are compared to 1e-9, as they went through YAML and parquet."""
+    chosen = pd.Series(True, index=runs.index)
+    for column, value in settings.items():
+        same = np.isclose(runs[column], value, rtol=1e-9, atol=0) if isinstance(value, float) else runs[column] == value
+        chosen &= same
+    return runs[chosen]
+
+
+def between(values: pd.Series, low: float, high: float) -> pd.Series:
+    """Whether each value, of λ say, lies in [low, high]; compared to 1e-9, as in `select`."""
+    return values.between(low * (1 - 1e-9), high * (1 + 1e-9))
+
+
+def longest(runs: pd.DataFrame, by: tuple[str, ...] = ("weight_decay", "seed")) -> pd.DataFrame:
+    """One run for each combination of `by`: the longest, where the same setting was trained for several lengths."""
+    return runs.sort_values("steps").drop_duplicates(list(by), keep="last").sort_values(list(by))
+
+
+def final_table(
+    histories: Histories, runs: pd.DataFrame, metric: str, window: float, column: str = "weight_decay"
+) -> pd.DataFrame:
+    """Final values `[seeds, column]`; NaN where that seed was not run there.
+
+    A diverged run has accuracy 0 and an unknown loss.
+    """
+    lost = 0.0 if "accuracy" in metric else np.nan
+    rows = runs[["run", "diverged_at"]].to_dict("records")
+    values = [histories.final(row, metric, window, if_diverged=lost) for row in rows]
+    keys = pd.MultiIndex.from_frame(runs[["seed", column]])
+    return pd.Series(values, index=keys, dtype=float).unstack(column)
+
+
+def finals(runs: pd.DataFrame, history: pd.DataFrame, metrics: Sequence[str], share: float = 0.1) -> pd.DataFrame:
+    """Means over the last `share` of every run, `[runs, metrics]`, indexed as `runs`: of thousands of runs at once.
+
+    As `Histories.final`: a diverged run has accuracy 0 and an unknown loss.
+    """
+    rows = history[history["metric"].isin(metrics)].set_index("run")
+    ends = (1 - share) * runs.set_index("run")["steps"] * (1 - 1e-9)
+    late = rows[rows["step"] >= ends.reindex(rows.index)].set_index("metric", append=True)["value"]
+    table = late.groupby(level=["run", "metric"]).mean().unstack("metric")
+    table = table.reindex(index=runs["run"], columns=list(metrics))
+    table.index = runs.index
+    for metric in metrics:
+        table.loc[runs["diverged_at"].notna(), metric] = 0.0 if "accuracy" in metric else np.nan
+    return table
+
+
+def diverged(runs: pd.DataFrame) -> int:
+    """How many of the runs diverged."""
+    return int(runs["diverged_at"].notna().sum())
+
+
+def band(
+    curves: dict[int, pd.Series], bounds: tuple[float, float] = UNBOUNDED, logarithmic: bool = False
+) -> pd.DataFrame:
+    """Curves by seed on the steps they share: columns `mean, low, high` (95 % over seeds, t), indexed by step.
+
+    Clipped to `bounds`; `logarithmic`: geometric mean, for what is drawn on a logarithmic axis. `low` and `high` are
+    NaN with one seed. The pointwise version of `statistics.mean_interval` and `geometric_interval`.
+    """
+    table = pd.concat(curves, axis=1).dropna()
+    if logarithmic:
+        table = np.log(table.clip(lower=np.finfo(float).tiny))
+    n = table.shape[1]
+    half = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * table.std(axis=1) / np.sqrt(n) if n > 1 else np.nan
+    mean = table.mean(axis=1)
+    result = pd.DataFrame({"mean": mean, "low": mean - half, "high": mean + half})
+    return (np.exp(result) if logarithmic else result).clip(*bounds)
+
+
+def delays(histories: Histories, runs: pd.DataFrame, fitted: float, generalised: float) -> pd.DataFrame:
+    """Steps from fitting to generalising: `runs` with columns `delay, generalised, reached, note` added.
+
+    From the first logged step with train-mode train accuracy >= `fitted` to that with test accuracy >= `generalised`,
+    which is the column `generalised`. Where the latter never came, `reached` is False and both columns last to the end
+    of the run (right-censored). A delay is at least one logging interval, the least that could be seen; it is NaN for
+    a run that never fitted, or that diverged before it generalised. `note` names each of these cases.
+    """
+    table = runs.reset_index(drop=True)
+    fit = np.array([histories.first_step(run, TRAIN, fitted) for run in table["run"]])
+    general = np.array([histories.first_step(run, "test_accuracy", generalised) for run in table["run"]])
+    interval = np.array([histories.interval(run, "test_accuracy") for run in table["run"]])
+    reached = ~np.isnan(general)
+    end = np.where(reached, general, table["steps"])
+    diverged = table["diverged_at"].notna().to_numpy() & ~reached
+    cases = {
+        "diverged": diverged,
+        "never fitted": np.isnan(fit),
+        "censored": ~reached,
+        "floored at one logging interval": end - fit < interval,
+    }
+    return table.assign(
+        delay=np.where(diverged, np.nan, np.maximum(end - fit, interval)),
+        generalised=end,
+        reached=reached,
+        note=np.select(list(cases.values()), list(cases), ""),
+    )
+
+
+def dip(curves: pd.DataFrame, interpolated: float) -> pd.Series:
+    """Depth of the dip at the interpolation threshold, one per seed; from final accuracies `[seeds, (split, λ)]`.
+
+    Splits "train" and "test". The threshold λ* is the largest λ with train accuracy >= `interpolated`; the trough is
+    the lower of λ* and the next λ; the dip is the lower of the best on either side, less the trough. All these λ are
+    chosen on the other seeds, or noise alone would make dips. Negative: no second ascent at all.
+    NaN where no λ interpolates or the grid ends at the trough.
+    """
+
+    def of_seed(others: pd.Series, own: pd.Series) -> float:
+        train, test = others["train"], others["test"]
+        if not (train >= interpolated).any():
+            return np.nan
+        threshold = train.index.get_loc(train.index[train >= interpolated][-1])
+        trough = test.iloc[threshold : threshold + 2].idxmin()
+        left, right = test[test.index < trough], test[test.index > trough]
+        if left.empty or right.empty:
+            return np.nan
+        side = min(left.idxmax(), right.idxmax(), key=lambda best: test[best])
+        return own["test"][side] - own["test"][trough]
+
+    return leave_one_out(curves, of_seed)
