@@ -7,10 +7,10 @@ rows of a configuration obey the same rules. Nothing here needs torch.
 import hashlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
-from pydantic import ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from weightdecay.errors import ConfigError
 from weightdecay.refusals import sentence
@@ -27,6 +27,7 @@ from weightdecay.setting_types import (
 )
 
 SATURATED = 0.999  # epoch-mean training accuracy from which `hold_norm: saturation` holds: S1's "100 %" at step 3665
+FOREVER = 1_000_000_000  # steps: no run is longer
 
 # Ids and hashes are of what differs from the fields' defaults: a field added later, with what was its only value as its
 # default, changes none of them. The default of a field must therefore never change.
@@ -56,41 +57,114 @@ class Run(Strict):
     for the Python numbers of the same value.
     """
 
-    experiment: Name
-    sweep: Name  # the sweep that asked for it; not a setting, so not part of the id
-    seed: whole(0, 2**63 - 1)
+    experiment: Name = Field(description="The experiment names the folder of experiments/ that asks for the run.")
+    sweep: Name = Field(
+        description="The sweep is the part of the experiment that asks for the run. It decides nothing, so the run's "
+        "id does not depend on it."
+    )
+    seed: whole(0, 2**63 - 1) = Field(
+        description="The seed decides the data, the initial weights and the order of the examples. In a configuration "
+        "the seeds are 0, 1, 2, ... up to the scale's `seeds`, unless a block lists others."
+    )
 
-    dataset: Name
-    train_size: whole(1, 10_000_000)
-    label_noise: Share = 0.0
+    dataset: Name = Field(
+        description="The data set names what the network is trained on: a file of weightdecay/datasets, or a name that "
+        "the configuration lists under `datasets`."
+    )
+    train_size: whole(1, 10_000_000) = Field(
+        description="The training set has this many examples. Data sets that are cut for cross-validation count the "
+        "examples that are held out too."
+    )
+    label_noise: Share = Field(
+        0.0, description="This share of the training labels is wrong. How wrong labels are drawn is the data set's."
+    )
 
-    network: Name
-    width: whole(1, 16_384)
-    blocks: whole(0, 100)
-    batch_norm_eps: Positive | None  # None: no BatchNorm
-    dropout: Rate = 0.0  # of the hidden activations, after each ReLU
+    network: Name = Field(description="The network names the architecture: a file of weightdecay/ensemble/networks.")
+    width: whole(1, 16_384) = Field(
+        description="The width is the number of units of every hidden layer, or of channels of every convolution."
+    )
+    blocks: whole(0, 100) = Field(
+        description="The depth is counted in hidden layers, or in residual blocks of a residual network. A "
+        "configuration that leaves it out gets 1."
+    )
+    batch_norm_eps: Positive | None = Field(
+        description="BatchNorm adds eps to the variance before it divides by the root. With null the network has no "
+        "BatchNorm; so it is in a configuration that leaves it out."
+    )
+    dropout: Rate = Field(
+        0.0, description="Dropout sets this share of the hidden activations to zero in training, after each ReLU."
+    )
 
-    loss: Name
-    optimizer: Literal["sgd", "adam"]
-    learning_rate: Positive
-    momentum: Rate = 0.0
-    beta1: Rate = 0.9
-    beta2: Rate = 0.999
-    eps: Positive = 1e-8
-    decay: Literal["none", "l2", "decoupled", "l1", "proximal_l1", "elastic_net"]  # see ensemble/optimizers.py
-    weight_decay: NotNegative
-    l1_ratio: Share = 0.5  # of λ in elastic_net; the rest decays weights
-    decay_exclude: Literal["nothing", "bias_and_norm"] = "nothing"
-    schedule: Literal["constant", "step", "cosine"] = "constant"
+    loss: Name = Field(description="The loss names what training lowers: a file of weightdecay/ensemble/losses.")
+    optimizer: Literal["sgd", "adam"] = Field(
+        description="The optimiser makes updates of gradients. AdamW is `adam` with decoupled decay."
+    )
+    learning_rate: Positive = Field(
+        description="The learning rate η scales every update. It is the value before the schedule lowers it."
+    )
+    momentum: Rate = Field(
+        0.0, description="Momentum is the share of SGD's last update that the next one keeps, as in torch.optim.SGD."
+    )
+    beta1: Rate = Field(0.9, description="Adam's mean of the gradient keeps this share of its last value in each step.")
+    beta2: Rate = Field(
+        0.999, description="Adam's mean of the squared gradient keeps this share of its last value in each step."
+    )
+    eps: Positive = Field(
+        1e-8, description="Adam adds eps to the root of the mean squared gradient before it divides by it."
+    )
+    decay: Literal["none", "l2", "decoupled", "l1", "proximal_l1", "elastic_net"] = Field(
+        description="The kind of decay says how λ acts. `l2` adds λw to the gradient, as weight_decay of "
+        "torch.optim.SGD and Adam; `decoupled` multiplies the weights by 1 − ηλ, as AdamW; `l1` adds λ sign(w) to the "
+        "gradient; `proximal_l1` moves every weight by ηλ towards 0 after the step and no further; `elastic_net` "
+        "divides λ between the last and `decoupled`."
+    )
+    weight_decay: NotNegative = Field(
+        description="The weight decay λ is PyTorch's, per unit of learning rate. With `decay: none` it is 0."
+    )
+    l1_ratio: Share = Field(
+        0.5, description="This share of λ is L1 in `elastic_net`; the rest decays the weights as `decoupled` does."
+    )
+    decay_exclude: Literal["nothing", "bias_and_norm"] = Field(
+        "nothing",
+        description="Some parameters may be left out of decay: `bias_and_norm` leaves out biases and the parameters "
+        "of BatchNorm.",
+    )
+    schedule: Literal["constant", "step", "cosine"] = Field(
+        "constant",
+        description="The schedule lowers the learning rate over the run: `step` to a tenth at 30, 60 and 80 % of it, "
+        "`cosine` along half a wave to 0.",
+    )
 
-    batch_size: whole(1, 10_000_000)
-    shuffle: bool
-    steps: whole(1, 1_000_000_000)
-    hold_norm: Literal["never", "start", "saturation"] = "never"  # project back to a constant L2 norm, from when on
+    batch_size: whole(1, 10_000_000) = Field(
+        description="Every step takes this many examples. The rest of an epoch that is no whole batch is left out."
+    )
+    shuffle: bool = Field(
+        description="The examples are drawn in a new order every epoch, or with false in one order for all. A "
+        "configuration that leaves it out gets true."
+    )
+    steps: whole(1, FOREVER) = Field(
+        description="The run is this many updates long. A configuration may give it in τ, as `4 tau`: the time in "
+        "which decay alone takes the weights to 1/e."
+    )
+    hold_norm: Literal["never", "start", "saturation"] = Field(
+        "never",
+        description="The norm of all parameters may be held, by projection after every step: from the `start` on, or "
+        f"from `saturation`, the first epoch with a training accuracy of {SATURATED:g}.",
+    )
 
-    log_every: whole(1, 1_000_000_000)
-    log_dense_every: whole(1, 1_000_000_000)
-    log_dense_until: whole(0, 1_000_000_000) = 0  # steps
+    log_every: whole(1, FOREVER) = Field(
+        description="All metrics are logged every so many steps, and at both ends of the run. A configuration may give "
+        "it in τ, or as `never`: at both ends alone."
+    )
+    log_dense_every: whole(1, FOREVER) = Field(
+        description="All metrics but those of the whole training split are logged every so many steps as well, up to "
+        "`log_dense_until`. A configuration may give it in τ; where it is left out it is `log_every`."
+    )
+    log_dense_until: whole(0, FOREVER) = Field(
+        0,
+        description="The denser logging ends after this many steps. A configuration may give it as `always`: up to "
+        "the end of the run.",
+    )
 
     def __init__(self, **settings: Any):
         try:
@@ -178,6 +252,15 @@ def broken_rule(run: Run) -> str | None:
     if logged > MOST_LOGGED:
         return f"a run of {run.steps} steps would log {logged} of them, but may log at most {MOST_LOGGED}"
     return None
+
+
+def require(run: Run, **allowed: Any) -> None:
+    """ConfigError unless each of these settings of a run has the value that is given, or one of several."""
+    for field, given in allowed.items():
+        values = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
+        if getattr(run, field) not in values:
+            must = f"one of {', '.join(map(str, values))}" if len(values) > 1 else repr(values[0])
+            raise ConfigError(f"{field} is {getattr(run, field)!r}, but must be {must} in {run.experiment}.")
 
 
 def telling_values(field: str, values: Sequence[Any]) -> list[Any]:

@@ -5,7 +5,7 @@ Every bound lies far above what the paper's runs use, and below what would fill 
 
 import re
 from collections.abc import Callable, Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -29,6 +29,12 @@ class Strict(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+class Allowed(NamedTuple):
+    """What a type allows, in words that complete "it must be"; the page of settings shows them."""
+
+    said: str
+
+
 def _allowed(kind: type, test: Callable[[Any], Any], said: str) -> Any:
     """The type of values that pass a test; `said` completes "it must be"."""
 
@@ -37,7 +43,7 @@ def _allowed(kind: type, test: Callable[[Any], Any], said: str) -> Any:
             raise ValueError(f"must be {said}")
         return value
 
-    return Annotated[kind, AfterValidator(check)]
+    return Annotated[kind, AfterValidator(check), Allowed(said)]
 
 
 def whole(low: int, high: int) -> Any:
