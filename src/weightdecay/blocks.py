@@ -22,7 +22,7 @@ Settings = dict[str, Any]  # a field of Run -> its value, the list of its values
 Sweeps = Mapping[str, Sequence[Settings]]
 
 # What a configuration may leave out. Not defaults of `Run`: ids are of what differs from those.
-LEFT_OUT: Values = {"blocks": [1], "batch_norm_eps": [None], "shuffle": [True]}
+LEFT_OUT: Values = {"blocks": [1], "batch_norm_eps": [None], "shuffle": [True], "log_dense_every": [shorthand.AS_OFTEN]}
 SETTINGS = {
     name: TypeAdapter(field.rebuild_annotation(), config=ConfigDict(strict=True, allow_inf_nan=False))
     for name, field in Run.model_fields.items()

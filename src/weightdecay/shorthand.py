@@ -21,6 +21,7 @@ WORDS = {("log_every", "never"): FOREVER, ("log_dense_until", "always"): FOREVER
 LENGTHS = ("log_every", "log_dense_every", "steps")  # that may be given in τ, in the order in which they are worked out
 TAU_OF = ("optimizer", "learning_rate", "momentum", "decay", "weight_decay", "log_dense_until")
 IN_TAU = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) tau", re.ASCII)
+AS_OFTEN = None  # log_dense_every: as log_every, where it is left out
 LONGEST_GRID = 1_000
 
 Values = dict[str, list[Any]]  # setting -> the values of which a block is the product
@@ -65,12 +66,12 @@ def in_tau(key: str, value: Any) -> bool:
 def in_steps(values: Values) -> Iterator[Values]:
     """The block as blocks with all lengths in steps, which may differ from row to row: their rows, in the same order.
 
-    `log_dense_every` is `log_every` where it is left out. Raises ConfigError where a row has no τ.
+    Raises ConfigError where a row has no τ.
     """
-    values = values if "log_dense_every" in values else values | {"log_dense_every": [None]}
-    varies = values["log_dense_every"] == [None] and len(values["log_every"]) > 1
-    if not varies and not any(in_tau(key, one) for key in LENGTHS for one in values[key]):
-        yield values if values["log_dense_every"] != [None] else values | {"log_dense_every": values["log_every"]}
+    if values["log_dense_every"] == [AS_OFTEN] and len(values["log_every"]) == 1:
+        values = values | {"log_dense_every": values["log_every"]}
+    if not any(one is AS_OFTEN or in_tau(key, one) for key in LENGTHS for one in values[key]):
+        yield values
         return
     split = [key for key in values if key in TAU_OF or key in LENGTHS]
     for chosen in itertools.product(*(values[key] for key in split)):
@@ -79,7 +80,7 @@ def in_steps(values: Values) -> Iterator[Values]:
 
 def _row_in_steps(row: dict[str, Any]) -> dict[str, Any]:
     for key in LENGTHS:
-        value = row["log_every"] if row[key] is None else row[key]
+        value = row["log_every"] if row[key] is AS_OFTEN else row[key]
         if in_tau(key, value):
             exact = Fraction(value.removesuffix(" tau")) * _tau(key, row)
             unit = row["log_dense_every" if row.get("log_dense_until", 0) else "log_every"] if key == "steps" else 1
