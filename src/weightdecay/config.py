@@ -47,7 +47,8 @@ class Criterion(Strict):
     )
     criterion: Text = Field(
         description="The criterion says in words when the claim counts as reproduced. A threshold's name in braces "
-        "stands for its number: `{share}`, or `{share:.2f}`, `{share:.0%}`, `{count:,}`, `{tiny:.0e}`."
+        "stands for its number: `{share}`, `{share:.2f}`, `{share:.0%}`, `{count:,}` or `{tiny:.0e}`; `{change:|}` "
+        "leaves out a minus."
     )
 
     @field_validator("criterion")
@@ -152,7 +153,7 @@ def _outside_faults(path: Path, content: Mapping[str, Any]) -> Iterator[Fault]:
     """What does not fit the folder that the file is in."""
     folder = Path(os.path.abspath(path)).parent.name  # of a link its own name, by which results are kept
     name, scales = content.get("experiment"), content.get("scales")
-    if isinstance(name, str) and name != folder:
+    if _valid(Name, name) and name != folder:
         said = f"experiment is {short(name)}, but must be the name of its folder, {short(folder)}"
         yield Fault(Kind.VALUE, said)
     computes = isinstance(scales, dict) and any(isinstance(s, dict) and s.get("computations") for s in scales.values())

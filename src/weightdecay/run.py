@@ -68,8 +68,8 @@ class Run(Strict):
     )
 
     dataset: Name = Field(
-        description="The data set names what the network is trained on: a file of weightdecay/datasets, or a name that "
-        "the configuration lists under `datasets`."
+        description="The data set is what the network is trained on. It is a file of weightdecay/datasets, or a name "
+        "that the configuration lists under `datasets`."
     )
     train_size: whole(1, 10_000_000) = Field(
         description="The training set has this many examples. Data sets that are cut for cross-validation count the "
@@ -79,7 +79,9 @@ class Run(Strict):
         0.0, description="This share of the training labels is wrong. How wrong labels are drawn is the data set's."
     )
 
-    network: Name = Field(description="The network names the architecture: a file of weightdecay/ensemble/networks.")
+    network: Name = Field(
+        description="The network is the architecture by name. It is a file of weightdecay/ensemble/networks."
+    )
     width: whole(1, 16_384) = Field(
         description="The width is the number of units of every hidden layer, or of channels of every convolution."
     )
@@ -95,7 +97,7 @@ class Run(Strict):
         0.0, description="Dropout sets this share of the hidden activations to zero in training, after each ReLU."
     )
 
-    loss: Name = Field(description="The loss names what training lowers: a file of weightdecay/ensemble/losses.")
+    loss: Name = Field(description="The loss is what training lowers. It is a file of weightdecay/ensemble/losses.")
     optimizer: Literal["sgd", "adam"] = Field(
         description="The optimiser makes updates of gradients. AdamW is `adam` with decoupled decay."
     )
@@ -105,7 +107,7 @@ class Run(Strict):
     momentum: Rate = Field(
         0.0, description="Momentum is the share of SGD's last update that the next one keeps, as in torch.optim.SGD."
     )
-    beta1: Rate = Field(0.9, description="Adam's mean of the gradient keeps this share of its last value in each step.")
+    beta1: Rate = Field(0.9, description="Adam's mean gradient keeps this share of its last value every step.")
     beta2: Rate = Field(
         0.999, description="Adam's mean of the squared gradient keeps this share of its last value in each step."
     )
@@ -131,8 +133,8 @@ class Run(Strict):
     )
     schedule: Literal["constant", "step", "cosine"] = Field(
         "constant",
-        description="The schedule lowers the learning rate over the run: `step` to a tenth at 30, 60 and 80 % of it, "
-        "`cosine` along half a wave to 0.",
+        description="The schedule lowers the learning rate over the run. `step` takes a tenth of it at 30, 60 and "
+        "80 % of the run; `cosine` takes it along half a wave to 0.",
     )
 
     batch_size: whole(1, 10_000_000) = Field(
@@ -143,13 +145,13 @@ class Run(Strict):
         "configuration that leaves it out gets true."
     )
     steps: whole(1, FOREVER) = Field(
-        description="The run is this many updates long. A configuration may give it in τ, as `4 tau`: the time in "
-        "which decay alone takes the weights to 1/e."
+        description="The run is this many updates long. A configuration may give it in τ = 1/(ηλ), as `4 tau`: decay "
+        "alone takes the weights to 1/e in one τ."
     )
     hold_norm: Literal["never", "start", "saturation"] = Field(
         "never",
-        description="The norm of all parameters may be held, by projection after every step: from the `start` on, or "
-        f"from `saturation`, the first epoch with a training accuracy of {SATURATED:g}.",
+        description="The norm of all parameters may be held, by projection after every step. It is held from the "
+        f"`start` on, or from `saturation`, the first epoch with a training accuracy of {SATURATED:g}.",
     )
 
     log_every: whole(1, FOREVER) = Field(
@@ -157,8 +159,9 @@ class Run(Strict):
         "it in τ, or as `never`: at both ends alone."
     )
     log_dense_every: whole(1, FOREVER) = Field(
-        description="All metrics but those of the whole training split are logged every so many steps as well, up to "
-        "`log_dense_until`. A configuration may give it in τ; where it is left out it is `log_every`."
+        description="Most metrics are logged more often, every so many steps up to `log_dense_until`: all but "
+        "those of the whole training split, which cost most. A configuration may give it in τ; it is `log_every` "
+        "where it is left out."
     )
     log_dense_until: whole(0, FOREVER) = Field(
         0,
