@@ -7,6 +7,8 @@ import math
 import random
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -160,6 +162,13 @@ def test_smoke_is_the_one_scale_that_is_needed(tmp_path):
         table_of(config, "paper")
     scale = {"seeds": 2, "sweeps": SCALE["sweeps"]}
     assert scale_of(load(tmp_path, document(scales={"smoke": scale, "paper": SCALE})), "smoke").shards == 1
+
+
+def test_configurations_are_checked_without_what_trains():
+    """Names and rules of networks, losses and optimisers included: whoever plans waits for neither torch nor Numba."""
+    code = "import sys; from weightdecay.config import load_config; [load_config(path) for path in sys.argv[1:]]; "
+    code += "print({'torch', 'numba', 'numpy'} & {*sys.modules})"
+    assert subprocess.check_output([sys.executable, "-c", code, *CONFIGS], text=True) == "set()\n"
 
 
 def test_a_link_to_an_experiment_is_no_second_one_of_the_same_name(tmp_path):
@@ -378,10 +387,10 @@ drawn = st.integers(0, 2**64 - 1).map(random.Random)
 
 
 def test_a_configuration_with_values_changed_is_read_as_it_is_or_refused_in_one_sentence(tmp_path):
-    """2,000 changed documents, the same in every run; for others take `derandomize` off, for more raise the number."""
+    """1,000 changed documents, the same in every run; for others take `derandomize` off, for more raise the number."""
     seen = {True: 0, False: 0}
 
-    @settings(max_examples=2000, derandomize=True, database=None)
+    @settings(max_examples=1000, derandomize=True, database=None)
     @given(drawn)
     def check(draw):
         content = mutated(SMALL, draw)
@@ -392,7 +401,7 @@ def test_a_configuration_with_values_changed_is_read_as_it_is_or_refused_in_one_
         seen[config is not None] += 1
 
     check()
-    assert seen[True] > 100 and seen[False] > 1000  # else the changes are too mild or too wild to tell anything
+    assert seen[True] > 50 and seen[False] > 500  # else the changes are too mild or too wild to tell anything
 
 
 def test_a_configuration_with_bytes_changed_is_read_or_refused_in_one_sentence(tmp_path):

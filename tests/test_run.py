@@ -139,7 +139,7 @@ def test_numpy_s_numbers_are_the_numbers_that_they_are():
 
 
 CHOICES = {
-    "network": ["mlp", "cnn", "residual_mlp", "scale_invariant_mlp", "mine"],
+    "network": ["mlp", "cnn", "residual_mlp", "scale_invariant_mlp"],
     "blocks": [0, 1, 3, 100],
     "width": [1, 8, 16_384],
     "batch_norm_eps": [None, 1e-5, 1e-2],

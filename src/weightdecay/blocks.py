@@ -49,14 +49,14 @@ class Checker:
         self.defaults = self._values("defaults", defaults)
 
     def blocks(self, scale: str, seeds: int, sweeps: Sweeps) -> Iterator[Block]:
-        """The blocks of a scale that are in order, in the order of the file."""
+        """Yield the blocks of a scale that have no fault, in the order of the file; note the faults of the others."""
         merged = [
             (f"scales.{scale}.sweeps.{sweep}[{index}]", sweep, block)
             for sweep, listed in sweeps.items()
             for index, block in enumerate(listed)
         ]
         own = [self._values(place, block) for place, _, block in merged]
-        products = [{"seed": range(seeds), **self.defaults, **values} for values in own]
+        products: list[dict[str, Any]] = [{"seed": range(seeds), **self.defaults, **values} for values in own]
         count = sum(math.prod(map(len, values.values())) for values in products)
         if count > MOST_RUNS:
             said = f"{count:,}" if count < 10**15 else f"{count:.0e}"
@@ -67,7 +67,7 @@ class Checker:
             yield from self._block(place, sweep, {**values, **{k: v for k, v in LEFT_OUT.items() if k not in values}})
 
     def _values(self, place: str, settings: Settings) -> Values:
-        """Every setting's values, checked by themselves; those of a setting that is wrong are left empty."""
+        """Check every setting's values by themselves and return them; those of a setting with a fault are empty."""
         values: Values = {}
         for key, given in settings.items():
             if key not in SETTINGS:
@@ -104,7 +104,7 @@ class Checker:
             self.faults.append(Fault(Kind.RULE, str(error), place))
 
     def _checked(self, sweep: str, values: Values) -> Block:
-        """A block of which no row breaks a rule; else ConfigError."""
+        """Make the block. Raises ConfigError if any of its rows breaks a rule."""
         for key in shorthand.LENGTHS:
             for one in values[key]:
                 self._value_in_steps(key, one)

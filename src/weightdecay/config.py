@@ -78,8 +78,10 @@ Computations = dict[Annotated[Identifier, AfterValidator(_no_table)], dict[Name,
 class Scale(Strict):
     """How much of an experiment is run."""
 
-    seeds: whole(1, MOST_SEEDS) = Field(description="Every block is run with the seeds 0, 1, 2, ..., this many.")
-    shards: whole(1, MOST_SHARDS) = Field(
+    seeds: Annotated[int, whole(1, MOST_SEEDS)] = Field(
+        description="Every block is run with the seeds 0, 1, 2, ..., this many."
+    )
+    shards: Annotated[int, whole(1, MOST_SHARDS)] = Field(
         1, description="The table of runs is cut into this many parts of equal cost, which cores train side by side."
     )
     sweeps: Sweeps = Field(
@@ -131,9 +133,9 @@ class Config(Strict):
 
 
 def load_config(path: str | Path) -> Config:
-    """The checked configuration; every setting of every scale is checked too, not only the scale in use.
+    """Read and check an experiment's configuration: every setting of every scale, not only of the scale in use.
 
-    Raises ConfigError with all that is wrong.
+    Raises ConfigError with all that is wrong, the most telling first.
     """
     path = Path(path)
     content = yaml_file.read(path)
@@ -150,10 +152,10 @@ def load_config(path: str | Path) -> Config:
 
 
 def _outside_faults(path: Path, content: Mapping[str, Any]) -> Iterator[Fault]:
-    """What does not fit the folder that the file is in."""
+    """Find what does not fit the folder that the file is in."""
     folder = Path(os.path.abspath(path)).parent.name  # of a link its own name, by which results are kept
     name, scales = content.get("experiment"), content.get("scales")
-    if _valid(Name, name) and name != folder:
+    if _valid("experiment", content) and name != folder:
         said = f"experiment is {short(name)}, but must be the name of its folder, {short(folder)}"
         yield Fault(Kind.VALUE, said)
     computes = isinstance(scales, dict) and any(isinstance(s, dict) and s.get("computations") for s in scales.values())
@@ -162,52 +164,59 @@ def _outside_faults(path: Path, content: Mapping[str, Any]) -> Iterator[Fault]:
 
 
 def _settings_faults(content: Mapping[str, Any]) -> list[Fault]:
-    """What is wrong with the settings, as far as the file has the form of a configuration."""
-    defaults, own = _valid(Settings, content.get("defaults")), _valid(Names, content.get("datasets", []))
-    scales = content.get("scales")
-    if defaults is None or own is None or not isinstance(scales, dict):
+    """Find what is wrong with the settings, as far as the file has the form of a configuration."""
+    defaults, own, scales = (_valid(key, content) for key in ("defaults", "datasets", "scales"))
+    if defaults is None or scales is None:
         return []
-    checker = Checker(str(content.get("experiment")), defaults, _known(own))
-    for scale in SCALES:
-        given = scales.get(scale)
-        sweeps = _valid(Sweeps, given.get("sweeps")) if isinstance(given, dict) else None
-        if sweeps is not None:
-            for _ in checker.blocks(scale, _valid(whole(1, MOST_SEEDS), given.get("seeds")) or 1, sweeps):
-                pass
+    checker = Checker(str(content.get("experiment")), defaults, _known(own or []))
+    for scale, given in scales.items():
+        sweeps, seeds = _valid("sweeps", given), _valid("seeds", given)
+        for _ in checker.blocks(scale, seeds or 1, sweeps or {}):
+            pass  # each is checked as it is made
     return checker.faults
 
 
-def _valid(kind: Any, value: Any) -> Any:
-    """The value, or None where it is not of this type."""
+PARTS: dict[str, TypeAdapter[Any]] = {
+    "experiment": TypeAdapter(Name),
+    "datasets": TypeAdapter(Names),
+    "defaults": TypeAdapter(Settings),
+    "scales": TypeAdapter(dict[ScaleName, Settings]),
+    "seeds": TypeAdapter(Annotated[int, whole(1, MOST_SEEDS)]),
+    "sweeps": TypeAdapter(Sweeps),
+}
+
+
+def _valid(key: str, content: Mapping[str, Any]) -> Any:
+    """Return a part of a configuration of which other parts may be wrong; None where it is wrong itself."""
     try:
-        return TypeAdapter(kind).validate_python(value, strict=True)
+        return PARTS[key].validate_python(content.get(key), strict=True)
     except ValidationError:
         return None
 
 
 def _known(own: Iterable[str]) -> dict[str, list[str]]:
-    """The names that settings may have in a configuration. In Python a user's own network or data set has any name."""
+    """Return the names that a configuration may use. In Python a user's own network or data set has any name."""
     return {}
 
 
 def in_order(scales: Iterable[str]) -> list[str]:
-    """Each of these scales once, the smallest first."""
+    """Return each of these scales once, the smallest first."""
     return sorted(set(scales), key=SCALES.index)
 
 
 def in_words(scales: Iterable[str]) -> str:
-    """Each of these scales once, the smallest first, as text: "laptop and paper"."""
+    """Return each of these scales once, the smallest first, as text: "laptop and paper"."""
     return " and ".join(in_order(scales))
 
 
 def check_scale(scale: str) -> None:
-    """ConfigError for what is not the name of a scale."""
+    """Raise ConfigError for what is not the name of a scale."""
     if scale not in SCALES:
         raise ConfigError(f"scale is {short(scale)}, but must be one of {', '.join(SCALES)}{closest(scale, SCALES)}.")
 
 
 def scale_of(config: Config, scale: str) -> Scale:
-    """One scale; ConfigError where there is none of that name, or the experiment has none."""
+    """Return one scale. Raises ConfigError for an unknown name, and for a scale that the experiment lacks."""
     check_scale(scale)
     found = getattr(config.scales, scale)
     if found is None:
@@ -218,12 +227,12 @@ def scale_of(config: Config, scale: str) -> Scale:
 
 
 def scales_of(config: Config) -> dict[str, Scale]:
-    """The scales that the experiment has, the smallest first."""
+    """Return the scales that the experiment has by name, the smallest first."""
     return {name: scale for name in SCALES if (scale := getattr(config.scales, name)) is not None}
 
 
 def blocks(config: Config, scale: str) -> Iterator[Block]:
-    """The blocks of a scale in the order of the file; ConfigError with all that is wrong with them."""
+    """Yield the blocks of a scale in the order of the file. Raises ConfigError with all that is wrong with them."""
     checker = Checker(config.experiment, config.defaults, _known(config.datasets))
     chosen = scale_of(config, scale)
     yield from checker.blocks(scale, chosen.seeds, chosen.sweeps)

@@ -10,7 +10,7 @@ FORMATS = re.compile(r"\|?(?:,|\.[0-9][fe%])?")
 
 
 def rendered(template: str, thresholds: Mapping[str, float]) -> str:
-    """The template with `{name}` and `{name:format}` filled in.
+    """Fill the thresholds' numbers into a template: `{name}` or `{name:format}`.
 
     Formats are Python's `,`, `.2f`, `.0%` and `.0e`; a | before them leaves out a minus. Numbers are written as in
     print: .95, −.5, 25,000, 1 %, 1e-5. Raises ValueError where a name is not a threshold, or a format not one of those.

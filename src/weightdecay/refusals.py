@@ -26,7 +26,7 @@ class Fault(NamedTuple):
 
 
 def listing(faults: Iterable[Fault]) -> str:
-    """All faults as text: one sentence, or a line for each, the most telling first and each of them once."""
+    """Write all faults: as one sentence, or a line for each, the most telling first and each of them once."""
     faults = sorted(faults, key=lambda fault: fault.kind)  # stable: in the order of the file
     meant = {fault.key for fault in faults if fault.kind == Kind.UNKNOWN}
     places: dict[str, dict[str, None]] = {}
@@ -46,7 +46,7 @@ def _line(said: str, places: Sequence[str]) -> str:
 
 
 def short(value: Any, write: Callable[[Any], str] = repr, most: int = 60) -> str:
-    """A value as text of at most `most` characters, on one line."""
+    """Write a value on one line, in at most `most` characters."""
     if isinstance(value, int) and value.bit_length() > 128:  # Python writes no integer of more than 4,300 digits
         return f"an integer of about {int(value.bit_length() * 0.30103) + 1} digits"
     if isinstance(value, str):
@@ -61,24 +61,24 @@ def short(value: Any, write: Callable[[Any], str] = repr, most: int = 60) -> str
 
 
 def meant(word: str, known: Iterable[str]) -> str:
-    """The known word that is closest to a misspelt one; empty where none is close."""
+    """Return the known word that is closest to a misspelt one; empty where none is close."""
     return next(iter(difflib.get_close_matches(str(word)[:100], list(known), n=1)), "")
 
 
 def closest(word: str, known: Iterable[str]) -> str:
-    """In brackets the known word that was meant, or the known words."""
+    """Return, in brackets, the known word that was meant, or else the known words."""
     known = list(known)
     match = meant(word, known)
     return f" (did you mean {match}?)" if match else f" (known are {short(', '.join(known), str, 150)})"
 
 
 def sentence(error: Any, model: type[BaseModel] | None = None) -> str:
-    """One of pydantic's errors in our words: the key, its value and what is allowed. `model`: what was validated."""
+    """Write one of pydantic's errors in our words: key, value and what is allowed. `model`: what was validated."""
     return fault(error, model).said
 
 
 def fault(error: Any, model: type[BaseModel] | None = None) -> Fault:
-    """One of pydantic's errors as a fault. `model`: what was validated, whose fields explain themselves."""
+    """Turn one of pydantic's errors into a fault. `model`: what was validated, whose fields explain themselves."""
     *parents, key = error["loc"] or ("the file",)
     if key == "[key]":  # a mapping's key itself is wrong
         return Fault(Kind.VALUE, f"{_place(parents)} {_rule(error)}")
@@ -99,7 +99,7 @@ def fault(error: Any, model: type[BaseModel] | None = None) -> Fault:
 
 
 def explanation(model: type[BaseModel] | None, key: str) -> str:
-    """In brackets the first sentence of what a field is; empty for what is no field."""
+    """Return, in brackets, the first sentence of a field's explanation; empty for what is no field."""
     field = model.model_fields.get(key) if model else None
     if field is None or not field.description:
         return ""

@@ -8,7 +8,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -28,10 +28,6 @@ from weightdecay.setting_types import (
 
 SATURATED = 0.999  # epoch-mean training accuracy from which `hold_norm: saturation` holds: S1's "100 %" at step 3665
 FOREVER = 1_000_000_000  # steps: no run is longer
-
-# Ids and hashes are of what differs from the fields' defaults: a field added later, with what was its only value as its
-# default, changes none of them. The default of a field must therefore never change.
-SET = {"exclude_defaults": True}
 
 # What may differ between the replicas of one stacked batch: everything that changes neither shapes nor the program.
 PER_REPLICA = (
@@ -62,7 +58,7 @@ class Run(Strict):
         description="The sweep is the part of the experiment that asks for the run. It decides nothing, so the run's "
         "id does not depend on it."
     )
-    seed: whole(0, 2**63 - 1) = Field(
+    seed: Annotated[int, whole(0, 2**63 - 1)] = Field(
         description="The seed decides the data, the initial weights and the order of the examples. In a configuration "
         "the seeds are 0, 1, 2, ... up to the scale's `seeds`, unless a block lists others."
     )
@@ -71,7 +67,7 @@ class Run(Strict):
         description="The data set is what the network is trained on. It is a file of weightdecay/datasets, or a name "
         "that the configuration lists under `datasets`."
     )
-    train_size: whole(1, 10_000_000) = Field(
+    train_size: Annotated[int, whole(1, 10_000_000)] = Field(
         description="The training set has this many examples. Data sets that are cut for cross-validation count the "
         "examples that are held out too."
     )
@@ -82,10 +78,10 @@ class Run(Strict):
     network: Name = Field(
         description="The network is the architecture by name. It is a file of weightdecay/ensemble/networks."
     )
-    width: whole(1, 16_384) = Field(
+    width: Annotated[int, whole(1, 16_384)] = Field(
         description="The width is the number of units of every hidden layer, or of channels of every convolution."
     )
-    blocks: whole(0, 100) = Field(
+    blocks: Annotated[int, whole(0, 100)] = Field(
         description="The depth is counted in hidden layers, or in residual blocks of a residual network. A "
         "configuration that leaves it out gets 1."
     )
@@ -137,14 +133,14 @@ class Run(Strict):
         "80 % of the run; `cosine` takes it along half a wave to 0.",
     )
 
-    batch_size: whole(1, 10_000_000) = Field(
+    batch_size: Annotated[int, whole(1, 10_000_000)] = Field(
         description="Every step takes this many examples. The rest of an epoch that is no whole batch is left out."
     )
     shuffle: bool = Field(
         description="The examples are drawn in a new order every epoch, or with false in one order for all. A "
         "configuration that leaves it out gets true."
     )
-    steps: whole(1, FOREVER) = Field(
+    steps: Annotated[int, whole(1, FOREVER)] = Field(
         description="The run is this many updates long. A configuration may give it in τ = 1/(ηλ), as `4 tau`: decay "
         "alone takes the weights to 1/e in one τ."
     )
@@ -154,16 +150,16 @@ class Run(Strict):
         f"`start` on, or from `saturation`, the first epoch with a training accuracy of {SATURATED:g}.",
     )
 
-    log_every: whole(1, FOREVER) = Field(
+    log_every: Annotated[int, whole(1, FOREVER)] = Field(
         description="All metrics are logged every so many steps, and at both ends of the run. A configuration may give "
         "it in τ, or as `never`: at both ends alone."
     )
-    log_dense_every: whole(1, FOREVER) = Field(
+    log_dense_every: Annotated[int, whole(1, FOREVER)] = Field(
         description="Most metrics are logged more often, every so many steps up to `log_dense_until`: all but "
         "those of the whole training split, which cost most. A configuration may give it in τ; it is `log_every` "
         "where it is left out."
     )
-    log_dense_until: whole(0, FOREVER) = Field(
+    log_dense_until: Annotated[int, whole(0, FOREVER)] = Field(
         0,
         description="The denser logging ends after this many steps. A configuration may give it as `always`: up to "
         "the end of the run.",
@@ -193,11 +189,19 @@ class Run(Strict):
 
     @property
     def id(self) -> str:
-        """12 hex digits: the same settings have the same id in every sweep and scale."""
-        return hashlib.sha256(canonical(self.model_dump(exclude={"sweep"}, **SET)).encode()).hexdigest()[:12]
+        """The run's name, 12 hex digits: the same settings have the same id in every sweep and scale."""
+        return hashlib.sha256(canonical(self.differing(exclude={"sweep"})).encode()).hexdigest()[:12]
+
+    def differing(self, exclude: set[str] | None = None) -> dict[str, Any]:
+        """Return the settings that differ from their defaults, of which ids and hashes are made.
+
+        A field added later, with what was its only value as its default, changes none of them. The default of a field
+        must therefore never change.
+        """
+        return self.model_dump(exclude=exclude, exclude_defaults=True)
 
     def stack_key(self) -> tuple:
-        """Runs with equal keys have the same shapes and the same program and can be trained as one batch."""
+        """Return what runs must share to be trained as one batch: the settings that decide shapes and program."""
         return (*self.model_dump(exclude=set(PER_REPLICA)).values(), self.batch_norm_eps is None)
 
     def cost(self) -> float:
@@ -216,10 +220,11 @@ class Run(Strict):
 
 
 def broken_rule(run: Run) -> str | None:
-    """What is wrong with settings of which each is allowed by itself; None if nothing is.
+    """Say what is wrong with settings of which each is allowed by itself; None if nothing is.
 
     No rule is about a setting that has its default value, nor about what every configuration must set and may set for
-    all its runs: `decay_exclude` passes where nothing decays, `log_dense_every` where `log_dense_until` is 0.
+    all its runs: `decay_exclude` passes where nothing decays, `log_dense_every` where `log_dense_until` is 0. Networks,
+    losses and optimisers bring their own rules; those that are not known have none.
     """
 
     def only(field: str, allowed: Any, where: str) -> str:
@@ -258,7 +263,7 @@ def broken_rule(run: Run) -> str | None:
 
 
 def require(run: Run, **allowed: Any) -> None:
-    """ConfigError unless each of these settings of a run has the value that is given, or one of several."""
+    """Raise ConfigError unless each of these settings of a run has the given value, or one of the given values."""
     for field, given in allowed.items():
         values = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
         if getattr(run, field) not in values:
@@ -267,7 +272,7 @@ def require(run: Run, **allowed: Any) -> None:
 
 
 def telling_values(field: str, values: Sequence[Any]) -> list[Any]:
-    """Few of a field's values, among which one breaks a rule if any of them does, whatever the other fields are."""
+    """Return few of a field's values, one of which breaks a rule if any value does, whatever the other fields are."""
     if field in ("width", "steps", "log_dense_until"):
         return [max(values)]  # they only make a run larger, or
     if field in ("log_every", "log_dense_every"):

@@ -28,7 +28,7 @@ Values = dict[str, list[Any]]  # setting -> the values of which a block is the p
 
 
 def listed(key: str, value: Any) -> list[Any]:
-    """The values that are meant by what a configuration gives for a setting; lengths in τ stay as they are.
+    """Return the values that a configuration means by what it gives for a setting; lengths in τ stay as they are.
 
     Raises ConfigError for a mapping that is no geometric grid and for an empty list.
     """
@@ -41,9 +41,13 @@ def listed(key: str, value: Any) -> list[Any]:
 
 
 def _grid(key: str, grid: Mapping[str, Any]) -> list[Any]:
-    """The values from `from` to `to`, each `factor` times the last: as exact as if they were typed."""
-    numbers = [grid.get(name) for name in ("from", "to", "factor")]
-    if len(grid) != 3 or not all(isinstance(one, int | float) and not isinstance(one, bool) for one in numbers):
+    """Return the values from `from` to `to`, each `factor` times the last: as exact as if they were typed."""
+    numbers = [grid[name] for name in ("from", "to", "factor") if name in grid]
+    if (
+        len(grid) != 3
+        or len(numbers) != 3
+        or not all(isinstance(one, int | float) and not isinstance(one, bool) for one in numbers)
+    ):
         raise ConfigError(f"{key} is {short(grid)}, but must be a value, a list, or a grid of from, to and factor")
     if not (all(map(math.isfinite, numbers)) and 0 < numbers[0] <= numbers[1] and numbers[2] > 1):
         raise ConfigError(f"{key} is {short(grid)}, but must have 0 < from <= to and a factor above 1")
@@ -59,12 +63,12 @@ def _grid(key: str, grid: Mapping[str, Any]) -> list[Any]:
 
 
 def in_tau(key: str, value: Any) -> bool:
-    """Whether a value is a length in τ: `4 tau`."""
+    """Tell whether a value is a length in τ: `4 tau`."""
     return key in LENGTHS and isinstance(value, str) and IN_TAU.fullmatch(value) is not None
 
 
 def in_steps(values: Values) -> Iterator[Values]:
-    """The block as blocks with all lengths in steps, which may differ from row to row: their rows, in the same order.
+    """Yield the block as blocks with all lengths in steps, which may differ from row to row, in the same order of rows.
 
     Raises ConfigError where a row has no τ.
     """
@@ -90,7 +94,7 @@ def _row_in_steps(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tau(key: str, row: Mapping[str, Any]) -> Fraction:
-    """τ in steps, the time in which decay alone takes the weights to 1/e: 1/(ηλ) to first order.
+    """Return τ in steps, the time in which decay alone takes the weights to 1/e: 1/(ηλ) to first order.
 
     An L2 penalty enters SGD's momentum, which makes of it (1 − momentum)/(ηλ). Under Adam it has no one τ.
     """
