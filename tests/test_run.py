@@ -108,6 +108,7 @@ def test_a_default_is_never_refused_and_what_has_an_effect_passes():
         ({"dataset": "x" * 65}, f"dataset is '{'x' * 58}…, but must be a name: "),
         ({"network": "mlp\n"}, "network is 'mlp\\n', but must be a name: "),
         ({"loss": ["a"] * 1000}, "loss is a list of 1000 values, but must be a valid string."),
+        ({"optimizer": "../adam"}, "optimizer is '../adam', but must be a name: "),
         ({"decay": "L2"}, "decay is 'L2', but must be 'none', 'l2', 'decoupled', 'l1', 'proximal_l1' or "),
         ({"weight_decy": 1.0}, "weight_decy is not a known key (did you mean weight_decay?)."),
     ],

@@ -153,6 +153,24 @@ def test_numbers_as_scientists_write_them(tmp_path):
         ),
         (document(scales=scales({"weight_decay": []})), "weight_decay is an empty list, but must hold at least one"),
         (
+            document(defaults={**DEFAULTS, "loss": "sqared_error"}),
+            "defaults: loss is 'sqared_error', which is not known (did you mean squared_error?).",
+        ),
+        (
+            document(scales=scales({"network": ["mlp", "mpl"]})),
+            "network is 'mpl', which is not known (did you mean mlp?).",
+        ),
+        (
+            document(scales=scales({"dataset": "mnits1d"})),
+            "main[0]: dataset is 'mnits1d', which is not known (did you mean mnist1d?).",
+        ),
+        (document(scales=scales({"dataset": "bobs"})), "which is not known (did you mean blobs?)."),
+        (document(datasets=[]), "defaults: dataset is 'blobs', which is not known (known are binary_addition, "),
+        (
+            document(scales=scales({"optimizer": "adamw"})),
+            "main[0]: optimizer is 'adamw', which is not known (did you mean adam?).",
+        ),
+        (
             document(scales=scales({"l1_ratio": 0.3})),
             "main[0]: l1_ratio is 0.3, but must be 0.5, or left out, where decay is not elastic_net.",
         ),

@@ -15,6 +15,7 @@ from weightdecay import criteria, yaml_file
 from weightdecay.blocks import Block, Checker, Settings
 from weightdecay.errors import ConfigError
 from weightdecay.refusals import Fault, Kind, closest, fault, listing, short
+from weightdecay.registry import DATASETS, LOSSES, NETWORKS, OPTIMIZERS
 from weightdecay.setting_types import (
     MOST_SEEDS,
     MOST_SHARDS,
@@ -196,7 +197,9 @@ def _valid(key: str, content: Mapping[str, Any]) -> Any:
 
 def _known(own: Iterable[str]) -> dict[str, list[str]]:
     """Return the names that a configuration may use. In Python a user's own network or data set has any name."""
-    return {}
+    registries = {"dataset": DATASETS, "network": NETWORKS, "loss": LOSSES, "optimizer": OPTIMIZERS}
+    names = {setting: registry.names() for setting, registry in registries.items()}
+    return names | {"dataset": [*names["dataset"], *own]}
 
 
 def in_order(scales: Iterable[str]) -> list[str]:

@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from weightdecay.errors import ConfigError
 from weightdecay.refusals import sentence
+from weightdecay.registry import LOSSES, NETWORKS, OPTIMIZERS
 from weightdecay.setting_types import (
     MOST_LOGGED,
     MOST_WEIGHTS,
@@ -34,14 +35,6 @@ PER_REPLICA = (
     *("sweep", "seed", "learning_rate", "momentum", "weight_decay", "decay", "l1_ratio"),
     *("beta1", "beta2", "eps", "batch_norm_eps", "label_noise", "dropout"),
 )
-
-# What the rules know of the networks of ensemble/networks.py; a network of another name has no rules.
-SCALE_INVARIANT = ("scale_invariant_mlp", "scale_invariant_cnn")
-WITHOUT_BATCH_NORM = ("mlp", "cnn")
-WITHOUT_DROPOUT = ("residual_mlp", "cnn", *SCALE_INVARIANT)
-HIDDEN_LAYERS = ("mlp", "scale_invariant_mlp")  # `blocks` is their number
-CONVOLUTIONS = ("cnn", "scale_invariant_cnn")
-REGRESSIONS = ("absolute_error", "smooth_l1")  # losses without classes; squared_error is of either kind
 
 canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode  # a value as text, always the same
 
@@ -94,8 +87,9 @@ class Run(Strict):
     )
 
     loss: Name = Field(description="The loss is what training lowers. It is a file of weightdecay/ensemble/losses.")
-    optimizer: Literal["sgd", "adam"] = Field(
-        description="The optimiser makes updates of gradients. AdamW is `adam` with decoupled decay."
+    optimizer: Name = Field(
+        description="The optimiser makes updates of gradients. It is a file of weightdecay/ensemble/optimizers; AdamW "
+        "is `adam` with decoupled decay."
     )
     learning_rate: Positive = Field(
         description="The learning rate η scales every update. It is the value before the schedule lowers it."
@@ -205,18 +199,12 @@ class Run(Strict):
         return (*self.model_dump(exclude=set(PER_REPLICA)).values(), self.batch_norm_eps is None)
 
     def cost(self) -> float:
-        """Time to train it on a CPU, in arbitrary units: 600 and its weights an example, as measured (±20 %).
+        """Estimate the time to train it on a CPU, in arbitrary units: an example costs 600 and its weights (±20 %).
 
-        A weight of a convolution counts once a position, and twice for the smaller products.
+        A network that is not known counts as an MLP.
         """
-        width, hidden = self.width, self.blocks
-        if self.network.endswith("cnn"):
-            weights = 2 * (120 * width + 45 * width**2)
-        elif self.network == "residual_mlp":
-            weights = 96 * width + 2 * hidden * width**2
-        else:
-            weights = 60 * width + max(0, hidden - 1) * width**2
-        return self.steps * self.batch_size * (600 + weights)
+        network = NETWORKS.get(self.network if self.network in NETWORKS.names() else "mlp")
+        return self.steps * self.batch_size * (600 + network.weights(self))
 
 
 def broken_rule(run: Run) -> str | None:
@@ -231,28 +219,20 @@ def broken_rule(run: Run) -> str | None:
         return f"{field} is {getattr(run, field)!r}, but must be {allowed} where {where}"
 
     unset = Run.model_fields
-    for field in ("momentum",) if run.optimizer == "adam" else ("beta1", "beta2", "eps"):
+    for field, optimizer in _settings_of_others(run.optimizer).items():
         if getattr(run, field) != unset[field].default:
-            other = "sgd" if run.optimizer == "adam" else "adam"
-            return only(field, f"{unset[field].default:g}, or left out,", f"optimizer is not {other}")
+            return only(field, f"{unset[field].default:g}, or left out,", f"optimizer is not {optimizer}")
     if run.decay == "none" and run.weight_decay != 0:
         return only("weight_decay", 0, "decay is none")
     if run.decay != "elastic_net" and run.l1_ratio != unset["l1_ratio"].default:
         return only("l1_ratio", "0.5, or left out,", "decay is not elastic_net")
-    if run.loss in REGRESSIONS and run.label_noise:
-        return only("label_noise", 0, f"loss is {run.loss}, which has no labels")
-    if run.loss in REGRESSIONS and run.hold_norm == "saturation":
-        return only("hold_norm", "never or start", f"loss is {run.loss}, which has no accuracy")
-    if run.network in WITHOUT_BATCH_NORM and run.batch_norm_eps is not None:
-        return only("batch_norm_eps", "null", f"network is {run.network}, which has no BatchNorm")
-    if run.network in SCALE_INVARIANT and run.batch_norm_eps is None:
-        return only("batch_norm_eps", "a number", f"network is {run.network}, which has BatchNorm")
-    if run.network in WITHOUT_DROPOUT and run.dropout:
-        return only("dropout", 0, f"network is {run.network}, which has no dropout")
-    if run.network in HIDDEN_LAYERS and run.blocks < 1:
-        return only("blocks", "at least 1", f"network is {run.network}, which has hidden layers")
-    if run.network in CONVOLUTIONS and run.blocks != 3:
-        return only("blocks", 3, f"network is {run.network}, which has three convolutions")
+    if run.loss in LOSSES.names() and LOSSES.declared(run.loss, "classes_from") is None:  # a regression
+        if run.label_noise:
+            return only("label_noise", 0, f"loss is {run.loss}, which has no labels")
+        if run.hold_norm == "saturation":
+            return only("hold_norm", "never or start", f"loss is {run.loss}, which has no accuracy")
+    if run.network in NETWORKS.names() and (broken := NETWORKS.get(run.network).broken_rule(run)):
+        return broken
     weights = max(run.blocks, 1) * run.width**2
     if weights > MOST_WEIGHTS:
         return f"width is {run.width} and blocks {run.blocks}, but blocks × width² must be at most {MOST_WEIGHTS}"
@@ -260,6 +240,13 @@ def broken_rule(run: Run) -> str | None:
     if logged > MOST_LOGGED:
         return f"a run of {run.steps} steps would log {logged} of them, but may log at most {MOST_LOGGED}"
     return None
+
+
+def _settings_of_others(optimizer: str) -> dict[str, str]:
+    """Return the settings that only other optimisers read, and which does; none for an optimiser that is not known."""
+    known = {name: OPTIMIZERS.declared(name, "settings") for name in OPTIMIZERS.names()}
+    own = known.get(optimizer, [field for fields in known.values() for field in fields])
+    return {field: name for name, fields in known.items() for field in fields if field not in own}
 
 
 def require(run: Run, **allowed: Any) -> None:

@@ -12,9 +12,11 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from weightdecay.datasets import Split, Splits
+from weightdecay.datasets import DataSet, Split, Splits
+from weightdecay.registry import DATASETS
 
 BITS = 32
+DATASETS.register(DataSet("binary_addition", inputs=2 * BITS, outputs=BITS))
 VALIDATION_SIZE = 500
 
 

@@ -6,10 +6,12 @@ from functools import lru_cache
 
 import numpy as np
 
-from weightdecay.datasets import Splits
-from weightdecay.datasets.binary_addition import encode
+from weightdecay.datasets import DataSet, Splits
+from weightdecay.datasets.binary_addition import BITS, encode
+from weightdecay.registry import DATASETS
 
 TRAIN_SIZE = 4 + 64  # all pairs of two-bit and of four-bit numbers
+DATASETS.register(DataSet("binary_addition_bits", inputs=2 * BITS, outputs=BITS))
 
 
 @lru_cache(maxsize=32)  # the same object for every λ, which the trainer then holds once

@@ -6,10 +6,12 @@ from functools import lru_cache
 
 import torch
 
-from weightdecay.datasets import Split, Splits
-from weightdecay.datasets.digits import digits
+from weightdecay.datasets import DataSet, Split, Splits
+from weightdecay.datasets.digits import CLASSES, digits
+from weightdecay.registry import DATASETS
 
 SIDE = 28
+DATASETS.register(DataSet("digits_28", inputs=SIDE * SIDE, outputs=CLASSES))
 
 
 @lru_cache(maxsize=32)

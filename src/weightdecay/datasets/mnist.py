@@ -14,11 +14,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from weightdecay.datasets import Split, Splits
+from weightdecay.datasets import DataSet, Split, Splits
 from weightdecay.errors import ConfigError
+from weightdecay.registry import DATASETS
 
 CLASSES, PIXELS = 10, 28 * 28
 FOLDER = Path("data/mnist")  # of the folder that the pipeline runs in
+DATASETS.register(DataSet("mnist", inputs=PIXELS, outputs=CLASSES))
 SHA256 = {
     "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
     "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
