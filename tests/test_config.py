@@ -85,7 +85,7 @@ def test_a_claim_s_id_may_be_any_of_those(tmp_path):
             {"scales": scales({}, computations={"history": {}})},
             "scales.smoke.computations.history has the name of a table of training",
         ),
-        ({"scales": scales({}, computations=5)}, "yaml: scales.smoke.computations is 5, but must be a valid dictionary"),
+        ({"scales": scales({}, computations=5)}, "scales.smoke.computations is 5, but must be a valid dict"),
         (
             {"scales": {"smoke": {"seeds": 1, "sweep": {}}}},
             "config.yaml: scales.smoke.sweep is not a known key (did you mean sweeps?).",
