@@ -37,8 +37,9 @@ import sys
 import torch
 from weightdecay.datasets import Split
 from weightdecay.datasets.mnist1d import _made
-from weightdecay.ensemble.networks import mlp
-from weightdecay.ensemble.training import Protocol, train
+from weightdecay.ensemble.networks.mlp import mlp
+from weightdecay.ensemble.state import Protocol
+from weightdecay.ensemble.training import train
 from weightdecay.ensemble.warm_up import RUN
 
 torch.manual_seed(1)

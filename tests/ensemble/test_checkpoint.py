@@ -14,7 +14,8 @@ import torch
 
 from tests.ensemble.runs import PROTOCOL, make
 from weightdecay.ensemble.checkpoint import Checkpoint
-from weightdecay.ensemble.training import Ensemble, TrainingResult, train
+from weightdecay.ensemble.state import Ensemble
+from weightdecay.ensemble.training import TrainingResult, train
 from weightdecay.errors import ResultError
 
 STATE = {
@@ -150,6 +151,14 @@ def assert_same(ours: TrainingResult, theirs: TrainingResult) -> None:
 def said(capfd) -> list[str]:
     """The lines on stderr that are of the checkpoint."""
     return [line for line in capfd.readouterr().err.splitlines() if "checkpoint" in line]
+
+
+def test_a_checkpoint_of_other_code_is_ignored(tmp_path, capfd):
+    path = tmp_path / "checkpoint.pt"
+    train(runs(), PROTOCOL, "cpu", checkpoint=path, code="one")
+    for code, lines in (("one", 0), ("another", 1)):
+        train(runs(), PROTOCOL, "cpu", checkpoint=path, code=code)
+        assert len(said(capfd)) == lines
 
 
 def test_a_training_with_a_damaged_checkpoint_starts_anew(tmp_path, capfd):

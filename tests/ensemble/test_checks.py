@@ -10,7 +10,8 @@ from tests.ensemble.runs import PROTOCOL, make
 from tests.programs import EXPERIMENTS, load_program
 from weightdecay.config import SCALES, load_config
 from weightdecay.datasets import binary_addition, binary_addition_bits, digits, digits_28, mnist1d
-from weightdecay.ensemble.training import Ensemble, Protocol, train
+from weightdecay.ensemble.state import Ensemble, Protocol
+from weightdecay.ensemble.training import train
 from weightdecay.errors import ConfigError
 from weightdecay.registry import DATASETS
 from weightdecay.run import Run
@@ -45,7 +46,7 @@ TABLES = {
     ],
     "row 0 of the table: width is '16'": lambda: [make().model_copy(update={"width": "16"})],
     "rows 0 and 2 of the table are the same run, ": lambda: [make(), make(seed=1), make(sweep="other")],
-    "loss is 'mse', but must be one of sigmoid_squared_error, ": lambda: [make(loss="mse")],
+    "loss is 'sqared_error', which is not known (did you mean squared_error?).": lambda: [make(loss="sqared_error")],
 }
 
 

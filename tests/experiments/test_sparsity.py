@@ -15,7 +15,8 @@ from tests.programs import EXPERIMENTS, load_program
 from tests.rows import defaults
 from weightdecay.computation import call
 from weightdecay.config import load_config
-from weightdecay.ensemble.training import Ensemble, train
+from weightdecay.ensemble.state import Ensemble
+from weightdecay.ensemble.training import train
 from weightdecay.errors import ConfigError
 from weightdecay.report import latex
 from weightdecay.results import Results
