@@ -60,7 +60,7 @@ class Sequential(TorchPeer):
     def __init__(self, case: Case, replicas: int, device: torch.device, fused: bool | None = None):
         super().__init__(case, 1, device)
         self.model = module_of(initial_network(case, 1), 0, case.run).to(device)
-        self.optimizer = optimizer_of(self.model.parameters(), case.run, fused=fused)
+        self.optimizer = optimizer_of([p for p in self.model.parameters() if p.requires_grad], case.run, fused=fused)
 
     def _update(self, inputs, targets):
         self.optimizer.zero_grad()
@@ -90,7 +90,7 @@ class Vmap(TorchPeer):
 
         gradients = torch.func.vmap(torch.func.grad_and_value(loss_of, has_aux=True))
         self.gradients = torch.compile(gradients) if compiled else gradients
-        self.optimizer = optimizer_of(self.trained.values(), case.run, fused=True)
+        self.optimizer = optimizer_of(list(self.trained.values()), case.run, fused=True)
 
     def _batch(self, part):
         return part.expand(self.replicas, *part.shape).contiguous()
@@ -114,7 +114,7 @@ class Grouped(TorchPeer):
             for before, layer in zip((None, *network.children), network.children, strict=False)
         ]
         self.model = nn.Sequential(*modules).to(device)
-        self.optimizer = optimizer_of(self.model.parameters(), case.run, fused=True)
+        self.optimizer = optimizer_of(list(self.model.parameters()), case.run, fused=True)
 
     def _grouped(self, layer: layers.Linear | layers.Conv1d, before: layers.Layer | None) -> nn.Module:
         outputs = layer.shapes["weight"][0]

@@ -6,7 +6,7 @@ Each layer, loss and optimiser gives its own literal form; what `torch.optim` la
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -35,17 +35,17 @@ def module_of(network: Layer, replica: int, run: Run) -> nn.Module:
     return nn.Sequential(*modules)
 
 
-def optimizer_of(parameters: Iterable[Tensor], run: Run, **options: Any) -> torch.optim.Optimizer:
+def optimizer_of(parameters: Sequence[Tensor], run: Run, **options: Any) -> torch.optim.Optimizer:
     """Return `torch.optim`'s optimiser for what is trained; `by_hand` of a group is what it lacks of decay."""
-    trained = [parameter for parameter in parameters if parameter.requires_grad]
-    kind = OPTIMIZERS.get(run.optimizer)
-    groups = []
-    for matrices in (True, False):
-        decays = shares(run) if matrices or run.decay_exclude == "nothing" else {}
-        own = sum(decays.get(name, 0.0) for name in kind.torch_decays)
-        by_hand = {name: λ for name, λ in decays.items() if name not in kind.torch_decays}
-        chosen = [parameter for parameter in trained if (parameter.dim() > 1) == matrices]
-        groups.append({"params": chosen, "weight_decay": own, "by_hand": by_hand})
+    kind, everything, groups = OPTIMIZERS.get(run.optimizer), run.decay_exclude == "nothing", []
+    decayed, spared = (
+        [parameter for parameter in parameters if (everything or parameter.dim() > 1) == decays]
+        for decays in (True, False)
+    )
+    for members, way in ((decayed, shares(run)), (spared, {})):
+        own = sum(way.get(name, 0.0) for name in kind.torch_decays)
+        by_hand = {name: λ for name, λ in way.items() if name not in kind.torch_decays}
+        groups.append({"params": members, "weight_decay": own, "by_hand": by_hand})
     return kind.literal([group for group in groups if group["params"]], run, **options)
 
 
@@ -56,7 +56,8 @@ def train(run: Run, protocol: Protocol, dtype: torch.dtype = torch.float32) -> t
 
 def trained(module: nn.Module, run: Run, splits: Splits, dtype: torch.dtype) -> tuple[nn.Module, list[float]]:
     """Train a module; returns it and the training loss of every step."""
-    loss_of, optimizer = LOSSES.get(run.loss), optimizer_of(module.parameters(), run)
+    loss_of = LOSSES.get(run.loss)
+    optimizer = optimizer_of([parameter for parameter in module.parameters() if parameter.requires_grad], run)
     inputs, targets = (part.to(dtype) for part in splits["train"])
     epoch_steps, losses = len(inputs) // run.batch_size, []
     for step in range(run.steps):
