@@ -142,7 +142,34 @@ class Layer:
         raise NotImplementedError
 
 
-PARAMETERS = ("trained", "weight", "weights", "bias", "biases")  # offsets and numbers; fields of an operation
+class Weighted(Layer):
+    """A layer with a weight, and perhaps a bias, trained or not. In an operation they are offsets and numbers."""
+
+    fields = ("trained", "weight", "weights", "bias", "biases")
+
+    def check_parameters(self, sizes: Mapping[str, Any], **shapes: tuple[int, ...]) -> None:
+        """Raise ConfigError unless sizes are whole numbers of at least 1, and parameters have the shapes they give."""
+        name = type(self).__name__
+        for size, value in sizes.items():
+            fits = isinstance(value, Integral) and not isinstance(value, bool) and value >= 1
+            require(fits, f"{name} has {value!r} {size}, but must have a whole number of at least 1")
+        unlike = {key: shape for key, shape in self.shapes.items() if shape != shapes.get(key)}
+        require("weight" in self.shapes and not unlike, f"{name} has parameters of shapes {dict(self.shapes)}")
+
+    def described(self, name: str, *sizes: int) -> str:
+        """Return the layer as text."""
+        without = "" if "bias" in self.shapes else " without bias"
+        return f"{'' if self.trained else 'untrained '}{name}({', '.join(map(str, sizes))}){without}"
+
+    def bind(self, tensors: dict[str, Tensor], gradients: dict[str, Tensor], number: int) -> None:
+        self.weight, self.bias = tensors["weight"], tensors.get("bias")
+        self.weight_gradient, self.bias_gradient = gradients.get("weight"), gradients.get("bias")
+
+    @classmethod
+    def spans(cls, op: Mapping[str, int]) -> Iterator[Span]:
+        store = "parameters" if op["trained"] else "buffers"
+        yield store, op["weight"], op["weights"]
+        yield store, op["bias"], op["biases"]
 
 
 @compiled
@@ -157,33 +184,6 @@ def gradients_of(op, replica):
     """Return where the gradients of weight and bias go, flat; empty if they are not trained."""
     row = replica.parameter_gradients
     return row[op.weight : op.weight + op.weights * op.trained], row[op.bias : op.bias + op.biases * op.trained]
-
-
-def parameter_spans(op: Mapping[str, int]) -> Iterator[Span]:
-    """Yield where weight and bias of an operation stand."""
-    store = "parameters" if op["trained"] else "buffers"
-    yield store, op["weight"], op["weights"]
-    yield store, op["bias"], op["biases"]
-
-
-def whole(layer: Layer, **sizes: Any) -> None:
-    """Raise ConfigError unless the sizes of a layer are whole numbers of at least 1."""
-    for size, value in sizes.items():
-        fits = isinstance(value, Integral) and not isinstance(value, bool) and value >= 1
-        require(fits, f"{type(layer).__name__} has {value!r} {size}, but must have a whole number of at least 1")
-
-
-def check_shapes(layer: Layer, **shapes: tuple[int, ...]) -> None:
-    """Raise ConfigError unless a layer's parameters have these shapes; it must have a weight."""
-    unlike = {key: shape for key, shape in layer.shapes.items() if shape != shapes.get(key)}
-    name = type(layer).__name__
-    require("weight" in layer.shapes and not unlike, f"{name} has parameters of shapes {dict(layer.shapes)}")
-
-
-def described(layer: Layer, name: str, *sizes: int) -> str:
-    """Return a layer with parameters as text."""
-    kind = "" if layer.trained else "untrained "
-    return f"{kind}{name}({', '.join(map(str, sizes))}){'' if 'bias' in layer.shapes else ' without bias'}"
 
 
 def uniform(shapes: Shapes, fan_in: int, generator: torch.Generator) -> dict[str, Tensor]:

@@ -12,19 +12,7 @@ from weightdecay.ensemble import backend
 from weightdecay.ensemble.arithmetic import total_of
 from weightdecay.ensemble.checks import require
 from weightdecay.ensemble.compiler import compiled
-from weightdecay.ensemble.layer import (
-    DRAWN,
-    PARAMETERS,
-    Layer,
-    Moment,
-    Span,
-    check_shapes,
-    filled,
-    gradients_of,
-    parameter_spans,
-    parameters_of,
-    whole,
-)
+from weightdecay.ensemble.layer import DRAWN, Moment, Span, Weighted, filled, gradients_of, parameters_of
 from weightdecay.ensemble.operations import Operations
 from weightdecay.registry import LAYERS
 from weightdecay.run import Run
@@ -96,7 +84,7 @@ def normalise_gradients(gradient, centred, weight, inverse_std, weight_gradient,
 
 
 @LAYERS.register
-class BatchNorm(Layer):
+class BatchNorm(Weighted):
     """Batch normalisation, each replica with its own eps and running statistics.
 
     Activations are `[R, B, positions · features]`, one position unless a convolution stands before; statistics are over
@@ -107,7 +95,13 @@ class BatchNorm(Layer):
     name = "batch_norm"
     overwrites_input = True
     setting = "batch_norm_eps"
-    fields = (*PARAMETERS, "running_mean", "running_variance", "eps", "inverse_std")  # offsets in the row of buffers
+    fields = (
+        *Weighted.fields,
+        "running_mean",
+        "running_variance",
+        "eps",
+        "inverse_std",
+    )  # offsets in the row of buffers
 
     def __init__(self, features: int, eps: Tensor, affine: bool = True):
         """`eps`: `[R]`, added to the variance. Not `affine`: scale 1 and shift 0 stay."""
@@ -121,8 +115,7 @@ class BatchNorm(Layer):
         buffers = dict.fromkeys(("running_mean", "running_variance", "inverse_std"), vector) | {"eps": (1,)}
         known = dict(self.buffers) == buffers and len(self.shapes) == 2
         require(known, f"{type(self).__name__} has other parameters than ours")
-        whole(self, features=self.features)
-        check_shapes(self, weight=vector, bias=vector)
+        self.check_parameters({"features": self.features}, weight=vector, bias=vector)
 
     def check_runs(self, runs: Sequence[Run]) -> None:
         eps, replicas = self.eps_values, len(runs)
@@ -151,9 +144,8 @@ class BatchNorm(Layer):
         return {"weight": weight, "bias": bias}
 
     def bind(self, tensors: dict[str, Tensor], gradients: dict[str, Tensor], number: int) -> None:
-        self.weight, self.bias = tensors["weight"], tensors["bias"]
-        unused = torch.empty_like(self.weight)  # takes the gradients where nothing is trained
-        self.weight_gradient, self.bias_gradient = gradients.get("weight", unused), gradients.get("bias", unused)
+        unused = torch.empty_like(tensors["weight"])  # takes the gradients where nothing is trained
+        super().bind(tensors, gradients if self.trained else {"weight": unused, "bias": unused}, number)
         self.running_mean, self.running_variance = tensors["running_mean"], tensors["running_variance"]
         self.running_variance.fill_(1)
         self.inverse_std = tensors["inverse_std"]
@@ -205,7 +197,7 @@ class BatchNorm(Layer):
 
     @classmethod
     def spans(cls, op: Mapping[str, int]) -> Iterator[Span]:
-        yield from parameter_spans(op)
+        yield from super().spans(op)
         for name in ("running_mean", "running_variance", "inverse_std"):
             yield "buffers", op[name], op["weights"]
         yield "buffers", op["eps"], 1

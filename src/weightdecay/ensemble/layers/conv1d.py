@@ -11,21 +11,7 @@ from torch import Tensor, nn
 
 from weightdecay.ensemble.checks import require
 from weightdecay.ensemble.compiler import compiled
-from weightdecay.ensemble.layer import (
-    PARAMETERS,
-    Layer,
-    Moment,
-    Span,
-    affine,
-    check_shapes,
-    described,
-    filled,
-    gradients_of,
-    parameter_spans,
-    parameters_of,
-    uniform,
-    whole,
-)
+from weightdecay.ensemble.layer import Moment, Span, Weighted, affine, filled, gradients_of, parameters_of, uniform
 from weightdecay.ensemble.layers.linear import product, product_gradients
 from weightdecay.ensemble.operations import Operations
 from weightdecay.registry import LAYERS
@@ -63,7 +49,7 @@ def convolution_gradients(weight, x, gradient, weight_gradient, bias_gradient, i
 
 
 @LAYERS.register
-class Conv1d(Layer):
+class Conv1d(Weighted):
     """1-D convolution of channels-last activations, as one matrix product over its windows.
 
     Activations are `[R, B, positions · channels]` on both sides, position first, so that it stands between any layers.
@@ -72,7 +58,13 @@ class Conv1d(Layer):
     """
 
     name = "conv1d"
-    fields = (*PARAMETERS, "window", "stride", "padding", "padded")  # in rows; `padded`: where the padded input stands
+    fields = (
+        *Weighted.fields,
+        "window",
+        "stride",
+        "padding",
+        "padded",
+    )  # in rows; `padded`: where the padded input stands
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int = 0, bias: bool = True):
         self.inputs, self.outputs = inputs, outputs
@@ -82,8 +74,8 @@ class Conv1d(Layer):
     def check(self) -> None:
         fits = isinstance(self.padding, Integral) and self.padding >= 0
         require(fits, f"{type(self).__name__} has a padding of {self.padding!r}")
-        whole(self, inputs=self.inputs, outputs=self.outputs, kernel=self.kernel, stride=self.stride)
-        check_shapes(self, weight=(self.outputs, self.kernel * self.inputs), bias=(self.outputs,))
+        sizes = {name: getattr(self, name) for name in ("inputs", "outputs", "kernel", "stride")}
+        self.check_parameters(sizes, weight=(self.outputs, self.kernel * self.inputs), bias=(self.outputs,))
 
     def features_after(self, inputs: int) -> int:
         length, rest = divmod(inputs, self.inputs)
@@ -93,14 +85,10 @@ class Conv1d(Layer):
         return ((padded - self.kernel) // self.stride + 1) * self.outputs
 
     def words(self) -> Iterator[str]:
-        yield described(self, "Conv1d", self.inputs, self.outputs, self.kernel, self.stride, self.padding)
+        yield self.described("Conv1d", self.inputs, self.outputs, self.kernel, self.stride, self.padding)
 
     def initialise(self, generator: torch.Generator) -> dict[str, Tensor]:
         return uniform(self.shapes, self.kernel * self.inputs, generator)
-
-    def bind(self, tensors: dict[str, Tensor], gradients: dict[str, Tensor], number: int) -> None:
-        self.weight, self.weight_gradient = tensors["weight"], gradients["weight"]
-        self.bias, self.bias_gradient = tensors.get("bias"), gradients.get("bias")
 
     def forward(self, x: Tensor, moment: Moment) -> Tensor:
         replicas, batch, features = x.shape
@@ -142,7 +130,7 @@ class Conv1d(Layer):
 
     @classmethod
     def spans(cls, op: Mapping[str, int]) -> Iterator[Span]:
-        yield from parameter_spans(op)
+        yield from super().spans(op)
         yield "activations", op["padded"], op["inputs"] + 2 * op["padding"]
 
     @classmethod

@@ -11,21 +11,7 @@ from torch import Tensor, nn
 from weightdecay.ensemble.arithmetic import total_of
 from weightdecay.ensemble.checks import require
 from weightdecay.ensemble.compiler import compiled
-from weightdecay.ensemble.layer import (
-    PARAMETERS,
-    Layer,
-    Moment,
-    Span,
-    affine,
-    check_shapes,
-    described,
-    filled,
-    gradients_of,
-    parameter_spans,
-    parameters_of,
-    uniform,
-    whole,
-)
+from weightdecay.ensemble.layer import Moment, Weighted, affine, filled, gradients_of, parameters_of, uniform
 from weightdecay.ensemble.operations import Operations
 from weightdecay.registry import LAYERS
 from weightdecay.run import Run
@@ -50,33 +36,28 @@ def product_gradients(x, gradient, weight_gradient, bias_gradient):
 
 
 @LAYERS.register
-class Linear(Layer):
+class Linear(Weighted):
     """y = x Wᵀ + b, with `torch.nn.Linear`'s initialisation U(±1/√inputs) for both."""
 
     name = "linear"
-    fields = PARAMETERS
 
     def __init__(self, inputs: int, outputs: int, bias: bool = True):
         self.inputs, self.outputs = inputs, outputs
         self.shapes = {"weight": (outputs, inputs), **({"bias": (outputs,)} if bias else {})}
 
     def check(self) -> None:
-        whole(self, inputs=self.inputs, outputs=self.outputs)
-        check_shapes(self, weight=(self.outputs, self.inputs), bias=(self.outputs,))
+        sizes = {"inputs": self.inputs, "outputs": self.outputs}
+        self.check_parameters(sizes, weight=(self.outputs, self.inputs), bias=(self.outputs,))
 
     def features_after(self, inputs: int) -> int:
         require(self.inputs == inputs, f"a linear layer of {self.inputs} inputs stands after {inputs} features")
         return self.outputs
 
     def words(self) -> Iterator[str]:
-        yield described(self, "Linear", self.inputs, self.outputs)
+        yield self.described("Linear", self.inputs, self.outputs)
 
     def initialise(self, generator: torch.Generator) -> dict[str, Tensor]:
         return uniform(self.shapes, self.inputs, generator)
-
-    def bind(self, tensors: dict[str, Tensor], gradients: dict[str, Tensor], number: int) -> None:
-        self.weight, self.bias = tensors["weight"], tensors.get("bias")
-        self.weight_gradient, self.bias_gradient = gradients.get("weight"), gradients.get("bias")
 
     def forward(self, x: Tensor, moment: Moment) -> Tensor:
         self.x = x
@@ -93,10 +74,6 @@ class Linear(Layer):
         y = operations.new_rows(self.outputs)
         operations.append(self, x, inputs, y, self.outputs, **operations.parameters(self))
         return y, self.outputs
-
-    @classmethod
-    def spans(cls, op: Mapping[str, int]) -> Iterator[Span]:
-        return parameter_spans(op)
 
     @classmethod
     def fits(cls, op: Mapping[str, int]) -> bool:
