@@ -11,15 +11,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from coupling import constant_shrinkage, steadier, tuned_again
-from scaling import best_by_setting, best_norm, law_of_decay, one_over_rate
-from surfaces import DATASETS, LETTERS, METHODS, UNDECAYED, Grids, computed, log_error, over_surfaces
 
 from weightdecay.claims import model as ledger
 from weightdecay.claims.model import Claim, Part, combine, counts, joined, judge_interval, judged, reported
 from weightdecay.statistics.basins import at_border, good_cells
 from weightdecay.statistics.estimates import DIFFERENCE, every_seed, ratio_interval
 from weightdecay.statistics.measures import diverged
+
+from .coupling import constant_shrinkage, steadier, tuned_again
+from .scaling import best_by_setting, best_norm, law_of_decay, one_over_rate
+from .surfaces import DATASETS, LETTERS, METHODS, UNDECAYED, Grids, computed, log_error, over_surfaces
 
 EXPERIMENT = "adam_vs_adamw"
 CONVENTIONS = {"S0": "Szero", "S2": "Stwo", "S2 second": "StwoSecond", "S3": "Sthree"}

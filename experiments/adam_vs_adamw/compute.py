@@ -16,7 +16,6 @@ from pydantic import Field
 from scipy import stats
 from torch import Tensor
 
-from weightdecay.computation import main
 from weightdecay.datasets.digits import CLASSES
 from weightdecay.datasets.mnist import PIXELS, digits_28, mnist
 from weightdecay.datasets.mnist1d import LENGTH, mnist1d
@@ -24,6 +23,8 @@ from weightdecay.ensemble.layers import Linear, ReLU, Sequential
 from weightdecay.ensemble.networks import mlp
 from weightdecay.ensemble.training import Ensemble, Protocol
 from weightdecay.run import Run
+
+from . import finding
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -48,6 +49,7 @@ CLASSIFIERS = {  # S0's three optimisers with its settings, and the same two wit
 TORCH_OPTIMIZERS = {"Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW, "SGD": torch.optim.SGD}
 
 
+@finding.computation
 def identities(
     *,
     seeds: Count,
@@ -99,6 +101,7 @@ def identities(
     return pd.DataFrame(rows)
 
 
+@finding.computation
 def schedules(
     *,
     seeds: Count,
@@ -136,6 +139,7 @@ def schedules(
     return pd.DataFrame(rows)
 
 
+@finding.computation
 def decay_rates(
     *,
     seeds: Count,
@@ -187,6 +191,7 @@ def decay_rates(
     return pd.DataFrame(rows)
 
 
+@finding.computation
 def classifier(
     *,
     seeds: Count,
@@ -238,6 +243,7 @@ def classifier(
     return pd.DataFrame(rows)
 
 
+@finding.computation
 def torch_optimizers(*, seeds: Count, steps: Count, learning_rate: Positive, weight_decay: Positive) -> pd.DataFrame:
     """S2's example, 10-5-1 on 100 random examples, full batch, in float64: one row a seed and torch.optim's optimiser.
 
@@ -316,7 +322,3 @@ def gradient_of(ensemble: Ensemble, row: int, weights: Tensor, penalty: float, d
 def relative(first: Tensor, second: Tensor) -> float:
     """Largest difference, over the largest of the first."""
     return float((first - second).abs().max() / first.abs().max())
-
-
-if __name__ == "__main__":
-    main([identities, schedules, decay_rates, classifier, torch_optimizers])

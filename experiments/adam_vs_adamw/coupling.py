@@ -4,11 +4,12 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from surfaces import DATASETS, LETTERS, Grids, log_error, over_surfaces
 
 from weightdecay.claims.model import Part, joined, judged, reported
 from weightdecay.statistics.basins import best_cells
 from weightdecay.statistics.estimates import UNKNOWN, Estimate, every_seed, ratio_interval
+
+from .surfaces import DATASETS, LETTERS, Grids, log_error, over_surfaces
 
 DECOUPLED = ("AdamW", "SGDW")
 LEAST_PLACES = 3  # of a line that say whether it is level

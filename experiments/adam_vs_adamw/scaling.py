@@ -8,13 +8,14 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from surfaces import DATASETS, LETTERS, Grids, untied
 
 from weightdecay.claims.model import Part, combine, joined, judge_interval, judged, reported
 from weightdecay.statistics.basins import best_cells
 from weightdecay.statistics.estimates import Estimate, censored_line, every_seed, ratio_interval
 from weightdecay.statistics.measures import finals
 from weightdecay.statistics.shapes import located
+
+from .surfaces import DATASETS, LETTERS, Grids, untied
 
 LAWS = {  # exponents of the best λ in b, B and T
     "Norm": ("λ_norm", (0.5, -0.5, -0.5)),

@@ -1,9 +1,4 @@
-"""Adam + L2 against AdamW: grids of η × λ, and the best λ over batch, data and epochs. (S0, S1; claims O4-O9)
-
-Four optimisers, SGD and Adam each with the penalty in the gradient (`l2`) and with decay apart from it (`decoupled`),
-under three schedules: an MLP on MNIST-1D and on handwritten digits, and S1's addition network, narrower. Settings and
-their sources: config.yaml beside this file. Identities of single updates and S0's own classifier: compute.py.
-"""
+"""How a row of the table is trained."""
 
 from collections.abc import Sequence
 
@@ -17,7 +12,6 @@ from weightdecay.ensemble.layers import Layer
 from weightdecay.ensemble.networks import mlp, residual_mlp
 from weightdecay.ensemble.training import Protocol
 from weightdecay.errors import ConfigError
-from weightdecay.experiment import main
 from weightdecay.run import Run
 
 LOSSES = {"mnist1d": "cross_entropy", "digits": "cross_entropy", "binary_addition": "sigmoid_squared_error"}
@@ -56,6 +50,3 @@ def check(run: Run) -> None:
 
 
 PROTOCOL = Protocol(splits, network)
-
-if __name__ == "__main__":
-    main(PROTOCOL)

@@ -11,20 +11,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from laws import common_rate, exponential_fall, period_law
-from mechanisms import held_norm, mechanism
-from records import (
-    COUNT,
-    Records,
-    collapse_counts,
-    eps_sweep,
-    exponent,
-    per_seed,
-    rate,
-    risen,
-    settings_of,
-    settled_gains,
-)
 
 from weightdecay.claims import model as ledger
 from weightdecay.claims.model import Claim, Part, counts, joined, judged, reported
@@ -40,6 +26,21 @@ from weightdecay.statistics.estimates import (
 )
 from weightdecay.statistics.events import spacings, variation
 from weightdecay.statistics.measures import TRAIN, diverged
+
+from .laws import common_rate, exponential_fall, period_law
+from .mechanisms import held_norm, mechanism
+from .records import (
+    COUNT,
+    Records,
+    collapse_counts,
+    eps_sweep,
+    exponent,
+    per_seed,
+    rate,
+    risen,
+    settings_of,
+    settled_gains,
+)
 
 EXPERIMENT = "batchnorm_periodicity"
 

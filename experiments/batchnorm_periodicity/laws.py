@@ -4,12 +4,13 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from records import COUNT, DATA, WINDOW, Records, at_events, fitted, per_seed, periods, slope, spectral_share, words
 
 from weightdecay.claims.model import Part, counts, joined, judged, reported
 from weightdecay.statistics.estimates import Estimate, every_seed, open_above, ratio_interval
 from weightdecay.statistics.events import spacings, variation
 from weightdecay.statistics.measures import diverged
+
+from .records import COUNT, DATA, WINDOW, Records, at_events, fitted, per_seed, periods, slope, spectral_share, words
 
 
 def period_law(records: Records, t: Mapping[str, float]) -> tuple[list[Part], str]:

@@ -4,7 +4,12 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from records import (
+
+from weightdecay.claims.model import Part, counts, judged, reported
+from weightdecay.statistics.estimates import Estimate, every_seed, ratio_interval
+from weightdecay.statistics.measures import TRAIN, diverged, select
+
+from .records import (
     COUNT,
     PREDICTORS,
     Records,
@@ -16,10 +21,6 @@ from records import (
     spreads,
     variance_over_eps,
 )
-
-from weightdecay.claims.model import Part, counts, judged, reported
-from weightdecay.statistics.estimates import Estimate, every_seed, ratio_interval
-from weightdecay.statistics.measures import TRAIN, diverged, select
 
 
 def mechanism(records: Records, t: Mapping[str, float]) -> tuple[list[Part], str]:

@@ -1,10 +1,4 @@
-"""BatchNorm with weight decay: does training collapse again and again, and why? (S1, its last section; claims B1–B10)
-
-Two networks. S1's own, on binary addition: residual, BatchNorm with scale and shift, AdamW; what varies is BatchNorm's
-eps. And that of Lobacheva et al. (2021), whose loss does not depend on the norm of its weights: BatchNorm without
-affine, the last layer random and frozen, plain SGD, on handwritten digits and MNIST-1D; what varies is η, λ and eps.
-Settings and their sources: config.yaml beside this file.
-"""
+"""How a row of the table is trained."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -21,7 +15,6 @@ from weightdecay.ensemble.layers import BatchNorm, Layer
 from weightdecay.ensemble.networks import mlp, residual_mlp, scale_invariant_cnn, scale_invariant_mlp
 from weightdecay.ensemble.training import Ensemble, Protocol
 from weightdecay.errors import ConfigError
-from weightdecay.experiment import main
 from weightdecay.run import Run
 
 DATASETS = {  # network -> what it is trained on
@@ -104,6 +97,3 @@ def check(run: Run) -> None:
 
 
 PROTOCOL = Protocol(splits, network, measures)
-
-if __name__ == "__main__":
-    main(PROTOCOL)

@@ -11,27 +11,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from generalisation import (
-    delay_law,
-    fitted_alone,
-    held_norm,
-    late_generalisation,
-    norm_falls,
-    nothing_without_decay,
-    stays_fitted,
-)
-from protocol import (
-    EXPERIMENT,
-    LAST_STEPS,
-    MEASURED,
-    NO_EVIDENCE,
-    accuracy,
-    failing,
-    held_runs,
-    lambda_sweep,
-    noisy_sweeps,
-    too_short,
-)
 
 from weightdecay.claims import model as ledger
 from weightdecay.claims.model import NOT_RUN, Claim, Part, counts, joined, judged, reported
@@ -45,6 +24,28 @@ from weightdecay.statistics.estimates import (
     mean_interval,
 )
 from weightdecay.statistics.measures import TRAIN, Histories, dip, diverged, final_table, select
+
+from .generalisation import (
+    delay_law,
+    fitted_alone,
+    held_norm,
+    late_generalisation,
+    norm_falls,
+    nothing_without_decay,
+    stays_fitted,
+)
+from .protocol import (
+    EXPERIMENT,
+    LAST_STEPS,
+    MEASURED,
+    NO_EVIDENCE,
+    accuracy,
+    failing,
+    held_runs,
+    lambda_sweep,
+    noisy_sweeps,
+    too_short,
+)
 
 
 def judge(results: Any, criteria: Mapping[str, Any]) -> list[Claim]:

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from protocol import LAST_STEPS, NO_EVIDENCE, every_rate, failing, too_short
 
 from weightdecay.claims.model import Part, counts, joined, judged, reported
 from weightdecay.run import SATURATED
@@ -21,6 +20,8 @@ from weightdecay.statistics.estimates import (
     rank_correlation,
 )
 from weightdecay.statistics.measures import TRAIN, Histories, between, delays, diverged, select
+
+from .protocol import LAST_STEPS, NO_EVIDENCE, every_rate, failing, too_short
 
 WINDOW = "diverged, where their window ends"
 

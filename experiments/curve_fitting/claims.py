@@ -11,7 +11,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from claims_computed import (
+
+from weightdecay.claims import model as ledger
+from weightdecay.claims.model import Claim, Part, counts, joined, judged, reported
+from weightdecay.statistics.estimates import (
+    Estimate,
+    every_seed,
+    proportion_interval,
+    rank_correlation_interval,
+    ratio_interval,
+)
+from weightdecay.statistics.measures import diverged, select
+
+from .claims_computed import (
     chosen_ridge,
     high_degrees,
     norm_of_ridge,
@@ -21,7 +33,7 @@ from claims_computed import (
     robust_lines,
     stable_minimiser,
 )
-from runs import (
+from .runs import (
     DECAY,
     LOSSES,
     Runs,
@@ -35,17 +47,6 @@ from runs import (
     sensitivity,
     unreached,
 )
-
-from weightdecay.claims import model as ledger
-from weightdecay.claims.model import Claim, Part, counts, joined, judged, reported
-from weightdecay.statistics.estimates import (
-    Estimate,
-    every_seed,
-    proportion_interval,
-    rank_correlation_interval,
-    ratio_interval,
-)
-from weightdecay.statistics.measures import diverged, select
 
 EXPERIMENT = "curve_fitting"
 LARGE = 100.0  # of C8

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from runs import LOSSES, ratio_of
 
 from weightdecay.claims.model import Part, judged, reported
 from weightdecay.statistics.estimates import (
@@ -15,6 +14,8 @@ from weightdecay.statistics.estimates import (
     rank_correlation_interval,
     ratio_interval,
 )
+
+from .runs import LOSSES, ratio_of
 
 
 def chosen_ridge(table: pd.DataFrame) -> pd.DataFrame:

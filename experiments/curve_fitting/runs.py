@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from demo import GRID, SLOPE
 
 from weightdecay.statistics.estimates import UNKNOWN, Estimate, open_above, ratio_interval
 from weightdecay.statistics.measures import Histories, select
+
+from .demo import GRID, SLOPE
 
 DECAY = 0.01  # S3's
 FIT = [f"fit_{number:02}" for number in range(len(GRID))]

@@ -1,15 +1,9 @@
-"""Curve fitting: S3's example of decay, a line through ten noisy points. (C1-C4, C7-C9, C12, C13)
-
-S3's program exactly (1-200-200-200-1, SGD with momentum, 2,000 steps), over seeds and over λ; at larger learning rates;
-with other losses, with and without an outlier. And S2's program: 10-5-1 on pure noise. Settings and their sources:
-config.yaml beside this file. What needs no training: compute.py. For TensorBoard: event_files.py.
-"""
+"""How a row of the table is trained."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import torch
-from demo import GRADIENT_EDGES, GRID, STREAM, WEIGHT_EDGES, line
 from torch import Tensor
 
 from weightdecay.datasets import Split, Splits
@@ -17,8 +11,9 @@ from weightdecay.ensemble.layers import Layer
 from weightdecay.ensemble.networks import Stack, mlp
 from weightdecay.ensemble.training import Ensemble, Protocol
 from weightdecay.errors import ConfigError
-from weightdecay.experiment import main
 from weightdecay.run import Run
+
+from .demo import GRADIENT_EDGES, GRID, STREAM, WEIGHT_EDGES, line
 
 LINES = ("line", "line_outlier")
 FEATURES = 10  # of S2's example
@@ -100,6 +95,3 @@ def check(run: Run) -> None:
 
 
 PROTOCOL = Protocol(splits, network, measures)
-
-if __name__ == "__main__":
-    main(PROTOCOL)

@@ -11,9 +11,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from exact import bumpy, without_training
-from over_time import hovers, over_epochs, over_time, steadier
-from sweeps import Sweep, effect, error_added, peaks_and_thresholds, region_tables, values
 
 from weightdecay.claims import model as ledger
 from weightdecay.claims.model import NOT_RUN, Claim, Part, counts, joined, judged, reported
@@ -36,6 +33,10 @@ from weightdecay.statistics.shapes import (
     last_falls,
     peak,
 )
+
+from .exact import bumpy, without_training
+from .over_time import hovers, over_epochs, over_time, steadier
+from .sweeps import Sweep, effect, error_added, peaks_and_thresholds, region_tables, values
 
 EXPERIMENT = "double_descent"
 VALIDATION = ("validation_loss", "validation_error")

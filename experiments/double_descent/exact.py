@@ -4,11 +4,12 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from sweeps import ridge_tables
 
 from weightdecay.claims.model import Part, joined, judged, reported
 from weightdecay.statistics.estimates import every_seed, ratio_interval
 from weightdecay.statistics.shapes import at_settings, best_settings, largest_rises, last_falls
+
+from .sweeps import ridge_tables
 
 
 def without_training(table: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], str]:

@@ -4,11 +4,12 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
-from sweeps import Sweep, by_seed, peak_width, values
 
 from weightdecay.claims.model import Part, judged, reported
 from weightdecay.statistics.estimates import ACCURACY, DIFFERENCE, every_seed, leave_one_out, ratio_interval
 from weightdecay.statistics.shapes import at_settings, rises_and_falls
+
+from .sweeps import Sweep, by_seed, peak_width, values
 
 
 def over_time(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:

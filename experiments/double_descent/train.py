@@ -1,11 +1,4 @@
-"""Double descent across model width, and what weight decay does to it. (S1, "The modern regime"; S0; S2; claims D1-D15)
-
-Two protocols on MNIST-1D. The small one: few training samples, one hidden layer, squared error, full-batch Adam, wrong
-labels as Nakkiran et al. draw them; its interpolation threshold, as many parameters as there are n K numbers to fit,
-lies within the widths that are trained. The notebook's: 4,000 samples, two hidden layers or a 1-D CNN, cross-entropy,
-SGD with momentum, labels drawn anew. Settings and their sources: config.yaml beside this file. The exact check without
-training: compute.py.
-"""
+"""How a row of the table is trained."""
 
 from collections.abc import Sequence
 
@@ -15,7 +8,6 @@ from weightdecay.ensemble.layers import Layer
 from weightdecay.ensemble.networks import cnn, mlp
 from weightdecay.ensemble.training import Protocol
 from weightdecay.errors import ConfigError
-from weightdecay.experiment import main
 from weightdecay.run import Run
 
 SETS = {  # dataset -> kind of label noise, validation examples, test examples
@@ -46,6 +38,3 @@ def check(run: Run) -> None:
 
 
 PROTOCOL = Protocol(splits, network)
-
-if __name__ == "__main__":
-    main(PROTOCOL)

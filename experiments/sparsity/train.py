@@ -1,8 +1,4 @@
-"""Sparsity in a network: which decay prunes hidden units that are not needed. (S0 §9, S2; claim L6)
-
-The target is made of a few hidden units on a few of the inputs, so that most of the network's units and most of its
-inputs are irrelevant. Settings: config.yaml beside this file. Linear models: compute.py.
-"""
+"""How a row of the table is trained."""
 
 from collections.abc import Sequence
 
@@ -15,7 +11,6 @@ from weightdecay.ensemble.layers import Layer
 from weightdecay.ensemble.networks import mlp
 from weightdecay.ensemble.training import Ensemble, Protocol
 from weightdecay.errors import ConfigError
-from weightdecay.experiment import main
 from weightdecay.run import Run
 
 INPUTS, RELEVANT, UNITS = 20, 3, 4  # of the inputs the first few are relevant; hidden units of the teacher
@@ -74,6 +69,3 @@ def check(run: Run) -> None:
 
 
 PROTOCOL = Protocol(splits, network, measures)
-
-if __name__ == "__main__":
-    main(PROTOCOL)

@@ -13,15 +13,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from best import place, power, ratio
-from costs import a_little, grid_search, left_out, one_for_all, small_by_name, too_large, tuned_upwards
-from regularisers import among_others, together
-from settings import DECAYS, Runs, Setting, noted
 
 from weightdecay.claims import model as ledger
 from weightdecay.claims.model import Claim, Part, joined, judged, reported
 from weightdecay.report.latex import in_letters
 from weightdecay.statistics.estimates import UNKNOWN, Estimate, every_seed, ratio_interval
+
+from .best import place, power, ratio
+from .costs import a_little, grid_search, left_out, one_for_all, small_by_name, too_large, tuned_upwards
+from .regularisers import among_others, together
+from .settings import DECAYS, Runs, Setting, noted
 
 EXPERIMENT = "tuning_rules"
 LEAST_SIZES = 4

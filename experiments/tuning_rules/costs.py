@@ -5,14 +5,15 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from best import place
-from settings import BATCH_NORM, DECAYS, OUTCOME, Runs, Setting, lowest, noted, values
 
 from weightdecay.claims.model import Part, counts, joined, judged, reported
 from weightdecay.report.latex import in_letters
 from weightdecay.statistics.estimates import DIFFERENCE, every_seed, ratio_interval
 from weightdecay.statistics.measures import diverged
 from weightdecay.statistics.shapes import at_largest
+
+from .best import place
+from .settings import BATCH_NORM, DECAYS, OUTCOME, Runs, Setting, lowest, noted, values
 
 
 def left_out(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:

@@ -4,13 +4,14 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from best import place
-from costs import compared
-from settings import DECAYS, OUTCOME, Runs, Setting, values
 
 from weightdecay.claims.model import NOT_RUN, Part, joined, reported
 from weightdecay.statistics.estimates import DIFFERENCE, Estimate, every_seed, ratio_interval
 from weightdecay.statistics.shapes import crossing
+
+from .best import place
+from .costs import compared
+from .settings import DECAYS, OUTCOME, Runs, Setting, values
 
 
 def among_others(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from best import best_of
 
 from weightdecay.claims.model import NOT_RUN, counts, joined
 from weightdecay.statistics.measures import Histories, diverged, final_table, select
+
+from .best import best_of
 
 DECAYS = {"decoupled": "Decoupled", "l2": "Coupled"}
 OUTCOME = ("test_loss", "test_error")

@@ -1,10 +1,4 @@
-"""What the best λ depends on, and rules for finding it. (S0, sections 7 and 10; S1, S2, S3; claims T1-T17)
-
-MNIST-1D with clean labels; an MLP, or a residual network with BatchNorm; Adam with coupled or decoupled decay. The best
-λ is found for several sizes of the training set, rates of dropout and learning-rate schedules, with biases and
-normalisation left out of decay or not, and by S0's grid search with cross-validation. Settings and their sources:
-config.yaml beside this file.
-"""
+"""How a row of the table is trained."""
 
 import re
 from collections.abc import Sequence
@@ -18,7 +12,6 @@ from weightdecay.ensemble.layers import Layer
 from weightdecay.ensemble.networks import mlp, residual_mlp
 from weightdecay.ensemble.training import Protocol
 from weightdecay.errors import ConfigError
-from weightdecay.experiment import main
 from weightdecay.run import Run
 
 VALIDATION, TEST = 1_000, 2_000  # examples that are not trained on, whatever the training set's size
@@ -73,6 +66,3 @@ def check(run: Run) -> None:
 
 
 PROTOCOL = Protocol(splits, network, train_examples=train_examples)
-
-if __name__ == "__main__":
-    main(PROTOCOL)

@@ -11,7 +11,7 @@ import numba
 
 from weightdecay.ensemble.cache import version_folder
 from weightdecay.errors import ConfigError
-from weightdecay.workflow.sources import sources
+from weightdecay.fingerprint import sources
 
 if numba.config.DISABLE_JIT:
     raise ConfigError("NUMBA_DISABLE_JIT is set, but a CPU can only train with compiled loops: unset it.")
@@ -36,7 +36,7 @@ def compiled(function: Callable) -> Callable:
 def _folder() -> str:
     """Where their machine code is kept, or nothing. Numba itself sees a change only in a function's own file."""
     here = Path(__file__).parent
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources(here / "loops.py"))).hexdigest()
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources([here / "loops.py"]))).hexdigest()
     return str(version_folder(digest, _parents(here)) or "")
 
 
