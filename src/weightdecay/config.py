@@ -97,8 +97,6 @@ class Config(Strict):
     unread: Metrics = Field(default_factory=list)
     # Metrics whose equal values claims take for ties, or whose thresholds lie close.
     unrounded: Metrics = Field(default_factory=list)
-    figures: Names  # names of paper/figures/<experiment>-<name>.{pdf,png}
-    tables: Names = Field(default_factory=list)  # names of paper/tables/<experiment>-<name>.tex
 
 
 def load_config(path: str | Path) -> Config:

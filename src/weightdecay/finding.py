@@ -30,7 +30,6 @@ from weightdecay.refusals import closest
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
 
     from weightdecay.claims.model import Claim, Part
     from weightdecay.ensemble.training import Protocol
@@ -105,7 +104,9 @@ class Finding:
         def register(judge: Function) -> Function:
             for id in ids:
                 if self._judges.setdefault(id, judge) is not judge:
-                    raise ConfigError(f"{self._place('claims')} judges {id} twice, by {judge.__name__} the second time.")
+                    raise ConfigError(
+                        f"{self._place('claims')} judges {id} twice, by {judge.__name__} the second time."
+                    )
                 self._of_divergence[id] = of_divergence
             return judge
 
@@ -175,7 +176,9 @@ class Finding:
                 for id, words in criteria.items()
             ]
 
-        return [replace(one, scale=scale) for one in verdicts(judged, results, self.config.criteria, self._of_divergence)]
+        return [
+            replace(one, scale=scale) for one in verdicts(judged, results, self.config.criteria, self._of_divergence)
+        ]
 
     def check(self) -> None:
         """ConfigError where its modules and config.yaml do not fit: all that can be known without training.
@@ -209,7 +212,9 @@ class Finding:
         where = f"{self.folder / 'config.yaml'}: criteria.{id}.thresholds"
         for name in thresholds:
             if name not in named:
-                raise ConfigError(f"{where}.{name} is no argument of {judge.__name__} in claims.py{closest(name, named)}.")
+                raise ConfigError(
+                    f"{where}.{name} is no argument of {judge.__name__} in claims.py{closest(name, named)}."
+                )
         for name, needed in named.items():
             if needed and name not in thresholds:
                 raise ConfigError(f"{where} lacks {name}, which {judge.__name__} in claims.py asks for.")

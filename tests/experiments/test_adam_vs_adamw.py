@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from weightdecay.computation import call
 
 from tests.experiments.adam_vs_adamw import CONFIG, World, synthetic
 from tests.experiments.drawing import assert_legible, drawn, promised
 from tests.programs import load_program
-from weightdecay.computation import call
 from weightdecay.ensemble.training import train
 from weightdecay.errors import ConfigError
 from weightdecay.report import latex

@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.linear_model import QuantileRegressor, Ridge
+from weightdecay.computation import call
 
 from tests.ensemble import reference
 from tests.experiments.curve_fitting import CONFIG, World, synthetic
 from tests.experiments.drawing import assert_legible, drawn, promised
 from tests.programs import EXPERIMENTS, load_program
 from weightdecay import results
-from weightdecay.computation import call
 from weightdecay.ensemble.training import train
 from weightdecay.errors import ConfigError, ResultError
 from weightdecay.report import latex

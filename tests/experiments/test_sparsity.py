@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.linear_model import ElasticNet, Lasso, Ridge
+from weightdecay.computation import call
 
 from tests.experiments.drawing import assert_legible, drawn, promised
 from tests.programs import EXPERIMENTS, load_program
-from weightdecay.computation import call
 from weightdecay.config import load_config
 from weightdecay.ensemble.training import Ensemble, train
 from weightdecay.errors import ConfigError

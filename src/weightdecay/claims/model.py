@@ -17,7 +17,6 @@ networks did not diverge then stand behind it. Exempt are the parts that assert 
 them when it calls `main`.
 """
 
-import argparse
 import json
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -29,8 +28,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, with_config
 
 from weightdecay import files, results
-from weightdecay.config import SCALES, ScaleName, load_config
-from weightdecay.errors import ResultError, reports_user_errors
+from weightdecay.config import SCALES, ScaleName
+from weightdecay.errors import ResultError
 from weightdecay.setting_types import ClaimId
 from weightdecay.statistics.estimates import UNKNOWN, Estimate
 
@@ -297,21 +296,6 @@ def _contradiction(claim: Claim, experiment: str | None, scale: str | None) -> s
     if any(repr(getattr(claim, field)) != repr(getattr(lead, field)) for field in (*FIELDS, "n")):  # NaN is not NaN
         return f"the measured value of {claim.id} is not that of its first part"
     return None
-
-
-@reports_user_errors
-def main(judge: Judge, config_path: Path, of_divergence: Mapping[str, Collection[str]] = NOTHING) -> None:
-    """The command line of experiments/<e>/claims.py: judges results of one scale by `verdicts`, writes claims.json."""
-    parser = argparse.ArgumentParser(description=f"Judge the claims of {config_path.parent.name} by its results.")
-    parser.add_argument("--scale", required=True, help="the scale of the results: smoke, laptop or paper")
-    parser.add_argument("--results", required=True, type=Path, help="folder with runs.parquet and history.parquet")
-    parser.add_argument("--output", required=True, type=Path, help="claims.json to write")
-    arguments = parser.parse_args()
-    config = load_config(config_path)
-    files.check_writable(arguments.output.parent)
-    found = results.load_scale(arguments.results, config, arguments.scale)
-    judged = verdicts(judge, found, config.criteria, of_divergence)
-    write(arguments.output, [replace(item, scale=arguments.scale) for item in judged])
 
 
 FIELDS = ("measured", "low", "high")  # that may be unknown or open

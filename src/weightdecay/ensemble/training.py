@@ -177,11 +177,13 @@ def train(
     dtype: torch.dtype = torch.float32,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     precision: backend.Precision = "float32",
+    code: str = "",
 ) -> TrainingResult:
     """Train every run of a table and measure it by its logging schedule.
 
     `checkpoint`: a file to resume from and to save to every `checkpoint_seconds`; an interrupted training that is
     resumed gives bit for bit what an undisturbed one gives, and one whose checkpoint cannot be kept goes on without.
+    `code`: a fingerprint of the code, which a checkpoint must have to be taken up.
     Raises DeviceError when `device` is not there, or has no such `precision`, and ConfigError for runs, data and
     networks that cannot be trained, or that contradict each other.
     """
@@ -191,7 +193,7 @@ def train(
     about = backend.description(where)
     stacks = stacks_of(runs, where)
     sizes = [len(padded(stack, where)) for stack in stacks]
-    key = f"{config_hash(runs)} {where} {about} {dtype} {precision} {torch.__version__} {sizes}"
+    key = f"{config_hash(runs)} {where} {about} {dtype} {precision} {torch.__version__} {sizes} {code}"
     store = Checkpoint(checkpoint, key)
     state = store.load() or {"stacks": [], "current": None, "seconds": 0.0}
     total = sum(run.steps for run in runs)

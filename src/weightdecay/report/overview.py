@@ -7,7 +7,6 @@ not of size: the size stands beside it, in its own unit. Where the claim is name
 others as well, each of those is a small marker in the colour of its own verdict.
 """
 
-import argparse
 import math
 from collections.abc import Sequence
 from itertools import groupby
@@ -20,9 +19,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
-from weightdecay.claims.model import Claim, Part, Verdict, read, title_of
+from weightdecay.claims.model import Claim, Part, Verdict, title_of
 from weightdecay.config import in_words
-from weightdecay.errors import reports_user_errors
 from weightdecay.report import style
 
 VERDICTS: dict[Verdict, tuple[str, str]] = {  # colour and marker
@@ -185,18 +183,3 @@ def bound(part: Part) -> str:
     if math.isinf(part.least):
         return f"≤ {part.most:g}".replace("-", "−")
     return f"{part.least:.3g} … {part.most:.3g}".replace("-", "−")
-
-
-@reports_user_errors
-def main() -> None:
-    """The command line: python -m weightdecay.report.overview."""
-    parser = argparse.ArgumentParser(description="Draw all claims, on two pages.")
-    parser.add_argument("--claims", required=True, type=Path, help="claims.json of all experiments")
-    parser.add_argument("--figures", required=True, type=Path, help="folder for the figures")
-    arguments = parser.parse_args()
-    style.apply()
-    overview(read(arguments.claims), arguments.figures)
-
-
-if __name__ == "__main__":
-    main()

@@ -141,7 +141,7 @@ def _metadata(path: str | Path, schema: pa.Schema, expect: dict | None) -> dict:
     return metadata
 
 
-def is_made(path: str | Path, expected: dict, since: float) -> bool:
+def is_made(path: str | Path, expected: dict, since: float = 0) -> bool:
     """Whether the table is there and whole, its metadata as `expected`, and no older than `since`."""
     try:
         read_metadata(path, expected)

@@ -7,8 +7,8 @@ alarm. Opposite verdicts alone are none: few seeds put a quantity near its crite
 judged anew by the criteria and the code that are here now. The statistics are those of weightdecay.claims.agreement.
 """
 
-import tempfile
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 
 from weightdecay import results
-from weightdecay.claims import model as ledger
 from weightdecay.claims.agreement import (
     comparable,
     holm,
@@ -26,9 +25,10 @@ from weightdecay.claims.agreement import (
     repeated_seeds,
 )
 from weightdecay.claims.model import Claim, Part
-from weightdecay.config import load_config
 from weightdecay.errors import ResultError
-from weightdecay.results import Results, shipped
+from weightdecay.finding import Finding
+from weightdecay.results import Results
+from weightdecay.results import shipped as reference
 from weightdecay.run import Run
 
 FALSE_ALARM = 0.01  # a third for each family of tests
@@ -55,25 +55,25 @@ class Comparison:
         return len(self.repeats) + sum(int(table["contradicts"].sum()) for table in tables)
 
 
-def compare(here: Path, shipped: Path, known: Sequence[str]) -> Comparison:
-    """Compares two folders <...>/<scale>, in those of the `known` experiments that the second has.
+def compare(here: Path, shipped: Path, known: Mapping[str, Finding]) -> Comparison:
+    """Compare two folders <...>/<scale>, in those of the `known` findings that the second has.
 
     ResultError where one of them is missing in the first, damaged, or has other settings than now. A folder that has
-    checksums is checked first.
+    checksums is checked first. A line a finding on stderr says how far it is.
     """
     for folder in (here, shipped):
-        if (folder / shipped.SUMS).is_file():
-            shipped.check(folder)
+        if (folder / reference.SUMS).is_file():
+            reference.check(folder)
     names = [name for name in known if (shipped / name).is_dir()]
     if not names:
-        raise ResultError(f"{shipped} holds results of no experiment: give a folder like results/<scale>.")
+        raise ResultError(f"{shipped} holds results of no finding: give a folder like results/<scale>.")
     notes = [f"{name} is not in {shipped}, and not compared" for name in known if name not in names]
     parts, curves, shifts, repeats = [], [], [], []
-    for name in names:
-        config = load_config(Path("experiments", name, "config.yaml"))
-        scale = _scale(here / name, shipped / name)
-        sides = [results.load_scale(folder / name, config, scale) for folder in (here, shipped)]
-        parts.append(compare_claims(*(_judged(folder / name, name, scale) for folder in (here, shipped))))
+    for number, name in enumerate(names, 1):
+        print(f"comparing {name} ({number} of {len(names)})", file=sys.stderr)
+        finding, scale = known[name], _scale(here / name, shipped / name)
+        sides = [results.load_scale(folder / name, finding.config, scale) for folder in (here, shipped)]
+        parts.append(compare_claims(*(finding.judge(side, scale) for side in sides)))
         pairs = matched(*sides)
         alike = starts_alike(*sides)
         curves.append(compare_curves(pairs).assign(experiment=name))
@@ -215,13 +215,6 @@ def _settings(runs: pd.DataFrame) -> pd.Series:
     return runs.apply(name_of, axis=1)
 
 
-def _judged(folder: Path, name: str, scale: str) -> list[Claim]:
-    with tempfile.TemporaryDirectory() as temporary:
-        output = Path(temporary, "claims.json")
-        shipped.judge(folder, name, scale, output)
-        return ledger.read(output, name, scale)
-
-
 def _scale(*folders: Path) -> str:
     found = [results.read_metadata(folder / "runs.parquet").get("scale") for folder in folders]
     if found[0] != found[1]:
@@ -232,8 +225,9 @@ def _scale(*folders: Path) -> str:
 
 
 def report(comparison: Comparison) -> str:
-    """The comparison as text: every judged part of every claim, every metric of every experiment, what contradicts."""
-    return "\n".join([*_claim_lines(comparison.parts), "", *_curve_lines(comparison), "", *_closing_lines(comparison)])
+    """The comparison as text: what contradicts, then every judged part of every claim and metric of every finding."""
+    verdict = _verdict_lines(comparison)
+    return "\n".join([*verdict, "", *_claim_lines(comparison.parts), "", *_curve_lines(comparison), "", verdict[0]])
 
 
 def _claim_lines(parts: pd.DataFrame) -> list[str]:
@@ -259,8 +253,10 @@ def _curve_lines(comparison: Comparison) -> list[str]:
     return _aligned(rows)
 
 
-def _closing_lines(comparison: Comparison) -> list[str]:
-    lines = [f"note: {note}." for note in comparison.notes]
+def _verdict_lines(comparison: Comparison) -> list[str]:
+    """The verdict first, then the contradictions that it counts, then notes."""
+    compared = f"{len(comparison.parts)} judged quantities, {len(comparison.curves)} points of curves"
+    lines = [f"{comparison.contradictions or 'No'} contradictions in {compared}."]
     lines += [f"contradicts: {repeat}." for repeat in comparison.repeats]
     worst = comparison.curves[comparison.curves["contradicts"]].sort_values("adjusted")
     for row in worst.head(MOST_LISTED).itertuples():
@@ -270,8 +266,7 @@ def _closing_lines(comparison: Comparison) -> list[str]:
     for row in worst.head(MOST_LISTED).itertuples():
         where = f"{row.experiment}, sweep {row.sweep}, {row.metric} at stage {row.stage + 1} of {STAGES}"
         lines.append(f"contradicts: {where}: shifted by {row.shift:+.3g} in {row.runs} runs, p = {row.adjusted:.1g}.")
-    compared = f"{len(comparison.parts)} judged quantities, {len(comparison.curves)} points of curves"
-    return [*lines, f"{comparison.contradictions or 'No'} contradictions in {compared}."]
+    return [*lines, *(f"note: {note}." for note in comparison.notes)]
 
 
 def _interval(part: Part) -> str:

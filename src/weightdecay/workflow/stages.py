@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ConfigDict, ValidationError, validate_call
 
 from weightdecay import files, results
-from weightdecay.claims import model as ledger
 from weightdecay.config import scale_of
 from weightdecay.errors import ConfigError, ResultError
 from weightdecay.finding import Finding, Inputs
 from weightdecay.fingerprint import Fingerprint, fingerprint
 from weightdecay.refusals import closest, sentence
-from weightdecay.run import Run
+from weightdecay.run import SET, Run, canonical
 from weightdecay.shards import cut
 from weightdecay.surroundings import importing
 from weightdecay.table import computation_hashes, config_hash, table_of
@@ -29,7 +28,8 @@ from weightdecay.workflow import gpus
 if TYPE_CHECKING:
     import pandas as pd
 
-DEVICES = ("auto", "cpu", "cuda")
+    from weightdecay.claims.model import Claim
+
 PRECISIONS = ("float32", "tf32")
 
 
@@ -42,6 +42,12 @@ def code_of(finding: Finding, module: str) -> Fingerprint:
     """What a stage depends on that runs one module of a finding: compute, claims or figures."""
     own = Path(__file__).parents[1] / "finding.py"
     return fingerprint([finding.folder / f"{module}.py", *([own] if module != "compute" else [])])
+
+
+def fingerprint_of_results(finding: Finding, scale: str, device: str) -> Fingerprint:
+    """All that the trained results of a scale depend on: every row of the table, the code, the versions."""
+    rows = {f"run {run.id}": canonical(run.model_dump(**SET)) for run in table_of(finding.config, scale)}
+    return Fingerprint({**code_of_training(finding, device).parts, **rows})
 
 
 def shard_of(text: str, runs: list[Run]) -> list[Run]:
@@ -133,7 +139,7 @@ def called(function: Callable[..., pd.DataFrame], settings: dict[str, Any]) -> p
         raise ConfigError(f"computation {function.__name__}: {sentence(first)}.") from error
 
 
-def judge(finding: Finding, scale: str, folder: Path) -> list[ledger.Claim]:
+def judge(finding: Finding, scale: str, folder: Path) -> list[Claim]:
     """The claims of a finding by the tables in `folder`, which must have the settings of now."""
     return finding.judge(results.load_scale(folder, finding.config, scale), scale)
 
@@ -141,6 +147,7 @@ def judge(finding: Finding, scale: str, folder: Path) -> list[ledger.Claim]:
 def draw(finding: Finding, scale: str, folder: Path, claims: Path, figures: Path, tables: Path) -> None:
     """Draw the figures and write the tables of a finding, by the tables in `folder` and the judgments in `claims`."""
     with importing():
+        from weightdecay.claims import model as ledger
         from weightdecay.report import latex, style
 
     found = results.load_scale(folder, finding.config, scale)
