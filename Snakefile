@@ -93,9 +93,8 @@ rule reference:
     input:
         rules.all.input if plan.from_reference else [],
     localrule: True
-    threads: workflow.cores
     params:
-        command=lambda _, threads: turns.within(sys.executable, threads, config.get("scale")),
+        command=lambda _: turns.within(workflow, config.get("scale")),
     message:
         "Make everything of what was shipped"
     shell:

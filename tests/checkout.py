@@ -164,10 +164,22 @@ class Checkout:
         self.write(f"bin/{name}", f"#!{shutil.which(shell)}\n{script}\n")
         self.path(f"bin/{name}").chmod(0o755)
 
+    def gpu(self) -> None:
+        """Make this machine one with a GPU: a driver that can be loaded, and a torch that finds it."""
+        driver = self.path("fake/libcuda.so.1")
+        driver.parent.mkdir(exist_ok=True)
+        driver.symlink_to(next(path for path in Path("/proc/self/maps").read_text().split() if "/libc.so" in path))
+        self.write("fake/torch.py", "class cuda:\n    is_available = staticmethod(lambda: True)\n")
+
     @property
     def environment(self) -> dict[str, str]:
         paths = f"{self.folder}/src:{self.folder}/fake"
-        return {**os.environ, "PATH": str(self.path("bin")), "PYTHONPATH": paths}
+        return {
+            **os.environ,
+            "PATH": str(self.path("bin")),
+            "PYTHONPATH": paths,
+            "LD_LIBRARY_PATH": f"{self.folder}/fake",
+        }
 
     def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess:
         return subprocess.run(

@@ -27,7 +27,7 @@ ABOUT = """Train, join and judge the findings without Snakemake. Run it from the
 `weightdecay train` makes the results of a scale, all of them or those of the findings it is given; then `weightdecay
 claims NAME ...` judges them. To use several machines that share a folder, give each some shards (`weightdecay
 train NAME --shard 2/4`), then `weightdecay merge NAME` and, where a finding has a compute.py, `weightdecay compute
-NAME`. The pipeline (`snakemake --cores all`) does the same, on all cores, and builds figures, tables and the paper as well.
+NAME`. The pipeline (`snakemake --cores all`) does the same, on all cores, and builds figures, tables and the paper.
 
 `weightdecay ship` keeps the results of a scale in data/reference/, to be published with the code, and nothing else
 writes there. `weightdecay claims --results data/reference/laptop` prints their ledger, and `weightdecay compare` holds
@@ -97,7 +97,7 @@ def train(
         raise ConfigError("--output is the file of one shard: give --shard too.")
     for finding in chosen if not shard else []:  # all are checked before any is trained; of shards, by the pipeline
         finding.check()
-    where = gpus.resolve(device)
+    where = gpus.resolve(device, local=shard is None)  # of a shard the pipeline has decided
     for finding in chosen:
         shards = {shard: output} if output else _shards(finding, scale, "cpu" if shard else where)
         if shard and shard not in shards:

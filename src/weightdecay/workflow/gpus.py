@@ -38,13 +38,11 @@ def resolve(device: str, local: bool = True) -> str:
 def take_one(device: str) -> None:
     """Leave one GPU visible to this process, and wait for it where others hold all. Call it before CUDA starts.
 
-    A training on `cpu` takes none, nor does one on `auto` where torch cannot use them.
+    A training on `cpu` takes none.
     """
     visible = _visible() if device != "cpu" else []
     if _held or len(visible) < 2 or sys.platform != "linux":
         return  # nothing to choose
-    if device == "auto" and not usable():
-        return
     said = False
     while (free := next(filter(_hold, visible), None)) is None:
         if not said:

@@ -63,10 +63,12 @@ def shard_of(text: str, runs: list[Run]) -> list[Run]:
 
 
 def train(finding: Finding, scale: str, shard: str, output: Path, device: str, precision: str) -> None:
-    """Train one shard of the table of a scale, and write it to `output`; an interrupted training is taken up."""
+    """Train one shard of the table of a scale on `cpu` or `cuda`, and write it to `output`.
+
+    An interrupted training is taken up where it was.
+    """
     runs = shard_of(shard, table_of(finding.config, scale))
     gpus.take_one(device)
-    device = gpus.resolve(device)
     code = code_of_training(finding, device).digest
     about = {"config_hash": config_hash(runs), "precision": precision, "fingerprint": code}
     # Beside the results, but no output that Snakemake would remove.

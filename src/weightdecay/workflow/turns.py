@@ -67,10 +67,11 @@ def guard(workflow, plan: Plan) -> None:
         workflow.execute, workflow.unlock = guarded, unlocked
 
 
-def within(python: str, cores: int, scale: str | None) -> str:
+def within(workflow, scale: str | None) -> str:
     """The command of a Snakemake that makes everything of what was shipped, in the turn of the one that starts it."""
+    cores = workflow.resource_settings.cores or os.cpu_count()
     options = ["results=reference", *([f"scale={scale}"] if scale else [])]
-    command = [python, "-m", "snakemake", "--cores", str(cores), "--config", *options]
+    command = [sys.executable, "-m", "snakemake", "--cores", str(cores), "--config", *options]
     return f"{WITHIN}=1 {shlex.join(command)}"
 
 
