@@ -34,9 +34,9 @@ defaults: # of every run; docs/settings.md explains each
   learning_rate: 1e-3
   batch_size: 50
   shuffle: true
-  steps: 200
-  log_every: 50
-  log_dense_every: 50
+  steps: 400
+  log_every: 100
+  log_dense_every: 100
 
 scales: # how much is trained: every λ and seed
   smoke: {seeds: 3, shards: 1, sweeps: {weight_decay: [{weight_decay: [0.0, 1.0]}]}}
