@@ -23,7 +23,7 @@ from weightdecay import yaml_file
 from weightdecay.config import SCALES, Config, in_order, in_words, scale_of
 from weightdecay.errors import ConfigError
 from weightdecay.files import atomic_path, check_writable
-from weightdecay.finding import findings
+from weightdecay.finding import check, findings
 from weightdecay.fingerprint import fingerprint
 from weightdecay.results import shipped
 from weightdecay.run import canonical
