@@ -12,8 +12,11 @@ from weightdecay.datasets.binary_addition import BITS, binary_addition
 from weightdecay.datasets.digits import PIXELS, digits
 from weightdecay.datasets.mnist1d import CLASSES, LENGTH, mnist1d
 from weightdecay.ensemble.layers import BatchNorm, Layer
-from weightdecay.ensemble.networks import mlp, residual_mlp, scale_invariant_cnn, scale_invariant_mlp
-from weightdecay.ensemble.training import Ensemble, Protocol
+from weightdecay.ensemble.networks.mlp import mlp
+from weightdecay.ensemble.networks.residual_mlp import residual_mlp
+from weightdecay.ensemble.networks.scale_invariant_cnn import scale_invariant_cnn
+from weightdecay.ensemble.networks.scale_invariant_mlp import scale_invariant_mlp
+from weightdecay.ensemble.state import Ensemble, Protocol
 from weightdecay.errors import ConfigError
 from weightdecay.run import Run
 

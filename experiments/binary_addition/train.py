@@ -7,8 +7,8 @@ import torch
 from weightdecay.datasets import Splits
 from weightdecay.datasets.binary_addition import BITS, BITS_TRAIN_SIZE, binary_addition, binary_addition_bits
 from weightdecay.ensemble.layers import Layer
-from weightdecay.ensemble.networks import residual_mlp
-from weightdecay.ensemble.training import Protocol
+from weightdecay.ensemble.networks.residual_mlp import residual_mlp
+from weightdecay.ensemble.state import Protocol
 from weightdecay.errors import ConfigError
 from weightdecay.run import Run
 

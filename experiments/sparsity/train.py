@@ -8,8 +8,8 @@ from torch import Tensor
 
 from weightdecay.datasets import Split, Splits
 from weightdecay.ensemble.layers import Layer
-from weightdecay.ensemble.networks import mlp
-from weightdecay.ensemble.training import Ensemble, Protocol
+from weightdecay.ensemble.networks.mlp import mlp
+from weightdecay.ensemble.state import Ensemble, Protocol
 from weightdecay.errors import ConfigError
 from weightdecay.run import Run
 

@@ -9,8 +9,9 @@ import torch
 from weightdecay.datasets import Split, Splits
 from weightdecay.datasets.mnist1d import CLASSES, LENGTH, mnist1d
 from weightdecay.ensemble.layers import Layer
-from weightdecay.ensemble.networks import mlp, residual_mlp
-from weightdecay.ensemble.training import Protocol
+from weightdecay.ensemble.networks.mlp import mlp
+from weightdecay.ensemble.networks.residual_mlp import residual_mlp
+from weightdecay.ensemble.state import Protocol
 from weightdecay.errors import ConfigError
 from weightdecay.run import Run
 

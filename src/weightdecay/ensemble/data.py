@@ -13,7 +13,7 @@ from torch import Tensor
 
 from weightdecay.datasets import SHAPES, Split, Splits
 from weightdecay.ensemble.checks import require
-from weightdecay.ensemble.losses import LOSSES, classifies
+from weightdecay.registry import LOSSES
 from weightdecay.run import Run
 
 PARTS = "inputs", "targets"
@@ -48,7 +48,7 @@ def gathered(
     for name, (inputs, targets) in data.items():
         for part, values in zip(PARTS, (inputs, targets), strict=True):
             require(bool(values.isfinite().all()), f"the {name} {part} are not finite: they hold NaN or infinity")
-        _check_targets(owner, name, targets)
+        LOSSES.get(owner.loss).check_targets(targets, name)
     return data, torch.tensor([place[id(splits[run])] for run in runs], dtype=torch.int64, device=device)
 
 
@@ -121,22 +121,4 @@ def _check_row(run: Run, examples: int, expected: int, features: int, outputs: i
     )
     require(
         run.batch_size <= examples, f"batch_size is {run.batch_size}, but there are only {examples} training examples"
-    )
-
-
-def _check_targets(run: Run, name: str, targets: Tensor) -> None:
-    """The range of the loss: bits, one-hot classes, or, in a regression, any number."""
-    outputs = targets.shape[2]
-    if run.loss == "cross_entropy":
-        require(outputs > 1, "loss is cross_entropy, which needs at least 2 outputs, one a class, but there is 1")
-    if not classifies(LOSSES[run.loss], outputs):
-        return
-    bits = ((targets == 0) | (targets == 1)).all()
-    if run.loss == "sigmoid_squared_error":
-        require(bool(bits), f"loss is {run.loss}, whose targets must be 0 or 1, but those of {name} are not")
-        return
-    require(
-        bool(bits & (targets.sum(2) == 1).all()),
-        f"loss is {run.loss} with {outputs} outputs, which counts right answers and so needs one-hot targets, but "
-        f"those of {name} are not: for a regression take absolute_error, smooth_l1, or one output",
     )
