@@ -24,6 +24,7 @@ CONFIG = """
 experiment: {name}
 title: An experiment for tests
 sources: [S1]
+datasets: [none]
 defaults: {{dataset: none, train_size: 10, network: mlp, width: 4, blocks: 1, batch_norm_eps: null, loss: squared_error,
   optimizer: sgd, learning_rate: 1e-2, decay: decoupled, batch_size: 5, shuffle: true, steps: 10, log_every: 5,
   log_dense_every: 1}}

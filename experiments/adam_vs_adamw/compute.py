@@ -17,7 +17,8 @@ from scipy import stats
 from torch import Tensor
 
 from weightdecay.datasets.digits import CLASSES
-from weightdecay.datasets.mnist import PIXELS, digits_28, mnist
+from weightdecay.datasets.digits_28 import digits_28
+from weightdecay.datasets.mnist import PIXELS, mnist
 from weightdecay.datasets.mnist1d import LENGTH, mnist1d
 from weightdecay.ensemble.layers import Linear, ReLU, Sequential
 from weightdecay.ensemble.networks.mlp import mlp

@@ -1,4 +1,4 @@
-"""Known names: of layers, losses, optimisers and networks. To add one is to add one file to its folder.
+"""Known names: of data sets, layers, losses, optimisers and networks. To add one is to add one file to its folder.
 
 A file registers what it defines under the file's own name. So the names are known, and misspelt ones are refused,
 without importing anything: torch and Numba are loaded when something is first used. Whoever has a layer of their own
@@ -72,3 +72,4 @@ LAYERS: Registry[Any] = Registry("layer", "ensemble/layers")
 LOSSES: Registry[Any] = Registry("loss", "ensemble/losses")
 OPTIMIZERS: Registry[Any] = Registry("optimizer", "ensemble/optimizers")
 NETWORKS: Registry[Any] = Registry("network", "ensemble/networks")
+DATASETS: Registry[Any] = Registry("dataset", "datasets")

@@ -18,6 +18,7 @@ CONFIG = """
 experiment: storm
 title: A training that is killed
 sources: [S1]
+datasets: [classes]
 defaults: {dataset: classes, train_size: 200, network: mlp, blocks: 2, batch_norm_eps: null, loss: cross_entropy,
   optimizer: adam, learning_rate: 1e-3, decay: decoupled, weight_decay: 0.1, batch_size: 64, shuffle: true,
   steps: 2000, log_every: 20, log_dense_every: 10, log_dense_until: 100}

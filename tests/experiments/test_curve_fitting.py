@@ -10,17 +10,18 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.linear_model import QuantileRegressor, Ridge
-from weightdecay.computation import call
 
 from tests.ensemble import reference
 from tests.experiments.curve_fitting import CONFIG, World, synthetic
 from tests.experiments.drawing import assert_legible, drawn, promised
 from tests.programs import EXPERIMENTS, load_program
+from tests.rows import defaults
 from weightdecay import results
 from weightdecay.ensemble.training import train
 from weightdecay.errors import ConfigError, ResultError
 from weightdecay.report import latex
 from weightdecay.run import Run
+from weightdecay.workflow.stages import called
 
 PARTS = [  # what must be false for a part to be refuted, all others being reproduced
     ("C1", "Rough", {"rough": 1.0}),
@@ -173,7 +174,7 @@ def test_numbers_of_minimisers_that_algebra_decides_are_reported(judged, several
 
 
 def run(**changes) -> Run:
-    return Run(**{"experiment": "curve_fitting", "sweep": "test", "seed": 0, **CONFIG.defaults, **changes})
+    return Run(**{"experiment": "curve_fitting", "sweep": "test", "seed": 0, **defaults(CONFIG), **changes})
 
 
 @pytest.fixture(scope="module")
@@ -233,14 +234,10 @@ def test_an_outlier_shifts_one_training_point_and_nothing_else(program):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"dataset": "circle"}, "dataset is 'circle', but must be one of line, line_outlier, noise."),
-        ({"network": "cnn", "blocks": 3}, "network is 'cnn', but must be one of mlp."),
-        (
-            {"loss": "cross_entropy"},
-            "loss is 'cross_entropy', but must be one of squared_error, absolute_error, smooth_l1.",
-        ),
+        ({"dataset": "circle"}, "dataset is 'circle', but must be one of line, line_outlier, noise in curve_fitting."),
+        ({"network": "cnn", "blocks": 3}, "network is 'cnn', but must be 'mlp' in curve_fitting."),
         ({"blocks": 0}, "blocks is 0, but must be at least 1 where network is mlp, which has hidden layers."),
-        ({"label_noise": 0.1}, "label_noise is 0.1, but there are no labels here."),
+        ({"label_noise": 0.1}, "label_noise is 0.1, but must be 0.0 in curve_fitting."),
     ],
 )
 def test_rows_that_cannot_be_trained_are_refused_in_one_sentence(program, changes, sentence):
@@ -353,9 +350,9 @@ def test_arguments_that_do_not_fit_are_refused_in_one_sentence(compute, function
         "minimisers": common | {"train_sizes": [4]},
         "nudges": common | {"train_size": 8, "nudge": 0.1, "draws": 1},
     }[function]
-    call(getattr(compute, function), fitting)
+    called(getattr(compute, function), fitting)
     with pytest.raises(ConfigError) as caught:
-        call(getattr(compute, function), fitting | changes)
+        called(getattr(compute, function), fitting | changes)
     assert str(caught.value).startswith(sentence)
 
 

@@ -40,7 +40,7 @@ def experiment(tmp_path):
         scale = {"seeds": 1, "shards": 1, "sweeps": {"main": [{}]}}
         scales = {"smoke": scale | {"computations": computations}, "laptop": scale, "paper": scale}
         config = {"experiment": "blobs", "title": "Blobs", "sources": ["S1"], "defaults": defaults, "scales": scales}
-        text = yaml.safe_dump(config | {"criteria": {}})
+        text = yaml.safe_dump(config | {"datasets": ["blobs"], "criteria": {}})
         (folder / "config.yaml").write_text(text, encoding="utf-8")
         (folder / "__init__.py").write_text(INIT)
         if not (folder / "compute.py").exists():

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from weightdecay.datasets import SHAPES, Split, Splits
+from weightdecay.datasets import Split, Splits
 from weightdecay.ensemble.checks import require
-from weightdecay.registry import LOSSES
+from weightdecay.registry import DATASETS, LOSSES
 from weightdecay.run import Run
 
 PARTS = "inputs", "targets"
@@ -113,12 +113,13 @@ def _check_row(run: Run, examples: int, expected: int, features: int, outputs: i
         f"train_size is {run.train_size}, for which the train split must have {expected} examples, but it has "
         f"{examples}",
     )
-    shape = SHAPES.get(run.dataset, (features, outputs))  # a data set of the user's own has any
-    require(
-        shape == (features, outputs),
-        f"dataset is {run.dataset}, whose examples have {shape[0]} inputs and {shape[1]} targets, but the data handed "
-        f"over have {features} and {outputs}: correct the row, or give your data a name of their own",
-    )
+    if run.dataset in DATASETS.names():  # a data set of the user's own has any shape
+        known = DATASETS.get(run.dataset)
+        require(
+            (known.inputs, known.outputs) == (features, outputs),
+            f"dataset is {run.dataset}, whose examples have {known.inputs} inputs and {known.outputs} targets, but the "
+            f"data handed over have {features} and {outputs}: correct the row, or give your data a name of their own",
+        )
     require(
         run.batch_size <= examples, f"batch_size is {run.batch_size}, but there are only {examples} training examples"
     )
