@@ -71,9 +71,7 @@ def collapses_again(records: Records, *, eps: float, count: float, high: float, 
             mean_interval(per_seed(runs, lambda run: variation(spacings(events[run]["start"]))).dropna(), COUNT),
         ),
         reported(
-            "Lowest",
-            "lowest training accuracy of each",
-            estimate(lambda run: events[run]["lowest"].mean(), ACCURACY),
+            "Lowest", "lowest training accuracy of each", estimate(lambda run: events[run]["lowest"].mean(), ACCURACY)
         ),
         *(
             [reported("Stronger", "collapses a run, λ = .2", every_seed(per_seed(stronger, counted.get), COUNT))]
@@ -230,10 +228,7 @@ def thrown_up(records: Records, *, eps: float, factor: float, high: float, low: 
 
     return [
         judged(
-            "Norm",
-            "norm ρ after over at the start of a collapse",
-            rise(lambda run: records.curve(run, "rho")),
-            factor,
+            "Norm", "norm ρ after over at the start of a collapse", rise(lambda run: records.curve(run, "rho")), factor
         ),
         judged("Variance", "smallest variance, the same", rise(records.variance), factor),
     ], settings_of(runs)

@@ -12,14 +12,7 @@ import pandas as pd
 
 from weightdecay.claims.model import NOT_RUN, Part, counts, joined, judged, reported
 from weightdecay.report.latex import in_letters
-from weightdecay.statistics.estimates import (
-    DIFFERENCE,
-    UNKNOWN,
-    Estimate,
-    every_seed,
-    leave_one_out,
-    mean_interval,
-)
+from weightdecay.statistics.estimates import DIFFERENCE, UNKNOWN, Estimate, every_seed, leave_one_out, mean_interval
 from weightdecay.statistics.measures import TRAIN, dip, diverged
 
 from . import (

@@ -46,8 +46,7 @@ def late_generalisation(
             open_above(geometric_interval(lasted), censored.any()),
         ),
     ], counts(
-        len(runs),
-        {"diverged": diverged(runs), "never fitted": never_fit.sum(), "never generalised": censored.sum()},
+        len(runs), {"diverged": diverged(runs), "never fitted": never_fit.sum(), "never generalised": censored.sum()}
     )
 
 
@@ -216,10 +215,7 @@ def delay_law(
     ]
     cases = table.loc[table["diverged_at"].isna(), "note"].value_counts().drop("", errors="ignore")
     too_few = f"in {undetermined} of {len(seeds)} seeds too few runs generalised to fit both exponents"
-    return parts, joined(
-        counts(len(table), {"diverged": diverged(table), **cases}),
-        too_few if undetermined else "",
-    )
+    return parts, joined(counts(len(table), {"diverged": diverged(table), **cases}), too_few if undetermined else "")
 
 
 @finding.claim("A11")
