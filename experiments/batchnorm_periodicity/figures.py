@@ -75,7 +75,7 @@ def dose(inputs: Inputs) -> Figure:
     records, t = inputs.made(Records), inputs.config.criteria["B2"].thresholds
     every, digits = records.sweep("addition"), eps_sweep(records)
     common = every["steps"].min()
-    count = collapse_counts(records, every, t, until=common)
+    count = collapse_counts(records, every, t["high"], t["low"], until=common)
     figure, axes = plt.subplots(figsize=(COLUMN, 2.4))
     found = {
         "addition: collapses": {

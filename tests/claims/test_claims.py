@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
+from tests.programs import finding
 from weightdecay.claims.model import claim as claim_of
 from weightdecay.claims.model import combine, judge_interval, read, title_of, verdicts, write
 from weightdecay.claims.model import judged as judged_part
@@ -72,14 +73,13 @@ def test_verdict_of_several_parts(parts, verdict):
 
 
 @pytest.fixture(scope="module")
-def judged(program, config, results_of):
+def judged(results_of):
     """`judged(seeds=3, lambdas=(...), steps=((λ, steps), ...), **world)`: the claims by id."""
-    judge = program("claims").judge
 
     @cache
     def judging(lambdas=None, steps=None, **options):
         results = results_of(lambdas=lambdas, steps=dict(steps or ()), **options)
-        return {claim.id: claim for claim in judge(results, config.criteria)}
+        return {claim.id: claim for claim in finding("binary_addition").judge(results, "laptop")}
 
     return judging
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.programs import finding
 from weightdecay.claims.model import read, write
 from weightdecay.errors import ConfigError, ResultError
 from weightdecay.report import latex
@@ -50,13 +51,13 @@ def test_macro_names_are_letters():
 
 
 @pytest.fixture(scope="module")
-def built(program, config, results_of, tmp_path_factory):
+def built(results_of, tmp_path_factory):
     """Folders `results/laptop` and `paper` with the ledger of a synthetic experiment in them."""
     folder = tmp_path_factory.mktemp("ledger")
     results, experiment = results_of(), folder / "laptop" / "binary_addition"
     for name in ("runs", "history"):
         write_table(experiment / f"{name}.parquet", getattr(results, name), {**results.metadata, "scale": "laptop"})
-    claims = program("claims").judge(results, config.criteria)
+    claims = finding("binary_addition").judge(results, "laptop")
     write(experiment / "claims.json", [replace(claim, scale="laptop") for claim in claims])
     latex.ledger(folder / "laptop", {"binary_addition": experiment}, folder / "paper")
     return folder
