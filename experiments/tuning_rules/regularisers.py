@@ -15,7 +15,7 @@ from .settings import DECAYS, OUTCOME, Runs, Setting, values
 
 @finding.claim("T12")
 def among_others(runs: Runs, *, loss: float, error: float, gain: float, fewer: float) -> tuple[list[Part], str]:
-    """Tuned decay equals early stopping and dropout and beats nothing; beside it, how many more examples it is worth."""
+    """Tuned decay equals early stopping and dropout and beats nothing; beside it, how many examples it is worth."""
     parts, beside = [], []
     none, stopping, dropped = unregularised(runs), stopped(runs), with_dropout(runs, decayed=False)
     for decay, name in DECAYS.items():
