@@ -109,7 +109,7 @@ def small_and_searched(inputs: Inputs) -> Figure:
     """What a small λ does at every setting; test loss on the whole grid, S0's values, the chosen."""
     runs = inputs.made(Runs)
     t, upwards = (inputs.config.criteria[id].thresholds for id in ("T5", "T14"))
-    effects = small_effects(runs, t)
+    effects = small_effects(runs, t["weight_decay"], t["share"])
     settings = [str(s) for s in runs.settings() if any(str(s) in losses for losses, _ in effects.values())]
     figure, axes = plt.subplots(1, 2, figsize=(PAGE, max(3.2, ROW * len(settings) + 0.5)), width_ratios=[1, 1.05])
     panel = axes[0]

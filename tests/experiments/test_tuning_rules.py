@@ -170,8 +170,9 @@ def test_bounds_go_through_to_estimates():
     assert best.place(exact).value == pytest.approx(2) and 0 < best.place(exact).low < 1
     raised = pd.DataFrame({"low": [2.0, 2.0, 4.0], "high": [2.0, 2.0, 4.0]})
     assert best.place(below).low == 0 and best.place(below)[::2] == best.place(raised)[::2]
-    assert best.ratio(exact, below).high == math.inf and best.ratio(exact, below).low == best.ratio(exact, exact).low
-    assert np.isnan(best.ratio(below, below).value) and best.ratio(below, below)[1:3] == (0, math.inf)
+    assert best.quotient(exact, below).high == math.inf
+    assert best.quotient(exact, below).low == best.quotient(exact, exact).low
+    assert np.isnan(best.quotient(below, below).value) and best.quotient(below, below)[1:3] == (0, math.inf)
     falling = {1: below, 2: exact, 4: exact}
     assert best.power(falling).high == math.inf and best.power({1: exact, 2: exact, 4: below}).low == -math.inf
     assert best.power({1: exact, 2: below, 4: exact}) == best.power({1: exact, 2: exact, 4: exact})  # no weight
@@ -183,10 +184,10 @@ def test_nothing_hangs_on_how_far_the_grid_reaches_beyond_the_known():
     once = pd.DataFrame({"low": [1.0] * 4, "high": [1.0] * 4})
     high = [0.5, 0.6, 0.4, 2e-4]
     fell = pd.DataFrame({"low": [*high[:3], 0.0], "high": high})  # the last has its best λ at 0
-    found, larger = best.ratio(fell, once), best.ratio(fell.assign(high=[*high[:3], 0.4]), once)
+    found, larger = best.quotient(fell, once), best.quotient(fell.assign(high=[*high[:3], 0.4]), once)
     assert found == larger and found.low == 0 and 0.4 < found.value < found.high < 0.7
-    assert best.ratio(fell.assign(high=[*high[:3], 0.55]), once).high > found.high  # a bound among the known stays
-    rose = best.ratio(once, fell)
+    assert best.quotient(fell.assign(high=[*high[:3], 0.55]), once).high > found.high  # a bound among the known stays
+    rose = best.quotient(once, fell)
     assert (rose.value, rose.low, rose.high) == pytest.approx((1 / found.value, 1 / found.high, math.inf))
 
 
@@ -198,7 +199,7 @@ def test_seeds_that_are_all_censored_share_the_loosest_bound():
     assert best.place(above) == (5, 5, math.inf, 4)
     against = pd.DataFrame({"low": [1.0, 2.0, 1.0, 2.0]}).assign(high=lambda table: table["low"])
     spread = best.place(against)  # the seeds of what is known still differ, and leave their spread
-    assert best.ratio(below, against).high == pytest.approx(0.02 / spread.low)
+    assert best.quotient(below, against).high == pytest.approx(0.02 / spread.low)
 
 
 def test_better_than_either_is_strict():
