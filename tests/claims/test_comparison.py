@@ -10,7 +10,7 @@ import torch
 from tests.ensemble import runs as small
 from weightdecay import results
 from weightdecay.claims import comparison
-from weightdecay.claims.model import claim, judged, reported
+from weightdecay.claims.judging import claim, judged, reported
 from weightdecay.config import Criterion
 from weightdecay.ensemble import training
 from weightdecay.ensemble.training import Ensemble, train

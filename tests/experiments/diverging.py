@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from tests.programs import EXPERIMENTS, load_program
-from weightdecay.claims.model import Claim, verdicts
+from weightdecay.claims.judging import verdicts
+from weightdecay.claims.model import Claim
 from weightdecay.config import Config, load_config
 from weightdecay.results import Results, load_scale
 from weightdecay.results import shipped as reference

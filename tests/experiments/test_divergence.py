@@ -13,7 +13,8 @@ import pytest
 
 from tests.experiments.diverging import NAMES, config_of, diverged, judged, judgments, kept, program_of, shipped
 from tests.experiments.drawing import drawn, promised
-from weightdecay.claims.model import LEAST_SEEDS, Claim, Part, read, write
+from weightdecay.claims.judging import LEAST_SEEDS
+from weightdecay.claims.model import Claim, Part, read, write
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -8,7 +8,8 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
-from weightdecay.claims.model import Claim, judged, reported
+from weightdecay.claims.judging import judged, reported
+from weightdecay.claims.model import Claim
 from weightdecay.report import overview, style
 from weightdecay.statistics.estimates import UNKNOWN, Estimate
 

@@ -12,7 +12,8 @@ import pytest
 from pydantic import TypeAdapter
 
 from tests.programs import EXPERIMENTS, load_program
-from weightdecay.claims.model import claim, judged, read, reported, write
+from weightdecay.claims.judging import claim, judged, reported
+from weightdecay.claims.model import read, write
 from weightdecay.config import Criterion
 from weightdecay.errors import ConfigError, ResultError
 from weightdecay.report import latex, published
