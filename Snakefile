@@ -230,7 +230,7 @@ rule ledger:
         runs=[plan.read(name, "runs") for name in plan.experiments],
         shipped=[plan.stamp(name) for name in plan.experiments],
         scale="paper/scale.txt",
-        code=pipeline.code("src/weightdecay/report/latex.py"),
+        code=pipeline.code("src/weightdecay/report/ledger.py"),
     output:
         f"{RESULTS}/claims.json",
         "paper/tables/claims.tex",

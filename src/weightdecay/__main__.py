@@ -71,7 +71,7 @@ def claims(arguments: argparse.Namespace) -> None:
     ledger of what was shipped and writes nothing.
     """
     with importing():
-        from weightdecay.report import latex  # the analysis wing: nothing that trains needs it
+        from weightdecay.report import ledger  # the analysis wing: nothing that trains needs it
 
     if arguments.scale:
         _check_scale(arguments.scale)
@@ -93,12 +93,12 @@ def claims(arguments: argparse.Namespace) -> None:
             files.check_unshipped(output)
         for name in arguments.experiments:
             shipped.judge(trained[name], name, _scale_of(trained[name], arguments.scale), judged / name / "claims.json")
-        there = {name for name in known if latex.judgments(judged, name, trained[name]).is_file()}
+        there = {name for name in known if ledger.judgments(judged, name, trained[name]).is_file()}
         if there and not arguments.paper and (arguments.experiments or looks):  # else all are asked for
             if lacking := [name for name in known if name not in there]:
                 print(f"not judged yet: {', '.join(lacking)}", file=sys.stderr)
             trained = {name: trained[name] for name in known if name in there}
-        latex.ledger(judged, trained, arguments.paper)
+        ledger.join(judged, trained, arguments.paper)
 
 
 def ship(arguments: argparse.Namespace) -> None:

@@ -24,6 +24,7 @@ from weightdecay.claims.model import Claim, Part, Verdict, read, title_of
 from weightdecay.config import in_words
 from weightdecay.errors import reports_user_errors
 from weightdecay.report import style
+from weightdecay.report.numbers import PLAIN
 
 VERDICTS: dict[Verdict, tuple[str, str]] = {  # colour and marker
     "reproduced": ("#009E73", "o"),
@@ -101,7 +102,7 @@ def page(groups: Sequence[Sequence[Claim]], claims: Sequence[Claim]) -> Figure:
         row += 1 + len(group)
     axes.set_xscale("symlog", linthresh=1, linscale=0.6)
     axes.set(xlim=(-1.6 * FARTHEST, 1.6 * FARTHEST), ylim=(row - 0.4, -0.6), yticks=[])
-    axes.set_xticks(TICKS, [f"{tick:g}".replace("-", "−") for tick in TICKS], fontsize=SIZE)
+    axes.set_xticks(TICKS, [PLAIN.exact(tick) for tick in TICKS], fontsize=SIZE)
     axes.set_xticks([], minor=True)
     axes.set_xlabel("distance from the criterion, in half-widths\nof the 95 % interval", fontsize=SIZE, labelpad=1)
     axes.axvline(0, color="black", linewidth=0.7)
@@ -125,8 +126,7 @@ def _texts(axes: Axes, claim: Claim, row: int) -> None:
     if math.isnan(lead.measured):
         axes.text(COLUMNS["measured"], row, "unknown", va="center", fontsize=SIZE, color=style.MUTED)
         return
-    shown = f"{number(lead.measured)} [{number(lead.low)}, {number(lead.high)}]"
-    axes.text(COLUMNS["measured"], row, shown, va="center", fontsize=SIZE)
+    axes.text(COLUMNS["measured"], row, PLAIN.interval(lead), va="center", fontsize=SIZE)
     axes.text(COLUMNS["bound"], row, bound(lead), va="center", ha="right", fontsize=SIZE, color=style.MUTED)
 
 
@@ -164,27 +164,13 @@ def _legend(figure: Figure, claims: Sequence[Claim]) -> None:
     figure.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 0), ncols=2, fontsize=SIZE, borderaxespad=0.2)
 
 
-def number(value: float) -> str:
-    """Two significant digits or more, with a true minus; ∞ for an interval's open end, a dash where there is none."""
-    if math.isnan(value):
-        return "–"
-    if math.isinf(value):
-        return "∞" if value > 0 else "−∞"
-    if value == 0:
-        return "0"
-    size = abs(value)
-    decimals = next((places for places, least in enumerate((99.5, 9.95, 0.0995, 0.00995)) if size >= least), 4)
-    text = f"{size:,.{decimals}f}"
-    return f"−{text}" if value < 0 and float(text.replace(",", "")) else text
-
-
 def bound(part: Part) -> str:
     """The criterion of a part: "≥ 1.3", "≤ .05", or both bounds."""
     if math.isinf(part.most):
-        return f"≥ {part.least:g}".replace("-", "−")
+        return f"≥ {PLAIN.exact(part.least)}"
     if math.isinf(part.least):
-        return f"≤ {part.most:g}".replace("-", "−")
-    return f"{part.least:.3g} … {part.most:.3g}".replace("-", "−")
+        return f"≤ {PLAIN.exact(part.most)}"
+    return f"{PLAIN.exact(part.least)} … {PLAIN.exact(part.most)}"
 
 
 @reports_user_errors
