@@ -114,9 +114,10 @@ def compare(arguments: argparse.Namespace) -> None:
     """Compares two results of a scale, claim by claim and curve by curve; status 1 where something contradicts."""
     with importing():
         from weightdecay.claims import comparison
+        from weightdecay.report.comparison import comparison_text
 
     found = comparison.compare(arguments.here, arguments.shipped, _some_known())
-    print(comparison.report(found))
+    print(comparison_text(found))
     if found.contradictions:
         sys.exit(1)
 

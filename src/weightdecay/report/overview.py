@@ -165,12 +165,12 @@ def _legend(figure: Figure, claims: Sequence[Claim]) -> None:
 
 
 def bound(part: Part) -> str:
-    """The criterion of a part: "≥ 1.3", "≤ .05", or both bounds."""
+    """Write the criterion of a part: "≥ 1.3", "≤ 0.05", or both bounds, which may be computed."""
     if math.isinf(part.most):
         return f"≥ {PLAIN.exact(part.least)}"
     if math.isinf(part.least):
         return f"≤ {PLAIN.exact(part.most)}"
-    return f"{PLAIN.exact(part.least)} … {PLAIN.exact(part.most)}"
+    return " … ".join(PLAIN.exact(float(f"{end:.3g}")) for end in (part.least, part.most))
 
 
 @reports_user_errors
