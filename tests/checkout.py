@@ -102,7 +102,7 @@ def judgments(judged, name, trained):
     found = judged / name / "claims.json"
     return found if found.is_file() else trained / "claims.json"
 
-def ledger(judged, trained, paper):
+def join(judged, trained, paper):
     paths = [judgments(judged, name, folder) for name, folder in trained.items()]
     claims = [claim for path in paths for claim in json.loads(path.read_text())]
     judged.mkdir(parents=True, exist_ok=True)
@@ -137,7 +137,7 @@ class Checkout:
         self.write("src/weightdecay/ensemble/__init__.py", "")
         self.write("src/weightdecay/ensemble/training.py", TRAINER)
         self.write("src/weightdecay/report/style.py", STYLE)
-        self.write("src/weightdecay/report/latex.py", TABLES)
+        self.write("src/weightdecay/report/ledger.py", TABLES)
         self.write("src/weightdecay/report/overview.py", OVERVIEW)
         for name, claim in (("first", "A1"), ("second", "D1")):
             programs = {"__init__.py": INIT, "train.py": TRAIN, "claims.py": CLAIMS, "figures.py": FIGURES}

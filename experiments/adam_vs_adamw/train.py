@@ -8,7 +8,7 @@ from weightdecay.datasets import Splits
 from weightdecay.datasets.binary_addition import BITS, binary_addition
 from weightdecay.datasets.digits import CLASSES, PIXELS, digits
 from weightdecay.datasets.mnist1d import LENGTH, mnist1d
-from weightdecay.ensemble.layers import Layer
+from weightdecay.ensemble.layer import Layer
 from weightdecay.ensemble.networks.mlp import mlp
 from weightdecay.ensemble.networks.residual_mlp import residual_mlp
 from weightdecay.ensemble.state import Protocol

@@ -11,7 +11,8 @@ from weightdecay.datasets import Splits
 from weightdecay.datasets.binary_addition import BITS, binary_addition
 from weightdecay.datasets.digits import PIXELS, digits
 from weightdecay.datasets.mnist1d import CLASSES, LENGTH, mnist1d
-from weightdecay.ensemble.layers import BatchNorm, Layer
+from weightdecay.ensemble.layer import Layer
+from weightdecay.ensemble.layers.batch_norm import BatchNorm
 from weightdecay.ensemble.networks.mlp import mlp
 from weightdecay.ensemble.networks.residual_mlp import residual_mlp
 from weightdecay.ensemble.networks.scale_invariant_cnn import scale_invariant_cnn

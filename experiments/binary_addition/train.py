@@ -7,7 +7,7 @@ import torch
 from weightdecay.datasets import Splits
 from weightdecay.datasets.binary_addition import BITS, binary_addition
 from weightdecay.datasets.binary_addition_bits import TRAIN_SIZE, binary_addition_bits
-from weightdecay.ensemble.layers import Layer
+from weightdecay.ensemble.layer import Layer
 from weightdecay.ensemble.networks.residual_mlp import residual_mlp
 from weightdecay.ensemble.state import Protocol
 from weightdecay.run import Run, require

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from weightdecay.datasets import Splits
 from weightdecay.datasets.mnist1d import CLASSES, LENGTH, TEST_POOL, mnist1d
-from weightdecay.ensemble.layers import Layer
+from weightdecay.ensemble.layer import Layer
 from weightdecay.ensemble.networks.cnn import cnn
 from weightdecay.ensemble.networks.mlp import mlp
 from weightdecay.ensemble.state import Protocol

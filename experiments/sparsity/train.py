@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from weightdecay.datasets import Split, Splits
-from weightdecay.ensemble.layers import Layer
+from weightdecay.ensemble.layer import Layer
 from weightdecay.ensemble.networks.mlp import mlp
 from weightdecay.ensemble.state import Ensemble, Protocol
 from weightdecay.run import Run, require

@@ -8,7 +8,7 @@ import torch
 
 from weightdecay.datasets import Split, Splits
 from weightdecay.datasets.mnist1d import CLASSES, LENGTH, mnist1d
-from weightdecay.ensemble.layers import Layer
+from weightdecay.ensemble.layer import Layer
 from weightdecay.ensemble.networks.mlp import mlp
 from weightdecay.ensemble.networks.residual_mlp import residual_mlp
 from weightdecay.ensemble.state import Protocol

@@ -167,7 +167,7 @@ def claims(
     ledger of what was shipped and writes nothing.
     """
     with importing():
-        from weightdecay.report import latex  # matplotlib and pandas, which nothing that trains needs
+        from weightdecay.report import ledger  # matplotlib and pandas, which nothing that trains needs
 
     folders = results or [Path("results") / (scale or Scale.laptop)]
     for folder in folders:
@@ -188,12 +188,12 @@ def claims(
             finding.check()
             folder = trained[finding.name]
             _judge(finding, scale or _scale_of(folder), folder, judged / finding.name / "claims.json")
-        there = {name for name in known if latex.judgments(judged, name, trained[name]).is_file()}
+        there = {name for name in known if ledger.judgments(judged, name, trained[name]).is_file()}
         if there and not paper and (chosen or looks):  # else all are asked for
             if lacking := [name for name in known if name not in there]:
                 print(f"not judged yet: {', '.join(lacking)}", file=sys.stderr)
             trained = {name: trained[name] for name in known if name in there}
-        latex.ledger(judged, trained, paper)
+        ledger.join(judged, trained, paper)
 
 
 @command()
@@ -216,9 +216,10 @@ def compare(
     """Compare two results of a scale, claim by claim and curve by curve; status 1 where something contradicts."""
     with importing():
         from weightdecay.workflow import comparison
+        from weightdecay.workflow.comparison_text import comparison_text
 
     found = comparison.compare(here, reference, findings())
-    print(comparison.report(found))
+    print(comparison_text(found))
     if found.contradictions:
         sys.exit(1)
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from weightdecay.claims.model import Claim, Part
-    from weightdecay.ensemble.training import Protocol
+    from weightdecay.ensemble.state import Protocol
     from weightdecay.results import Results
 
     Judged = tuple[Sequence[Part], str]  # a claim's parts, and a note
@@ -165,7 +165,7 @@ class Finding:
 
         No part is decided by what a diverged run counts as: see `claims.judging.verdicts`.
         """
-        from weightdecay.claims.model import claim, verdicts
+        from weightdecay.claims.judging import claim, verdicts
 
         self._load("claims")
 

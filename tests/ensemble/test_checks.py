@@ -10,7 +10,8 @@ from tests.ensemble.runs import PROTOCOL, make
 from tests.programs import EXPERIMENTS, load_program
 from weightdecay.config import SCALES, load_config
 from weightdecay.datasets import binary_addition, binary_addition_bits, digits, digits_28, mnist1d
-from weightdecay.ensemble.training import Ensemble, Protocol, train
+from weightdecay.ensemble.state import Ensemble, Protocol
+from weightdecay.ensemble.training import train
 from weightdecay.errors import ConfigError
 from weightdecay.registry import DATASETS
 from weightdecay.run import Run

@@ -12,7 +12,7 @@ from tests.experiments.drawing import assert_legible, drawn, promised
 from tests.programs import finding, load_program
 from tests.rows import defaults
 from weightdecay.ensemble import backend
-from weightdecay.ensemble.training import Ensemble
+from weightdecay.ensemble.state import Ensemble
 from weightdecay.errors import ConfigError
 from weightdecay.report import latex
 from weightdecay.run import Run

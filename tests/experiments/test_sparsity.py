@@ -14,7 +14,8 @@ from tests.experiments.drawing import assert_legible, drawn, promised
 from tests.programs import EXPERIMENTS, load_program
 from tests.rows import defaults
 from weightdecay.config import load_config
-from weightdecay.ensemble.training import Ensemble, train
+from weightdecay.ensemble.state import Ensemble
+from weightdecay.ensemble.training import train
 from weightdecay.errors import ConfigError
 from weightdecay.report import latex
 from weightdecay.results import Results

@@ -24,7 +24,7 @@ from weightdecay.claims.agreement import (
     paired_shift,
     repeated_seeds,
 )
-from weightdecay.claims.model import Claim, Part
+from weightdecay.claims.model import Claim
 from weightdecay.errors import ResultError
 from weightdecay.finding import Finding
 from weightdecay.results import Results
@@ -34,7 +34,6 @@ from weightdecay.run import Run
 FALSE_ALARM = 0.01  # a third for each family of tests
 STAGES = 5  # steps at which a curve is compared, from the first logged one after 0 to the last
 SAME = 1e-3  # difference, relative or of accuracies, up to which two numbers are the same
-MOST_LISTED = 10  # of each kind of contradiction
 SETTINGS = [name for name in Run.model_fields if name != "seed"]
 SIDES = ("here", "shipped")
 
@@ -222,57 +221,3 @@ def _scale(*folders: Path) -> str:
             f"{folders[0]} is of scale {found[0]} and {folders[1]} of {found[1]}: compare results of one scale."
         )
     return str(found[0])
-
-
-def report(comparison: Comparison) -> str:
-    """The comparison as text: what contradicts, then every judged part of every claim and metric of every finding."""
-    verdict = _verdict_lines(comparison)
-    return "\n".join([*verdict, "", *_claim_lines(comparison.parts), "", *_curve_lines(comparison), "", verdict[0]])
-
-
-def _claim_lines(parts: pd.DataFrame) -> list[str]:
-    rows = [("claim", "part", *SIDES, "verdict", "")]
-    for row in parts.itertuples():
-        same_verdict = row.verdict_here == row.verdict_shipped
-        verdict = row.verdict_here if same_verdict else f"{row.verdict_here}, was {row.verdict_shipped}"
-        differs = "not compared" if np.isnan(row.p) else "within chance"
-        state = "CONTRADICTS" if row.contradicts else "agrees" if same_verdict else differs
-        rows.append((row.id, row.part, _interval(row.here), _interval(row.shipped), verdict, state))
-    return _aligned(rows)
-
-
-def _curve_lines(comparison: Comparison) -> list[str]:
-    """One line for each experiment and metric."""
-    rows = [("experiment", "metric", "settings", "same numbers", "contradict", "shifted sweeps")]
-    shifted = comparison.shifts.groupby(["experiment", "metric"])["contradicts"].sum()
-    for (name, metric), curves in comparison.curves.groupby(["experiment", "metric"], sort=False):
-        settings = curves.groupby("setting")
-        same = (settings["distance"].max() <= SAME).sum()
-        counts = (len(settings), same, settings["contradicts"].any().sum(), shifted.get((name, metric), 0))
-        rows.append((name, str(metric), *(str(count) for count in counts)))
-    return _aligned(rows)
-
-
-def _verdict_lines(comparison: Comparison) -> list[str]:
-    """The verdict first, then the contradictions that it counts, then notes."""
-    compared = f"{len(comparison.parts)} judged quantities, {len(comparison.curves)} points of curves"
-    lines = [f"{comparison.contradictions or 'No'} contradictions in {compared}."]
-    lines += [f"contradicts: {repeat}." for repeat in comparison.repeats]
-    worst = comparison.curves[comparison.curves["contradicts"]].sort_values("adjusted")
-    for row in worst.head(MOST_LISTED).itertuples():
-        distance = f"{row.here - row.shipped:+.3g}, p = {row.adjusted:.1g}"
-        lines.append(f"contradicts: {row.experiment}, {row.setting}, {row.metric} at step {row.step}: {distance}.")
-    worst = comparison.shifts[comparison.shifts["contradicts"]].sort_values("adjusted")
-    for row in worst.head(MOST_LISTED).itertuples():
-        where = f"{row.experiment}, sweep {row.sweep}, {row.metric} at stage {row.stage + 1} of {STAGES}"
-        lines.append(f"contradicts: {where}: shifted by {row.shift:+.3g} in {row.runs} runs, p = {row.adjusted:.1g}.")
-    return [*lines, *(f"note: {note}." for note in comparison.notes)]
-
-
-def _interval(part: Part) -> str:
-    return "--" if np.isnan(part.measured) else f"{part.measured:.3g} [{part.low:.3g}, {part.high:.3g}]"
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    return ["  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

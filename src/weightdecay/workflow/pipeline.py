@@ -66,7 +66,7 @@ class Plan:
             self._plan_reference(config.get("scale"))
         else:
             self._plan_training(options["scale"], gpus.resolve(options["device"], local))
-        for stage, module in (("ledger", "report/latex.py"), ("overview", "report/overview.py")):
+        for stage, module in (("ledger", "report/ledger.py"), ("overview", "report/overview.py")):
             self.files[f"{self.results}/code/{stage}.txt"] = fingerprint([PACKAGE / module]).text
         self.decided = {**config, "results": options["results"], "device": self.device}  # the same plan elsewhere
         self.stale = [path for path, text in self.files.items() if _content(path) != text]

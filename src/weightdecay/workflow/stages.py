@@ -19,7 +19,7 @@ from weightdecay.errors import ConfigError, ResultError
 from weightdecay.finding import Finding, Inputs
 from weightdecay.fingerprint import Fingerprint, fingerprint
 from weightdecay.refusals import closest, sentence
-from weightdecay.run import SET, Run, canonical
+from weightdecay.run import Run, canonical
 from weightdecay.shards import cut
 from weightdecay.surroundings import importing
 from weightdecay.table import computation_hashes, config_hash, table_of
@@ -46,7 +46,7 @@ def code_of(finding: Finding, module: str, device: str | None = None) -> Fingerp
 
 def fingerprint_of_results(finding: Finding, scale: str, device: str) -> Fingerprint:
     """All that the trained results of a scale depend on: every row of the table, the code, the versions."""
-    rows = {f"run {run.id}": canonical(run.model_dump(**SET)) for run in table_of(finding.config, scale)}
+    rows = {f"run {run.id}": canonical(run.differing()) for run in table_of(finding.config, scale)}
     return Fingerprint({**code_of(finding, "train", device).parts, **rows})
 
 
