@@ -212,12 +212,17 @@ def ship(
 def compare(
     here: Annotated[Path, typer.Argument(metavar="RESULTS", help="Say, results/laptop.")],
     reference: Annotated[Path, typer.Argument(metavar="REFERENCE", help="Say, data/reference/laptop.")],
+    exact: Annotated[bool, typer.Option("--exact", help="Ask for equal numbers, to the last bit.")] = False,
 ) -> None:
     """Compare two results of a scale, claim by claim and curve by curve; status 1 where something contradicts."""
     with importing():
         from weightdecay.workflow import comparison
         from weightdecay.workflow.comparison_text import comparison_text
 
+    if exact:
+        lines = comparison.unequal(here, reference, findings())
+        print("\n".join(lines) or "Every number is the same.")
+        sys.exit(bool(lines))
     found = comparison.compare(here, reference, findings())
     print(comparison_text(found))
     if found.contradictions:

@@ -218,16 +218,28 @@ def test_verify_names_what_contradicts_and_fails(shipped_beside):
     assert done.stdout.startswith("2 contradictions in 2 judged quantities")
 
 
+def test_equal_numbers_are_equal_to_the_last_bit(shipped_beside):
+    exact = ("weightdecay", "compare", "results/smoke", "data/reference/smoke", "--exact")
+    assert shipped_beside.run(*exact).stdout == "Every number is the same.\n"
+    path = shipped_beside.path("results/smoke/first/history.parquet")
+    history, metadata = results.read_table(path)
+    history.loc[3, "value"] *= 1 + 2**-52
+    results.write_table(path, history, metadata)
+    done = shipped_beside.run(*exact)
+    assert done.returncode == 1 and done.stdout.startswith("first/history.parquet: ") and done.stdout.count("\n") == 1
+
+
 def test_folders_that_cannot_be_compared_are_refused_in_one_sentence(shipped_beside):
     checkout, shipped = shipped_beside, "data/reference/smoke"
 
     def refusal(*folders: str) -> str:
         done = checkout.run("weightdecay", "compare", *folders)
-        assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
-        return done.stderr
+        *progress, sentence = done.stderr.splitlines()
+        assert done.returncode == 2 and all(line.startswith("comparing ") for line in progress), done.stderr
+        return sentence
 
     assert "error: results/nothing/first/runs.parquet is missing" in refusal("results/nothing", shipped)
-    assert "error: results holds results of no experiment" in refusal("results/smoke", "results")
+    assert "error: results holds results of no finding" in refusal("results/smoke", "results")
     runs = checkout.path("results/smoke/first/runs.parquet")
     frame, metadata = results.read_table(runs)
     results.write_table(runs, frame, metadata | {"scale": "laptop"})

@@ -8,7 +8,7 @@ judged anew by the criteria and the code that are here now. The statistics are t
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -87,6 +87,26 @@ def compare(here: Path, shipped: Path, known: Mapping[str, Finding]) -> Comparis
                 "random numbers of another library), and are compared as independent ones"
             )
     return decided(*(pd.concat(tables, ignore_index=True) for tables in (parts, curves, shifts)), repeats, notes)
+
+
+def unequal(here: Path, shipped: Path, known: Iterable[str]) -> list[str]:
+    """Return what two folders <...>/<scale> do not have in common to the last bit, a line for each table.
+
+    For results of one machine, before and after a change that should not change a number.
+    """
+    lines = []
+    tables = [path.relative_to(shipped) for name in known for path in sorted((shipped / name).glob("*.parquet"))]
+    if not tables:
+        raise ResultError(f"{shipped} holds results of no finding: give a folder like results/<scale>.")
+    for table in tables:
+        sides = [results.read_table(folder / table)[0] for folder in (here, shipped)]
+        keys = [name for name in results.HISTORY if name != "value" and name in sides[0]]
+        ordered = [side.sort_values(keys, ignore_index=True) if len(keys) > 1 else side for side in sides]
+        try:
+            pd.testing.assert_frame_equal(*ordered, check_exact=True, check_dtype=False, check_like=True)
+        except AssertionError as error:
+            lines.append(f"{table}: {' '.join(str(error).split())}")
+    return lines
 
 
 def decided(
