@@ -10,7 +10,8 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from weightdecay.claims.model import Part, counts, joined, judged, reported
+from weightdecay.claims.judging import counts, joined, judged, reported
+from weightdecay.claims.model import Part
 from weightdecay.statistics.estimates import (
     ACCURACY,
     Estimate,

@@ -10,12 +10,12 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from weightdecay.claims.model import NOT_RUN
+from weightdecay.claims.judging import NOT_RUN
 from weightdecay.finding import Inputs
 from weightdecay.report import style
 from weightdecay.report.latex import booktabs, interval
-from weightdecay.report.plots import legend, missing, plain_ticks, thousands
-from weightdecay.report.style import COLUMN, MUTED, PAGE, SPLITS
+from weightdecay.report.plots import legend, plain_ticks, thousands
+from weightdecay.report.style import COLUMN, MUTED, PAGE, SPLITS, missing
 from weightdecay.statistics.estimates import UNBOUNDED, Estimate, every_seed, ratio_interval
 from weightdecay.statistics.events import spacings, variation
 from weightdecay.statistics.measures import TRAIN, select

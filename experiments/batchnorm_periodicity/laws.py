@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from weightdecay.claims.model import Part, counts, joined, judged, reported
+from weightdecay.claims.judging import counts, joined, judged, reported
+from weightdecay.claims.model import Part
 from weightdecay.statistics.estimates import Estimate, every_seed, open_above, ratio_interval
 from weightdecay.statistics.events import spacings, variation
 from weightdecay.statistics.measures import diverged

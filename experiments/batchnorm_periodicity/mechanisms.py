@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from weightdecay.claims.model import Part, counts, judged, reported
+from weightdecay.claims.judging import counts, judged, reported
+from weightdecay.claims.model import Part
 from weightdecay.statistics.estimates import Estimate, every_seed, ratio_interval
 from weightdecay.statistics.measures import TRAIN, diverged, select
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from weightdecay.results import Results
-from weightdecay.statistics.estimates import power_law
+from weightdecay.statistics.censored import power_law
 from weightdecay.statistics.events import (
     collapses,
     concordance,

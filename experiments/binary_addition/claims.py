@@ -10,8 +10,9 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from weightdecay.claims.model import NOT_RUN, Part, counts, joined, judged, reported
-from weightdecay.report.latex import in_letters
+from weightdecay.claims.judging import NOT_RUN, counts, joined, judged, reported
+from weightdecay.claims.model import Part
+from weightdecay.claims.names import in_letters
 from weightdecay.statistics.estimates import DIFFERENCE, UNKNOWN, Estimate, every_seed, leave_one_out, mean_interval
 from weightdecay.statistics.measures import TRAIN, dip, diverged
 

@@ -5,8 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from weightdecay.claims.model import Part, counts, joined, judged, reported
+from weightdecay.claims.judging import counts, joined, judged, reported
+from weightdecay.claims.model import Part
 from weightdecay.run import SATURATED
+from weightdecay.statistics.censored import power_law
 from weightdecay.statistics.estimates import (
     ACCURACY,
     DIFFERENCE,
@@ -16,7 +18,6 @@ from weightdecay.statistics.estimates import (
     mean_interval,
     open_above,
     paired_interval,
-    power_law,
     rank_correlation,
 )
 from weightdecay.statistics.measures import TRAIN, between, delays, diverged

@@ -8,7 +8,8 @@ trained networks; what needs none: claims_computed.py.
 import numpy as np
 import pandas as pd
 
-from weightdecay.claims.model import Part, counts, joined, judged, reported
+from weightdecay.claims.judging import counts, joined, judged, reported
+from weightdecay.claims.model import Part
 from weightdecay.statistics.estimates import (
     Estimate,
     every_seed,

@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from weightdecay.claims.model import Part, judged, reported
+from weightdecay.claims.judging import judged, reported
+from weightdecay.claims.model import Part
 from weightdecay.statistics.estimates import (
     digits_interval,
     every_seed,

@@ -14,16 +14,16 @@ from matplotlib.figure import Figure
 
 from weightdecay.finding import Inputs
 from weightdecay.report.latex import booktabs, interval
-from weightdecay.report.plots import edges, interval_line, legend, missing, plain_ticks
+from weightdecay.report.plots import edges, interval_line, legend, plain_ticks
 from weightdecay.report.published import read_published
-from weightdecay.report.style import COLUMN, KINDS, MUTED, PAGE, SPLITS, has_data, weight_decay_colour
+from weightdecay.report.style import COLUMN, KINDS, MUTED, PAGE, SPLITS, has_data, missing, weight_decay_colour
 from weightdecay.statistics.estimates import ACCURACY, UNBOUNDED, every_seed, geometric_interval
 from weightdecay.statistics.measures import band
 from weightdecay.statistics.shapes import at_settings, best_settings, first_minimum, peak
 
 from . import finding
 from .over_time import at_width
-from .sweeps import Sweep, peak_width, peaks_and_thresholds, ridge_tables, values
+from .sweeps import Sweep, Sweeps, peak_width, peaks_and_thresholds, ridge_tables, values
 
 PUBLISHED = read_published(Path(__file__).with_name("published.yaml"))
 TUNED = "black"
@@ -35,7 +35,7 @@ CLIPPED = 30.0  # the peak of least squares goes through any roof
 @finding.figure("D1", "D3", "D7", "D8", "D13")
 def width(inputs: Inputs) -> Figure:
     """Test loss and error against width; without decay, at each λ, and with λ tuned."""
-    main, clean = Sweep(inputs.results, "width"), Sweep(inputs.results, "clean")
+    main, clean = inputs.made(Sweeps).main, inputs.made(Sweeps).clean
     figure, axes = plt.subplots(2, 3, figsize=(PAGE, 4.1), sharex=True, sharey="row")
     for row, metric in zip(axes, LABELS, strict=True):
         tables = main.finals(metric)
@@ -110,7 +110,7 @@ def threshold(inputs: Inputs) -> Figure:
 @finding.figure("D5", "D6", "D16")
 def effect(inputs: Inputs) -> Figure:
     """What each λ does to the test loss, against width over threshold."""
-    main, t = Sweep(inputs.results, "width"), inputs.config.criteria["D5"].thresholds
+    main, t = inputs.made(Sweeps).main, inputs.config.criteria["D5"].thresholds
     place = main.thresholds(t["tolerance"])
     figure, axes = plt.subplots(figsize=(COLUMN, 2.6))
     axes.axhline(1, color=MUTED, linewidth=0.6)
@@ -136,7 +136,7 @@ def effect(inputs: Inputs) -> Figure:
 @finding.figure("D4", "D11", "D12", "D15")
 def training_curves(inputs: Inputs) -> Figure:
     """Loss and error over time; at the peak's width and at the widest, without decay and with it."""
-    main = Sweep(inputs.results, "width")
+    main = inputs.made(Sweeps).main
     widest, choice = main.widest, main.single()
     single, said = at_width(choice, widest), values(choice)
     columns = [
@@ -167,7 +167,7 @@ def training_curves(inputs: Inputs) -> Figure:
 @finding.figure("D11")
 def steps(inputs: Inputs) -> Figure:
     """Test loss over width and time, without decay."""
-    main, t = Sweep(inputs.results, "width"), inputs.config.criteria["D2"].thresholds
+    main, t = inputs.made(Sweeps).main, inputs.config.criteria["D2"].thresholds
     table = pd.DataFrame({h: np.log(main.curves("test_loss", h)).mean() for h in main.widths}).iloc[
         1:
     ]  # [steps, width]
@@ -239,7 +239,7 @@ def random_features(inputs: Inputs) -> Figure:
 def notebook(inputs: Inputs) -> Figure:
     """Test error and loss against width, with the notebook's points; last, the CNN on few examples."""
     figure, axes = plt.subplots(2, 4, figsize=(PAGE, 3.7), sharex="col", sharey="row")
-    small = {"small_cnn": (Sweep(inputs.results, "small_cnn"), "CNN, small, noisy")}
+    small = {"small_cnn": (inputs.made(Sweeps).small_cnn, "CNN, small, noisy")}
     for column, (name, (sweep, title)) in zip(axes.T, (notebook_sweeps(inputs) | small).items(), strict=True):
         for panel, metric in zip(column, ("test_error", "test_loss"), strict=True):
             if sweep:
@@ -276,10 +276,11 @@ def notebook(inputs: Inputs) -> Figure:
 @finding.table()
 def published_table(inputs: Inputs) -> str:
     """First minimum, peak and widest of test error and loss: ours beside the notebook's."""
+    sweeps = inputs.made(Sweeps)
     small = {
-        "small": (Sweep(inputs.results, "width"), "small, noisy"),
-        "clean": (Sweep(inputs.results, "clean"), "small, clean"),
-        "small_cnn": (Sweep(inputs.results, "small_cnn"), "small CNN, noisy"),
+        "small": (sweeps.main, "small, noisy"),
+        "clean": (sweeps.clean, "small, clean"),
+        "small_cnn": (sweeps.small_cnn, "small CNN, noisy"),
     }
     rows = []
     for name, (sweep, title) in (notebook_sweeps(inputs) | small).items():
@@ -308,11 +309,11 @@ def published_table(inputs: Inputs) -> str:
 
 def notebook_sweeps(inputs: Inputs) -> dict[str, tuple[Sweep, str]]:
     """By the key of published.yaml: our runs, and a title."""
-    results = inputs.results
+    sweeps = inputs.made(Sweeps)
     return {
-        "mlp_noisy": (Sweep(results, "notebook", label_noise=0.15), "MLP, noisy labels"),
-        "mlp_clean": (Sweep(results, "notebook", label_noise=0.0), "MLP, clean labels"),
-        "cnn_noisy": (Sweep(results, "cnn"), "CNN, noisy labels"),
+        "mlp_noisy": (sweeps.notebook, "MLP, noisy labels"),
+        "mlp_clean": (sweeps.notebook_clean, "MLP, clean labels"),
+        "cnn_noisy": (sweeps.cnn, "CNN, noisy labels"),
     }
 
 

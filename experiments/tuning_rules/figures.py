@@ -12,8 +12,8 @@ from matplotlib.ticker import MaxNLocator
 
 from weightdecay.finding import Inputs
 from weightdecay.report.latex import booktabs, integer, interval
-from weightdecay.report.plots import interval_line, legend, missing, plain_ticks, room
-from weightdecay.report.style import KINDS, MUTED, PAGE, has_data
+from weightdecay.report.plots import interval_line, legend, plain_ticks, room
+from weightdecay.report.style import KINDS, MUTED, PAGE, has_data, missing
 from weightdecay.statistics.estimates import ACCURACY, UNBOUNDED, Estimate, every_seed, ratio_interval
 from weightdecay.statistics.measures import band
 
@@ -109,7 +109,7 @@ def small_and_searched(inputs: Inputs) -> Figure:
     """What a small λ does at every setting; test loss on the whole grid, S0's values, the chosen."""
     runs = inputs.made(Runs)
     t, upwards = (inputs.config.criteria[id].thresholds for id in ("T5", "T14"))
-    effects = small_effects(runs, t)
+    effects = small_effects(runs, t["weight_decay"], t["share"])
     settings = [str(s) for s in runs.settings() if any(str(s) in losses for losses, _ in effects.values())]
     figure, axes = plt.subplots(1, 2, figsize=(PAGE, max(3.2, ROW * len(settings) + 0.5)), width_ratios=[1, 1.05])
     panel = axes[0]

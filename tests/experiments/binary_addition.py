@@ -8,6 +8,7 @@ import pytest
 
 from tests.histories import history
 from tests.programs import EXPERIMENTS
+from tests.rows import defaults
 from weightdecay.config import Config, load_config
 from weightdecay.results import Results
 from weightdecay.run import Run
@@ -55,7 +56,7 @@ def table(
         "label_noise": [{"label_noise": 0.05, "weight_decay": λ} for λ in grid],
         "bits": [{"dataset": "binary_addition_bits", "weight_decay": λ} for λ in (0.0, 0.1)],
     }
-    fixed = {"experiment": config.experiment, **config.defaults, "steps": 30030}
+    fixed = {"experiment": config.experiment, **defaults(config), "steps": 30030}
     return [
         Run(**{**fixed, "sweep": sweep, **block, "seed": seed})
         for sweep, blocks in sweeps.items()

@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from tests.programs import EXPERIMENTS, finding
-from weightdecay.claims import model as judging
-from weightdecay.claims.model import Claim, verdicts
+from weightdecay.claims import judging
+from weightdecay.claims.judging import verdicts
+from weightdecay.claims.model import Claim
 from weightdecay.config import Config
 from weightdecay.results import Results, load_scale
 from weightdecay.results import shipped as reference

@@ -11,11 +11,12 @@ import torch
 from tests.experiments.adam_vs_adamw import CONFIG, World, synthetic
 from tests.experiments.drawing import assert_legible, drawn, promised
 from tests.programs import load_program
-from weightdecay.computation import call
+from tests.rows import defaults
 from weightdecay.ensemble.training import train
 from weightdecay.errors import ConfigError
 from weightdecay.report import latex
 from weightdecay.run import Run
+from weightdecay.workflow.stages import called
 
 NONE_OF_BOTH = {"O7": "mixed", "O11": "mixed", "O13": "undecided"}  # see the tests of each
 DIAGONAL = {"coupled_angle": -45.0, "decoupled_angle": -45.0, "across": 0.8}
@@ -307,7 +308,7 @@ def compute():
 
     @cache
     def computing(name, **changes):
-        return call(getattr(program, name), CONFIG.scales.smoke.computations[name] | changes)
+        return called(getattr(program, name), CONFIG.scales.smoke.computations[name] | changes)
 
     return computing
 
@@ -325,7 +326,7 @@ def test_a_wrong_convention_is_seen(monkeypatch):
     program = load_program("adam_vs_adamw", "compute")
     monkeypatch.setitem(program.CONVENTIONS, "S0", (lambda λ, η, m: λ, *program.CONVENTIONS["S0"][1:]))
     settings = CONFIG.scales.smoke.computations["identities"] | {"steps": 2, "seeds": 1}
-    table = call(program.identities, settings).set_index("convention")
+    table = called(program.identities, settings).set_index("convention")
     assert table.loc["S0", "update"] > 1e-6 > table.loc["S3", "update"]
 
 
@@ -359,16 +360,18 @@ def test_the_classifier_is_s0s_and_its_histograms_hold_every_weight(compute):
 
 def run(**changes) -> Run:
     fixed = {"experiment": "adam_vs_adamw", "sweep": "mnist1d", "seed": 0, "optimizer": "adam", "decay": "l2"}
-    return Run(**{**fixed, "learning_rate": 1e-3, "weight_decay": 0.01, **CONFIG.defaults, **changes})
+    return Run(**{**fixed, "learning_rate": 1e-3, "weight_decay": 0.01, **defaults(CONFIG), **changes})
 
 
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"dataset": "mnist"}, "dataset is 'mnist', but must be one of mnist1d, digits, binary_addition."),
-        ({"loss": "squared_error"}, "loss is 'squared_error', but dataset mnist1d has 'cross_entropy' here."),
-        ({"network": "cnn", "blocks": 3}, "network is 'cnn', but dataset mnist1d has 'mlp' here."),
-        ({"label_noise": 0.1}, "label_noise is 0.1, but dataset mnist1d has 0.0 here."),
+        (
+            {"dataset": "mnist"},
+            "dataset is 'mnist', but must be one of mnist1d, digits, binary_addition in adam_vs_adamw.",
+        ),
+        ({"network": "cnn", "blocks": 3}, "network is 'cnn', but must be 'mlp' in adam_vs_adamw."),
+        ({"label_noise": 0.1}, "label_noise is 0.1, but must be 0.0 in adam_vs_adamw."),
         (
             {"batch_norm_eps": 0.1},
             "batch_norm_eps is 0.1, but must be null where network is mlp, which has no BatchNorm.",

@@ -15,6 +15,7 @@ from tests.ensemble import reference
 from tests.experiments.curve_fitting import CONFIG, World, synthetic
 from tests.experiments.drawing import assert_legible, drawn, promised
 from tests.programs import EXPERIMENTS, finding, load_program
+from tests.rows import defaults
 from weightdecay import results
 from weightdecay.ensemble.training import train
 from weightdecay.errors import ConfigError, ResultError
@@ -173,7 +174,7 @@ def test_numbers_of_minimisers_that_algebra_decides_are_reported(judged, several
 
 
 def run(**changes) -> Run:
-    return Run(**{"experiment": "curve_fitting", "sweep": "test", "seed": 0, **CONFIG.defaults, **changes})
+    return Run(**{"experiment": "curve_fitting", "sweep": "test", "seed": 0, **defaults(CONFIG), **changes})
 
 
 @pytest.fixture(scope="module")
@@ -233,14 +234,10 @@ def test_an_outlier_shifts_one_training_point_and_nothing_else(program):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"dataset": "circle"}, "dataset is 'circle', but must be one of line, line_outlier, noise."),
-        ({"network": "cnn", "blocks": 3}, "network is 'cnn', but must be one of mlp."),
-        (
-            {"loss": "cross_entropy"},
-            "loss is 'cross_entropy', but must be one of squared_error, absolute_error, smooth_l1.",
-        ),
+        ({"dataset": "circle"}, "dataset is 'circle', but must be one of line, line_outlier, noise in curve_fitting."),
+        ({"network": "cnn", "blocks": 3}, "network is 'cnn', but must be 'mlp' in curve_fitting."),
         ({"blocks": 0}, "blocks is 0, but must be at least 1 where network is mlp, which has hidden layers."),
-        ({"label_noise": 0.1}, "label_noise is 0.1, but there are no labels here."),
+        ({"label_noise": 0.1}, "label_noise is 0.1, but must be 0.0 in curve_fitting."),
     ],
 )
 def test_rows_that_cannot_be_trained_are_refused_in_one_sentence(program, changes, sentence):

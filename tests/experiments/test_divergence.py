@@ -14,7 +14,8 @@ import pytest
 from tests.experiments.diverging import NAMES, config_of, diverged, judged, judgments, kept, shipped
 from tests.experiments.drawing import drawn, promised
 from tests.programs import finding
-from weightdecay.claims.model import LEAST_SEEDS, Claim, Part, read, write
+from weightdecay.claims.judging import LEAST_SEEDS
+from weightdecay.claims.model import Claim, Part, read, write
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -10,6 +10,7 @@ import pytest
 from tests.experiments.drawing import assert_legible, drawn, promised
 from tests.experiments.tuning_rules import CONFIG, World, synthetic
 from tests.programs import EXPERIMENTS, load_program
+from tests.rows import defaults
 from weightdecay.ensemble.networks import dropouts
 from weightdecay.ensemble.training import train
 from weightdecay.errors import ConfigError
@@ -169,8 +170,9 @@ def test_bounds_go_through_to_estimates():
     assert best.place(exact).value == pytest.approx(2) and 0 < best.place(exact).low < 1
     raised = pd.DataFrame({"low": [2.0, 2.0, 4.0], "high": [2.0, 2.0, 4.0]})
     assert best.place(below).low == 0 and best.place(below)[::2] == best.place(raised)[::2]
-    assert best.ratio(exact, below).high == math.inf and best.ratio(exact, below).low == best.ratio(exact, exact).low
-    assert np.isnan(best.ratio(below, below).value) and best.ratio(below, below)[1:3] == (0, math.inf)
+    assert best.quotient(exact, below).high == math.inf
+    assert best.quotient(exact, below).low == best.quotient(exact, exact).low
+    assert np.isnan(best.quotient(below, below).value) and best.quotient(below, below)[1:3] == (0, math.inf)
     falling = {1: below, 2: exact, 4: exact}
     assert best.power(falling).high == math.inf and best.power({1: exact, 2: exact, 4: below}).low == -math.inf
     assert best.power({1: exact, 2: below, 4: exact}) == best.power({1: exact, 2: exact, 4: exact})  # no weight
@@ -182,10 +184,10 @@ def test_nothing_hangs_on_how_far_the_grid_reaches_beyond_the_known():
     once = pd.DataFrame({"low": [1.0] * 4, "high": [1.0] * 4})
     high = [0.5, 0.6, 0.4, 2e-4]
     fell = pd.DataFrame({"low": [*high[:3], 0.0], "high": high})  # the last has its best λ at 0
-    found, larger = best.ratio(fell, once), best.ratio(fell.assign(high=[*high[:3], 0.4]), once)
+    found, larger = best.quotient(fell, once), best.quotient(fell.assign(high=[*high[:3], 0.4]), once)
     assert found == larger and found.low == 0 and 0.4 < found.value < found.high < 0.7
-    assert best.ratio(fell.assign(high=[*high[:3], 0.55]), once).high > found.high  # a bound among the known stays
-    rose = best.ratio(once, fell)
+    assert best.quotient(fell.assign(high=[*high[:3], 0.55]), once).high > found.high  # a bound among the known stays
+    rose = best.quotient(once, fell)
     assert (rose.value, rose.low, rose.high) == pytest.approx((1 / found.value, 1 / found.high, math.inf))
 
 
@@ -197,7 +199,7 @@ def test_seeds_that_are_all_censored_share_the_loosest_bound():
     assert best.place(above) == (5, 5, math.inf, 4)
     against = pd.DataFrame({"low": [1.0, 2.0, 1.0, 2.0]}).assign(high=lambda table: table["low"])
     spread = best.place(against)  # the seeds of what is known still differ, and leave their spread
-    assert best.ratio(below, against).high == pytest.approx(0.02 / spread.low)
+    assert best.quotient(below, against).high == pytest.approx(0.02 / spread.low)
 
 
 def test_better_than_either_is_strict():
@@ -292,7 +294,7 @@ def test_every_claim_of_the_config_is_pure_ascii_once_escaped():
 
 def run(**changes) -> Run:
     fixed = {"experiment": "tuning_rules", "sweep": "size", "seed": 0, "decay": "none"}
-    return Run(**{**CONFIG.defaults, **fixed, **changes})
+    return Run(**{**defaults(CONFIG), **fixed, **changes})
 
 
 def test_folds_are_a_partition_of_the_training_examples():
@@ -315,9 +317,8 @@ def test_folds_are_a_partition_of_the_training_examples():
         ({"dataset": "mnist"}, "dataset is 'mnist', but must be mnist1d or mnist1d_fold<k>of<K> with 1 <= k <= K"),
         ({"dataset": "mnist1d_fold6of5"}, "dataset is 'mnist1d_fold6of5', but must be mnist1d or"),
         ({"dataset": "mnist1d_fold1of1"}, "dataset is 'mnist1d_fold1of1', but must be mnist1d or"),
-        ({"network": "cnn", "blocks": 3}, "network is 'cnn', but must be one of mlp, residual_mlp."),
-        ({"loss": "squared_error"}, "loss is 'squared_error', but must be one of cross_entropy."),
-        ({"label_noise": 0.1}, "label_noise is 0.1, but the labels are clean here."),
+        ({"network": "cnn", "blocks": 3}, "network is 'cnn', but must be one of mlp, residual_mlp in tuning_rules."),
+        ({"label_noise": 0.1}, "label_noise is 0.1, but must be 0.0 in tuning_rules."),
     ],
 )
 def test_rows_that_cannot_be_trained_are_refused_in_one_sentence(changes, sentence):
