@@ -105,7 +105,7 @@ def eps_sweep(records: Records) -> pd.DataFrame:
     return pd.concat([runs, records.sweep("grid", learning_rate=η, weight_decay=λ)]).sort_values("batch_norm_eps")
 
 
-def per_seed(runs: pd.DataFrame, value: Callable[[str], float], skip: bool = False) -> pd.Series:
+def per_seed(runs: pd.DataFrame, value: Callable[[str], float | None], skip: bool = False) -> pd.Series:
     """Mean over a seed's runs of `value(run)`; NaN where any is, unless those are to be skipped."""
     values = pd.Series([value(run) for run in runs["run"]], dtype=float)
     return values.groupby(runs["seed"].to_numpy()).agg(lambda found: found.mean(skipna=skip))

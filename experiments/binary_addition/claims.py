@@ -34,7 +34,7 @@ def too_small(
     generalised: float,
 ) -> tuple[list[Part], str]:
     """Every small λ fits the training set and fails the test, in runs as long as a good λ takes to pass it."""
-    small = [λ for λ in m.final["test_accuracy"].columns if 0 < λ <= weight_decay * (1 + 1e-9)]
+    small = [λ for λ in map(float, m.final["test_accuracy"].columns) if 0 < λ <= weight_decay * (1 + 1e-9)]
     runs = m.sweep[m.sweep["weight_decay"].isin(small)]
     short, words = m.too_short(runs, reference, generalised)
     parts = []
@@ -57,7 +57,7 @@ def plateau(
     """λ = .1 passes the test, is near the best λ, and is not alone in that."""
     λ, test = weight_decay, m.final["test_accuracy"]
     complete = test.dropna()
-    far = [other for other in test.columns if other > 0 and abs(np.log(other / λ)) >= np.log(factor)]
+    far = [other for other in map(float, test.columns) if other > 0 and abs(np.log(other / λ)) >= np.log(factor)]
 
     def shortfall(allowed: list[float]) -> Estimate:
         """How far the best of `allowed` stays below the best of all, each chosen on the other seeds."""

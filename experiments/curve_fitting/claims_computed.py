@@ -73,13 +73,11 @@ def robust_lines(
     lines = np.log(runs.tables["outliers"].pivot(index="seed", columns=["shift", "loss"], values="distance"))
     off, shifted = lines[0.0], lines[shift]
     harm = {loss: ratio_interval(shifted[loss] - off[loss]) for loss in LOSSES}
-    bounds = {"absolute_error": {"most": robust}, "squared_error": {"least": sensitive}}
+    what = "line: distance with over without outliers"
     parts = [
-        judged(name, f"line: distance with over without outliers, {LOSSES[loss]}", harm[loss], **bounds[loss])
-        for name, loss in (("Absolute", "absolute_error"), ("Square", "squared_error"))
-    ]
-    parts += [
-        reported("Smooth", "line: distance with over without outliers, smooth L1", harm["smooth_l1"]),
+        judged("Absolute", f"{what}, L1", harm["absolute_error"], most=robust),
+        judged("Square", f"{what}, L2", harm["squared_error"], least=sensitive),
+        reported("Smooth", f"{what}, smooth L1", harm["smooth_l1"]),
         judged(
             "SmoothAbsolute",
             "line, outliers: smooth L1 over L1",

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from tests.programs import finding
+from tests.programs import finding, load_program
 from weightdecay.claims.judging import claim as claim_of
 from weightdecay.claims.judging import judge_interval, verdicts
 from weightdecay.claims.judging import judged as judged_part
@@ -170,8 +170,8 @@ def test_a_small_weight_decay_is_judged_only_in_runs_as_long_as_a_good_one_needs
     assert judged(lambdas=(0.003, 1.0))["A1"].verdict == "undecided"
 
 
-def test_the_sweep_along_weight_decay_is_that_sweep_alone(program, results_of):
-    swept = program("protocol").lambda_sweep(results_of().runs)
+def test_the_sweep_along_weight_decay_is_that_sweep_alone(results_of):
+    swept = load_program("binary_addition", "protocol").lambda_sweep(results_of().runs)
     assert set(swept["sweep"]) == {"weight_decay"} and 0.2 not in set(swept["weight_decay"])
 
 
