@@ -3,9 +3,12 @@
 import copy
 import datetime
 import json
+import math
 import random
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.test_table import DEFAULTS, SCALE, document, load, scales
-from weightdecay.config import SCALES, Config, load_config
+from weightdecay.config import Config, blocks, load_config, scale_of, scales_of
 from weightdecay.errors import ConfigError
 from weightdecay.run import Run
 from weightdecay.setting_types import MOST_RUNS
@@ -44,6 +47,8 @@ def test_a_name_that_is_no_name_is_refused_wherever_it_is_a_key(tmp_path, name):
         "criteria": {"criteria": {name: CRITERION}},
         "criteria.A1.thresholds": {"criteria": {"A1": {**CRITERION, "thresholds": {name: 1.0}}}},
     }
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "blobs" / "compute.py").touch()
     for key, changes in named.items():
         with pytest.raises(ConfigError, match=rf"config\.yaml: {re.escape(key)}|a key is not text|, line"):
             load(tmp_path, document(**changes))
@@ -66,23 +71,23 @@ def test_a_claim_s_id_may_be_any_of_those(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"figures": ["a", "b", "a"]}, "figures is ['a', 'b', 'a'], but must not hold both 'a' and 'a'."),
-        ({"tables": ["loss", "Loss"]}, "tables is ['loss', 'Loss'], but must not hold both 'loss' and 'Loss'."),
-        ({"unread": ["loss", "loss"]}, "unread is ['loss', 'loss'], but must not hold both 'loss' and 'loss'."),
+        ({"figures": ["a", "b", "a"]}, "figures is ['a', 'b', 'a'], but must not hold both 'a' and 'a'"),
+        ({"tables": ["loss", "Loss"]}, "tables is ['loss', 'Loss'], but must not hold both 'loss' and 'Loss'"),
+        ({"unread": ["loss", "loss"]}, "unread is ['loss', 'loss'], but must not hold both 'loss' and 'loss'"),
         ({"sources": []}, "sources is [], but must have at least 1 item"),
-        ({"figures": "abc"}, "figures is 'abc', but must be a valid list."),
-        ({"experiment": "overview"}, "experiment is 'overview', but must be another name than logs and overview."),
+        ({"figures": "abc"}, "figures is 'abc', but must be a valid list"),
+        ({"experiment": "overview"}, "experiment is 'overview', but must be another name than logs and overview"),
         (
             {"scales": scales({}, sweeps={"main": [{}], "Main": [{}]})},
-            "but must not hold both 'main' and 'Main' (and 2 more).",
+            "but must not hold both 'main' and 'Main' (a sweep is a list of blocks, and a block a product: each",
         ),
         (
             {"scales": scales({}, computations={"history": {}})},
             "scales.smoke.computations.history has the name of a table of training",
         ),
         (
-            {"scales": {scale: {"seeds": 1, "shards": 1, "sweep": {}} for scale in SCALES}},
-            "scales.smoke.sweep is not a known key (did you mean sweeps?) (and 5 more)",
+            {"scales": {"smoke": {"seeds": 1, "sweep": {}}}},
+            "config.yaml: scales.smoke.sweep is not a known key (did you mean sweeps?).",
         ),
         (
             {"criteria": {"A1": {**CRITERION, "thresholds": {"fall": float("nan")}}}},
@@ -105,6 +110,65 @@ def test_a_key_that_was_meant_is_suggested(tmp_path):
         load(tmp_path, document(scales=scales({}, sweep={})))
     with pytest.raises(ConfigError, match=r"criteria\.A1\.sorce is not a known key \(did you mean source\?\)"):
         load(tmp_path, document(criteria={"A1": {**CRITERION, "sorce": "S1"}}))
+
+
+def test_all_faults_of_a_first_configuration_are_said_at_once_the_most_telling_first(tmp_path):
+    """A dozen mistakes, one of them in a default that every block of every scale has, and what follows from none."""
+    lacking = {key: value for key, value in DEFAULTS.items() if key not in ("optimizer", "weight_decay")}
+    blocks = [{"learning_rate": -1.0}, {"steps": 0}, {"seeds": 3}]
+    content = document(
+        experiment="blob",
+        titel="Blobs",
+        defaults={**lacking, "weigth_decay": 0.1, "width": "wide"},
+        scales={"smoke": {"seed": 3, "sweep": {}}, "laptop": {"seeds": 0, "sweeps": {"main": blocks}}},
+        criteria={"A1": {"source": "S1", "criterion": "Fall > {fal}.", "thresholds": {"fall": 0.0}}},
+    )
+    del content["title"], content["figures"]
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, content)
+    first, *said = str(caught.value).split("\n  ")
+    assert first == f"{tmp_path / 'blobs' / 'config.yaml'} has {len(said)} faults:"
+    said = [re.sub(r" \((?!did).*\)", "", line) for line in said]
+    assert said == [
+        "scales.smoke.seed is not a known key (did you mean seeds?).",
+        "scales.smoke.sweep is not a known key (did you mean sweeps?).",
+        "titel is not a known key (did you mean title?).",
+        "defaults: weigth_decay is not a setting of a run (did you mean weight_decay?).",
+        "scales.laptop.sweeps.main[2]: seeds is not a setting of a run (did you mean seed?).",
+        "scales.laptop.seeds is 0, but must be an integer from 1 to 1000000.",
+        "criteria.A1.criterion is 'Fall > {fal}.', but must name thresholds in braces, and 'fal' is none (did you mean "
+        "fall?).",
+        "experiment is 'blob', but must be the name of its folder, 'blobs'.",
+        "defaults: width is 'wide', but must be a valid integer.",
+        "scales.laptop.sweeps.main[0]: learning_rate is -1.0, but must be a number from 1e-30 to 1e+30.",
+        "scales.laptop.sweeps.main[1]: steps is 0, but must be an integer from 1 to 1000000000.",
+        "criteria.A1.statement is missing.",
+        "figures is missing.",
+        "scales.laptop.sweeps.main[0] and 2 more: optimizer is missing.",
+    ]
+
+
+def test_no_more_faults_are_listed_than_one_reads(tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, document(**{f"key{number}": 1 for number in range(30)}))
+    lines = str(caught.value).split("\n  ")
+    assert lines[0].endswith("has 30 faults:") and lines[-1] == "and 10 more." and len(lines) == 22
+
+
+def test_smoke_is_the_one_scale_that_is_needed(tmp_path):
+    config = load(tmp_path, document())
+    assert list(scales_of(config)) == ["smoke"] and scale_of(config, "smoke").shards == 2
+    with pytest.raises(ConfigError, match=r"^experiment blobs has no scale paper, but only smoke\.$"):
+        table_of(config, "paper")
+    scale = {"seeds": 2, "sweeps": SCALE["sweeps"]}
+    assert scale_of(load(tmp_path, document(scales={"smoke": scale, "paper": SCALE})), "smoke").shards == 1
+
+
+def test_configurations_are_checked_without_what_trains():
+    """Names and rules of networks, losses and optimisers included: whoever plans waits for neither torch nor Numba."""
+    code = "import sys; from weightdecay.config import load_config; [load_config(path) for path in sys.argv[1:]]; "
+    code += "print({'torch', 'numba', 'numpy'} & {*sys.modules})"
+    assert subprocess.check_output([sys.executable, "-c", code, *CONFIGS], text=True) == "set()\n"
 
 
 def test_a_link_to_an_experiment_is_no_second_one_of_the_same_name(tmp_path):
@@ -287,33 +351,26 @@ def outcome(folder: Path, text: bytes) -> Config | None:
         with at_most(20):
             config = load_config(path)
     except ConfigError as error:
-        said = str(error).replace(str(folder), "")
-        assert len(said) <= 300 and said.isprintable(), said
-        assert REFUSAL.fullmatch(said), said
+        said = str(error).replace(str(folder), "").split("\n  ")
+        for line in said if len(said) == 1 else said[1:]:
+            assert len(line) <= 400 and line.isprintable() and REFUSAL.fullmatch(line), line
+        assert len(said) == 1 or re.fullmatch(r"/config\.yaml has \d+ faults:", said[0])
         return None
     for kind, names in (("figures", config.figures), ("tables", config.tables)):
         for name in names:
             made = Path("paper", kind, f"{config.experiment}-{name}.pdf")
             assert made.parent == Path("paper", kind) and re.fullmatch(r"\w+-\w+\.pdf", made.name, re.ASCII)
-    for scale in SCALES:
-        asked = getattr(config.scales, scale)
+    for scale, asked in scales_of(config).items():
         for name in (*asked.sweeps, *asked.computations):
             assert re.fullmatch(r"\w+", name, re.ASCII)
         for arguments in asked.computations.values():
             json.dumps(arguments, allow_nan=False)
-        rows = [size_of(block, config, asked.seeds) for blocks in asked.sweeps.values() for block in blocks]
-        assert sum(rows) <= MOST_RUNS
-        if sum(rows) <= 300:
+        rows = sum(len(block.seeds) * math.prod(map(len, block.choices.values())) for block in blocks(config, scale))
+        assert rows <= MOST_RUNS
+        if rows <= 300:
             for run in table_of(config, scale):
                 assert Run(**run.model_dump()) == run
     return config
-
-
-def size_of(block: dict, config: Config, seeds: int) -> int:
-    count = 1
-    for value in ({"seed": [None] * seeds} | config.defaults | block).values():
-        count *= len(value) if isinstance(value, list) else 1
-    return count
 
 
 SMALL = document(
@@ -323,16 +380,17 @@ SMALL = document(
     scales=scales(SCALE["sweeps"]["main"][0], computations={"squares": {"count": 3, "of": [1.0, 2.0]}}),
 )
 REFUSAL = re.compile(
-    r"/config\.yaml(, line \d+(, is not YAML)?: .+| has more than .*|: \S.* (is|has|must|asks|would)\b.*)\."
+    r"(/config\.yaml, line \d+(, is not YAML)?: .+"
+    r"|(/config\.yaml:? )?(\S.* )?(is|are|has|must|asks|would)\b.*|and \d+ more)\."
 )
 drawn = st.integers(0, 2**64 - 1).map(random.Random)
 
 
 def test_a_configuration_with_values_changed_is_read_as_it_is_or_refused_in_one_sentence(tmp_path):
-    """2,000 changed documents, the same in every run; for others take `derandomize` off, for more raise the number."""
+    """1,000 changed documents, the same in every run; for others take `derandomize` off, for more raise the number."""
     seen = {True: 0, False: 0}
 
-    @settings(max_examples=2000, derandomize=True, database=None)
+    @settings(max_examples=1000, derandomize=True, database=None)
     @given(drawn)
     def check(draw):
         content = mutated(SMALL, draw)
@@ -343,7 +401,7 @@ def test_a_configuration_with_values_changed_is_read_as_it_is_or_refused_in_one_
         seen[config is not None] += 1
 
     check()
-    assert seen[True] > 100 and seen[False] > 1000  # else the changes are too mild or too wild to tell anything
+    assert seen[True] > 50 and seen[False] > 500  # else the changes are too mild or too wild to tell anything
 
 
 def test_a_configuration_with_bytes_changed_is_read_or_refused_in_one_sentence(tmp_path):

@@ -4,7 +4,6 @@ import itertools
 
 import numpy as np
 import pytest
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -109,6 +108,7 @@ def test_a_default_is_never_refused_and_what_has_an_effect_passes():
         ({"dataset": "x" * 65}, f"dataset is '{'x' * 58}…, but must be a name: "),
         ({"network": "mlp\n"}, "network is 'mlp\\n', but must be a name: "),
         ({"loss": ["a"] * 1000}, "loss is a list of 1000 values, but must be a valid string."),
+        ({"optimizer": "../adam"}, "optimizer is '../adam', but must be a name: "),
         ({"decay": "L2"}, "decay is 'L2', but must be 'none', 'l2', 'decoupled', 'l1', 'proximal_l1' or "),
         ({"weight_decy": 1.0}, "weight_decy is not a known key (did you mean weight_decay?)."),
     ],
@@ -116,11 +116,14 @@ def test_a_default_is_never_refused_and_what_has_an_effect_passes():
 def test_a_setting_beyond_its_bounds_is_refused_in_one_short_sentence(changes, sentence):
     with pytest.raises(ConfigError) as caught:
         run(**changes)
-    assert str(caught.value).startswith(sentence) and len(str(caught.value)) < 200 and "\n" not in str(caught.value)
+    said = str(caught.value)
+    assert said.startswith(sentence.removesuffix(".")) and said.endswith(".") and len(said) < 240 and "\n" not in said
 
 
 def test_a_missing_setting_is_named():
-    with pytest.raises(ConfigError, match=r"^sweep is missing\.$"):
+    with pytest.raises(
+        ConfigError, match=r"^sweep is missing \(the sweep is the part of the experiment that asks for the run\)\.$"
+    ):
         Run(experiment="blobs", seed=0, **DEFAULTS)
 
 
@@ -130,14 +133,14 @@ def test_numpy_s_numbers_are_the_numbers_that_they_are():
     assert ours == run(seed=3) and ours.id == run(seed=3).id
     assert {type(value) for value in ours.model_dump().values()} <= {str, int, float, bool, type(None)}
     assert run(learning_rate=np.float32(0.1)).learning_rate == 0.10000000149011612  # exactly what it was
-    with pytest.raises(ConfigError, match=r"^seed is array\(\[1, 2\]\), but must be a valid integer\.$"):
+    with pytest.raises(ConfigError, match=r"^seed is array\(\[1, 2\]\), but must be a valid integer "):
         run(seed=np.array([1, 2]))
-    with pytest.raises(ConfigError, match=r"^seed is 1\.0, but must be a valid integer\.$"):
+    with pytest.raises(ConfigError, match=r"^seed is 1\.0, but must be a valid integer "):
         run(seed=np.float64(1.0))
 
 
 CHOICES = {
-    "network": ["mlp", "cnn", "residual_mlp", "scale_invariant_mlp", "mine"],
+    "network": ["mlp", "cnn", "residual_mlp", "scale_invariant_mlp"],
     "blocks": [0, 1, 3, 100],
     "width": [1, 8, 16_384],
     "batch_norm_eps": [None, 1e-5, 1e-2],
@@ -209,8 +212,6 @@ def test_a_large_product_is_counted_before_it_is_made(tmp_path):
         tmp_path, document(scales=scales({"learning_rate": hundred[:2]}, seeds=1_000_000))
     )  # as many as may be
     assert config.scales.smoke.seeds == 1_000_000
-    text = yaml.safe_dump(
-        document(scales=scales({key: hundred for key in DEFAULTS if key not in ("decay", "shuffle")}))
-    )
-    with pytest.raises(ConfigError, match=r"scales\.smoke asks for 2e\+28 runs, but"):
-        load(tmp_path, text)
+    rates = ("learning_rate", "momentum", "label_noise", "dropout", "weight_decay", "beta1", "beta2", "l1_ratio")
+    with pytest.raises(ConfigError, match=r"scales\.smoke asks for 2e\+16 runs, but"):
+        load(tmp_path, document(scales=scales(dict.fromkeys(rates, hundred))))

@@ -8,7 +8,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weightdecay.config import SCALES, Config, load_config
+from weightdecay.config import Config, load_config, scale_of
 from weightdecay.errors import ConfigError
 from weightdecay.run import Run
 from weightdecay.shards import cut
@@ -24,13 +24,13 @@ SCALE = {"seeds": 2, "shards": 2, "sweeps": {"main": [{"weight_decay": [0.0, 0.1
 
 def document(**changes) -> dict:
     """A configuration that is right, with top-level keys replaced."""
-    base = {"experiment": "blobs", "title": "Blobs", "sources": ["S1"], "defaults": DEFAULTS, "figures": []}
+    base = {"experiment": "blobs", "title": "Blobs", "sources": ["S1"], "datasets": ["blobs"], "defaults": DEFAULTS}
     criteria = {"A1": {"source": "S1", "statement": "It falls.", "criterion": "Fall > 0.", "thresholds": {"fall": 0.0}}}
-    return {**base, "criteria": criteria, "scales": dict.fromkeys(SCALES, SCALE), **changes}
+    return {**base, "figures": [], "criteria": criteria, "scales": {"smoke": SCALE}, **changes}
 
 
 def scales(block: dict, **changes) -> dict:
-    return {name: {**SCALE, "sweeps": {"main": [block]}, **changes} for name in SCALES}
+    return {"smoke": {**SCALE, "sweeps": {"main": [block]}, **changes}}
 
 
 def load(tmp_path, content) -> Config:
@@ -58,7 +58,7 @@ tables = st.lists(runs, min_size=1, max_size=40, unique_by=lambda run: run.id)
 
 def test_a_block_is_the_product_of_its_lists_over_all_seeds(tmp_path):
     block = {"weight_decay": [0, 0.1, 1], "learning_rate": [0.1, 0.3], "width": 16}
-    table = table_of(load(tmp_path, document(scales=scales(block, seeds=4))), "paper")
+    table = table_of(load(tmp_path, document(scales=scales(block, seeds=4))), "smoke")
     settings = Counter((run.weight_decay, run.learning_rate, run.seed, run.width) for run in table)
     assert settings == Counter((w, lr, seed, 16) for w in (0.0, 0.1, 1.0) for lr in (0.1, 0.3) for seed in range(4))
 
@@ -70,7 +70,7 @@ def test_a_block_may_choose_its_seeds(tmp_path):
 
 def test_equal_settings_in_two_sweeps_are_trained_once_for_the_first(tmp_path):
     sweeps = {"main": [{"weight_decay": [0.1, 0.2]}], "again": [{"weight_decay": [0.2, 0.3]}]}
-    table = table_of(load(tmp_path, document(scales=scales({}, seeds=1, sweeps=sweeps))), "laptop")
+    table = table_of(load(tmp_path, document(scales=scales({}, seeds=1, sweeps=sweeps))), "smoke")
     assert [(run.sweep, run.weight_decay) for run in table] == [("main", 0.1), ("main", 0.2), ("again", 0.3)]
 
 
@@ -110,7 +110,7 @@ def test_runs_that_can_share_a_batch_stay_together(table, count):
 @pytest.mark.parametrize("scale", ["laptop", "paper"])
 def test_the_shards_of_every_experiment_are_balanced(path, scale):
     config = load_config(path)
-    parts = cut(table_of(config, scale), getattr(config.scales, scale).shards)
+    parts = cut(table_of(config, scale), scale_of(config, scale).shards)
     costs = [sum(run.cost() for run in part) for part in parts]
     assert max(costs) <= {"laptop": 1.15, "paper": 4 / 3}[scale] * sum(costs) / len(costs)
 
@@ -138,44 +138,62 @@ def test_numbers_as_scientists_write_them(tmp_path):
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (document(titel="x"), "titel is not a known key (did you mean title?)"),
-        (document(defaults={**DEFAULTS, "weigth_decay": 1.0}), "defaults.weigth_decay is not a setting of a run (did"),
+        (document(titel="x"), "titel is not a known key (did you mean title?)."),
+        (
+            document(defaults={**DEFAULTS, "weigth_decay": 1.0}),
+            "defaults: weigth_decay is not a setting of a run (did you mean weight_decay?).",
+        ),
         (
             document(scales=scales({"lambda": [1.0]})),
-            "scales.smoke.sweeps.main[0].lambda is not a setting of a run (kn",
+            "scales.smoke.sweeps.main[0]: lambda is not a setting of a run (known are seed, ",
         ),
         (
             document(scales=scales({"weight_decay": [0.1, -0.1]})),
-            "weight_decay is -0.1, but must be 0 or a number from 1e-30 to 1e+30.",
+            "main[0]: weight_decay is -0.1, but must be 0 or a number from 1e-30 to 1e+30 (the weight decay λ is",
+        ),
+        (document(scales=scales({"weight_decay": []})), "weight_decay is an empty list, but must hold at least one"),
+        (
+            document(defaults={**DEFAULTS, "loss": "sqared_error"}),
+            "defaults: loss is 'sqared_error', which is not known (did you mean squared_error?).",
         ),
         (
-            document(scales=scales({"weight_decay": []})),
-            "main[0].weight_decay is an empty list, but must hold at least",
+            document(scales=scales({"network": ["mlp", "mpl"]})),
+            "network is 'mpl', which is not known (did you mean mlp?).",
         ),
-        (document(scales=scales({"optimizer": "adamw"})), "optimizer is 'adamw', but must be 'sgd' or 'adam'"),
+        (
+            document(scales=scales({"dataset": "mnits1d"})),
+            "main[0]: dataset is 'mnits1d', which is not known (did you mean mnist1d?).",
+        ),
+        (document(scales=scales({"dataset": "bobs"})), "which is not known (did you mean blobs?)."),
+        (document(datasets=[]), "defaults: dataset is 'blobs', which is not known (known are binary_addition, "),
+        (
+            document(scales=scales({"optimizer": "adamw"})),
+            "main[0]: optimizer is 'adamw', which is not known (did you mean adam?).",
+        ),
         (
             document(scales=scales({"l1_ratio": 0.3})),
             "main[0]: l1_ratio is 0.3, but must be 0.5, or left out, where decay is not elastic_net.",
         ),
-        (document(scales=scales({"decay": "none"})), "weight_decay is 0.1, but must be 0 where decay is none"),
+        (document(scales=scales({"decay": "none"})), "weight_decay is 0.1, but must be 0 where decay is none."),
         (document(scales=scales({"steps": 10.5})), "steps is 10.5, but must be a valid integer"),
+        (document(scales=scales({"steps": "a while"})), "steps is 'a while', but must be a valid integer"),
         (
             document(scales=scales({"seed": [0, 1, -1]})),
-            "seed is -1, but must be an integer from 0 to 9223372036854775807.",
+            "seed is -1, but must be an integer from 0 to 9223372036854775807 (the seed decides the data",
         ),
         (document(scales=scales({"weight_decay": float("nan")})), "weight_decay is nan, but must be a finite number"),
         (document(scales=scales({}, seeds=0)), "scales.smoke.seeds is 0, but must be an integer from 1 to 1000000"),
-        (document(scales=scales({}, seed=1)), "scales.smoke.seed is not a known key (did you mean seeds?)"),
-        (document(scales={"smoke": SCALE, "laptop": SCALE}), "scales.paper is missing"),
+        (document(scales=scales({}, seed=1)), "scales.smoke.seed is not a known key (did you mean seeds?)."),
+        (document(scales={"laptop": SCALE}), "scales.smoke is missing (the smallest scale shows"),
         (
             document(scales={**document()["scales"], "papr": SCALE}),
-            "scales.papr is not a known key (did you mean paper",
+            "scales.papr is not a known key (did you mean paper?).",
         ),
-        (document(criteria={"A1": {"source": "S1"}}), "criteria.A1.statement is missing"),
-        (document(experiment="other"), "experiment is 'other', but must be the name of its folder, 'blobs'"),
-        ("title: [", "line 1, is not YAML: expected the node content, but found '<stream end>'"),
-        ("title: a\ntitle: b", "line 2: 'title' is given twice"),
-        ("", "must be a valid dictionary or instance of Config"),
+        (document(criteria={"A1": {"source": "S1", "criterion": "x"}}), "criteria.A1.statement is missing (the statem"),
+        (document(experiment="other"), "experiment is 'other', but must be the name of its folder, 'blobs'."),
+        ("title: [", "line 1, is not YAML: expected the node content, but found '<stream end>'."),
+        ("title: a\ntitle: b", "line 2: 'title' is given twice."),
+        ("", "must be a valid dictionary or instance of Config."),
     ],
 )
 def test_bad_input_is_one_sentence_naming_file_and_key(tmp_path, content, sentence):

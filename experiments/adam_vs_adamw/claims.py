@@ -10,7 +10,8 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from weightdecay.claims.model import Part, combine, counts, joined, judge_interval, judged, reported
+from weightdecay.claims.judging import counts, joined, judge_interval, judged, reported
+from weightdecay.claims.model import Part, combine
 from weightdecay.statistics.basins import at_border, good_cells
 from weightdecay.statistics.estimates import DIFFERENCE, every_seed, ratio_interval
 from weightdecay.statistics.measures import diverged

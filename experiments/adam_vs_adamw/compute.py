@@ -16,12 +16,16 @@ from pydantic import Field
 from scipy import stats
 from torch import Tensor
 
+from weightdecay.bench.torch_peers import Sequential
 from weightdecay.datasets.digits import CLASSES
-from weightdecay.datasets.mnist import PIXELS, digits_28, mnist
+from weightdecay.datasets.digits_28 import digits_28
+from weightdecay.datasets.mnist import PIXELS, mnist
 from weightdecay.datasets.mnist1d import LENGTH, mnist1d
-from weightdecay.ensemble.layers import Linear, ReLU, Sequential
-from weightdecay.ensemble.networks import mlp
-from weightdecay.ensemble.training import Ensemble, Protocol
+from weightdecay.ensemble.layers.linear import Linear
+from weightdecay.ensemble.layers.relu import ReLU
+from weightdecay.ensemble.networks.mlp import mlp
+from weightdecay.ensemble.program import program_of
+from weightdecay.ensemble.state import Ensemble, Protocol
 from weightdecay.run import Run
 
 from . import finding
@@ -73,12 +77,13 @@ def identities(
         common = network | {"optimizer": "sgd", "learning_rate": learning_rate, "decay_exclude": exclude}
         decays = [{"decay": decay, "weight_decay": weight_decay} for decay in ("l2", "decoupled")]
         ensemble = small_network(seeds, common, decays)
+        program = program_of(ensemble)
         decayed = decayed_columns(ensemble)
         alone = ensemble.stack.parameters[::2].clone()  # the penalised loss followed on its own
         largest = torch.zeros(seeds, dtype=torch.float64)
         for _ in range(steps):
             before = ensemble.stack.parameters.clone()
-            ensemble.advance()
+            program.advance()
             after = ensemble.stack.parameters
             for seed in range(seeds):
                 l2, decoupled = 2 * seed, 2 * seed + 1
@@ -130,7 +135,7 @@ def schedules(
             ]
             rate = learning_rate * (1 - μ)  # the same length of step, whatever the momentum
             ensemble = small_network(seeds, common | {"learning_rate": rate}, decays)
-            ensemble.advance(steps)
+            program_of(ensemble).advance(steps)
             for seed in range(seeds):
                 l2, decoupled, none = ensemble.stack.parameters[3 * seed : 3 * seed + 3]
                 distance = (l2 - decoupled).norm() / (l2 - none).norm()
@@ -162,11 +167,11 @@ def decay_rates(
     kinds = ("l2", "decoupled")
     decays = [{"decay": kind, "weight_decay": weight_decay} for kind in kinds]
     ensemble = small_network(seeds, common | {"optimizer": "adam", "learning_rate": learning_rate}, decays)
-    run, stack = ensemble.run, ensemble.stack
+    run, stack, program = ensemble.run, ensemble.stack, program_of(ensemble)
     first, product, square, gradients = (torch.zeros_like(stack.parameters) for _ in range(4))
     for step in range(1, steps + 1):
         before = stack.parameters.clone()
-        ensemble.advance()
+        program.advance()
         first.mul_(run.beta1).add_((1 - run.beta1) * stack.gradients)
         second = ensemble.optimizer.slots["second_moment"] / (1 - run.beta2**step)
         alone = learning_rate * first / (1 - run.beta1**step) / (second.sqrt() + run.eps)
@@ -225,10 +230,11 @@ def classifier(
         for seed in range(seeds):  # one at a time: a stack of all would be large
             runs = [run_of(common | {"steps": steps, "seed": seed} | settings) for settings in kinds.values()]
             ensemble = Ensemble(runs, protocol, torch.float32, torch.device("cpu"))
+            program = program_of(ensemble)
             for stage in ("before", "after"):
                 if stage == "after":
-                    ensemble.advance(steps)
-                errors = {name: 1 - ensemble.program.evaluate(name)[1] for name in ensemble.data}
+                    program.advance(steps)
+                errors = {name: 1 - program.evaluate(name)[1] for name in ensemble.data}
                 weights = ensemble.stack.parameters[:, : ensemble.stack.decayed].numpy()
                 for row, name in enumerate(kinds):
                     own = weights[row].astype(np.float64)  # no padding: every matrix is a multiple of 16 floats

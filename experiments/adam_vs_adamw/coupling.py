@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from weightdecay.claims.model import Part, joined, judged, reported
+from weightdecay.claims.judging import joined, judged, reported
+from weightdecay.claims.model import Part
 from weightdecay.statistics.basins import best_cells
 from weightdecay.statistics.estimates import UNKNOWN, Estimate, every_seed, ratio_interval
 

@@ -7,11 +7,11 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from weightdecay.claims.model import NOT_RUN
+from weightdecay.claims.judging import NOT_RUN
 from weightdecay.finding import Inputs
 from weightdecay.report.latex import booktabs, escape, interval, number
-from weightdecay.report.plots import legend, missing, plain_ticks
-from weightdecay.report.style import COLUMN, KINDS, MUTED, PAGE
+from weightdecay.report.plots import legend, plain_ticks
+from weightdecay.report.style import COLUMN, KINDS, MUTED, PAGE, missing
 from weightdecay.statistics.estimates import (
     ACCURACY,
     Estimate,

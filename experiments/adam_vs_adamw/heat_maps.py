@@ -11,10 +11,10 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from weightdecay.claims.model import NOT_RUN
+from weightdecay.claims.judging import NOT_RUN
 from weightdecay.finding import Inputs
-from weightdecay.report.plots import edges, missing
-from weightdecay.report.style import COLUMN, PAGE
+from weightdecay.report.plots import edges
+from weightdecay.report.style import COLUMN, PAGE, missing
 from weightdecay.statistics.basins import good_cells
 
 from .surfaces import METHODS, Grids

@@ -9,10 +9,12 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from weightdecay.claims.model import Part, Verdict, combine, joined, judge_interval, judged, reported
+from weightdecay.claims.judging import joined, judge_interval, judged, reported
+from weightdecay.claims.model import Part, Verdict, combine
 from weightdecay.results import Results
 from weightdecay.statistics.basins import best_cells
-from weightdecay.statistics.estimates import Estimate, censored_line, every_seed, ratio_interval
+from weightdecay.statistics.censored import censored_line
+from weightdecay.statistics.estimates import Estimate, every_seed, ratio_interval
 from weightdecay.statistics.measures import finals
 from weightdecay.statistics.shapes import located
 

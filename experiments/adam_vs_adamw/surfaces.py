@@ -6,7 +6,7 @@ from typing import TypeVar
 import numpy as np
 import pandas as pd
 
-from weightdecay.claims.model import NOT_RUN, joined
+from weightdecay.claims.judging import NOT_RUN, joined
 from weightdecay.results import Results
 from weightdecay.statistics.basins import (
     Shape,

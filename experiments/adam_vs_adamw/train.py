@@ -8,13 +8,13 @@ from weightdecay.datasets import Splits
 from weightdecay.datasets.binary_addition import BITS, binary_addition
 from weightdecay.datasets.digits import CLASSES, PIXELS, digits
 from weightdecay.datasets.mnist1d import LENGTH, mnist1d
-from weightdecay.ensemble.layers import Layer
-from weightdecay.ensemble.networks import mlp, residual_mlp
-from weightdecay.ensemble.training import Protocol
+from weightdecay.ensemble.layer import Layer
+from weightdecay.ensemble.networks.mlp import mlp
+from weightdecay.ensemble.networks.residual_mlp import residual_mlp
+from weightdecay.ensemble.state import Protocol
 from weightdecay.errors import ConfigError
-from weightdecay.run import Run
+from weightdecay.run import Run, require
 
-LOSSES = {"mnist1d": "cross_entropy", "digits": "cross_entropy", "binary_addition": "sigmoid_squared_error"}
 HELD_OUT = {"mnist1d": (2_000, 2_000), "digits": (600, 700)}  # validation and test examples
 
 
@@ -38,15 +38,11 @@ def network(runs: Sequence[Run]) -> Layer:
 
 def check(run: Run) -> None:
     """ConfigError for a row that asks for what is not trained here."""
-    if run.dataset not in LOSSES:
-        raise ConfigError(f"dataset is {run.dataset!r}, but must be one of {', '.join(LOSSES)}.")
+    require(run, dataset=(*HELD_OUT, "binary_addition"), label_noise=0.0)
     addition = run.dataset == "binary_addition"
-    required = {"loss": LOSSES[run.dataset], "network": "residual_mlp" if addition else "mlp", "label_noise": 0.0}
-    for field, value in required.items():
-        if getattr(run, field) != value:
-            raise ConfigError(f"{field} is {getattr(run, field)!r}, but dataset {run.dataset} has {value!r} here.")
-    if addition == (run.batch_norm_eps is None):
-        raise ConfigError(f"batch_norm_eps is {run.batch_norm_eps!r}: addition needs a number here, the others null.")
+    require(run, network="residual_mlp" if addition else "mlp")
+    if addition and run.batch_norm_eps is None:
+        raise ConfigError("batch_norm_eps is None, but addition needs a number here.")
 
 
 PROTOCOL = Protocol(splits, network)

@@ -1,4 +1,4 @@
-"""BatchNorm with weight decay: does training collapse again and again, and why? (S1, its last section; claims B1–B10)
+"""BatchNorm with weight decay: does training collapse again and again, and why? (S1, its last section; claims B1–B12)
 
 Two networks. S1's own, on binary addition: residual, BatchNorm with scale and shift, AdamW; what varies is BatchNorm's
 eps. And that of Lobacheva et al. (2021), whose loss does not depend on the norm of its weights: BatchNorm without

@@ -10,12 +10,12 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from weightdecay.claims.model import NOT_RUN
+from weightdecay.claims.judging import NOT_RUN
 from weightdecay.finding import Inputs
 from weightdecay.report import style
 from weightdecay.report.latex import booktabs, interval
-from weightdecay.report.plots import legend, missing, plain_ticks, thousands
-from weightdecay.report.style import COLUMN, MUTED, PAGE, SPLITS
+from weightdecay.report.plots import legend, plain_ticks, thousands
+from weightdecay.report.style import COLUMN, MUTED, PAGE, SPLITS, missing
 from weightdecay.statistics.estimates import UNBOUNDED, Estimate, every_seed, ratio_interval
 from weightdecay.statistics.events import spacings, variation
 from weightdecay.statistics.measures import TRAIN, select
@@ -75,7 +75,7 @@ def dose(inputs: Inputs) -> Figure:
     records, t = inputs.made(Records), inputs.config.criteria["B2"].thresholds
     every, digits = records.sweep("addition"), eps_sweep(records)
     common = every["steps"].min()
-    count = collapse_counts(records, every, t, until=common)
+    count = collapse_counts(records, every, t["high"], t["low"], until=common)
     figure, axes = plt.subplots(figsize=(COLUMN, 2.4))
     found = {
         "addition: collapses": {

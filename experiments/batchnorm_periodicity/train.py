@@ -11,11 +11,14 @@ from weightdecay.datasets import Splits
 from weightdecay.datasets.binary_addition import BITS, binary_addition
 from weightdecay.datasets.digits import PIXELS, digits
 from weightdecay.datasets.mnist1d import CLASSES, LENGTH, mnist1d
-from weightdecay.ensemble.layers import BatchNorm, Layer
-from weightdecay.ensemble.networks import mlp, residual_mlp, scale_invariant_cnn, scale_invariant_mlp
-from weightdecay.ensemble.training import Ensemble, Protocol
-from weightdecay.errors import ConfigError
-from weightdecay.run import Run
+from weightdecay.ensemble.layer import Layer
+from weightdecay.ensemble.layers.batch_norm import BatchNorm
+from weightdecay.ensemble.networks.mlp import mlp
+from weightdecay.ensemble.networks.residual_mlp import residual_mlp
+from weightdecay.ensemble.networks.scale_invariant_cnn import scale_invariant_cnn
+from weightdecay.ensemble.networks.scale_invariant_mlp import scale_invariant_mlp
+from weightdecay.ensemble.state import Ensemble, Protocol
+from weightdecay.run import Run, require
 
 DATASETS = {  # network -> what it is trained on
     "residual_mlp": ("binary_addition",),
@@ -87,13 +90,8 @@ def norm(tensors: Sequence[Tensor]) -> Tensor:
 
 def check(run: Run) -> None:
     """ConfigError for a row that asks for what is not trained here."""
-    if run.network not in DATASETS:
-        raise ConfigError(f"network is {run.network!r}, but must be one of {', '.join(DATASETS)}.")
-    allowed = DATASETS[run.network]
-    if run.dataset not in allowed:
-        raise ConfigError(f"dataset is {run.dataset!r}, but must be one of {', '.join(allowed)} for {run.network}.")
-    if run.label_noise:
-        raise ConfigError(f"label_noise is {run.label_noise:g}, but the labels are clean here.")
+    require(run, network=DATASETS, label_noise=0.0)
+    require(run, dataset=DATASETS[run.network])
 
 
 PROTOCOL = Protocol(splits, network, measures)

@@ -10,14 +10,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from weightdecay.claims.model import NOT_RUN
+from weightdecay.claims.judging import NOT_RUN
 from weightdecay.finding import Inputs
 from weightdecay.report.latex import booktabs, interval, number
-from weightdecay.report.plots import curves, legend, missing, points, thousands, zero_and_logarithm
+from weightdecay.report.plots import curves, legend, points, thousands, zero_and_logarithm
 from weightdecay.report.published import read_published
-from weightdecay.report.style import COLUMN, KINDS, MUTED, PAGE, SPLITS, weight_decay_colour
+from weightdecay.report.style import COLUMN, KINDS, MUTED, PAGE, SPLITS, missing, weight_decay_colour
 from weightdecay.results import Results
-from weightdecay.statistics.estimates import ACCURACY, geometric_interval, mean_interval, power_law
+from weightdecay.statistics.censored import power_law
+from weightdecay.statistics.estimates import ACCURACY, geometric_interval, mean_interval
 from weightdecay.statistics.measures import TRAIN, Histories, between, delays, final_table, longest, select
 
 from . import finding

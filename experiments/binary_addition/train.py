@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import torch
 
 from weightdecay.datasets import Splits
-from weightdecay.datasets.binary_addition import BITS, BITS_TRAIN_SIZE, binary_addition, binary_addition_bits
-from weightdecay.ensemble.layers import Layer
-from weightdecay.ensemble.networks import residual_mlp
-from weightdecay.ensemble.training import Protocol
-from weightdecay.errors import ConfigError
-from weightdecay.run import Run
+from weightdecay.datasets.binary_addition import BITS, binary_addition
+from weightdecay.datasets.binary_addition_bits import TRAIN_SIZE, binary_addition_bits
+from weightdecay.ensemble.layer import Layer
+from weightdecay.ensemble.networks.residual_mlp import residual_mlp
+from weightdecay.ensemble.state import Protocol
+from weightdecay.run import Run, require
 
 
 def splits(run: Run) -> Splits:
@@ -29,16 +29,9 @@ def network(runs: Sequence[Run]) -> Layer:
 
 def check(run: Run) -> None:
     """ConfigError for a row that asks for what is not trained here."""
-    allowed = {
-        "dataset": ("binary_addition", "binary_addition_bits"),
-        "network": ("residual_mlp",),
-        "loss": ("sigmoid_squared_error",),
-    }
-    for field, values in allowed.items():
-        if getattr(run, field) not in values:
-            raise ConfigError(f"{field} is {getattr(run, field)!r}, but must be one of {', '.join(values)}.")
-    if run.dataset == "binary_addition_bits" and (run.train_size, run.label_noise) != (BITS_TRAIN_SIZE, 0.0):
-        raise ConfigError(f"dataset binary_addition_bits has train_size {BITS_TRAIN_SIZE} and label_noise 0, no other.")
+    require(run, dataset=("binary_addition", "binary_addition_bits"), network="residual_mlp")
+    if run.dataset == "binary_addition_bits":
+        require(run, train_size=TRAIN_SIZE, label_noise=0.0)
 
 
 PROTOCOL = Protocol(splits, network)

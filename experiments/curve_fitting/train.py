@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from weightdecay.datasets import Split, Splits
-from weightdecay.ensemble.layers import Layer
-from weightdecay.ensemble.networks import Stack, mlp
-from weightdecay.ensemble.training import Ensemble, Protocol
-from weightdecay.errors import ConfigError
-from weightdecay.run import Run
+from weightdecay.ensemble.layer import Layer
+from weightdecay.ensemble.networks.mlp import mlp
+from weightdecay.ensemble.stack import Stack
+from weightdecay.ensemble.state import Ensemble, Protocol
+from weightdecay.run import Run, require
 
 from .demo import GRADIENT_EDGES, GRID, STREAM, WEIGHT_EDGES, line
 
@@ -86,12 +86,7 @@ def named(name: str, columns: Tensor) -> dict[str, Tensor]:
 
 def check(run: Run) -> None:
     """ConfigError for a row that asks for what is not trained here."""
-    losses = ("squared_error", "absolute_error", "smooth_l1")
-    for field, values in {"dataset": (*LINES, "noise"), "network": ("mlp",), "loss": losses}.items():
-        if getattr(run, field) not in values:
-            raise ConfigError(f"{field} is {getattr(run, field)!r}, but must be one of {', '.join(values)}.")
-    if run.label_noise:
-        raise ConfigError(f"label_noise is {run.label_noise:g}, but there are no labels here.")
+    require(run, dataset=(*LINES, "noise"), network="mlp", label_noise=0.0)
 
 
 PROTOCOL = Protocol(splits, network, measures)

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from weightdecay.claims.model import NOT_RUN, Part, counts, joined, judged, reported
+from weightdecay.claims.judging import NOT_RUN, counts, joined, judged, reported
+from weightdecay.claims.model import Part
 from weightdecay.statistics.estimates import (
     ACCURACY,
     DIFFERENCE,

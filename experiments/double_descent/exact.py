@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from weightdecay.claims.model import Part, joined, judged, reported
+from weightdecay.claims.judging import joined, judged, reported
+from weightdecay.claims.model import Part
 from weightdecay.statistics.estimates import every_seed, ratio_interval
 from weightdecay.statistics.shapes import at_settings, best_settings, largest_rises, last_falls
 

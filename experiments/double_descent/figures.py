@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 
 from weightdecay.finding import Inputs
 from weightdecay.report.latex import booktabs, interval
-from weightdecay.report.plots import edges, interval_line, legend, missing, plain_ticks
+from weightdecay.report.plots import edges, interval_line, legend, plain_ticks
 from weightdecay.report.published import read_published
-from weightdecay.report.style import COLUMN, KINDS, MUTED, PAGE, SPLITS, has_data, weight_decay_colour
+from weightdecay.report.style import COLUMN, KINDS, MUTED, PAGE, SPLITS, has_data, missing, weight_decay_colour
 from weightdecay.statistics.estimates import ACCURACY, UNBOUNDED, every_seed, geometric_interval
 from weightdecay.statistics.measures import band
 from weightdecay.statistics.shapes import at_settings, best_settings, first_minimum, peak

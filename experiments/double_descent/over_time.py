@@ -5,7 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from weightdecay.claims.model import Part, judged, reported
+from weightdecay.claims.judging import judged, reported
+from weightdecay.claims.model import Part
 from weightdecay.statistics.estimates import ACCURACY, DIFFERENCE, every_seed, leave_one_out, ratio_interval
 from weightdecay.statistics.shapes import at_settings, rises_and_falls
 

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from weightdecay.datasets import Splits
 from weightdecay.datasets.mnist1d import CLASSES, LENGTH, TEST_POOL, mnist1d
-from weightdecay.ensemble.layers import Layer
-from weightdecay.ensemble.networks import cnn, mlp
-from weightdecay.ensemble.training import Protocol
-from weightdecay.errors import ConfigError
-from weightdecay.run import Run
+from weightdecay.ensemble.layer import Layer
+from weightdecay.ensemble.networks.cnn import cnn
+from weightdecay.ensemble.networks.mlp import mlp
+from weightdecay.ensemble.state import Protocol
+from weightdecay.run import Run, require
 
 SETS = {  # dataset -> kind of label noise, validation examples, test examples
     "mnist1d": ("incorrect", 1_000, 2_000),
@@ -31,10 +31,7 @@ def network(runs: Sequence[Run]) -> Layer:
 
 def check(run: Run) -> None:
     """ConfigError for a row that asks for what is not trained here."""
-    allowed = {"dataset": SETS, "network": ("mlp", "cnn"), "loss": ("squared_error", "cross_entropy")}
-    for field, values in allowed.items():
-        if getattr(run, field) not in values:
-            raise ConfigError(f"{field} is {getattr(run, field)!r}, but must be one of {', '.join(values)}.")
+    require(run, dataset=SETS, network=("mlp", "cnn"))
 
 
 PROTOCOL = Protocol(splits, network)

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from weightdecay.claims.model import Part, counts, judged, reported
+from weightdecay.claims.judging import counts, judged, reported
+from weightdecay.claims.model import Part
 from weightdecay.results import Results
 from weightdecay.statistics.estimates import (
     ACCURACY,

@@ -7,11 +7,10 @@ import torch
 from torch import Tensor
 
 from weightdecay.datasets import Split, Splits
-from weightdecay.ensemble.layers import Layer
-from weightdecay.ensemble.networks import mlp
-from weightdecay.ensemble.training import Ensemble, Protocol
-from weightdecay.errors import ConfigError
-from weightdecay.run import Run
+from weightdecay.ensemble.layer import Layer
+from weightdecay.ensemble.networks.mlp import mlp
+from weightdecay.ensemble.state import Ensemble, Protocol
+from weightdecay.run import Run, require
 
 INPUTS, RELEVANT, UNITS = 20, 3, 4  # of the inputs the first few are relevant; hidden units of the teacher
 NOISE = 0.5  # standard deviation; that of the target without noise is 1
@@ -61,11 +60,7 @@ def measures(ensemble: Ensemble) -> dict[str, Tensor]:
 
 def check(run: Run) -> None:
     """ConfigError for a row that asks for what is not trained here."""
-    for field, value in {"dataset": "teacher", "network": "mlp", "blocks": 1, "loss": "squared_error"}.items():
-        if getattr(run, field) != value:
-            raise ConfigError(f"{field} is {getattr(run, field)!r}, but must be {value}.")
-    if run.label_noise:
-        raise ConfigError(f"label_noise is {run.label_noise:g}, but there are no labels here.")
+    require(run, dataset="teacher", network="mlp", blocks=1, label_noise=0.0)
 
 
 PROTOCOL = Protocol(splits, network, measures)

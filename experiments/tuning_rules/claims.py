@@ -11,8 +11,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from weightdecay.claims.model import Part, joined, judged, reported
-from weightdecay.report.latex import in_letters
+from weightdecay.claims.judging import joined, judged, reported
+from weightdecay.claims.model import Part
+from weightdecay.claims.names import in_letters
 from weightdecay.statistics.estimates import UNKNOWN, Estimate, every_seed, ratio_interval
 
 from . import costs, finding, regularisers  # noqa: F401 (the claims of costs and regularisers)

@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from weightdecay.claims.model import Part, counts, joined, judged, reported
-from weightdecay.report.latex import in_letters
+from weightdecay.claims.judging import counts, joined, judged, reported
+from weightdecay.claims.model import Part
+from weightdecay.claims.names import in_letters
 from weightdecay.statistics.estimates import DIFFERENCE, every_seed, ratio_interval
 from weightdecay.statistics.measures import diverged
 from weightdecay.statistics.shapes import at_largest

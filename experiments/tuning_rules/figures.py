@@ -12,8 +12,8 @@ from matplotlib.ticker import MaxNLocator
 
 from weightdecay.finding import Inputs
 from weightdecay.report.latex import booktabs, integer, interval
-from weightdecay.report.plots import interval_line, legend, missing, plain_ticks, room
-from weightdecay.report.style import KINDS, MUTED, PAGE, has_data
+from weightdecay.report.plots import interval_line, legend, plain_ticks, room
+from weightdecay.report.style import KINDS, MUTED, PAGE, has_data, missing
 from weightdecay.statistics.estimates import ACCURACY, UNBOUNDED, Estimate, every_seed, ratio_interval
 from weightdecay.statistics.measures import band
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from weightdecay.claims.model import NOT_RUN, Part, joined, reported
+from weightdecay.claims.judging import NOT_RUN, joined, reported
+from weightdecay.claims.model import Part
 from weightdecay.statistics.estimates import DIFFERENCE, Estimate, every_seed, ratio_interval
 from weightdecay.statistics.shapes import crossing
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from weightdecay.claims.model import NOT_RUN, counts, joined
+from weightdecay.claims.judging import NOT_RUN, counts, joined
 from weightdecay.results import Results
 from weightdecay.statistics.measures import Histories, diverged, final_table, select
 

@@ -8,11 +8,12 @@ import torch
 
 from weightdecay.datasets import Split, Splits
 from weightdecay.datasets.mnist1d import CLASSES, LENGTH, mnist1d
-from weightdecay.ensemble.layers import Layer
-from weightdecay.ensemble.networks import mlp, residual_mlp
-from weightdecay.ensemble.training import Protocol
+from weightdecay.ensemble.layer import Layer
+from weightdecay.ensemble.networks.mlp import mlp
+from weightdecay.ensemble.networks.residual_mlp import residual_mlp
+from weightdecay.ensemble.state import Protocol
 from weightdecay.errors import ConfigError
-from weightdecay.run import Run
+from weightdecay.run import Run, require
 
 VALIDATION, TEST = 1_000, 2_000  # examples that are not trained on, whatever the training set's size
 FOLD = re.compile(r"mnist1d_fold(\d+)of(\d+)")
@@ -52,12 +53,7 @@ def network(runs: Sequence[Run]) -> Layer:
 
 def check(run: Run) -> None:
     """ConfigError for a row that asks for what is not trained here."""
-    allowed = {"network": ("mlp", "residual_mlp"), "loss": ("cross_entropy",)}
-    for field, values in allowed.items():
-        if getattr(run, field) not in values:
-            raise ConfigError(f"{field} is {getattr(run, field)!r}, but must be one of {', '.join(values)}.")
-    if run.label_noise:
-        raise ConfigError(f"label_noise is {run.label_noise:g}, but the labels are clean here.")
+    require(run, network=("mlp", "residual_mlp"), label_noise=0.0)
     fold = FOLD.fullmatch(run.dataset)
     if run.dataset != "mnist1d" and not (fold and 1 <= int(fold[1]) <= int(fold[2]) and int(fold[2]) >= 2):
         raise ConfigError(

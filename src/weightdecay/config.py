@@ -1,24 +1,22 @@
 """An experiment's config.yaml: its schema, and every check that needs no program of the experiment to run.
 
-Whatever is wrong is refused before anything is trained, in a sentence that names the file, the key, its value and what
-is allowed. Nothing here needs torch: the pipeline imports it to plan.
+Whatever is wrong is refused before anything is trained, all of it at once: each fault in a sentence that names the key,
+its value and what is allowed. Nothing here needs torch: the pipeline imports it to plan.
 """
 
-import itertools
-import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, ValidationInfo, field_validator
 
-from weightdecay import yaml_file
+from weightdecay import criteria, yaml_file
+from weightdecay.blocks import Block, Checker, Settings
 from weightdecay.errors import ConfigError
-from weightdecay.refusals import closest, sentence, short
-from weightdecay.run import Run, broken_rule, telling_values
+from weightdecay.refusals import Fault, Kind, closest, fault, listing, short
+from weightdecay.registry import DATASETS, LOSSES, NETWORKS, OPTIMIZERS
 from weightdecay.setting_types import (
-    MOST_RUNS,
     MOST_SEEDS,
     MOST_SHARDS,
     ClaimId,
@@ -43,10 +41,21 @@ TAKEN = ("logs", "overview")  # results/<scale>/logs and paper/figures/overview-
 class Criterion(Strict):
     """One claim of a source and how it is judged, fixed before the runs that judge it."""
 
-    source: Text
-    statement: Text
-    criterion: Text
-    thresholds: dict[Identifier, Finite] = Field(default_factory=dict)
+    source: Text = Field(description="The source of the claim, by section.")
+    statement: Text = Field(description="The statement is what the source says.")
+    thresholds: dict[Identifier, Finite] = Field(
+        default_factory=dict, description="The thresholds are the numbers that the judgment reads, by name."
+    )
+    criterion: Text = Field(
+        description="The criterion says in words when the claim counts as reproduced. A threshold's name in braces "
+        "stands for its number: `{share}`, `{share:.2f}`, `{share:.0%}`, `{count:,}` or `{tiny:.0e}`; `{change:|}` "
+        "leaves out a minus."
+    )
+
+    @field_validator("criterion")
+    @classmethod
+    def _rendered(cls, template: str, info: ValidationInfo) -> str:
+        return criteria.rendered(template, info.data.get("thresholds", {}))
 
 
 def _no_table(name: str) -> str:
@@ -61,145 +70,170 @@ def _free(name: str) -> str:
     return name
 
 
-Block = dict[str, Any]  # a field of Run -> its value, or the list of its values
-Sweeps = Annotated[dict[Name, Annotated[list[Block], Field(min_length=1)]], Field(min_length=1), AfterValidator(unlike)]
+Sweeps = Annotated[
+    dict[Name, Annotated[list[Settings], Field(min_length=1)]], Field(min_length=1), AfterValidator(unlike)
+]
 Computations = dict[Annotated[Identifier, AfterValidator(_no_table)], dict[Name, Plain]]
 
 
 class Scale(Strict):
-    """How much of an experiment is run: a product of lists for each block of each sweep, over all seeds.
+    """How much of an experiment is run."""
 
-    `computations`: what needs no training: the function of compute.py of that name -> its arguments.
-    """
-
-    seeds: whole(1, MOST_SEEDS)
-    shards: whole(1, MOST_SHARDS)
-    sweeps: Sweeps
-    computations: Computations = Field(default_factory=dict)
+    seeds: Annotated[int, whole(1, MOST_SEEDS)] = Field(
+        description="Every block is run with the seeds 0, 1, 2, ..., this many."
+    )
+    shards: Annotated[int, whole(1, MOST_SHARDS)] = Field(
+        1, description="The table of runs is cut into this many parts of equal cost, which cores train side by side."
+    )
+    sweeps: Sweeps = Field(
+        description="A sweep is a list of blocks, and a block a product: each setting has a value, a list of values, "
+        "or a grid `{from: 0.001, to: 1, factor: 10}`. What a block does not set is in `defaults`."
+    )
+    computations: Computations = Field(
+        default_factory=dict,
+        description="A computation needs no training: the function of compute.py of that name, with its arguments.",
+    )
 
 
 class Scales(Strict):
-    smoke: Scale
-    laptop: Scale
-    paper: Scale
+    """What is run in seconds, in minutes, and for the paper."""
+
+    smoke: Scale = Field(description="The smallest scale shows in seconds that everything runs.")
+    laptop: Scale | None = Field(None, description="The scale of a laptop takes minutes. It may be left out.")
+    paper: Scale | None = Field(None, description="The paper's scale has all seeds. It may be left out.")
 
 
 class Config(Strict):
     """An experiment: what it asks, what it trains at each scale, and how its claims are judged."""
 
-    experiment: Annotated[Name, AfterValidator(_free)]
-    title: Text
-    sources: Annotated[Names, Field(min_length=1)]
-    defaults: Block
-    scales: Scales
-    criteria: dict[ClaimId, Criterion]
-    # Metrics that neither claims nor figures read, less the number at the end: variance_2.
-    unread: Metrics = Field(default_factory=list)
-    # Metrics whose equal values claims take for ties, or whose thresholds lie close.
-    unrounded: Metrics = Field(default_factory=list)
-    figures: Names  # names of paper/figures/<experiment>-<name>.{pdf,png}
-    tables: Names = Field(default_factory=list)  # names of paper/tables/<experiment>-<name>.tex
+    experiment: Annotated[Name, AfterValidator(_free)] = Field(
+        description="The experiment's name is that of its folder."
+    )
+    title: Text = Field(description="The title stands above its claims in the paper.")
+    sources: Annotated[Names, Field(min_length=1)] = Field(description="The sources are those of its claims, by name.")
+    datasets: Names = Field(
+        default_factory=list, description="These data sets are the experiment's own: its train.py makes them."
+    )
+    defaults: Settings = Field(description="The defaults are the settings of every run that its block does not set.")
+    scales: Scales = Field(description="A scale says how much is run: smoke, laptop or paper.")
+    criteria: dict[ClaimId, Criterion] = Field(description="The criteria say how each claim is judged, by its id.")
+    unread: Metrics = Field(
+        default_factory=list,
+        description="These metrics are read by neither claims nor figures, so that results need not be shipped with "
+        "them. The number at the end of a name is left out: variance for variance_2.",
+    )
+    unrounded: Metrics = Field(
+        default_factory=list,
+        description="These metrics are shipped without rounding, as claims take equal values for ties or have "
+        "thresholds close by.",
+    )
 
 
 def load_config(path: str | Path) -> Config:
-    """The checked configuration; every setting of every scale is checked too, not only the scale in use."""
+    """Read and check an experiment's configuration: every setting of every scale, not only of the scale in use.
+
+    Raises ConfigError with all that is wrong, the most telling first.
+    """
     path = Path(path)
     content = yaml_file.read(path)
+    faults: list[Fault] = []
     try:
         config = Config.model_validate(content)
     except ValidationError as error:
-        # A key that is not known comes first: where one is misspelt, the one that was meant is missing too.
-        first, *others = sorted(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
-        more = f" (and {len(others)} more)" if others else ""
-        raise ConfigError(f"{path}: {sentence(first, Config)}{more}.") from error
-    folder = Path(os.path.abspath(path)).parent.name  # of a link its own name, by which results are kept
-    if config.experiment != folder:
-        raise ConfigError(
-            f"{path}: experiment is {config.experiment!r}, but must be the name of its folder, {short(folder)}."
-        )
-    try:
-        for scale in SCALES:
-            _check_size(config, scale)
-            for _ in blocks(config, scale):
-                pass  # each is checked as it is made; to make all its runs takes longer
-            for name in getattr(config.scales, scale).computations:
-                if not path.with_name("compute.py").is_file():
-                    raise ConfigError(f"scales.{scale}.computations.{name} needs {path.with_name('compute.py')}.")
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
+        faults += [fault(each, Config) for each in error.errors()]
+    if isinstance(content, dict):
+        faults += [*_outside_faults(path, content), *_settings_faults(content)]
+    if faults:
+        raise ConfigError(f"{path}{listing(faults)}")
     return config
 
 
+def _outside_faults(path: Path, content: Mapping[str, Any]) -> Iterator[Fault]:
+    """Find what does not fit the folder that the file is in."""
+    folder = Path(os.path.abspath(path)).parent.name  # of a link its own name, by which results are kept
+    name, scales = content.get("experiment"), content.get("scales")
+    if _valid("experiment", content) and name != folder:
+        said = f"experiment is {short(name)}, but must be the name of its folder, {short(folder)}"
+        yield Fault(Kind.VALUE, said)
+    computes = isinstance(scales, dict) and any(isinstance(s, dict) and s.get("computations") for s in scales.values())
+    if computes and not path.with_name("compute.py").is_file():
+        yield Fault(Kind.MISSING, f"computations must be functions of {path.with_name('compute.py')}, which is missing")
+
+
+def _settings_faults(content: Mapping[str, Any]) -> list[Fault]:
+    """Find what is wrong with the settings, as far as the file has the form of a configuration."""
+    defaults, own, scales = (_valid(key, content) for key in ("defaults", "datasets", "scales"))
+    if defaults is None or scales is None:
+        return []
+    checker = Checker(str(content.get("experiment")), defaults, _known(own or []))
+    for scale, given in scales.items():
+        sweeps, seeds = _valid("sweeps", given), _valid("seeds", given)
+        for _ in checker.blocks(scale, seeds or 1, sweeps or {}):
+            pass  # each is checked as it is made
+    return checker.faults
+
+
+PARTS: dict[str, TypeAdapter[Any]] = {
+    "experiment": TypeAdapter(Name),
+    "datasets": TypeAdapter(Names),
+    "defaults": TypeAdapter(Settings),
+    "scales": TypeAdapter(dict[ScaleName, Settings]),
+    "seeds": TypeAdapter(Annotated[int, whole(1, MOST_SEEDS)]),
+    "sweeps": TypeAdapter(Sweeps),
+}
+
+
+def _valid(key: str, content: Mapping[str, Any]) -> Any:
+    """Return a part of a configuration of which other parts may be wrong; None where it is wrong itself."""
+    try:
+        return PARTS[key].validate_python(content.get(key), strict=True)
+    except ValidationError:
+        return None
+
+
+def _known(own: Iterable[str]) -> dict[str, list[str]]:
+    """Return the names that a configuration may use. In Python a user's own network or data set has any name."""
+    registries = {"dataset": DATASETS, "network": NETWORKS, "loss": LOSSES, "optimizer": OPTIMIZERS}
+    names = {setting: registry.names() for setting, registry in registries.items()}
+    return names | {"dataset": [*names["dataset"], *own]}
+
+
 def in_order(scales: Iterable[str]) -> list[str]:
-    """Each of these scales once, the smallest first."""
+    """Return each of these scales once, the smallest first."""
     return sorted(set(scales), key=SCALES.index)
 
 
 def in_words(scales: Iterable[str]) -> str:
-    """Each of these scales once, the smallest first, as text: "laptop and paper"."""
+    """Return each of these scales once, the smallest first, as text: "laptop and paper"."""
     return " and ".join(in_order(scales))
 
 
-def scale_of(config: Config, scale: str) -> Scale:
-    """One scale; ConfigError where there is none of that name."""
+def check_scale(scale: str) -> None:
+    """Raise ConfigError for what is not the name of a scale."""
     if scale not in SCALES:
         raise ConfigError(f"scale is {short(scale)}, but must be one of {', '.join(SCALES)}{closest(scale, SCALES)}.")
-    return getattr(config.scales, scale)
 
 
-def blocks(config: Config, scale: str) -> Iterator[tuple[Sequence[int], Run, dict[str, list[Any]]]]:
-    """For each block of a scale its seeds, a run of its first values, and every other setting's values; all checked.
-
-    Each value is checked once, beside the first of the others, and the rules for what several settings may be together
-    with few values of each; to make and check all runs would take longer.
-    """
-    for where, sweep, values in _settings(config, scale):
-        fixed = {"experiment": config.experiment, "sweep": sweep, **{key: of[0] for key, of in values.items()}}
-        first = _checked(where, fixed)
-        allowed = {
-            key: [getattr(first, key), *(getattr(_checked(where, fixed | {key: one}), key) for one in of[1:])]
-            for key, of in values.items()
-            if not isinstance(of, range)
-        }
-        seeds = allowed.pop("seed", values["seed"])
-        telling = {key: telling_values(key, of) for key, of in allowed.items()}
-        for chosen in itertools.product(*telling.values()):
-            broken = broken_rule(first.model_copy(update=dict(zip(telling, chosen, strict=True))))
-            if broken:
-                raise ConfigError(f"{where}: {broken}.")
-        yield seeds, first, allowed
+def scale_of(config: Config, scale: str) -> Scale:
+    """Return one scale. Raises ConfigError for an unknown name, and for a scale that the experiment lacks."""
+    check_scale(scale)
+    found = getattr(config.scales, scale)
+    if found is None:
+        raise ConfigError(
+            f"experiment {config.experiment} has no scale {scale}, but only {in_words(scales_of(config))}."
+        )
+    return found
 
 
-def _settings(config: Config, scale: str) -> Iterator[tuple[str, str, dict[str, Sequence[Any]]]]:
-    """For each block of a scale where it stands, its sweep, and the values of every setting, the seeds first."""
-    seeds = range(scale_of(config, scale).seeds)
-    _check_keys("defaults", config.defaults)
-    for sweep, listed in scale_of(config, scale).sweeps.items():
-        for index, block in enumerate(listed):
-            where = f"scales.{scale}.sweeps.{sweep}[{index}]"
-            _check_keys(where, block)
-            values = {"seed": seeds, **config.defaults, **block}
-            yield where, sweep, {key: one if isinstance(one, list | range) else [one] for key, one in values.items()}
+def scales_of(config: Config) -> dict[str, Scale]:
+    """Return the scales that the experiment has by name, the smallest first."""
+    return {name: scale for name in SCALES if (scale := getattr(config.scales, name)) is not None}
 
 
-def _check_keys(place: str, block: Block) -> None:
-    for key, value in block.items():
-        if key not in Run.model_fields or key in ("experiment", "sweep"):
-            raise ConfigError(f"{place}.{short(key, str)} is not a setting of a run{closest(key, Run.model_fields)}.")
-        if value == []:
-            raise ConfigError(f"{place}.{key} is an empty list, but must hold at least one value.")
-
-
-def _check_size(config: Config, scale: str) -> None:
-    """Counts a scale's runs without making them."""
-    count = sum(math.prod(map(len, values.values())) for _, _, values in _settings(config, scale))
-    if count > MOST_RUNS:
-        said = f"{count:,}" if count < 10**15 else f"{count:.0e}"
-        raise ConfigError(f"scales.{scale} asks for {said} runs, but a scale may have at most {MOST_RUNS:,}.")
-
-
-def _checked(where: str, settings: Mapping[str, Any]) -> Run:
-    try:
-        return Run(**settings)
-    except ConfigError as error:
-        raise ConfigError(f"{where}: {error}") from error
+def blocks(config: Config, scale: str) -> Iterator[Block]:
+    """Yield the blocks of a scale in the order of the file. Raises ConfigError with all that is wrong with them."""
+    checker = Checker(config.experiment, config.defaults, _known(config.datasets))
+    chosen = scale_of(config, scale)
+    yield from checker.blocks(scale, chosen.seeds, chosen.sweeps)
+    if checker.faults:
+        raise ConfigError(f"experiment {config.experiment}{listing(checker.faults)}")

@@ -17,7 +17,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -30,10 +30,9 @@ from weightdecay.refusals import closest
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
 
     from weightdecay.claims.model import Claim, Part
-    from weightdecay.ensemble.training import Protocol
+    from weightdecay.ensemble.state import Protocol
     from weightdecay.results import Results
 
     Judged = tuple[Sequence[Part], str]  # a claim's parts, and a note
@@ -105,7 +104,9 @@ class Finding:
         def register(judge: Function) -> Function:
             for id in ids:
                 if self._judges.setdefault(id, judge) is not judge:
-                    raise ConfigError(f"{self._place('claims')} judges {id} twice, by {judge.__name__} the second time.")
+                    raise ConfigError(
+                        f"{self._place('claims')} judges {id} twice, by {judge.__name__} the second time."
+                    )
                 self._of_divergence[id] = of_divergence
             return judge
 
@@ -164,7 +165,7 @@ class Finding:
 
         No part is decided by what a diverged run counts as: see `claims.judging.verdicts`.
         """
-        from weightdecay.claims.model import claim, verdicts
+        from weightdecay.claims.judging import claim, verdicts
 
         self._load("claims")
 
@@ -175,7 +176,9 @@ class Finding:
                 for id, words in criteria.items()
             ]
 
-        return [replace(one, scale=scale) for one in verdicts(judged, results, self.config.criteria, self._of_divergence)]
+        return [
+            replace(one, scale=scale) for one in verdicts(judged, results, self.config.criteria, self._of_divergence)
+        ]
 
     def check(self) -> None:
         """ConfigError where its modules and config.yaml do not fit: all that can be known without training.
@@ -209,7 +212,9 @@ class Finding:
         where = f"{self.folder / 'config.yaml'}: criteria.{id}.thresholds"
         for name in thresholds:
             if name not in named:
-                raise ConfigError(f"{where}.{name} is no argument of {judge.__name__} in claims.py{closest(name, named)}.")
+                raise ConfigError(
+                    f"{where}.{name} is no argument of {judge.__name__} in claims.py{closest(name, named)}."
+                )
         for name, needed in named.items():
             if needed and name not in thresholds:
                 raise ConfigError(f"{where} lacks {name}, which {judge.__name__} in claims.py asks for.")
@@ -234,6 +239,17 @@ def findings(root: str | Path = ".") -> dict[str, Finding]:
         )
     _import_experiments(root / EXPERIMENTS)
     return {name: _finding(root, name) for name in names}
+
+
+def check(chosen: Iterable[Finding]) -> None:
+    """ConfigError where a finding's files do not fit together, or two findings claim by the same id."""
+    owners: dict[str, Finding] = {}
+    for finding in chosen:
+        finding.check()
+        for id in finding.config.criteria:
+            if owners.setdefault(id, finding) is not finding:
+                places = f"{owners[id].folder / 'config.yaml'} and {finding.folder / 'config.yaml'}"
+                raise ConfigError(f"claim {id} is in both {places}, but ids must be unique over all findings.")
 
 
 def _finding(root: Path, name: str) -> Finding:

@@ -1,14 +1,52 @@
 """The sentence for whatever is refused: where it stands, what it is, in short, and what is allowed."""
 
 import difflib
-from collections.abc import Callable, Iterable
-from typing import Any, get_args
+from collections.abc import Callable, Iterable, Sequence
+from enum import IntEnum
+from typing import Any, NamedTuple, get_args
 
 from pydantic import BaseModel
 
+MOST_FAULTS = 20  # that are listed
+
+
+class Kind(IntEnum):
+    """The kinds of faults, the most telling first: where a key is misspelt, the one that was meant is missing too."""
+
+    UNKNOWN, VALUE, MISSING, RULE = range(4)
+
+
+class Fault(NamedTuple):
+    """One thing that is wrong with a file."""
+
+    kind: Kind
+    said: str  # without a stop
+    place: str = ""  # a part of the file, where `said` does not name it
+    key: str = ""  # that is missing, or that was meant
+
+
+def listing(faults: Iterable[Fault]) -> str:
+    """Write all faults: as one sentence, or a line for each, the most telling first and each of them once."""
+    faults = sorted(faults, key=lambda fault: fault.kind)  # stable: in the order of the file
+    meant = {fault.key for fault in faults if fault.kind == Kind.UNKNOWN}
+    places: dict[str, dict[str, None]] = {}
+    for fault in faults:
+        if fault.kind != Kind.MISSING or fault.key not in meant:
+            places.setdefault(fault.said, {})[fault.place] = None
+    lines = [_line(said, list(where)) for said, where in places.items()]
+    if len(lines) == 1:
+        return f": {lines[0]}"
+    more = [f"and {len(lines) - MOST_FAULTS} more."] if len(lines) > MOST_FAULTS else []
+    return "\n  ".join([f" has {len(lines)} faults:", *lines[:MOST_FAULTS], *more])
+
+
+def _line(said: str, places: Sequence[str]) -> str:
+    more = f" and {len(places) - 1} more" if len(places) > 1 else ""
+    return f"{places[0]}{more}: {said}." if places[0] else f"{said}."
+
 
 def short(value: Any, write: Callable[[Any], str] = repr, most: int = 60) -> str:
-    """A value as text of at most `most` characters, on one line."""
+    """Write a value on one line, in at most `most` characters."""
     if isinstance(value, int) and value.bit_length() > 128:  # Python writes no integer of more than 4,300 digits
         return f"an integer of about {int(value.bit_length() * 0.30103) + 1} digits"
     if isinstance(value, str):
@@ -22,29 +60,51 @@ def short(value: Any, write: Callable[[Any], str] = repr, most: int = 60) -> str
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
+def meant(word: str, known: Iterable[str]) -> str:
+    """Return the known word that is closest to a misspelt one; empty where none is close."""
+    return next(iter(difflib.get_close_matches(str(word)[:100], list(known), n=1)), "")
+
+
 def closest(word: str, known: Iterable[str]) -> str:
-    """In brackets the known word that was meant, or the known words."""
+    """Return, in brackets, the known word that was meant, or else the known words."""
     known = list(known)
-    matches = difflib.get_close_matches(str(word)[:100], known, n=1)
-    return f" (did you mean {matches[0]}?)" if matches else f" (known are {short(', '.join(known), str, 150)})"
+    match = meant(word, known)
+    return f" (did you mean {match}?)" if match else f" (known are {short(', '.join(known), str, 150)})"
 
 
 def sentence(error: Any, model: type[BaseModel] | None = None) -> str:
-    """One of pydantic's errors in our words: the key, its value and what is allowed. `model`: what was validated."""
+    """Write one of pydantic's errors in our words: key, value and what is allowed. `model`: what was validated."""
+    return fault(error, model).said
+
+
+def fault(error: Any, model: type[BaseModel] | None = None) -> Fault:
+    """Turn one of pydantic's errors into a fault. `model`: what was validated, whose fields explain themselves."""
     *parents, key = error["loc"] or ("the file",)
     if key == "[key]":  # a mapping's key itself is wrong
-        return f"{_place(parents)} {_rule(error)}"
+        return Fault(Kind.VALUE, f"{_place(parents)} {_rule(error)}")
     place = _place((*parents, key))
+    at = _model_at(model, parents)
+    known = at.model_fields if at else {}
     if error["type"] == "extra_forbidden":
-        return f"{place} is not a known key{closest(str(key), _fields(model, parents))}"
+        return Fault(Kind.UNKNOWN, f"{place} is not a known key{closest(str(key), known)}", key=meant(str(key), known))
+    explained = explanation(at, str(key))
     if error["type"] in ("missing", "missing_keyword_only_argument"):
-        return f"{place} is missing"
+        return Fault(Kind.MISSING, f"{place} is missing{explained}", key=str(key))
     if error["type"] == "unexpected_keyword_argument":
-        return f"{place} is not a known argument"
+        return Fault(Kind.UNKNOWN, f"{place} is not a known argument")
     rule = _rule(error)
     if not error["loc"] and error["type"] == "value_error":
-        return rule  # of several settings, which it names
-    return f"{place} is {short(error['input'])}, but {rule}"
+        return Fault(Kind.RULE, rule)  # of several settings, which it names
+    return Fault(Kind.VALUE, f"{place} is {short(error['input'])}, but {rule}{explained}")
+
+
+def explanation(model: type[BaseModel] | None, key: str) -> str:
+    """Return, in brackets, the first sentence of a field's explanation; empty for what is no field."""
+    field = model.model_fields.get(key) if model else None
+    if field is None or not field.description:
+        return ""
+    first = field.description.partition(". ")[0].removesuffix(".")
+    return f" ({first[0].lower()}{first[1:]})"
 
 
 def _place(parts: Iterable[str | int]) -> str:
@@ -59,12 +119,18 @@ def _rule(error: Any) -> str:
     return f"must {rule}" if must else f"{before[0].lower()}{before[1:]}"
 
 
-def _fields(model: type[BaseModel] | None, parents: Iterable[str | int]) -> list[str]:
-    """The keys known at a place of a model: fields are followed by name, and mappings and lists to what they hold."""
+def _model_at(model: type[BaseModel] | None, parents: Iterable[str | int]) -> type[BaseModel] | None:
+    """The model at a place of a model: fields are followed by name, and mappings and lists to what they hold."""
     kind: Any = model
     for parent in parents:
         if isinstance(kind, type) and issubclass(kind, BaseModel):
-            kind = kind.model_fields[str(parent)].annotation
+            field = kind.model_fields.get(str(parent))
+            kind = field.annotation if field else None
+            kind = next((one for one in get_args(kind) if one is not type(None)), kind) if _optional(kind) else kind
         else:
-            kind = get_args(kind)[-1]
-    return list(kind.model_fields) if isinstance(kind, type) and issubclass(kind, BaseModel) else []
+            kind = (get_args(kind) or (None,))[-1]
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+
+
+def _optional(kind: Any) -> bool:
+    return type(None) in get_args(kind)

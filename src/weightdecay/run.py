@@ -7,13 +7,14 @@ rows of a configuration obey the same rules. Nothing here needs torch.
 import hashlib
 import json
 import sys
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, Literal
 
-from pydantic import ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from weightdecay.errors import ConfigError
 from weightdecay.refusals import sentence
+from weightdecay.registry import LOSSES, NETWORKS, OPTIMIZERS
 from weightdecay.setting_types import (
     MOST_LOGGED,
     MOST_WEIGHTS,
@@ -27,24 +28,13 @@ from weightdecay.setting_types import (
 )
 
 SATURATED = 0.999  # epoch-mean training accuracy from which `hold_norm: saturation` holds: S1's "100 %" at step 3665
-
-# Ids and hashes are of what differs from the fields' defaults: a field added later, with what was its only value as its
-# default, changes none of them. The default of a field must therefore never change.
-SET = {"exclude_defaults": True}
+FOREVER = 1_000_000_000  # steps: no run is longer
 
 # What may differ between the replicas of one stacked batch: everything that changes neither shapes nor the program.
 PER_REPLICA = (
     *("sweep", "seed", "learning_rate", "momentum", "weight_decay", "decay", "l1_ratio"),
     *("beta1", "beta2", "eps", "batch_norm_eps", "label_noise", "dropout"),
 )
-
-# What the rules know of the networks of ensemble/networks.py; a network of another name has no rules.
-SCALE_INVARIANT = ("scale_invariant_mlp", "scale_invariant_cnn")
-WITHOUT_BATCH_NORM = ("mlp", "cnn")
-WITHOUT_DROPOUT = ("residual_mlp", "cnn", *SCALE_INVARIANT)
-HIDDEN_LAYERS = ("mlp", "scale_invariant_mlp")  # `blocks` is their number
-CONVOLUTIONS = ("cnn", "scale_invariant_cnn")
-REGRESSIONS = ("absolute_error", "smooth_l1")  # losses without classes; squared_error is of either kind
 
 canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode  # a value as text, always the same
 
@@ -56,41 +46,118 @@ class Run(Strict):
     for the Python numbers of the same value.
     """
 
-    experiment: Name
-    sweep: Name  # the sweep that asked for it; not a setting, so not part of the id
-    seed: whole(0, 2**63 - 1)
+    experiment: Name = Field(description="The experiment names the folder of experiments/ that asks for the run.")
+    sweep: Name = Field(
+        description="The sweep is the part of the experiment that asks for the run. It decides nothing, so the run's "
+        "id does not depend on it."
+    )
+    seed: Annotated[int, whole(0, 2**63 - 1)] = Field(
+        description="The seed decides the data, the initial weights and the order of the examples. In a configuration "
+        "the seeds are 0, 1, 2, ... up to the scale's `seeds`, unless a block lists others."
+    )
 
-    dataset: Name
-    train_size: whole(1, 10_000_000)
-    label_noise: Share = 0.0
+    dataset: Name = Field(
+        description="The data set is what the network is trained on. It is a file of weightdecay/datasets, or a name "
+        "that the configuration lists under `datasets`."
+    )
+    train_size: Annotated[int, whole(1, 10_000_000)] = Field(
+        description="The training set has this many examples. Data sets that are cut for cross-validation count the "
+        "examples that are held out too."
+    )
+    label_noise: Share = Field(
+        0.0, description="This share of the training labels is wrong. How wrong labels are drawn is the data set's."
+    )
 
-    network: Name
-    width: whole(1, 16_384)
-    blocks: whole(0, 100)
-    batch_norm_eps: Positive | None  # None: no BatchNorm
-    dropout: Rate = 0.0  # of the hidden activations, after each ReLU
+    network: Name = Field(
+        description="The network is the architecture by name. It is a file of weightdecay/ensemble/networks."
+    )
+    width: Annotated[int, whole(1, 16_384)] = Field(
+        description="The width is the number of units of every hidden layer, or of channels of every convolution."
+    )
+    blocks: Annotated[int, whole(0, 100)] = Field(
+        description="The depth is counted in hidden layers, or in residual blocks of a residual network. A "
+        "configuration that leaves it out gets 1."
+    )
+    batch_norm_eps: Positive | None = Field(
+        description="BatchNorm adds eps to the variance before it divides by the root. With null the network has no "
+        "BatchNorm; so it is in a configuration that leaves it out."
+    )
+    dropout: Rate = Field(
+        0.0, description="Dropout sets this share of the hidden activations to zero in training, after each ReLU."
+    )
 
-    loss: Name
-    optimizer: Literal["sgd", "adam"]
-    learning_rate: Positive
-    momentum: Rate = 0.0
-    beta1: Rate = 0.9
-    beta2: Rate = 0.999
-    eps: Positive = 1e-8
-    decay: Literal["none", "l2", "decoupled", "l1", "proximal_l1", "elastic_net"]  # see ensemble/optimizers.py
-    weight_decay: NotNegative
-    l1_ratio: Share = 0.5  # of λ in elastic_net; the rest decays weights
-    decay_exclude: Literal["nothing", "bias_and_norm"] = "nothing"
-    schedule: Literal["constant", "step", "cosine"] = "constant"
+    loss: Name = Field(description="The loss is what training lowers. It is a file of weightdecay/ensemble/losses.")
+    optimizer: Name = Field(
+        description="The optimiser makes updates of gradients. It is a file of weightdecay/ensemble/optimizers; AdamW "
+        "is `adam` with decoupled decay."
+    )
+    learning_rate: Positive = Field(
+        description="The learning rate η scales every update. It is the value before the schedule lowers it."
+    )
+    momentum: Rate = Field(
+        0.0, description="Momentum is the share of SGD's last update that the next one keeps, as in torch.optim.SGD."
+    )
+    beta1: Rate = Field(0.9, description="Adam's mean gradient keeps this share of its last value every step.")
+    beta2: Rate = Field(
+        0.999, description="Adam's mean of the squared gradient keeps this share of its last value in each step."
+    )
+    eps: Positive = Field(
+        1e-8, description="Adam adds eps to the root of the mean squared gradient before it divides by it."
+    )
+    decay: Literal["none", "l2", "decoupled", "l1", "proximal_l1", "elastic_net"] = Field(
+        description="The kind of decay says how λ acts. `l2` adds λw to the gradient, as weight_decay of "
+        "torch.optim.SGD and Adam; `decoupled` multiplies the weights by 1 − ηλ, as AdamW; `l1` adds λ sign(w) to the "
+        "gradient; `proximal_l1` moves every weight by ηλ towards 0 after the step and no further; `elastic_net` "
+        "divides λ between the last and `decoupled`."
+    )
+    weight_decay: NotNegative = Field(
+        description="The weight decay λ is PyTorch's, per unit of learning rate. With `decay: none` it is 0."
+    )
+    l1_ratio: Share = Field(
+        0.5, description="This share of λ is L1 in `elastic_net`; the rest decays the weights as `decoupled` does."
+    )
+    decay_exclude: Literal["nothing", "bias_and_norm"] = Field(
+        "nothing",
+        description="Some parameters may be left out of decay: `bias_and_norm` leaves out biases and the parameters "
+        "of BatchNorm.",
+    )
+    schedule: Literal["constant", "step", "cosine"] = Field(
+        "constant",
+        description="The schedule lowers the learning rate over the run. `step` takes a tenth of it at 30, 60 and "
+        "80 % of the run; `cosine` takes it along half a wave to 0.",
+    )
 
-    batch_size: whole(1, 10_000_000)
-    shuffle: bool
-    steps: whole(1, 1_000_000_000)
-    hold_norm: Literal["never", "start", "saturation"] = "never"  # project back to a constant L2 norm, from when on
+    batch_size: Annotated[int, whole(1, 10_000_000)] = Field(
+        description="Every step takes this many examples. The rest of an epoch that is no whole batch is left out."
+    )
+    shuffle: bool = Field(
+        description="The examples are drawn in a new order every epoch, or with false in one order for all. A "
+        "configuration that leaves it out gets true."
+    )
+    steps: Annotated[int, whole(1, FOREVER)] = Field(
+        description="The run is this many updates long. A configuration may give it in τ = 1/(ηλ), as `4 tau`: decay "
+        "alone takes the weights to 1/e in one τ."
+    )
+    hold_norm: Literal["never", "start", "saturation"] = Field(
+        "never",
+        description="The norm of all parameters may be held, by projection after every step. It is held from the "
+        f"`start` on, or from `saturation`, the first epoch with a training accuracy of {SATURATED:g}.",
+    )
 
-    log_every: whole(1, 1_000_000_000)
-    log_dense_every: whole(1, 1_000_000_000)
-    log_dense_until: whole(0, 1_000_000_000) = 0  # steps
+    log_every: Annotated[int, whole(1, FOREVER)] = Field(
+        description="All metrics are logged every so many steps, and at both ends of the run. A configuration may give "
+        "it in τ, or as `never`: at both ends alone."
+    )
+    log_dense_every: Annotated[int, whole(1, FOREVER)] = Field(
+        description="Most metrics are logged more often, every so many steps up to `log_dense_until`: all but "
+        "those of the whole training split, which cost most. A configuration may give it in τ; it is `log_every` "
+        "where it is left out."
+    )
+    log_dense_until: Annotated[int, whole(0, FOREVER)] = Field(
+        0,
+        description="The denser logging ends after this many steps. A configuration may give it as `always`: up to "
+        "the end of the run.",
+    )
 
     def __init__(self, **settings: Any):
         try:
@@ -116,61 +183,56 @@ class Run(Strict):
 
     @property
     def id(self) -> str:
-        """12 hex digits: the same settings have the same id in every sweep and scale."""
-        return hashlib.sha256(canonical(self.model_dump(exclude={"sweep"}, **SET)).encode()).hexdigest()[:12]
+        """The run's name, 12 hex digits: the same settings have the same id in every sweep and scale."""
+        return hashlib.sha256(canonical(self.differing(exclude={"sweep"})).encode()).hexdigest()[:12]
+
+    def differing(self, exclude: set[str] | None = None) -> dict[str, Any]:
+        """Return the settings that differ from their defaults, of which ids and hashes are made.
+
+        A field added later, with what was its only value as its default, changes none of them. The default of a field
+        must therefore never change.
+        """
+        return self.model_dump(exclude=exclude, exclude_defaults=True)
 
     def stack_key(self) -> tuple:
-        """Runs with equal keys have the same shapes and the same program and can be trained as one batch."""
+        """Return what runs must share to be trained as one batch: the settings that decide shapes and program."""
         return (*self.model_dump(exclude=set(PER_REPLICA)).values(), self.batch_norm_eps is None)
 
     def cost(self) -> float:
-        """Time to train it on a CPU, in arbitrary units: 600 and its weights an example, as measured (±20 %).
+        """Estimate the time to train it on a CPU, in arbitrary units: an example costs 600 and its weights (±20 %).
 
-        A weight of a convolution counts once a position, and twice for the smaller products.
+        A network that is not known counts as an MLP.
         """
-        width, hidden = self.width, self.blocks
-        if self.network.endswith("cnn"):
-            weights = 2 * (120 * width + 45 * width**2)
-        elif self.network == "residual_mlp":
-            weights = 96 * width + 2 * hidden * width**2
-        else:
-            weights = 60 * width + max(0, hidden - 1) * width**2
-        return self.steps * self.batch_size * (600 + weights)
+        network = NETWORKS.get(self.network if self.network in NETWORKS.names() else "mlp")
+        return self.steps * self.batch_size * (600 + network.weights(self))
 
 
 def broken_rule(run: Run) -> str | None:
-    """What is wrong with settings of which each is allowed by itself; None if nothing is.
+    """Say what is wrong with settings of which each is allowed by itself; None if nothing is.
 
     No rule is about a setting that has its default value, nor about what every configuration must set and may set for
-    all its runs: `decay_exclude` passes where nothing decays, `log_dense_every` where `log_dense_until` is 0.
+    all its runs: `decay_exclude` passes where nothing decays, `log_dense_every` where `log_dense_until` is 0. Networks,
+    losses and optimisers bring their own rules; those that are not known have none.
     """
 
     def only(field: str, allowed: Any, where: str) -> str:
         return f"{field} is {getattr(run, field)!r}, but must be {allowed} where {where}"
 
     unset = Run.model_fields
-    for field in ("momentum",) if run.optimizer == "adam" else ("beta1", "beta2", "eps"):
+    for field, optimizer in _settings_of_others(run.optimizer).items():
         if getattr(run, field) != unset[field].default:
-            other = "sgd" if run.optimizer == "adam" else "adam"
-            return only(field, f"{unset[field].default:g}, or left out,", f"optimizer is not {other}")
+            return only(field, f"{unset[field].default:g}, or left out,", f"optimizer is not {optimizer}")
     if run.decay == "none" and run.weight_decay != 0:
         return only("weight_decay", 0, "decay is none")
     if run.decay != "elastic_net" and run.l1_ratio != unset["l1_ratio"].default:
         return only("l1_ratio", "0.5, or left out,", "decay is not elastic_net")
-    if run.loss in REGRESSIONS and run.label_noise:
-        return only("label_noise", 0, f"loss is {run.loss}, which has no labels")
-    if run.loss in REGRESSIONS and run.hold_norm == "saturation":
-        return only("hold_norm", "never or start", f"loss is {run.loss}, which has no accuracy")
-    if run.network in WITHOUT_BATCH_NORM and run.batch_norm_eps is not None:
-        return only("batch_norm_eps", "null", f"network is {run.network}, which has no BatchNorm")
-    if run.network in SCALE_INVARIANT and run.batch_norm_eps is None:
-        return only("batch_norm_eps", "a number", f"network is {run.network}, which has BatchNorm")
-    if run.network in WITHOUT_DROPOUT and run.dropout:
-        return only("dropout", 0, f"network is {run.network}, which has no dropout")
-    if run.network in HIDDEN_LAYERS and run.blocks < 1:
-        return only("blocks", "at least 1", f"network is {run.network}, which has hidden layers")
-    if run.network in CONVOLUTIONS and run.blocks != 3:
-        return only("blocks", 3, f"network is {run.network}, which has three convolutions")
+    if run.loss in LOSSES.names() and LOSSES.declared(run.loss, "classes_from") is None:  # a regression
+        if run.label_noise:
+            return only("label_noise", 0, f"loss is {run.loss}, which has no labels")
+        if run.hold_norm == "saturation":
+            return only("hold_norm", "never or start", f"loss is {run.loss}, which has no accuracy")
+    if run.network in NETWORKS.names() and (broken := NETWORKS.get(run.network).broken_rule(run)):
+        return broken
     weights = max(run.blocks, 1) * run.width**2
     if weights > MOST_WEIGHTS:
         return f"width is {run.width} and blocks {run.blocks}, but blocks × width² must be at most {MOST_WEIGHTS}"
@@ -180,8 +242,24 @@ def broken_rule(run: Run) -> str | None:
     return None
 
 
+def _settings_of_others(optimizer: str) -> dict[str, str]:
+    """Return the settings that only other optimisers read, and which does; none for an optimiser that is not known."""
+    known = {name: OPTIMIZERS.declared(name, "settings") for name in OPTIMIZERS.names()}
+    own = known.get(optimizer, [field for fields in known.values() for field in fields])
+    return {field: name for name, fields in known.items() for field in fields if field not in own}
+
+
+def require(run: Run, **allowed: Any) -> None:
+    """Raise ConfigError unless each of these settings of a run has the given value, or one of the given values."""
+    for field, given in allowed.items():
+        values = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
+        if getattr(run, field) not in values:
+            must = f"one of {', '.join(map(str, values))}" if len(values) > 1 else repr(values[0])
+            raise ConfigError(f"{field} is {getattr(run, field)!r}, but must be {must} in {run.experiment}.")
+
+
 def telling_values(field: str, values: Sequence[Any]) -> list[Any]:
-    """Few of a field's values, among which one breaks a rule if any of them does, whatever the other fields are."""
+    """Return few of a field's values, one of which breaks a rule if any value does, whatever the other fields are."""
     if field in ("width", "steps", "log_dense_until"):
         return [max(values)]  # they only make a run larger, or
     if field in ("log_every", "log_dense_every"):

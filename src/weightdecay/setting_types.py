@@ -5,9 +5,11 @@ Every bound lies far above what the paper's runs use, and below what would fill 
 
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
 
 from weightdecay.refusals import short
 
@@ -29,26 +31,35 @@ class Strict(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-def _allowed(kind: type, test: Callable[[Any], Any], said: str) -> Any:
-    """The type of values that pass a test; `said` completes "it must be"."""
+@dataclass(frozen=True)
+class Allowed:
+    """An annotation of a type, `Annotated[float, Allowed(...)]`: only values that pass the test are allowed.
 
-    def check(value: Any) -> Any:
-        if not test(value):
-            raise ValueError(f"must be {said}")
+    `said` completes "it must be", in errors and on the page of settings.
+    """
+
+    test: Callable[[Any], object]
+    said: str
+
+    def __get_pydantic_core_schema__(self, source: type, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.checked, handler(source))
+
+    def checked(self, value: Any) -> Any:
+        """Return the value. Raises ValueError if it does not pass the test."""
+        if not self.test(value):
+            raise ValueError(f"must be {self.said}")
         return value
 
-    return Annotated[kind, AfterValidator(check)]
+
+def whole(low: int, high: int) -> Allowed:
+    """Allow the integers from `low` to `high`."""
+    return Allowed(lambda value: low <= value <= high, f"an integer from {low} to {high}")
 
 
-def whole(low: int, high: int) -> Any:
-    """The type of an integer from `low` to `high`."""
-    return _allowed(int, lambda value: low <= value <= high, f"an integer from {low} to {high}")
-
-
-def matching(pattern: str, said: str) -> Any:
-    """The type of a text that is all of a pattern, and of at most LONGEST_NAME characters."""
+def matching(pattern: str, said: str) -> Allowed:
+    """Allow a text that is all of a pattern, and of at most LONGEST_NAME characters."""
     whole_text = re.compile(pattern, re.ASCII).fullmatch
-    return _allowed(str, lambda value: len(value) <= LONGEST_NAME and whole_text(value), said)
+    return Allowed(lambda value: len(value) <= LONGEST_NAME and whole_text(value), said)
 
 
 def unlike(names: Iterable[str]) -> Iterable[str]:
@@ -82,17 +93,23 @@ def plain(value: Any, depth: int = 0) -> Any:
     return value
 
 
-Name = matching("[A-Za-z0-9][A-Za-z0-9_]*", f"a name: letters, digits and _, at most {LONGEST_NAME}, the first no _")
-Identifier = matching("[a-z][a-z0-9_]*", f"a name: a-z, 0-9 and _, at most {LONGEST_NAME}, the first a letter")
-ClaimId = matching(CLAIM, "a claim's id: one capital letter and a number from 1 to 99")
+Name = Annotated[
+    str, matching("[A-Za-z0-9][A-Za-z0-9_]*", f"a name: letters, digits and _, at most {LONGEST_NAME}, the first no _")
+]
+Identifier = Annotated[
+    str, matching("[a-z][a-z0-9_]*", f"a name: a-z, 0-9 and _, at most {LONGEST_NAME}, the first a letter")
+]
+ClaimId = Annotated[str, matching(CLAIM, "a claim's id: one capital letter and a number from 1 to 99")]
 Text = Annotated[str, Field(min_length=1)]
 Names = Annotated[list[Name], AfterValidator(unlike)]
 Metrics = Annotated[list[Identifier], AfterValidator(unlike)]
 Plain = Annotated[Any, AfterValidator(plain)]
 
-_positive = f"a number from {SMALLEST:g} to {LARGEST:g}"
-Positive = _allowed(float, lambda value: SMALLEST <= value <= LARGEST, _positive)
-NotNegative = _allowed(float, lambda value: value == 0 or SMALLEST <= value <= LARGEST, f"0 or {_positive}")
-Finite = _allowed(float, lambda value: -LARGEST <= value <= LARGEST, f"a number from {-LARGEST:g} to {LARGEST:g}")
-Share = _allowed(float, lambda value: 0 <= value <= 1, "a number from 0 to 1")
-Rate = _allowed(float, lambda value: 0 <= value < 1, "a number from 0 to below 1")
+_POSITIVE = f"a number from {SMALLEST:g} to {LARGEST:g}"
+Positive = Annotated[float, Allowed(lambda value: SMALLEST <= value <= LARGEST, _POSITIVE)]
+NotNegative = Annotated[float, Allowed(lambda value: value == 0 or SMALLEST <= value <= LARGEST, f"0 or {_POSITIVE}")]
+Finite = Annotated[
+    float, Allowed(lambda value: -LARGEST <= value <= LARGEST, f"a number from {-LARGEST:g} to {LARGEST:g}")
+]
+Share = Annotated[float, Allowed(lambda value: 0 <= value <= 1, "a number from 0 to 1")]
+Rate = Annotated[float, Allowed(lambda value: 0 <= value < 1, "a number from 0 to below 1")]

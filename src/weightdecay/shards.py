@@ -1,4 +1,4 @@
-"""A table of runs cut into shards of about equal cost, which are trained side by side."""
+"""Shards: a table of runs cut into parts of about equal cost, which processes train side by side."""
 
 import itertools
 import math
@@ -8,10 +8,11 @@ from weightdecay.run import Run
 
 
 def cut(runs: list[Run], count: int) -> list[list[Run]]:
-    """The table cut into `count` parts of about equal cost (fewer if there are fewer runs), none of them empty.
+    """Cut the table into `count` parts of about equal cost, none of them empty; into fewer if there are fewer runs.
 
     Runs that can share a stack stay together in pieces of a third of a fair share; the pieces are dealt out, the
-    costliest first, each to the part that has least so far. The number of cores plays no part.
+    costliest first, each to the part that has least so far. The number of cores plays no part, so that the same table
+    has the same shards on every machine. Raises ConfigError for a count below 1.
     """
     if count < 1:
         raise ConfigError(f"the number of shards is {count}, but must be at least 1.")
@@ -41,7 +42,7 @@ def _cost(runs: list[Run]) -> float:
 
 
 def _pieces(runs: list[Run], count: int) -> list[list[Run]]:
-    """`count` pieces of equal length, or of one run each where there are not as many."""
+    """Cut runs into `count` pieces of equal length, or of one run each where there are not as many."""
     count = min(count, len(runs))
     ends = [index * len(runs) // count for index in range(count + 1)]
     return [runs[start:end] for start, end in itertools.pairwise(ends)]

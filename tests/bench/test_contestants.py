@@ -8,9 +8,10 @@ import torch
 from weightdecay.bench.cases import CASES
 from weightdecay.bench.torch_peers import CHECKED_STEPS, Grouped, Sequential, Vmap
 from weightdecay.bench.trainer import Trainer
-from weightdecay.ensemble.layers import BatchNorm
-from weightdecay.ensemble.networks import leaves
-from weightdecay.ensemble.training import Ensemble, stacks_of
+from weightdecay.ensemble.layers.batch_norm import BatchNorm
+from weightdecay.ensemble.stack import leaves
+from weightdecay.ensemble.stacking import stacks_of
+from weightdecay.ensemble.state import Ensemble
 
 CPU = torch.device("cpu")
 REPLICAS = 3

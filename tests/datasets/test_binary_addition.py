@@ -8,7 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weightdecay.datasets.binary_addition import BITS, binary_addition, binary_addition_bits, decode, encode
+from weightdecay.datasets.binary_addition import BITS, binary_addition, decode, encode
+from weightdecay.datasets.binary_addition_bits import binary_addition_bits
 
 CHECKSUM = "686f98ed1ce23fc99cde434383a7dafe0a688e24b06ea41aeca9fea126a9aefd"
 

@@ -9,7 +9,8 @@ import torch
 
 from weightdecay.datasets import mnist as module
 from weightdecay.datasets.digits import digits
-from weightdecay.datasets.mnist import digits_28, enlarged, idx, mnist
+from weightdecay.datasets.digits_28 import digits_28, enlarged
+from weightdecay.datasets.mnist import idx, mnist
 from weightdecay.errors import ConfigError
 
 SIZES = {"train_size": 50, "validation_size": 20, "test_size": 30}

@@ -8,9 +8,10 @@ import torch
 
 from tests.surroundings import SURROUNDINGS, ambience
 from weightdecay.datasets import Splits, mnist1d
-from weightdecay.datasets.binary_addition import binary_addition, binary_addition_bits
+from weightdecay.datasets.binary_addition import binary_addition
+from weightdecay.datasets.binary_addition_bits import binary_addition_bits
 from weightdecay.datasets.digits import digits
-from weightdecay.datasets.mnist import digits_28
+from weightdecay.datasets.digits_28 import digits_28
 
 # Made anew at each call, by what is within their caches.
 DATASETS: dict[str, Callable[[], Splits]] = {

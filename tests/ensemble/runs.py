@@ -7,9 +7,9 @@ import torch
 from tests.ensemble.reference import LAST_NORM
 from weightdecay.datasets import Split, Splits
 from weightdecay.datasets.binary_addition import binary_addition
-from weightdecay.ensemble.layers import Layer
+from weightdecay.ensemble.layer import Layer
 from weightdecay.ensemble.networks import cnn, mlp, residual_mlp, scale_invariant_cnn, scale_invariant_mlp
-from weightdecay.ensemble.training import Protocol
+from weightdecay.ensemble.state import Protocol
 from weightdecay.run import Run
 
 DEFAULTS = {

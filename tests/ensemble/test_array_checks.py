@@ -12,7 +12,8 @@ from tests.ensemble.runs import PROTOCOL, make
 from tests.ensemble.test_reference import DECAYS, NETWORKS, OPTIMIZERS
 from weightdecay.ensemble import loops
 from weightdecay.ensemble.array_checks import check_program
-from weightdecay.ensemble.training import Ensemble, train
+from weightdecay.ensemble.state import Ensemble
+from weightdecay.ensemble.training import train
 from weightdecay.errors import ConfigError
 
 VARIANTS = {

@@ -14,7 +14,8 @@ import torch
 
 from tests.ensemble.runs import PROTOCOL, make
 from weightdecay.ensemble.checkpoint import Checkpoint
-from weightdecay.ensemble.training import Ensemble, TrainingResult, train
+from weightdecay.ensemble.state import Ensemble
+from weightdecay.ensemble.training import TrainingResult, train
 from weightdecay.errors import ResultError
 
 STATE = {

@@ -9,9 +9,11 @@ import torch
 from tests.ensemble.runs import PROTOCOL, make
 from tests.programs import EXPERIMENTS, load_program
 from weightdecay.config import SCALES, load_config
-from weightdecay.datasets import SHAPES, binary_addition, digits, mnist, mnist1d
-from weightdecay.ensemble.training import Ensemble, Protocol, train
+from weightdecay.datasets import binary_addition, binary_addition_bits, digits, digits_28, mnist1d
+from weightdecay.ensemble.state import Ensemble, Protocol
+from weightdecay.ensemble.training import train
 from weightdecay.errors import ConfigError
+from weightdecay.registry import DATASETS
 from weightdecay.run import Run
 from weightdecay.table import table_of
 
@@ -160,11 +162,10 @@ def two(split: Sequence) -> tuple[int, int]:
 def test_the_shapes_of_the_data_sets_are_theirs():
     made = {
         "binary_addition": binary_addition.binary_addition(0, 20),
-        "binary_addition_bits": binary_addition.binary_addition_bits(0),
+        "binary_addition_bits": binary_addition_bits.binary_addition_bits(0),
         "digits": digits.digits(0, 5, 5, 5),
-        "digits_28": mnist.digits_28(0, 5, 5, 5),
+        "digits_28": digits_28.digits_28(0, 5, 5, 5),
         "mnist1d": mnist1d.mnist1d(0, 10, 100, 10, 0.0, "incorrect"),
     }
-    assert {name: two(splits["train"]) for name, splits in made.items()} | {
-        "mnist": (mnist.PIXELS, mnist.CLASSES)
-    } == SHAPES
+    shapes = {name: two(splits["train"]) for name, splits in made.items()} | {"mnist": (784, 10)}
+    assert {name: (known.inputs, known.outputs) for name, known in DATASETS.all().items()} == shapes

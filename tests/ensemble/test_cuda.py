@@ -9,16 +9,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from weightdecay.ensemble.graph import DeviceProgram
 
 from tests.ensemble import test_graph
 from tests.ensemble.runs import PROTOCOL, make
 from tests.ensemble.test_reference import DECAYS, NETWORKS, OPTIMIZERS, relative_error
 from weightdecay.ensemble import backend, stacking
 from weightdecay.ensemble.checkpoint import Checkpoint
-from weightdecay.ensemble.graph import DeviceProgram
-from weightdecay.ensemble.layers import BatchNorm
-from weightdecay.ensemble.networks import leaves
-from weightdecay.ensemble.training import Ensemble, train
+from weightdecay.ensemble.layers.batch_norm import BatchNorm
+from weightdecay.ensemble.stack import leaves
+from weightdecay.ensemble.state import Ensemble
+from weightdecay.ensemble.training import train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")

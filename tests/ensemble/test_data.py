@@ -10,7 +10,8 @@ import torch
 from tests.ensemble.runs import make
 from weightdecay.datasets import Split, Splits
 from weightdecay.ensemble.networks import mlp
-from weightdecay.ensemble.training import Ensemble, Protocol, train
+from weightdecay.ensemble.state import Ensemble, Protocol
+from weightdecay.ensemble.training import train
 from weightdecay.errors import ConfigError
 
 EXAMPLES, FEATURES, CLASSES = 12, 3, 2

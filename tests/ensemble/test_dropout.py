@@ -10,7 +10,7 @@ from tests.ensemble import reference
 from tests.ensemble.runs import PROTOCOL, make
 from weightdecay.ensemble import dropout, kernels
 from weightdecay.ensemble.compiler import compiled
-from weightdecay.ensemble.training import Ensemble
+from weightdecay.ensemble.state import Ensemble
 from weightdecay.errors import ConfigError
 from weightdecay.run import Run
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
+from weightdecay.ensemble.graph import DeviceProgram
 
 from tests.ensemble.runs import PROTOCOL, make
 from tests.ensemble.test_reference import DECAYS, NETWORKS, OPTIMIZERS
 from weightdecay.ensemble import backend, stacking, tables, training
-from weightdecay.ensemble.graph import DeviceProgram
-from weightdecay.ensemble.training import Ensemble
+from weightdecay.ensemble.state import Ensemble
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 VARIANTS = {

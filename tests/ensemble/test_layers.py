@@ -6,10 +6,17 @@ Against autograd they are held by test_reference.py, over 100 steps.
 import pytest
 import torch
 
+from weightdecay.bench.torch_peers import Sequential
 from weightdecay.ensemble import kernels
-from weightdecay.ensemble.layers import BatchNorm, Conv1d, Layer, Linear, ReLU, Residual, Sequential
+from weightdecay.ensemble.layer import Layer
+from weightdecay.ensemble.layers.batch_norm import BatchNorm
+from weightdecay.ensemble.layers.conv1d import Conv1d
+from weightdecay.ensemble.layers.linear import Linear
+from weightdecay.ensemble.layers.relu import ReLU
+from weightdecay.ensemble.layers.residual import Residual
 from weightdecay.ensemble.losses import absolute_error, cross_entropy, sigmoid_squared_error, smooth_l1, squared_error
-from weightdecay.ensemble.networks import Stack, cnn, mlp, residual_mlp, scale_invariant_cnn, scale_invariant_mlp
+from weightdecay.ensemble.networks import cnn, mlp, residual_mlp, scale_invariant_cnn, scale_invariant_mlp
+from weightdecay.ensemble.stack import Stack
 
 REPLICAS, BATCH, FEATURES = 3, 7, 5
 EPS = torch.tensor([1e-5, 1e-2, 0.3])

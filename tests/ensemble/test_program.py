@@ -11,13 +11,19 @@ from torch.nn.functional import conv1d, cross_entropy, linear, relu
 from tests.ensemble import reference
 from tests.ensemble.runs import PROTOCOL, make, splits
 from tests.ensemble.test_reference import NETWORKS, relative_error
+from weightdecay.bench.torch_peers import Sequential
 from weightdecay.ensemble import backend, kernels, loops, program, tables
 from weightdecay.ensemble.compiler import compiled
-from weightdecay.ensemble.constants import EVALUATION_ROWS
-from weightdecay.ensemble.layers import BatchNorm, Conv1d, Dropout, Linear, ReLU, Residual, Sequential
-from weightdecay.ensemble.losses import LOSSES
-from weightdecay.ensemble.training import Ensemble, Protocol
+from weightdecay.ensemble.layers.batch_norm import BatchNorm
+from weightdecay.ensemble.layers.conv1d import Conv1d
+from weightdecay.ensemble.layers.dropout import Dropout
+from weightdecay.ensemble.layers.linear import Linear
+from weightdecay.ensemble.layers.relu import ReLU
+from weightdecay.ensemble.layers.residual import Residual
+from weightdecay.ensemble.program import EVALUATION_ROWS
+from weightdecay.ensemble.state import Ensemble, Protocol
 from weightdecay.errors import ConfigError
+from weightdecay.registry import LOSSES
 from weightdecay.run import Run
 
 CPU = torch.device("cpu")

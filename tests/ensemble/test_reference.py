@@ -8,8 +8,8 @@ import torch
 from tests.ensemble import reference
 from tests.ensemble.runs import PROTOCOL, make, splits
 from weightdecay.ensemble import backend, loops
-from weightdecay.ensemble.layers import BatchNorm
-from weightdecay.ensemble.training import Ensemble
+from weightdecay.ensemble.layers.batch_norm import BatchNorm
+from weightdecay.ensemble.state import Ensemble
 from weightdecay.run import Run
 
 OPTIMIZERS = {

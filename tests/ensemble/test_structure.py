@@ -4,20 +4,17 @@ import pytest
 import torch
 
 from tests.ensemble.runs import PROTOCOL, make, splits
-from weightdecay.ensemble.layers import (
-    BatchNorm,
-    Conv1d,
-    Dropout,
-    FrozenLinear,
-    Layer,
-    Linear,
-    ReLU,
-    Residual,
-    Sequential,
-)
+from weightdecay.bench.torch_peers import Sequential
+from weightdecay.ensemble.layer import Layer
+from weightdecay.ensemble.layers.batch_norm import BatchNorm
+from weightdecay.ensemble.layers.conv1d import Conv1d
+from weightdecay.ensemble.layers.dropout import Dropout
+from weightdecay.ensemble.layers.linear import FrozenLinear, Linear
+from weightdecay.ensemble.layers.relu import ReLU
+from weightdecay.ensemble.layers.residual import Residual
 from weightdecay.ensemble.networks import cnn, mlp, residual_mlp, scale_invariant_cnn, scale_invariant_mlp
+from weightdecay.ensemble.state import Ensemble, Protocol
 from weightdecay.ensemble.structure import BUILDERS, check_network
-from weightdecay.ensemble.training import Ensemble, Protocol
 from weightdecay.errors import ConfigError
 
 RUNS = [make(dataset="classes", network="own", loss="cross_entropy", batch_norm_eps=None, seed=seed) for seed in (0, 1)]

@@ -5,14 +5,15 @@ import sys
 import pandas as pd
 import pytest
 import torch
+from weightdecay.ensemble.graph import DeviceProgram
 
 from tests.ensemble.runs import PROTOCOL, make, splits
 from tests.ensemble.test_reference import NETWORKS
 from tests.surroundings import SURROUNDINGS, ambience
 from weightdecay.ensemble import backend
-from weightdecay.ensemble.graph import DeviceProgram
 from weightdecay.ensemble.networks import mlp
-from weightdecay.ensemble.training import Ensemble, Protocol, TrainingResult, train
+from weightdecay.ensemble.state import Ensemble, Protocol
+from weightdecay.ensemble.training import TrainingResult, train
 
 CPU = torch.device("cpu")
 KINDS = ["batch norm", "mlp, dropout", "cnn", "scale-invariant", "mlp, absolute error"]

@@ -17,7 +17,8 @@ from weightdecay.datasets import Split
 from weightdecay.ensemble import stacking
 from weightdecay.ensemble.checkpoint import Checkpoint
 from weightdecay.ensemble.networks import mlp
-from weightdecay.ensemble.training import Ensemble, Protocol, train
+from weightdecay.ensemble.state import Ensemble, Protocol
+from weightdecay.ensemble.training import train
 from weightdecay.errors import ConfigError
 from weightdecay.run import SATURATED
 

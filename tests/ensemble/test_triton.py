@@ -7,10 +7,11 @@ pytest.importorskip("triton")
 
 from tests.ensemble.runs import PROTOCOL, make
 from tests.ensemble.test_reference import DECAYS, OPTIMIZERS, relative_error
-from weightdecay.ensemble import dropout, triton_kernels
-from weightdecay.ensemble.layers import BatchNorm
-from weightdecay.ensemble.networks import Stack
-from weightdecay.ensemble.training import Ensemble
+from weightdecay.ensemble import dropout
+from weightdecay.ensemble.backend import triton_kernels
+from weightdecay.ensemble.layers.batch_norm import BatchNorm
+from weightdecay.ensemble.stack import Stack
+from weightdecay.ensemble.state import Ensemble
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 TOLERANCES = [(torch.float64, 1e-13), (torch.float32, 2e-6)]

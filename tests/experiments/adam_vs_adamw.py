@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from tests.programs import EXPERIMENTS
+from tests.rows import defaults
 from weightdecay.config import Config, load_config
 from weightdecay.results import Results
 from weightdecay.run import Run
@@ -67,7 +68,7 @@ def synthetic(world: World = World(), seeds: int = 3, addition: bool = False) ->
 @cache
 def _runs(seed: int, addition: bool) -> list[tuple[Run, dict]]:
     """The runs of a seed, each with its row of runs.parquet: the same in every world."""
-    fixed = {"experiment": "adam_vs_adamw", **CONFIG.defaults, "seed": seed}
+    fixed = {"experiment": "adam_vs_adamw", **defaults(CONFIG), "seed": seed}
     datasets = ["mnist1d", "digits", *(["addition"] if addition else [])]
     logging = {"log_every": STEPS, "log_dense_every": STEPS}
     runs = []

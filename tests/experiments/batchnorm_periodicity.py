@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from tests.programs import EXPERIMENTS
+from tests.rows import defaults
 from weightdecay.config import Config, load_config
 from weightdecay.results import Results
 from weightdecay.run import Run
@@ -65,7 +66,7 @@ def table(seeds: int, everything: bool) -> list[Run]:
             "no_decay": [one | {"weight_decay": 0.0, "decay": "none"}],
             "no_norm": [one | {"network": "mlp", "batch_norm_eps": None}],
         }
-    fixed = {"experiment": "batchnorm_periodicity", **CONFIG.defaults}
+    fixed = {"experiment": "batchnorm_periodicity", **defaults(CONFIG)}
     return [
         Run(**{**fixed, "sweep": sweep, **block, "seed": seed})
         for sweep, blocks in sweeps.items()

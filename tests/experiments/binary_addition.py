@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from tests.histories import history
-from tests.programs import EXPERIMENTS, load_program
+from tests.programs import EXPERIMENTS
+from tests.rows import defaults
 from weightdecay.config import Config, load_config
 from weightdecay.results import Results
 from weightdecay.run import Run
@@ -55,7 +56,7 @@ def table(
         "label_noise": [{"label_noise": 0.05, "weight_decay": λ} for λ in grid],
         "bits": [{"dataset": "binary_addition_bits", "weight_decay": λ} for λ in (0.0, 0.1)],
     }
-    fixed = {"experiment": config.experiment, **config.defaults, "steps": 30030}
+    fixed = {"experiment": config.experiment, **defaults(config), "steps": 30030}
     return [
         Run(**{**fixed, "sweep": sweep, **block, "seed": seed})
         for sweep, blocks in sweeps.items()
@@ -124,12 +125,6 @@ def _curves(run: Run, world: World, steps: np.ndarray, noise: np.random.Generato
 @pytest.fixture(scope="session")
 def config() -> Config:
     return load_config(FOLDER / "config.yaml")
-
-
-@pytest.fixture(scope="session")
-def program():
-    """`program("claims")`, `program("figures")`: the experiment's programs."""
-    return lambda name: load_program("binary_addition", name)
 
 
 @pytest.fixture(scope="session")

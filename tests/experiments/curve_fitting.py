@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from tests.programs import EXPERIMENTS
+from tests.rows import defaults
 from weightdecay.config import Config, load_config
 from weightdecay.results import Results
 from weightdecay.run import Run
@@ -69,7 +70,7 @@ def table(seeds: int) -> list[Run]:
         for loss, rate in itertools.product(LOSSES, OUTLIER_RATES)
     ]
     blocks += [("small", {"dataset": "noise", "width": 5, "weight_decay": λ}) for λ in (0.0, 1e-4)]
-    fixed = {"experiment": "curve_fitting", **CONFIG.defaults}
+    fixed = {"experiment": "curve_fitting", **defaults(CONFIG)}
     return [Run(**{**fixed, "sweep": sweep, **block, "seed": seed}) for sweep, block in blocks for seed in range(seeds)]
 
 

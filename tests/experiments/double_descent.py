@@ -8,6 +8,7 @@ import pandas as pd
 
 from tests.histories import history
 from tests.programs import EXPERIMENTS
+from tests.rows import defaults
 from weightdecay.config import Config, load_config
 from weightdecay.results import Results
 from weightdecay.run import Run
@@ -57,7 +58,7 @@ def table(seeds: int, widths: Sequence[int], notebook: bool) -> list[Run]:
         other = few | {"dataset": "mnist1d_notebook", "loss": "cross_entropy", "train_size": 200, "blocks": 2}
         blocks["notebook"] = [other, other | {"weight_decay": 10.0}, other | {"label_noise": 0.0}]
         blocks["cnn"] = [other | {"network": "cnn", "blocks": 3}]
-    fixed = {"experiment": "double_descent", **CONFIG.defaults}
+    fixed = {"experiment": "double_descent", **defaults(CONFIG)}
     return [
         Run(**{**fixed, "sweep": sweep, **block, "width": width, "seed": seed})
         for sweep, sweeps in blocks.items()

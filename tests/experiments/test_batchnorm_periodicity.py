@@ -9,9 +9,10 @@ import torch
 
 from tests.experiments.batchnorm_periodicity import ADDITION, CONFIG, World, synthetic
 from tests.experiments.drawing import assert_legible, drawn, promised
-from tests.programs import load_program
+from tests.programs import finding, load_program
+from tests.rows import defaults
 from weightdecay.ensemble import backend
-from weightdecay.ensemble.training import Ensemble
+from weightdecay.ensemble.state import Ensemble
 from weightdecay.errors import ConfigError
 from weightdecay.report import latex
 from weightdecay.run import Run
@@ -20,11 +21,10 @@ from weightdecay.run import Run
 @pytest.fixture(scope="module")
 def judged():
     """`judged(seeds=3, ..., **world)`: the claims by id."""
-    judge = load_program("batchnorm_periodicity", "claims").judge
 
     @cache
     def judging(seeds=3, everything=True, **world):
-        found = judge(synthetic(World(**world), seeds, everything), CONFIG.criteria)
+        found = finding("batchnorm_periodicity").judge(synthetic(World(**world), seeds, everything), "laptop")
         return {claim.id: claim for claim in found}
 
     return judging
@@ -148,19 +148,19 @@ def test_every_claim_of_the_config_is_pure_ascii_once_escaped():
 def run(**changes) -> Run:
     few = {"learning_rate": 0.1, "weight_decay": 1e-3, "steps": 20, "log_dense_every": 10}
     fixed = {"experiment": "batchnorm_periodicity", "sweep": "grid", "seed": 0}
-    return Run(**{**fixed, **CONFIG.defaults, **few, **changes})
+    return Run(**{**fixed, **defaults(CONFIG), **few, **changes})
 
 
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
         ({"network": "resnet"}, "network is 'resnet', but must be one of residual_mlp, mlp, "),
-        ({"dataset": "mnist"}, "dataset is 'mnist', but must be one of digits, mnist1d for scale_invariant_mlp."),
+        ({"dataset": "mnist"}, "dataset is 'mnist', but must be one of digits, mnist1d in batchnorm_periodicity."),
         (
             {"batch_norm_eps": None},
             "batch_norm_eps is None, but must be a number where network is scale_invariant_mlp, which has BatchNorm.",
         ),
-        ({"label_noise": 0.1}, "label_noise is 0.1, but the labels are clean here."),
+        ({"label_noise": 0.1}, "label_noise is 0.1, but must be 0.0 in batchnorm_periodicity."),
         ({"train_size": 1500}, "test_size 300, validation_size 200, train_size 1500: each must be at least 1"),
     ],
 )

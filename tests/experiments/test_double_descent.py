@@ -10,6 +10,7 @@ import pytest
 from tests.experiments.double_descent import CONFIG, World, synthetic
 from tests.experiments.drawing import assert_legible, drawn, promised
 from tests.programs import finding, load_program
+from tests.rows import defaults
 from weightdecay.ensemble.training import train
 from weightdecay.errors import ConfigError
 from weightdecay.report import latex
@@ -228,15 +229,14 @@ def test_the_notebooks_numbers_are_those_of_its_text():
 
 def run(**changes) -> Run:
     fixed = {"experiment": "double_descent", "sweep": "width", "seed": 0, "width": 4}
-    return Run(**{**fixed, **CONFIG.defaults, **changes})
+    return Run(**{**fixed, **defaults(CONFIG), **changes})
 
 
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"dataset": "mnist"}, "dataset is 'mnist', but must be one of mnist1d, mnist1d_notebook."),
-        ({"network": "resnet"}, "network is 'resnet', but must be one of mlp, cnn."),
-        ({"loss": "hinge"}, "loss is 'hinge', but must be one of squared_error, cross_entropy."),
+        ({"dataset": "mnist"}, "dataset is 'mnist', but must be one of mnist1d, mnist1d_notebook in double_descent."),
+        ({"network": "resnet"}, "network is 'resnet', but must be one of mlp, cnn in double_descent."),
         ({"blocks": 0}, "blocks is 0, but must be at least 1 where network is mlp, which has hidden layers."),
         ({"train_size": 5000}, "train_size is 5000, but must lie between 1 and 4000: MNIST-1D has no more here."),
     ],

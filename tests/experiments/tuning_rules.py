@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from tests.programs import EXPERIMENTS
+from tests.rows import defaults
 from weightdecay.config import Config, load_config
 from weightdecay.results import Results
 from weightdecay.run import Run
@@ -62,7 +63,7 @@ def table(seeds: int, sizes: Sequence[int] = SIZES, rates: Sequence[float] = (0.
         *(base | spared | own for base in ({}, batch_norm) for own in decayed(LAMBDAS, ["decoupled"])),
         *({"dataset": f"mnist1d_fold{k}of2"} | own for k in (1, 2) for own in decayed(SEARCHED)),
     ]
-    fixed = {"experiment": "tuning_rules", "sweep": "size", **CONFIG.defaults, "steps": int(STEPS[-1])}
+    fixed = {"experiment": "tuning_rules", "sweep": "size", **defaults(CONFIG), "steps": int(STEPS[-1])}
     runs = {run.id: run for seed in range(seeds) for run in (Run(**{**fixed, **own, "seed": seed}) for own in blocks)}
     return list(runs.values())
 

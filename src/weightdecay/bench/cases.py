@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
+from torch import Tensor
 
 from weightdecay.datasets import Split, Splits
 from weightdecay.datasets.binary_addition import BITS, binary_addition
-from weightdecay.ensemble.layers import Layer
-from weightdecay.ensemble.networks import cnn, mlp, residual_mlp, scale_invariant_mlp
-from weightdecay.ensemble.training import Protocol
+from weightdecay.ensemble.layer import Layer
+from weightdecay.ensemble.stack import Stack
+from weightdecay.ensemble.state import Protocol, generator_of
+from weightdecay.registry import LOSSES, NETWORKS
 from weightdecay.run import Run
 
 SIGNAL, CLASSES, SIGNALS = 40, 10, 4000  # the shape of MNIST-1D
@@ -88,18 +90,23 @@ CASES = {case.name: case for case in _ALL}
 
 
 def _network(runs: Sequence[Run]) -> Layer:
-    run = runs[0]
-    if run.network == "residual_mlp":
-        return residual_mlp(2 * BITS, BITS, run.width, run.blocks, _eps(runs))
-    if run.network == "cnn":
-        return cnn(SIGNAL, CLASSES, run.width)
-    if run.network == "scale_invariant_mlp":
-        return scale_invariant_mlp(SIGNAL, CLASSES, run.width, run.blocks, _eps(runs))
-    return mlp(SIGNAL, CLASSES, run.width, run.blocks)
+    sizes = (2 * BITS, BITS) if runs[0].dataset == "binary_addition" else (SIGNAL, CLASSES)
+    return NETWORKS.get(runs[0].network).build(runs, *sizes)
 
 
-def _eps(runs: Sequence[Run]) -> torch.Tensor:
-    return torch.tensor([run.batch_norm_eps for run in runs])
+def initial_network(case: Case, replicas: int) -> Layer:
+    """Our network of that many replicas as it starts, on the CPU: the tree of layers, with `[R, ...]` parameters."""
+    runs = case.runs(replicas)
+    network = _network(runs)
+    Stack(network, [generator_of(run.seed, 0) for run in runs], torch.float32, torch.device("cpu"))
+    return network
+
+
+def batches(case: Case) -> list[tuple[Tensor, Tensor]]:
+    """The batches of an epoch, `[B, ...]` each, as our trainer cuts them; targets as the literal loss takes them."""
+    size, (inputs, targets) = case.run.batch_size, case.splits()["train"]
+    targets, full = LOSSES.get(case.run.loss).literal_targets(targets), len(inputs) // size * size
+    return list(zip(inputs[:full].split(size), targets[:full].split(size), strict=True))
 
 
 @cache

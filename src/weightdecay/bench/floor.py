@@ -19,9 +19,10 @@ from functools import cache
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from weightdecay.bench.cases import Case
-from weightdecay.bench.plain import batches, initial_network, objective, plain_module
+from weightdecay.bench.cases import Case, batches, initial_network
 from weightdecay.ensemble import backend
+from weightdecay.ensemble.literal import module_of
+from weightdecay.registry import LOSSES, OPTIMIZERS
 from weightdecay.run import Run
 
 PRODUCT_SIZE = {"cpu": 512, "cuda": 8192}  # a CPU is fastest where the three matrices stay in its caches
@@ -30,24 +31,23 @@ COPIED_BYTES = 2**30
 
 @cache
 def flops(case: Case) -> int:
-    """Floating-point operations of one step's matrix products, counted by torch on the plain module."""
-    module = plain_module(initial_network(case, 1), 0)
+    """Floating-point operations of one step's matrix products, counted by torch on the literal module."""
+    module = module_of(initial_network(case, 1), 0, case.run)
     inputs, targets = batches(case)[0]
     with torch.enable_grad(), FlopCounterMode(display=False) as counter:
-        objective(case.run, module(inputs), targets)[0].backward()
+        LOSSES.get(case.run.loss).literal(module(inputs), targets)[0].backward()
     return counter.get_total_flops()
 
 
 def optimizer_bytes(run: Run) -> int:
     """Bytes that one update must move for each float32 parameter: weight, gradient and state read, the rest written."""
-    if run.optimizer == "adam":
-        return 28
-    return 20 if run.momentum else 12
+    unused = run.optimizer == "sgd" and not run.momentum
+    return 12 + 8 * (0 if unused else len(OPTIMIZERS.get(run.optimizer).slot_names))
 
 
 def parameters(case: Case) -> int:
     """Trained parameters of one network."""
-    module = plain_module(initial_network(case, 1), 0)
+    module = module_of(initial_network(case, 1), 0, case.run)
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
 
 

@@ -16,13 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
-from weightdecay.bench.cases import Case
+from weightdecay.bench.cases import Case, batches, initial_network
 from weightdecay.bench.floor import flops
-from weightdecay.bench.plain import batches, initial_network
 from weightdecay.bench.torch_peers import CHECKED_STEPS
 from weightdecay.ensemble import layers
-from weightdecay.ensemble.constants import BATCH_NORM_MOMENTUM
-from weightdecay.ensemble.networks import leaves
+from weightdecay.ensemble.layers.batch_norm import MOMENTUM
+from weightdecay.ensemble.stack import leaves
+from weightdecay.errors import ConfigError
 from weightdecay.run import Run
 
 CALL_FLOPS = 2e9  # about 20 ms of one core: what a call of the program computes, so that calling it costs nothing
@@ -35,6 +35,11 @@ class Jax:
     def __init__(self, case: Case, replicas: int, device: torch.device, precision: str | None = "highest"):
         jax.config.update("jax_default_matmul_precision", precision)
         self.run, self.replicas = case.run, replicas
+        decays, self.update = UPDATES.get(case.run.optimizer, ((), None))
+        if case.run.decay not in decays or case.run.loss not in OBJECTIVES:
+            about = f"loss {case.run.loss}, optimizer {case.run.optimizer} and decay {case.run.decay}"
+            raise ConfigError(f"the JAX peer has no {about} together: write them there.")
+        self.objective = OBJECTIVES[case.run.loss]
         self.device = jax.devices("gpu" if device.type == "cuda" else "cpu")[0]
         self.unit = int(min(max(CALL_FLOPS / (flops(case) * replicas), SHORTEST_SCAN), LONGEST_SCAN))
         self.network = initial_network(case, replicas)
@@ -87,11 +92,11 @@ class Jax:
         def loss_of(trained):
             statistics = {}
             outputs = self._apply(self.network, {**trained, **frozen}, state["statistics"], statistics, inputs)
-            loss, correct = _objective(self.run, outputs, targets)
+            loss, correct = self.objective(outputs, targets)
             return loss, (statistics, correct)
 
         (loss, (statistics, correct)), gradients = jax.value_and_grad(loss_of, has_aux=True)(state["trained"])
-        trained, slots = _update(self.run, step + 1, state["trained"], gradients, state["slots"])
+        trained, slots = self.update(self.run, step + 1, state["trained"], gradients, state["slots"])
         return {"trained": trained, "statistics": statistics, "slots": slots}, loss, correct
 
     def _apply(self, layer, parameters, before, after, x):
@@ -110,7 +115,7 @@ class Jax:
             mean, variance = x.mean(0), x.var(0)
             unbiased = variance * (len(x) / (len(x) - 1))
             after[index] = jax.tree.map(
-                lambda old, new: old + BATCH_NORM_MOMENTUM * (new - old),
+                lambda old, new: old + MOMENTUM * (new - old),
                 before[index],
                 {"mean": mean, "variance": unbiased},
             )
@@ -126,32 +131,43 @@ class Jax:
         return x + own["bias"] if "bias" in own else x
 
 
-def _objective(run: Run, outputs: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Loss and number of right examples of one replica; outputs `[B, K]`, targets `[B, K]`, or classes `[B]`."""
-    if run.loss == "cross_entropy":
-        one_hot = jax.nn.one_hot(targets, outputs.shape[1])
-        loss = -(jax.nn.log_softmax(outputs) * one_hot).sum() / len(outputs)
-        return loss, (outputs.argmax(1) == targets).sum()
+def _cross_entropy(outputs: jax.Array, classes: jax.Array) -> tuple[jax.Array, jax.Array]:
+    loss = -(jax.nn.log_softmax(outputs) * jax.nn.one_hot(classes, outputs.shape[1])).sum() / len(outputs)
+    return loss, (outputs.argmax(1) == classes).sum()
+
+
+def _sigmoid_squared_error(outputs: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
     outputs = jax.nn.sigmoid(outputs)
     return ((outputs - targets) ** 2).mean(), ((outputs > 0.5) == (targets > 0.5)).all(1).sum()
 
 
-def _update(run: Run, step, trained, gradients, slots):
-    """`torch.optim.AdamW`, or SGD with λ in the gradient."""
-    tree, rate = jax.tree.map, run.learning_rate
-    if run.optimizer == "sgd":
-        gradients = tree(lambda g, w: g + run.weight_decay * w, gradients, trained)
-        if run.momentum:
-            gradients = tree(lambda b, g: run.momentum * b + g, slots["momentum"], gradients)
-            slots = {"momentum": gradients}
-        return tree(lambda w, g: w - rate * g, trained, gradients), slots
+# Loss and number of right examples of one replica; outputs `[B, K]`, targets as the literal loss takes them.
+OBJECTIVES = {"cross_entropy": _cross_entropy, "sigmoid_squared_error": _sigmoid_squared_error}
+
+
+def _sgd(run: Run, step, trained, gradients, slots):
+    """SGD with λ in the gradient."""
+    tree = jax.tree.map
+    gradients = tree(lambda g, w: g + run.weight_decay * w, gradients, trained)
+    if run.momentum:
+        gradients = tree(lambda b, g: run.momentum * b + g, slots["momentum"], gradients)
+        slots = {"momentum": gradients}
+    return tree(lambda w, g: w - run.learning_rate * g, trained, gradients), slots
+
+
+def _adam(run: Run, step, trained, gradients, slots):
+    """`torch.optim.AdamW`."""
+    tree = jax.tree.map
     first = tree(lambda m, g: run.beta1 * m + (1 - run.beta1) * g, slots["first"], gradients)
     second = tree(lambda v, g: run.beta2 * v + (1 - run.beta2) * g * g, slots["second"], gradients)
-    scale = rate / (1 - jnp.exp(step * math.log(run.beta1)))
+    scale = run.learning_rate / (1 - jnp.exp(step * math.log(run.beta1)))
     root = jax.lax.rsqrt(1 - jnp.exp(step * math.log(run.beta2)))
-    kept = 1 - rate * run.weight_decay
+    kept = 1 - run.learning_rate * run.weight_decay
     trained = tree(lambda w, m, v: kept * w - scale * m / (jnp.sqrt(v) * root + run.eps), trained, first, second)
     return trained, {"first": first, "second": second}
+
+
+UPDATES = {"sgd": (("l2", "none"), _sgd), "adam": (("decoupled", "none"), _adam)}  # with which decays
 
 
 def _array(tensor: torch.Tensor) -> np.ndarray:

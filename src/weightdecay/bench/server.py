@@ -82,7 +82,9 @@ class Server:
         contestant, case = self.contestants[replicas], CASES[name]
         contestant.update(UPDATES)
         seconds = self._seconds(contestant.update, UPDATES)
-        return len(contestant.ensemble.runs) * floor.parameters(case) * floor.optimizer_bytes(case.run) / seconds
+        return (
+            len(contestant.program.ensemble.runs) * floor.parameters(case) * floor.optimizer_bytes(case.run) / seconds
+        )
 
     def machine(self) -> dict[str, str]:
         """What the numbers are made on."""

@@ -11,9 +11,10 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from weightdecay.bench.cases import Case
-from weightdecay.bench.plain import batches, initial_network, objective, optimizer, plain_module
+from weightdecay.bench.cases import Case, batches, initial_network
 from weightdecay.ensemble import layers
+from weightdecay.ensemble.literal import module_of, optimizer_of
+from weightdecay.registry import LOSSES
 
 CHECKED_STEPS = 50
 
@@ -25,6 +26,7 @@ class TorchPeer:
 
     def __init__(self, case: Case, replicas: int, device: torch.device):
         self.run, self.replicas, self.device = case.run, replicas, device
+        self.objective = LOSSES.get(case.run.loss).literal
         self.batches = [tuple(self._batch(part.to(device)) for part in pair) for pair in batches(case)]
         self.loss_sum = self.correct_sum = torch.zeros((), device=device)
         self.step = 0
@@ -57,12 +59,12 @@ class Sequential(TorchPeer):
 
     def __init__(self, case: Case, replicas: int, device: torch.device, fused: bool | None = None):
         super().__init__(case, 1, device)
-        self.model = plain_module(initial_network(case, 1), 0).to(device)
-        self.optimizer = optimizer(case.run, [p for p in self.model.parameters() if p.requires_grad], fused)
+        self.model = module_of(initial_network(case, 1), 0, case.run).to(device)
+        self.optimizer = optimizer_of(self.model.parameters(), case.run, fused=fused)
 
     def _update(self, inputs, targets):
         self.optimizer.zero_grad()
-        loss, correct = objective(self.run, self.model(inputs), targets)
+        loss, correct = self.objective(self.model(inputs), targets)
         loss.backward()
         self.optimizer.step()
         return loss.detach(), correct
@@ -74,7 +76,7 @@ class Vmap(TorchPeer):
     def __init__(self, case: Case, replicas: int, device: torch.device, compiled: bool = False):
         super().__init__(case, replicas, device)
         network = initial_network(case, replicas)
-        models = [plain_module(network, replica) for replica in range(replicas)]
+        models = [module_of(network, replica, case.run) for replica in range(replicas)]
         skeleton = copy.deepcopy(models[0]).to("meta")
         trained = {name for name, parameter in skeleton.named_parameters() if parameter.requires_grad}
         stacked, buffers = torch.func.stack_module_state(models)
@@ -84,11 +86,11 @@ class Vmap(TorchPeer):
 
         def loss_of(parameters, frozen, buffers, inputs, targets):
             outputs = torch.func.functional_call(skeleton, (parameters, frozen, buffers), (inputs,))
-            return objective(case.run, outputs, targets)
+            return self.objective(outputs, targets)
 
         gradients = torch.func.vmap(torch.func.grad_and_value(loss_of, has_aux=True))
         self.gradients = torch.compile(gradients) if compiled else gradients
-        self.optimizer = optimizer(case.run, list(self.trained.values()), fused=True)
+        self.optimizer = optimizer_of(self.trained.values(), case.run, fused=True)
 
     def _batch(self, part):
         return part.expand(self.replicas, *part.shape).contiguous()
@@ -112,7 +114,7 @@ class Grouped(TorchPeer):
             for before, layer in zip((None, *network.children), network.children, strict=False)
         ]
         self.model = nn.Sequential(*modules).to(device)
-        self.optimizer = optimizer(case.run, list(self.model.parameters()), fused=True)
+        self.optimizer = optimizer_of(self.model.parameters(), case.run, fused=True)
 
     def _grouped(self, layer: layers.Linear | layers.Conv1d, before: layers.Layer | None) -> nn.Module:
         outputs = layer.shapes["weight"][0]

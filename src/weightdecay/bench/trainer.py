@@ -9,8 +9,9 @@ import torch
 from weightdecay.bench.cases import Case
 from weightdecay.bench.torch_peers import CHECKED_STEPS
 from weightdecay.ensemble import backend
+from weightdecay.ensemble.program import program_of
 from weightdecay.ensemble.stacking import padded, stacks_of
-from weightdecay.ensemble.training import Ensemble
+from weightdecay.ensemble.state import Ensemble
 
 
 class Trainer:
@@ -25,25 +26,26 @@ class Trainer:
         self.replicas, self.device = len(runs), device
         self.arithmetic = partial(backend.arithmetic, device, precision)
         with self.arithmetic():
-            self.ensemble = Ensemble(padded(runs, device), case.protocol(), torch.float32, device)
+            self.program = program_of(Ensemble(padded(runs, device), case.protocol(), torch.float32, device))
 
     def first_steps(self) -> float:
         self.train(CHECKED_STEPS - 1)
-        before = self.ensemble.state["loss_sum"][self.first].item()
+        losses = self.program.ensemble.sums["loss_sum"]
+        before = losses[self.first].item()
         self.train(1)
-        return self.ensemble.state["loss_sum"][self.first].item() - before
+        return losses[self.first].item() - before
 
     def train(self, steps: int) -> None:
         with self.arithmetic():
-            for _ in range(steps // self.ensemble.at_once):
-                self.ensemble.advance(self.ensemble.at_once)
-            self.ensemble.advance(steps % self.ensemble.at_once)
+            for _ in range(steps // self.program.at_once):
+                self.program.advance(self.program.at_once)
+            self.program.advance(steps % self.program.at_once)
         if self.device.type == "cuda":
             torch.cuda.synchronize()
 
     def update(self, steps: int) -> None:
         """The optimiser alone, on the gradients that happen to be there."""
-        optimizer = self.ensemble.optimizer
+        optimizer = self.program.ensemble.optimizer
         one = torch.ones(1, dtype=torch.float64, device=self.device)
         with self.arithmetic():
             coefficients = optimizer.coefficients(0, one)[0]

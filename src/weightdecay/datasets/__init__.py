@@ -16,12 +16,13 @@ class Split(NamedTuple):
 
 Splits = dict[str, Split]  # "train", "validation", "test"
 
-# What an example has of the data sets that are named so: inputs and targets. A row that names one is held to it.
-SHAPES = {
-    "binary_addition": (64, 32),
-    "binary_addition_bits": (64, 32),
-    "digits": (64, 10),
-    "digits_28": (784, 10),
-    "mnist": (784, 10),
-    "mnist1d": (40, 10),
-}
+
+class DataSet(NamedTuple):
+    """What is known of a data set by its name, which is its file's: how many numbers an example has.
+
+    A row that names it is held to that. Of K classes `outputs` is K.
+    """
+
+    name: str
+    inputs: int
+    outputs: int

@@ -11,12 +11,14 @@ from functools import cache, lru_cache
 import numpy as np
 import torch
 
-from weightdecay.datasets import Split, Splits
+from weightdecay.datasets import DataSet, Split, Splits
 from weightdecay.errors import ConfigError
+from weightdecay.registry import DATASETS
 
 CLASSES, PIXELS, EXAMPLES = 10, 64, 1_797
 LEVELS = 16  # a pixel is an integer from 0 to 16
 SHA256 = "87ff0c9e40dc7e2c0e34e7257799c2e3f3aec1a016363bb11cad869ec428a826"  # of pixels, then labels, as bytes
+DATASETS.register(DataSet("digits", inputs=PIXELS, outputs=CLASSES))
 
 
 @lru_cache(maxsize=32)  # the same object for every run of a seed, which the trainer then holds once

@@ -1,7 +1,7 @@
-"""Handwritten digits of 28 × 28 pixels: scikit-learn's 8 × 8 ones enlarged, or MNIST's own files where a user has them.
+"""MNIST (LeCun et al. 1998): handwritten digits of 28 × 28 pixels, from its own files where a user has them.
 
-Nothing is downloaded. MNIST (LeCun et al. 1998) is read from data/mnist/, four gzipped files of its idx format, each
-held to the checksum that is commonly published for it.
+Nothing is downloaded. The four gzipped files of its idx format are read from data/mnist/, each held to the checksum
+that is commonly published for it. `digits_28` needs no files.
 """
 
 from __future__ import annotations
@@ -14,33 +14,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from weightdecay.datasets import Split, Splits
-from weightdecay.datasets.digits import CLASSES, digits
+from weightdecay.datasets import DataSet, Split, Splits
 from weightdecay.errors import ConfigError
+from weightdecay.registry import DATASETS
 
-SIDE = 28
-PIXELS = SIDE * SIDE
+CLASSES, PIXELS = 10, 28 * 28
 FOLDER = Path("data/mnist")  # of the folder that the pipeline runs in
+DATASETS.register(DataSet("mnist", inputs=PIXELS, outputs=CLASSES))
 SHA256 = {
     "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
     "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
     "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
     "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
 }
-
-
-@lru_cache(maxsize=32)
-def digits_28(seed: int, train_size: int, validation_size: int, test_size: int) -> Splits:
-    """`datasets.digits` enlarged bilinearly to 28 × 28: inputs `[N, 784]` in [0, 1], one-hot targets `[N, 10]`."""
-    splits = digits(seed, train_size, validation_size, test_size)
-    return {name: Split(enlarged(split.inputs), split.targets) for name, split in splits.items()}
-
-
-def enlarged(images: torch.Tensor) -> torch.Tensor:
-    """Square images `[N, side²]` as `[N, 784]`, interpolated bilinearly between the centres of their pixels."""
-    side = round(images.shape[1] ** 0.5)
-    square = images.view(-1, 1, side, side)
-    return torch.nn.functional.interpolate(square, size=(SIDE, SIDE), mode="bilinear").flatten(1)
 
 
 @lru_cache(maxsize=1)  # 0.2 GB with all examples

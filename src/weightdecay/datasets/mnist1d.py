@@ -20,8 +20,9 @@ import numpy as np
 import torch
 
 from weightdecay import files
-from weightdecay.datasets import Split, Splits
+from weightdecay.datasets import DataSet, Split, Splits
 from weightdecay.errors import ConfigError, ResultError
+from weightdecay.registry import DATASETS
 from weightdecay.surroundings import without
 
 FOLDER = Path("data/cache")  # of the folder that the pipeline runs in
@@ -30,6 +31,7 @@ TRAIN_POOL, TEST_POOL, VALIDATION_POOL = 4_000, 12_000, 4_000
 AVAILABLE = {"train": TRAIN_POOL, "validation": VALIDATION_POOL, "test": TEST_POOL}
 DIGEST = hashlib.sha256().digest_size  # bytes
 SEED, VALIDATION_SEED = 42, 43  # of the generator: 42 is the package's own
+DATASETS.register(DataSet("mnist1d", inputs=LENGTH, outputs=CLASSES))
 
 # What a noisy label is. `resampled`: drawn anew from all classes, so a tenth of them stays right (the notebook).
 # `incorrect`: one of the nine wrong classes (Nakkiran et al. 2019).

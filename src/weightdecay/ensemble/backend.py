@@ -7,6 +7,7 @@ import platform
 import resource
 import sys
 from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Literal, get_args
@@ -17,6 +18,8 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from weightdecay.errors import DeviceError
 
 Precision = Literal["float32", "tf32"]  # of a GPU's products of float32 matrices: IEEE, or 10 bits of each mantissa
+
+KERNELS = {path.stem for path in (Path(__file__).parent / "triton").glob("*.py")}
 
 
 def resolve_device(device: str) -> torch.device:
@@ -37,13 +40,26 @@ def check_precision(precision: str, device: torch.device) -> None:
 
 
 @functools.cache
-def triton_kernels() -> ModuleType | None:
-    """Our kernels for GPUs, or None where they cannot be compiled; torch's operations then do the same."""
-    try:
-        from weightdecay.ensemble import triton_kernels
-    except ImportError:  # torch for CPUs comes without Triton
+def triton_kernels(name: str, device: torch.device) -> ModuleType | None:
+    """Return the kernels of that layer or optimiser, `triton/<name>.py`, where there are some and they can be compiled.
+
+    Where there are none, torch's operations do the same.
+    """
+    if device.type != "cuda" or name not in KERNELS or not _triton_works():
         return None
-    return triton_kernels if triton_kernels.works() else None
+    return import_module(f"weightdecay.ensemble.triton.{name}")
+
+
+@functools.cache
+def _triton_works() -> bool:
+    """Whether a kernel can be compiled and run here: Triton needs a GPU it knows, and a C compiler."""
+    try:  # torch for CPUs comes without Triton
+        tensors = [torch.zeros(1, 1, dtype=torch.float32, device="cuda") for _ in range(3)]
+        coefficients = torch.zeros(6, 1, dtype=torch.float32, device="cuda")
+        import_module("weightdecay.ensemble.triton.sgd").update(*tensors, coefficients, 1)
+    except Exception:  # of many kinds, from many places
+        return False
+    return True
 
 
 def description(device: torch.device) -> dict[str, str]:
@@ -58,7 +74,7 @@ def description(device: torch.device) -> dict[str, str]:
         matmul = " ".join(str(used[key]) for key in ("internal_api", "version", "architecture") if used.get(key))
         kernels = f"numba {numba.__version__} for {llvmlite.binding.get_host_cpu_name()}"
         return {"device": processor(), "kernels": kernels, "matmul": matmul or "a BLAS without a name"}
-    kernels = "triton" if triton_kernels() else "torch"
+    kernels = "triton" if _triton_works() else "torch"
     return {"device": torch.cuda.get_device_name(), "kernels": kernels, "matmul": "cublas"}
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from weightdecay.ensemble.losses import LOSSES
 from weightdecay.errors import ConfigError
+from weightdecay.registry import LOSSES, OPTIMIZERS
 from weightdecay.run import PER_REPLICA, Run
 
 DTYPES = torch.float32, torch.float64  # that the loops are compiled for
@@ -43,8 +43,8 @@ def checked_stack(runs: Sequence[Run], dtype: torch.dtype) -> list[Run]:
         shared = [name for name in Run.model_fields if name not in PER_REPLICA]
         unlike = [name for name in shared if getattr(other, name) != getattr(runs[0], name)] or ["batch_norm_eps"]
         raise ConfigError(f"runs of one stack differ in {', '.join(unlike)}, but must have one shape and one program.")
-    if runs[0].loss not in LOSSES:
-        raise ConfigError(f"loss is {runs[0].loss!r}, but must be one of {', '.join(LOSSES)}.")
+    for registry, name in ((LOSSES, runs[0].loss), (OPTIMIZERS, runs[0].optimizer)):
+        registry.get(name)
     if dtype not in DTYPES:
         raise ConfigError(f"dtype is {dtype}, but must be one of {', '.join(map(str, DTYPES))}.")
     return runs

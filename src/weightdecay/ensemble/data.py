@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from weightdecay.datasets import SHAPES, Split, Splits
+from weightdecay.datasets import Split, Splits
 from weightdecay.ensemble.checks import require
-from weightdecay.ensemble.losses import LOSSES, classifies
+from weightdecay.registry import DATASETS, LOSSES
 from weightdecay.run import Run
 
 PARTS = "inputs", "targets"
@@ -48,7 +48,7 @@ def gathered(
     for name, (inputs, targets) in data.items():
         for part, values in zip(PARTS, (inputs, targets), strict=True):
             require(bool(values.isfinite().all()), f"the {name} {part} are not finite: they hold NaN or infinity")
-        _check_targets(owner, name, targets)
+        LOSSES.get(owner.loss).check_targets(targets, name)
     return data, torch.tensor([place[id(splits[run])] for run in runs], dtype=torch.int64, device=device)
 
 
@@ -113,30 +113,13 @@ def _check_row(run: Run, examples: int, expected: int, features: int, outputs: i
         f"train_size is {run.train_size}, for which the train split must have {expected} examples, but it has "
         f"{examples}",
     )
-    shape = SHAPES.get(run.dataset, (features, outputs))  # a data set of the user's own has any
-    require(
-        shape == (features, outputs),
-        f"dataset is {run.dataset}, whose examples have {shape[0]} inputs and {shape[1]} targets, but the data handed "
-        f"over have {features} and {outputs}: correct the row, or give your data a name of their own",
-    )
+    if run.dataset in DATASETS.names():  # a data set of the user's own has any shape
+        known = DATASETS.get(run.dataset)
+        require(
+            (known.inputs, known.outputs) == (features, outputs),
+            f"dataset is {run.dataset}, whose examples have {known.inputs} inputs and {known.outputs} targets, but the "
+            f"data handed over have {features} and {outputs}: correct the row, or give your data a name of their own",
+        )
     require(
         run.batch_size <= examples, f"batch_size is {run.batch_size}, but there are only {examples} training examples"
-    )
-
-
-def _check_targets(run: Run, name: str, targets: Tensor) -> None:
-    """The range of the loss: bits, one-hot classes, or, in a regression, any number."""
-    outputs = targets.shape[2]
-    if run.loss == "cross_entropy":
-        require(outputs > 1, "loss is cross_entropy, which needs at least 2 outputs, one a class, but there is 1")
-    if not classifies(LOSSES[run.loss], outputs):
-        return
-    bits = ((targets == 0) | (targets == 1)).all()
-    if run.loss == "sigmoid_squared_error":
-        require(bool(bits), f"loss is {run.loss}, whose targets must be 0 or 1, but those of {name} are not")
-        return
-    require(
-        bool(bits & (targets.sum(2) == 1).all()),
-        f"loss is {run.loss} with {outputs} outputs, which counts right answers and so needs one-hot targets, but "
-        f"those of {name} are not: for a regression take absolute_error, smooth_l1, or one output",
     )

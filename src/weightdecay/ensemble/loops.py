@@ -2,140 +2,87 @@
 
 All activations of a replica stand in one array `[rows, B]` and their gradients in another: an operation knows its
 operands as rows of it, and its parameters as places in the replica's flat row.
+
+No layer, loss or optimiser is named here. A line `case(kind, ...)` stands for a chain of ifs over all that are
+registered (`if kind == 3: ...`), which `loops_of_all` writes out: compiled, it is as if all stood here, and nothing is
+called in a step.
 """
 
+from __future__ import annotations
+
+import inspect
 import math
+import re
+from collections.abc import Callable, Mapping
+from functools import cache
+from types import FunctionType
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from weightdecay.ensemble import kernels
+from weightdecay.ensemble.arithmetic import clamped
 from weightdecay.ensemble.compiler import compiled
-from weightdecay.ensemble.constants import EVALUATION_ROWS
-
-LINEAR, CONV1D, BATCH_NORM, RELU, DROPOUT, FORK, JOIN = range(7)
-OPERATION = np.dtype(
-    [
-        (name, np.int64)
-        for name in (
-            "kind",
-            *("x", "inputs", "y", "outputs"),  # first row and number of rows of input and output
-            "trained",  # 0: weight and bias are not in the replica's row of parameters, but in that of buffers
-            *("weight", "weights", "bias", "biases"),  # their offsets in that row and their numbers
-            *("running_mean", "running_variance", "eps", "inverse_std"),  # BatchNorm: offsets in the row of buffers
-            *("window", "stride", "padding", "padded"),  # Conv1d, in rows; `padded`: where the input is padded
-            *("factors", "layer"),  # Dropout: where they stand, in rows, and which of the network's dropouts it is
-        )
-    ]
-)
-SIGMOID_SQUARED_ERROR, SQUARED_ERROR, CROSS_ENTROPY, ABSOLUTE_ERROR, SMOOTH_L1 = range(5)
-SGD_COEFFICIENTS = 6  # as many as `optimizers.SGD` has; more are Adam's
+from weightdecay.ensemble.layer import Layer, Moment, Replica
+from weightdecay.ensemble.loss import Loss
+from weightdecay.ensemble.operations import FIELDS
+from weightdecay.ensemble.optimizer import DECAYS, Optimizer
+from weightdecay.ensemble.program import EVALUATION_ROWS
+from weightdecay.registry import LAYERS, LOSSES, OPTIMIZERS
 
 
-@compiled
-def forward(operations, activations, parameters, buffers, training, step, dropout):
-    """Run the network on the first rows of `activations` `[rows, B]`; `parameters` and `buffers` are one replica's.
+def case(kind: int, *arguments: Any) -> Any:
+    """Stand for the chain of ifs that `_with_cases` puts here."""
+    raise NotImplementedError
 
-    `step` and the replica's `dropout` `[3]` (`dropout.words_of`) decide what is dropped in training.
-    """
+
+def forward(operations, replica, moment):
+    """Run the network on the first rows of the replica's activations."""
     for op in operations:
-        x, y = activations[op.x : op.x + op.inputs], activations[op.y : op.y + op.outputs]
-        store = parameters if op.trained else buffers
-        weight, bias = store[op.weight : op.weight + op.weights], store[op.bias : op.bias + op.biases]
-        if op.kind == LINEAR:
-            kernels.linear_forward(weight.reshape(op.outputs, op.inputs), bias, x, y)
-        elif op.kind == CONV1D:
-            padded = activations[op.padded : op.padded + op.inputs + 2 * op.padding]
-            padded[: op.padding] = 0
-            padded[op.padding : op.padding + op.inputs] = x
-            padded[op.padding + op.inputs :] = 0
-            kernels.convolution_forward(weight.reshape(op.weights // op.window, op.window), bias, padded, y, op.stride)
-        elif op.kind == BATCH_NORM:
-            mean = buffers[op.running_mean : op.running_mean + op.weights]
-            variance = buffers[op.running_variance : op.running_variance + op.weights]
-            if training:
-                inverse_std = buffers[op.inverse_std : op.inverse_std + op.weights]
-                eps = buffers[op.eps]
-                kernels.batch_norm_forward(x, weight, bias, eps, mean, variance, inverse_std, y)
-            else:
-                kernels.batch_norm_evaluation(x, weight, bias, buffers[op.eps], mean, variance, y)
-        elif op.kind == RELU:
-            kernels.relu_forward(y.reshape(-1))
-        elif op.kind == DROPOUT and training and dropout[2] > 0:
-            kernels.dropout_factors(
-                dropout, step, op.layer, activations[op.factors : op.factors + (op.inputs + 3) // 4 * 4]
-            )
-            y *= activations[op.factors : op.factors + op.inputs]
-        elif op.kind == JOIN:
-            y += x
+        x, y = replica.activations[op.x : op.x + op.inputs], replica.activations[op.y : op.y + op.outputs]
+        case(op.kind, op, x, y, replica, moment)
 
 
-@compiled
-def backward(operations, activations, gradients, parameters, buffers, parameter_gradients, dropout):
-    """From the output's rows of `gradients` `[rows, B]` to `parameter_gradients` `[P]`."""
+def backward(operations, replica, moment):
+    """From the output's rows of the replica's gradients to its parameters' gradients."""
     for index in range(operations.size - 1, -1, -1):
         op = operations[index]
-        x, gradient = activations[op.x : op.x + op.inputs], gradients[op.y : op.y + op.outputs]
-        input_gradient = gradients[op.x : op.x + op.inputs] if op.x > 0 else gradients[:0]
-        store = parameters if op.trained else buffers
-        weight = store[op.weight : op.weight + op.weights]
-        weight_gradient = parameter_gradients[op.weight : op.weight + op.weights * op.trained]
-        bias_gradient = parameter_gradients[op.bias : op.bias + op.biases * op.trained]
-        if op.kind == LINEAR:
-            matrix = weight.reshape(op.outputs, op.inputs)
-            if op.trained:
-                kernels.linear_backward(x, gradient, weight_gradient.reshape(matrix.shape), bias_gradient)
-            if input_gradient.size:
-                np.dot(matrix.T, gradient, input_gradient)
-        elif op.kind == CONV1D:
-            matrix, rows = weight.reshape(op.weights // op.window, op.window), op.inputs + 2 * op.padding
-            padded = activations[op.padded : op.padded + rows]
-            padded_gradient = gradients[op.padded : op.padded + (rows if input_gradient.size else 0)]
-            outputs = weight_gradient.reshape(matrix.shape), bias_gradient, padded_gradient
-            kernels.convolution_backward(matrix, padded, gradient, *outputs, op.stride)
-            if input_gradient.size:
-                input_gradient[:] = padded_gradient[op.padding : op.padding + op.inputs]
-        elif op.kind == BATCH_NORM:
-            inverse_std = buffers[op.inverse_std : op.inverse_std + op.weights]
-            kernels.batch_norm_backward(
-                gradient, x, weight, inverse_std, weight_gradient, bias_gradient, input_gradient
-            )
-        elif op.kind == RELU:
-            kernels.relu_backward(x.reshape(-1), gradient.reshape(-1))
-        elif op.kind == DROPOUT and dropout[2] > 0:
-            gradient *= activations[op.factors : op.factors + op.inputs]
-        elif op.kind == FORK and input_gradient.size:
-            input_gradient += gradient
+        x, gradient = replica.activations[op.x : op.x + op.inputs], replica.gradients[op.y : op.y + op.outputs]
+        input_gradient = replica.gradients[op.x : op.x + op.inputs] if op.x > 0 else replica.gradients[:0]
+        case(op.kind, op, x, gradient, input_gradient, replica, moment)
 
 
-@compiled
-def update(coefficients, decays, weights, gradients, first, second):
-    """One step of the optimiser on some weights of a replica, flat. `coefficients` `[C]`: see `optimizers`; l2, kept,
-    l1 and threshold apply if it `decays`. `first` and `second` are Adam's moments; for SGD both are the momentum.
-    """
-    c = coefficients
-    l2, kept = (c[0], c[1]) if decays else (c.dtype.type(0), c.dtype.type(1))
-    if decays and c[2] > 0:  # passes of their own: without L1 there is no other
-        gradients = kernels.with_sign(weights, gradients, c[2])
-    if c.size == SGD_COEFFICIENTS:
-        kernels.sgd(weights, gradients, first, l2, kept, c[4], c[5])
-    else:
-        kernels.adam(weights, gradients, first, second, l2, kept, c[4], c[5], c[6], c[7], c[8], c[9], c[10])
-    if decays and c[3] > 0:
-        kernels.soft_threshold(weights, c[3])
-
-
-@compiled
-def loss_of(kind, outputs, targets, gradient):
+def loss_of(loss, outputs, targets, gradient):
     """Mean loss of a batch, the number of examples that are right, and the gradient; all `[K, B]`."""
-    if kind == SIGMOID_SQUARED_ERROR:
-        return kernels.sigmoid_squared_error(outputs, targets, gradient)
-    if kind == SQUARED_ERROR:
-        return kernels.squared_error(outputs, targets, gradient)
-    if kind == ABSOLUTE_ERROR:
-        return kernels.absolute_error(outputs, targets, gradient)
-    if kind == SMOOTH_L1:
-        return kernels.smooth_l1(outputs, targets, gradient)
-    return kernels.cross_entropy(outputs, targets, gradient)
+    return case(loss, outputs, targets, gradient)
+
+
+def update(optimizer, coefficients, decays, weights, gradients, slots, row, start):
+    """One step of the optimiser on some weights of a replica, flat. `coefficients` `[C]`: see `optimizer`; l2, kept,
+    l1 and threshold apply if it `decays`. `slots` `[S, R, P]`: those of these weights are in `row` from `start` on.
+    """
+    number = coefficients.dtype.type
+    l2, kept = (coefficients[0], coefficients[1]) if decays else (number(0), number(1))
+    if decays and coefficients[2] > 0:  # passes of their own: without L1 there is no other
+        gradients = with_sign(weights, gradients, coefficients[2])
+    case(optimizer, coefficients, l2, kept, weights, gradients, slots, row, start)
+    if decays and coefficients[3] > 0:
+        soft_threshold(weights, coefficients[3])
+
+
+@compiled
+def with_sign(weights, gradients, l1):
+    """g + l1·sign(w) as a new array: the gradients are kept without penalty."""
+    penalised = np.empty_like(gradients)
+    for i in range(weights.size):
+        penalised[i] = gradients[i] + l1 * np.sign(weights[i])
+    return penalised
+
+
+@compiled
+def soft_threshold(weights, threshold):
+    """w ← sign(w)·max(|w| − threshold, 0) in place: exactly 0 up to the threshold."""
+    for i in range(weights.size):
+        weights[i] -= clamped(weights[i], threshold)
 
 
 @compiled
@@ -161,19 +108,19 @@ def hold_norm(parameters, held, begins):
     return held
 
 
-@compiled
 def advance(
-    operations, shape, loss, held_from, arrays, data, orders, coefficients, times, decayed, replicas, dropout, sums
+    operations, shape, kinds, held_from, arrays, data, orders, coefficients, times, decayed, replicas, words, sums
 ):
     """Train every replica for S steps.
 
-    `shape`: number of rows, first and last row of the outputs. `arrays`: activations, their gradients and labels, all
-    flat. `data`: inputs and targets `[U, N, ...]`, and `[R]`, which of the U a replica has. `orders`: `[R, O, B]`, the
-    batches of steps 0 to O − 1, which then come again. `coefficients`: `[S, R, C]`. `times`: the first step, counted
-    from 0, and the steps of an epoch. `replicas`: parameters, their gradients, buffers, the optimiser's two slots,
-    `[R, ...]`. `dropout`: `[R, 3]`. `sums`: loss, right examples, steps of finite loss, held norm, `[R]` each.
-    `held_from`: 0, the norm of the weights is free; otherwise the training accuracy of an epoch from which it is held,
-    if it is not held already. A replica whose loss is not finite is trained no further.
+    `shape`: number of rows, first and last row of the outputs. `kinds`: the numbers of loss and optimiser. `arrays`:
+    activations, their gradients and labels, all flat. `data`: inputs and targets `[U, N, ...]`, and `[R]`, which of the
+    U a replica has. `orders`: `[R, O, B]`, the batches of steps 0 to O − 1, which then come again. `coefficients`:
+    `[S, R, C]`. `times`: the first step, counted from 0, and the steps of an epoch. `replicas`: parameters, their
+    gradients and buffers, `[R, ...]`, and the optimiser's slots `[S, R, P]`. `words`: `[R, 3]`, of `philox`. `sums`:
+    loss, right examples, steps of finite loss, held norm, `[R]` each. `held_from`: 0, the norm of the weights is free;
+    otherwise the right examples of an epoch from which on it is held, if it is not held already. A replica whose loss
+    is not finite is trained no further.
     """
     inputs, targets, which = data
     loss_sum, correct_sum, finite_steps, held = sums
@@ -182,9 +129,10 @@ def advance(
     rows, start_row, end_row = shape
     activations, gradients = arrays[0][: rows * batch].reshape(rows, batch), arrays[1].reshape(rows, batch)
     labels = arrays[2][: targets.shape[2] * batch].reshape(targets.shape[2], batch)
+    slots = replicas[3]
     for r in range(which.size):
-        parameters, parameter_gradients, buffers = replicas[0][r], replicas[1][r], replicas[2][r]
-        first, second = replicas[3][r], replicas[4][r]
+        parameters, parameter_gradients = replicas[0][r], replicas[1][r]
+        replica = Replica(activations, gradients, parameters, parameter_gradients, replicas[2][r])
         for index in range(len(coefficients)):
             step = start + index
             if finite_steps[r] < step:
@@ -195,24 +143,24 @@ def advance(
                 order = orders[r, step % batches]
                 gather(inputs[which[r]], order, activations[: inputs.shape[2]])
                 gather(targets[which[r]], order, labels)
-            forward(operations, activations, parameters, buffers, True, step, dropout[r])
+            moment = Moment(True, step, words[r])
+            forward(operations, replica, moment)
             y, upstream = activations[start_row:end_row], gradients[start_row:end_row]
-            value, correct = loss_of(loss, y, labels, upstream)
+            value, correct = loss_of(kinds[0], y, labels, upstream)
             loss_sum[r] += value
             correct_sum[r] += correct
             if not math.isfinite(value):
                 break
             finite_steps[r] += 1
-            backward(operations, activations, gradients, parameters, buffers, parameter_gradients, dropout[r])
+            backward(operations, replica, moment)
             c = coefficients[index, r]
-            update(c, True, parameters[:decayed], parameter_gradients[:decayed], first[:decayed], second[:decayed])
-            update(c, False, parameters[decayed:], parameter_gradients[decayed:], first[decayed:], second[decayed:])
+            update(kinds[1], c, True, parameters[:decayed], parameter_gradients[:decayed], slots, r, 0)
+            update(kinds[1], c, False, parameters[decayed:], parameter_gradients[decayed:], slots, r, decayed)
             if held_from > 0:
                 ends = step % epoch_steps == epoch_steps - 1
-                held[r] = hold_norm(parameters, held[r], ends and correct_sum[r] >= held_from * epoch_steps * batch)
+                held[r] = hold_norm(parameters, held[r], ends and correct_sum[r] >= held_from)
 
 
-@compiled
 def evaluate(operations, shape, loss, arrays, data, replicas):
     """Mean loss and accuracy over a split, each `[R]`, with BatchNorm's running statistics; see `advance`."""
     inputs, targets, which = data
@@ -220,7 +168,7 @@ def evaluate(operations, shape, loss, arrays, data, replicas):
     losses, accuracies = np.zeros(which.size, inputs.dtype), np.zeros(which.size, inputs.dtype)
     gradient = np.empty(outputs * EVALUATION_ROWS, inputs.dtype)
     rows, start_row, end_row = shape
-    nothing = np.zeros(3, np.uint64)  # is dropped
+    moment = Moment(False, 0, np.zeros(3, np.uint64))
     for r in range(which.size):
         for start in range(0, examples, EVALUATION_ROWS):
             order = np.arange(start, min(start + EVALUATION_ROWS, examples))
@@ -228,10 +176,99 @@ def evaluate(operations, shape, loss, arrays, data, replicas):
             labels = arrays[2][: outputs * order.size].reshape(outputs, order.size)
             gather(inputs[which[r]], order, activations[: inputs.shape[2]])
             gather(targets[which[r]], order, labels)
-            forward(operations, activations, replicas[0][r], replicas[2][r], False, 0, nothing)
+            parameters = replicas[0][r]
+            replica = Replica(activations, activations[:0], parameters, parameters[:0], replicas[2][r])
+            forward(operations, replica, moment)
             unused = gradient[: labels.size].reshape(labels.shape)
             value, correct = loss_of(loss, activations[start_row:end_row], labels, unused)
             losses[r] += value * order.size
             accuracies[r] += correct
     number = inputs.dtype.type(examples)
     return losses / number, accuracies / number
+
+
+class Loops(NamedTuple):
+    """The loops for everything that is registered, and the numbers by which they know it."""
+
+    advance: Any
+    evaluate: Any
+    update: Any
+    operation: np.dtype  # a record of the table of operations: the fields of all layers
+    layers: dict[str, int]
+    losses: dict[str, int]
+    optimizers: dict[str, int]
+
+
+def loops_of_all() -> Loops:
+    """Return the loops for all that is registered now."""
+    registries = (LAYERS, LOSSES, OPTIMIZERS)
+    kept = all(set(registry.names()) == set(registry.files) for registry in registries)
+    return _loops(*(tuple(registry.all().items()) for registry in registries), kept)
+
+
+@cache
+def _loops(
+    layers: tuple[tuple[str, type[Layer]], ...],
+    losses: tuple[tuple[str, type[Loss]], ...],
+    optimizers: tuple[tuple[str, type[Optimizer]], ...],
+    kept: bool,
+) -> Loops:
+    """`kept`: on disk. The cache knows files, and not what is registered at run time."""
+    forwards = {name: layer.forward_loop for name, layer in layers if layer.forward_loop}
+    backwards = {name: layer.backward_loop for name, layer in layers if layer.backward_loop}
+    cases = {
+        forward: forwards,
+        backward: backwards,
+        loss_of: {name: loss.loop for name, loss in losses},
+        update: {name: update_by(optimizer) for name, optimizer in optimizers},
+    }
+    namespace = dict(globals())
+    for function, kinds in cases.items():
+        namespace[function.__name__] = _with_cases(function, kinds)
+    for function in (advance, evaluate):
+        bound = FunctionType(function.__code__, namespace, function.__name__)
+        namespace[function.__name__] = compiled(bound, keep=kept)
+    own = sorted({field for _, layer in layers for field in layer.fields})
+    return Loops(
+        *(namespace[name] for name in ("advance", "evaluate", "update")),
+        np.dtype([(name, np.int64) for name in (*FIELDS, *own)]),
+        *(numbers(kinds) for kinds in (forwards, dict(losses), dict(optimizers))),
+    )
+
+
+def numbers(kinds: Mapping[str, Any]) -> dict[str, int]:
+    """The number of each kind in its chain."""
+    return {name: number for number, name in enumerate(kinds)}
+
+
+def _with_cases(function: Callable, cases: Mapping[str, Callable]) -> Any:
+    """Compile a function of this file with `case(kind, ...)` written out: which case is called, `kind` says."""
+    text = inspect.getsource(function)
+    indent, returned, kind, arguments = re.search(r"^( *)(return )?case\((.*?), (.*)\)$", text, re.M).groups("")
+    numbered = numbers(cases).items()
+    tests = [f"{indent}if {kind} == {number}:\n{indent}    {returned}{name}({arguments})" for name, number in numbered]
+    chain = f"\n{indent}el".join(test.lstrip() for test in tests)
+    unknown = f"{indent}else:\n{indent}    raise ValueError('an unknown kind')"
+    text = re.sub(r"^ *(return )?case\(.*\)$", f"{indent}{chain}\n{unknown}", text, flags=re.M)
+    return _written(text, globals() | dict(cases))
+
+
+def update_by(optimizer: type[Optimizer]) -> Any:
+    """Return the compiled loop over weights of one optimiser; the formula is its `move`."""
+    slots = [f"slot{index}" for index in range(len(optimizer.slot_names))]
+    own = [f"c{len(DECAYS) + index}" for index in range(len(optimizer.coefficient_names))]
+    lines = ["def loop(c, l2, kept, weights, gradients, slots, row, start):"]
+    lines += [f"    {coefficient} = c[{coefficient[1:]}]" for coefficient in own]
+    lines += [f"    {slot} = slots[{index}, row, start : start + weights.size]" for index, slot in enumerate(slots)]
+    lines += ["    for i in range(weights.size):"]
+    moved = ", ".join(["gradients[i] + l2 * weights[i]", *(f"{slot}[i]" for slot in slots), *own])
+    lines += [f"        {', '.join(['change', *(f'new_{slot}' for slot in slots)])}, = move({moved})"]
+    lines += [f"        {slot}[i] = new_{slot}" for slot in slots]
+    lines += ["        weights[i] = weights[i] * kept - change"]
+    return _written("\n".join(lines), {"move": compiled(optimizer.move)})
+
+
+def _written(text: str, namespace: dict[str, Any]) -> Any:
+    """Compile the function that a text defines."""
+    exec(text, namespace)
+    return compiled(namespace[re.match(r"def (\w+)", text)[1]])

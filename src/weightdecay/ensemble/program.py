@@ -1,146 +1,112 @@
-"""The CPU's way to train: a network as a table of operations, which one compiled loop runs.
+"""What the CPU's and the GPU's way to train have in common: they advance an ensemble, and measure it.
 
-`HostProgram` turns the tree of layers into the table. Nothing of Python is left in a step; replicas are trained one
-after another, so that their activations, in the same place for all, stay in the core's cache, and no replica's numbers
-can depend on which others there are.
+The steps go from table to table. A table holds what varies by step over some epochs: the order of the batches, and what
+the optimiser takes. It is filled beforehand, as a compiled loop and a CUDA graph can only read it.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from fractions import Fraction
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from weightdecay.ensemble import loops
-from weightdecay.ensemble.array_checks import check_program, check_table
-from weightdecay.ensemble.constants import EVALUATION_ROWS
-from weightdecay.ensemble.layers import BatchNorm, Conv1d, Dropout, Layer, Linear, ReLU, Residual, Sequential
-from weightdecay.ensemble.tables import Program
+from weightdecay.ensemble.checks import check_measured
+from weightdecay.ensemble.schedules import multiplier
+from weightdecay.ensemble.state import Ensemble
 from weightdecay.run import SATURATED
 
-if TYPE_CHECKING:
-    from weightdecay.ensemble.training import Ensemble
-
-LOSSES = {
-    "sigmoid_squared_error": loops.SIGMOID_SQUARED_ERROR,
-    "squared_error": loops.SQUARED_ERROR,
-    "cross_entropy": loops.CROSS_ENTROPY,
-    "absolute_error": loops.ABSOLUTE_ERROR,
-    "smooth_l1": loops.SMOOTH_L1,
-}
-HELD_FROM = {"never": 0.0, "start": math.inf, "saturation": SATURATED}  # training accuracy; `start` is held already
+TABLE_STEPS = 256  # at least, where an order of so many steps is not too large; then up to a whole epoch
+EVALUATION_ROWS = 320  # examples measured at once; 512 are 2,048 bytes, all in two sets of a CPU's first cache
+BATCH_METRICS = {"train_loss_batch", "train_accuracy_batch"}
+NEVER = 2**62  # right examples, of which no epoch has so many
 
 
-class HostProgram(Program):
-    """Advances and evaluates an ensemble whose tensors are on the CPU."""
+class Program:
+    """Advances and measures an ensemble."""
 
-    table_rows = 2**23  # 64 MiB
+    table_rows: int  # at most, of the order of all replicas, unless an epoch has more
+    at_once: int  # steps in one call, as Ctrl-C has to wait for its end
 
     def __init__(self, ensemble: Ensemble):
-        super().__init__(ensemble)
-        stack, run = ensemble.stack, ensemble.run
-        inputs, batch = ensemble.data["train"][0], max(run.batch_size, EVALUATION_ROWS)
-        self.offsets, self.rows, self.operations = stack.offsets, inputs.shape[2], []
-        self.dropout = ensemble.dropout.numpy().astype(np.uint64)
-        output, outputs = self._add(stack.network, 0, self.rows)
-        self.shape = self.rows, output, output + outputs
-        self.operations = np.array(
-            [tuple(row.get(name, 0) for name in loops.OPERATION.names) for row in self.operations], loops.OPERATION
-        )
-        self.sizes = self.rows * batch, self.rows * run.batch_size, outputs * batch
-        kind = {"dtype": stack.parameters.dtype, "device": "cpu"}
-        self.arrays = tuple(torch.zeros(size, **kind).numpy() for size in self.sizes)
-        slots = list(ensemble.optimizer.slots.values())
-        replicas = stack.parameters, stack.gradients, stack.buffers, slots[0], slots[-1]
-        self.replicas = tuple(tensor.numpy() for tensor in replicas)
-        sums = ("loss_sum", "correct_sum", "finite_steps", "held_norm")
-        self.sums = tuple(ensemble.state[name].numpy() for name in sums)
-        self.data = {name: (*(t.numpy() for t in pair), ensemble.which.numpy()) for name, pair in ensemble.data.items()}
-        self.loss = LOSSES[run.loss]
-        check_program(self)
+        self.ensemble = ensemble
+        epoch, run = ensemble.epoch_steps, ensemble.run
+        rows = epoch * run.batch_size * len(ensemble.runs)
+        self.epochs = max(1, min(-(-TABLE_STEPS // epoch), self.table_rows // rows))
+        self.steps, self.table = self.epochs * epoch, -1  # a table's steps, and which table is there
+        self.seeds = sorted({run.seed for run in ensemble.runs})
+        self.seed_of = torch.tensor([self.seeds.index(run.seed) for run in ensemble.runs], device="cpu")
+        # Right examples of an epoch from which on the norm is held; 0: it is free.
+        saturated = math.ceil(Fraction(str(SATURATED)) * epoch * run.batch_size)
+        self.held_from = {"never": 0, "start": NEVER, "saturation": saturated}[run.hold_norm]
+
+    def advance(self, steps: int = 1) -> None:
+        """Do training steps of every replica; on a GPU they are launched, not waited for."""
+        while steps:
+            table, within = divmod(self.ensemble.step, self.steps)
+            if table != self.table:
+                self.fill(table)
+                self.table = table
+            count = min(steps, self.steps - within)
+            self.run(within, count)
+            self.ensemble.step += count
+            steps -= count
+
+    def measure(self, full: bool) -> dict[str, Tensor]:
+        """Return metrics now, each `[R]`; NaN for a run that has diverged. Not `full`: without the training split."""
+        ensemble, metrics = self.ensemble, {}
+        for name in ensemble.data:
+            if full or name != "train":
+                metrics[f"{name}_loss"], accuracy = self.evaluate(name)
+                metrics |= {f"{name}_accuracy": accuracy} if ensemble.classifies else {}
+        if ensemble.step > 0:
+            steps = (ensemble.step - 1) % ensemble.epoch_steps + 1
+            metrics["train_loss_batch"] = ensemble.sums["loss_sum"] / steps
+            if ensemble.classifies:
+                metrics["train_accuracy_batch"] = ensemble.sums["correct_sum"] / (steps * ensemble.run.batch_size)
+        metrics["weight_norm"], metrics["weight_norm_sum"] = ensemble.stack.norms()
+        own = {f"{name}_{kind}" for name in ensemble.data for kind in ("loss", "accuracy")}
+        measured = ensemble.protocol.measures(ensemble)
+        check_measured(measured, own | BATCH_METRICS | metrics.keys(), metrics["weight_norm"])
+        metrics |= measured
+        diverged = ensemble.sums["finite_steps"] < ensemble.step
+        return {name: values.masked_fill(diverged, torch.nan) for name, values in metrics.items()}
+
+    def restore(self, step: int, tensors: dict[str, Tensor]) -> None:
+        """Go on exactly where `ensemble.tensors()` were taken, after `step` steps."""
+        self.ensemble.restore(step, tensors)
+
+    def multipliers(self, table: int) -> Tensor:
+        """Return the schedule at every step of a table, `[steps]` in float64."""
+        steps = range(table * self.steps, (table + 1) * self.steps)
+        return torch.tensor([multiplier(self.ensemble.run, step) for step in steps], dtype=torch.float64, device="cpu")
+
+    def orders(self, table: int) -> Tensor:
+        """Return the examples in every batch of a table, `[steps, seeds, B]`; of one epoch where none is shuffled."""
+        epochs = range(table * self.epochs, (table + 1) * self.epochs) if self.ensemble.run.shuffle else [0]
+        orders = [[self.ensemble.data_order(seed, epoch) for seed in self.seeds] for epoch in epochs]
+        return torch.cat([torch.stack(order, 1) for order in orders])
 
     def fill(self, table: int) -> None:
-        if self.ensemble.run.shuffle or self.table < 0:
-            self.orders_of_runs = self.orders(table)[:, self.seed_of].transpose(0, 1).contiguous().numpy()
-        coefficients = self.ensemble.optimizer.coefficients(table * self.steps, self.multipliers(table))
-        self.coefficients = coefficients.transpose(1, 2).contiguous().numpy()
-        check_table(self)
+        """Make the table of that number the one that `run` reads."""
+        raise NotImplementedError
 
     def run(self, within: int, count: int) -> None:
-        ensemble = self.ensemble
-        coefficients, times = self.coefficients[within : within + count], (ensemble.step, ensemble.epoch_steps)
-        loops.advance(
-            *(self.operations, self.shape, self.loss, HELD_FROM[ensemble.run.hold_norm], self.arrays),
-            *(self.data["train"], self.orders_of_runs, coefficients, times, ensemble.optimizer.decayed),
-            *(self.replicas, self.dropout, self.sums),
-        )
+        """Do `count` steps, the first of them the table's step `within`."""
+        raise NotImplementedError
 
     def evaluate(self, split: str) -> tuple[Tensor, Tensor]:
-        results = loops.evaluate(self.operations, self.shape, self.loss, self.arrays, self.data[split], self.replicas)
-        return tuple(map(torch.from_numpy, results))
+        """Return mean loss and accuracy over a split, each `[R]`, with BatchNorm's running statistics."""
+        raise NotImplementedError
 
-    def _add(self, layer: Layer, x: int, inputs: int) -> tuple[int, int]:
-        """Append what `layer` does with `inputs` rows from row `x` on; returns the same of its output."""
-        match layer:
-            case Sequential():
-                for child in layer.children:
-                    x, inputs = self._add(child, x, inputs)
-                return x, inputs
-            case Residual():
-                fork = self._append(loops.FORK, x=x, inputs=inputs)
-                y, outputs = self._add(layer.body, x, inputs)
-                fork |= {"y": y, "outputs": outputs}
-                self._append(loops.JOIN, x=x, inputs=inputs, y=y, outputs=outputs)
-                return y, outputs
-            case ReLU():
-                self._append(loops.RELU, x=x, inputs=inputs, y=x, outputs=inputs)
-                return x, inputs
-            case Dropout():
-                factors, _ = self._rows(-(-inputs // 4) * 4)
-                place = {"factors": factors, "layer": layer.number}
-                self._append(loops.DROPOUT, **place, x=x, inputs=inputs, y=x, outputs=inputs)
-                return x, inputs
-            case Linear():
-                y, outputs = self._rows(layer.shapes["weight"][0])
-                self._append(loops.LINEAR, **self._parameters(layer), x=x, inputs=inputs, y=y, outputs=outputs)
-                return y, outputs
-            case BatchNorm():
-                y, outputs = self._rows(inputs)
-                places = {name: self.offsets[layer, name] for name in layer.buffers}
-                self._append(
-                    loops.BATCH_NORM, **self._parameters(layer), **places, x=x, inputs=inputs, y=y, outputs=outputs
-                )
-                return y, outputs
-            case Conv1d():
-                channels, padding = layer.inputs, layer.padding * layer.inputs
-                padded, rows = self._rows(inputs + 2 * padding)
-                window = layer.kernel * channels
-                positions = (rows - window) // (layer.stride * channels) + 1
-                y, outputs = self._rows(positions * layer.outputs)
-                shape = {"window": window, "stride": layer.stride * channels}
-                self._append(
-                    loops.CONV1D,
-                    **self._parameters(layer),
-                    **shape,
-                    **{"padding": padding, "padded": padded, "x": x, "inputs": inputs, "y": y, "outputs": outputs},
-                )
-                return y, outputs
-        raise TypeError(f"{type(layer).__name__} has no compiled form")
 
-    def _append(self, kind: int, **fields: int) -> dict[str, int]:
-        self.operations.append({"kind": kind, **fields})
-        return self.operations[-1]
+def program_of(ensemble: Ensemble) -> Program:
+    """Return the program that advances an ensemble on its device."""
+    if ensemble.device.type == "cpu":
+        from weightdecay.ensemble.cpu import CpuProgram  # Numba's loops: of no use to a GPU
 
-    def _rows(self, count: int) -> tuple[int, int]:
-        self.rows += count
-        return self.rows - count, count
+        return CpuProgram(ensemble)
+    from weightdecay.ensemble.gpu import GpuProgram
 
-    def _parameters(self, layer: Layer) -> dict[str, int]:
-        fields = {"trained": int(layer.trained)}
-        for name, number in (("weight", "weights"), ("bias", "biases")):
-            if name in layer.shapes:
-                fields |= {name: self.offsets[layer, name], number: math.prod(layer.shapes[name])}
-        return fields
+    return GpuProgram(ensemble)

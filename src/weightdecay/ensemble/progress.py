@@ -11,7 +11,7 @@ HEARTBEAT_SECONDS = 60
 
 
 class Progress:
-    """Counts replica-steps of a shard and says how long the rest will take."""
+    """Counts replica-steps of a shard and says how long the rest will take, from the speed since it was made."""
 
     def __init__(self, name: str, total: int, done: int = 0):
         self.name, self.total, self.done, self.start = name, total, done, done

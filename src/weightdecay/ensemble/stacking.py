@@ -13,11 +13,11 @@ from itertools import groupby, pairwise
 
 import torch
 
+from weightdecay.registry import NETWORKS
 from weightdecay.run import Run
 
 CPU_REPLICAS = 64  # at most: memory, and how often a checkpoint falls between two stacks
 GPU_FLOATS = 2**20  # of one layer's activations: enough for every multiprocessor of a large GPU to have work
-POSITIONS = 20  # of the first layer of a CNN on signals of 40 numbers, each with `width` activations
 GPU_REPLICAS = 64, 1024  # at least and at most; sweeps have groups of tens to hundreds, and padding is work for nothing
 CNN_REPLICAS = 32  # at least: a step of so many takes an H200 .37 ms, twice that of 128 small MLPs; groups are of 20
 
@@ -42,13 +42,13 @@ def gpu_replicas(run: Run) -> int:
 
     A replica takes 16 bytes a parameter (weights, gradients, both moments of Adam) and its data twice over: 8 MiB for
     the network of 290,080 parameters on 5,000 examples of 96 numbers, so half a GiB a stack. The order of
-    shuffled batches takes up to 256 MiB more (`DeviceProgram.table_rows`).
+    shuffled batches takes up to 256 MiB more (`GpuProgram.table_rows`).
     """
     least, most = GPU_REPLICAS
-    activations = run.width  # of an example
-    if run.network.endswith("cnn"):
-        least, activations = CNN_REPLICAS, POSITIONS * run.width
-    fitting = GPU_FLOATS // (run.batch_size * activations)
+    positions = NETWORKS.get(run.network).positions if run.network in NETWORKS.names() else 1
+    if positions > 1:
+        least = CNN_REPLICAS
+    fitting = GPU_FLOATS // (run.batch_size * positions * run.width)
     return max(least, min(most, 1 << max(fitting, 1).bit_length() - 1))
 
 

@@ -7,8 +7,9 @@ are taken apart. Without it the first training does it, and two that start toget
 import torch
 
 from weightdecay.datasets import Split
-from weightdecay.ensemble.networks import mlp
-from weightdecay.ensemble.training import Protocol, train
+from weightdecay.ensemble.networks.mlp import mlp
+from weightdecay.ensemble.state import Protocol
+from weightdecay.ensemble.training import train
 from weightdecay.run import Run
 
 RUN = Run(

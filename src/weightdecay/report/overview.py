@@ -7,7 +7,6 @@ not of size: the size stands beside it, in its own unit. Where the claim is name
 others as well, each of those is a small marker in the colour of its own verdict.
 """
 
-import argparse
 import math
 from collections.abc import Sequence
 from itertools import groupby
@@ -20,10 +19,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
-from weightdecay.claims.model import Claim, Part, Verdict, read, title_of
+from weightdecay.claims.model import Claim, Part, Verdict, title_of
 from weightdecay.config import in_words
-from weightdecay.errors import reports_user_errors
 from weightdecay.report import style
+from weightdecay.report.numbers import PLAIN
 
 VERDICTS: dict[Verdict, tuple[str, str]] = {  # colour and marker
     "reproduced": ("#009E73", "o"),
@@ -101,7 +100,7 @@ def page(groups: Sequence[Sequence[Claim]], claims: Sequence[Claim]) -> Figure:
         row += 1 + len(group)
     axes.set_xscale("symlog", linthresh=1, linscale=0.6)
     axes.set(xlim=(-1.6 * FARTHEST, 1.6 * FARTHEST), ylim=(row - 0.4, -0.6), yticks=[])
-    axes.set_xticks(TICKS, [f"{tick:g}".replace("-", "−") for tick in TICKS], fontsize=SIZE)
+    axes.set_xticks(TICKS, [PLAIN.exact(tick) for tick in TICKS], fontsize=SIZE)
     axes.set_xticks([], minor=True)
     axes.set_xlabel("distance from the criterion, in half-widths\nof the 95 % interval", fontsize=SIZE, labelpad=1)
     axes.axvline(0, color="black", linewidth=0.7)
@@ -125,8 +124,7 @@ def _texts(axes: Axes, claim: Claim, row: int) -> None:
     if math.isnan(lead.measured):
         axes.text(COLUMNS["measured"], row, "unknown", va="center", fontsize=SIZE, color=style.MUTED)
         return
-    shown = f"{number(lead.measured)} [{number(lead.low)}, {number(lead.high)}]"
-    axes.text(COLUMNS["measured"], row, shown, va="center", fontsize=SIZE)
+    axes.text(COLUMNS["measured"], row, PLAIN.interval(lead), va="center", fontsize=SIZE)
     axes.text(COLUMNS["bound"], row, bound(lead), va="center", ha="right", fontsize=SIZE, color=style.MUTED)
 
 
@@ -164,39 +162,10 @@ def _legend(figure: Figure, claims: Sequence[Claim]) -> None:
     figure.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 0), ncols=2, fontsize=SIZE, borderaxespad=0.2)
 
 
-def number(value: float) -> str:
-    """Two significant digits or more, with a true minus; ∞ for an interval's open end, a dash where there is none."""
-    if math.isnan(value):
-        return "–"
-    if math.isinf(value):
-        return "∞" if value > 0 else "−∞"
-    if value == 0:
-        return "0"
-    size = abs(value)
-    decimals = next((places for places, least in enumerate((99.5, 9.95, 0.0995, 0.00995)) if size >= least), 4)
-    text = f"{size:,.{decimals}f}"
-    return f"−{text}" if value < 0 and float(text.replace(",", "")) else text
-
-
 def bound(part: Part) -> str:
-    """The criterion of a part: "≥ 1.3", "≤ .05", or both bounds."""
+    """Write the criterion of a part: "≥ 1.3", "≤ 0.05", or both bounds, which may be computed."""
     if math.isinf(part.most):
-        return f"≥ {part.least:g}".replace("-", "−")
+        return f"≥ {PLAIN.exact(part.least)}"
     if math.isinf(part.least):
-        return f"≤ {part.most:g}".replace("-", "−")
-    return f"{part.least:.3g} … {part.most:.3g}".replace("-", "−")
-
-
-@reports_user_errors
-def main() -> None:
-    """The command line: python -m weightdecay.report.overview."""
-    parser = argparse.ArgumentParser(description="Draw all claims, on two pages.")
-    parser.add_argument("--claims", required=True, type=Path, help="claims.json of all experiments")
-    parser.add_argument("--figures", required=True, type=Path, help="folder for the figures")
-    arguments = parser.parse_args()
-    style.apply()
-    overview(read(arguments.claims), arguments.figures)
-
-
-if __name__ == "__main__":
-    main()
+        return f"≤ {PLAIN.exact(part.most)}"
+    return " … ".join(PLAIN.exact(float(f"{end:.3g}")) for end in (part.least, part.most))

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 
-from weightdecay.claims.model import NOT_RUN
+from weightdecay.claims.judging import NOT_RUN
 from weightdecay.report.style import has_data, missing
 from weightdecay.statistics.estimates import ACCURACY, UNBOUNDED, mean_interval
 from weightdecay.statistics.measures import Histories, band

@@ -3,9 +3,6 @@
 Sizes are those at which the paper prints (no scaling there), so 7 pt here is 7 pt on paper.
 """
 
-import argparse
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -20,11 +17,8 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from weightdecay.claims.model import Claim, read
-from weightdecay.config import SCALES, Config, load_config
-from weightdecay.errors import reports_user_errors
+from weightdecay.config import SCALES
 from weightdecay.files import atomic_path
-from weightdecay.results import Results, load_scale
 
 Made = TypeVar("Made")
 
@@ -143,41 +137,3 @@ def save(figure: Figure, folder: Path, stem: str, scale: str) -> None:
             figure.savefig(temporary, format=kind, metadata=about)
         figure.set_layout_engine("none")  # it is laid out once, for both
     plt.close(figure)
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What a figure program is given: results, claims by id, the scale, and the folders to write to."""
-
-    scale: str
-    results: Results
-    config: Config
-    claims: dict[str, Claim]
-    figures: Path
-    tables: Path
-    _made: dict = field(default_factory=dict, init=False, repr=False)
-
-    def made(self, kind: Callable[[Results], Made]) -> Made:
-        """`kind(results)`; the same one for all figures, as all read the same curves and events."""
-        if kind not in self._made:
-            self._made[kind] = kind(self.results)
-        return self._made[kind]
-
-
-@reports_user_errors
-def main(programs: Sequence[Callable[[Inputs], None]], config_path: Path) -> None:
-    """The command line of experiments/<e>/figures.py: runs each of the functions that draw or tabulate."""
-    parser = argparse.ArgumentParser(description=f"Draw the figures and write the tables of {config_path.parent.name}.")
-    parser.add_argument("--scale", required=True, help="the scale of the results: smoke, laptop or paper")
-    parser.add_argument("--results", required=True, type=Path, help="folder with runs.parquet and history.parquet")
-    parser.add_argument("--claims", required=True, type=Path, help="claims.json of the experiment")
-    parser.add_argument("--figures", required=True, type=Path, help="folder for figures")
-    parser.add_argument("--tables", required=True, type=Path, help="folder for tables")
-    arguments = parser.parse_args()
-    config = load_config(config_path)
-    results = load_scale(arguments.results, config, arguments.scale)
-    claims = {claim.id: claim for claim in read(arguments.claims, config.experiment, arguments.scale)}
-    inputs = Inputs(arguments.scale, results, config, claims, arguments.figures, arguments.tables)
-    apply()
-    for program in programs:
-        program(inputs)

@@ -1,10 +1,5 @@
-"""What a reader should find who makes the results again: the shipped ledger as a table in Markdown, for the README.
+"""What a reader should find who makes the results again: the shipped ledger as a table in Markdown, for the README."""
 
-Which figure shows a claim is read from figures.py: a function's docstring begins with the ids, "A1, A4-A6: ...".
-"""
-
-import ast
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,23 +7,25 @@ import numpy as np
 
 from weightdecay.claims import model as ledger
 from weightdecay.claims.model import Claim, Part
-from weightdecay.config import Config
 from weightdecay.errors import ResultError
+from weightdecay.finding import Finding
 from weightdecay.results import said
 from weightdecay.results import shipped as reference
 
-ID = r"[A-Z]\d+(?!['’])"  # "S1's" is a source's
 PLAIN = {ord("|"): r"\|", ord("<"): "&lt;"}
-LEADING_IDS = re.compile(rf"(?:{ID}(?:[-–]{ID})?(?:, | and )?)+")
 
 
-def markdown(configs: Mapping[str, Config]) -> str:
-    """A page of two tables: claim, figures, command, expected values; experiment, size, cost. Checks the sums first."""
+def markdown(known: Mapping[str, Finding]) -> str:
+    """A page of two tables: claim, figures, command, expected values; finding, size, cost. Checks the sums first.
+
+    A finding of which nothing is shipped is left out.
+    """
     shipped = {scale: reference.provenance(scale) for scale in reference.scales()}
     if not shipped:
         raise ResultError(f"{reference.FOLDER} holds no shipped results: make some, then weightdecay ship.")
     for scale, made in shipped.items():
-        reference.check_settings(scale, {name: config for name, config in configs.items() if name in made})
+        reference.check_settings(scale, {name: finding.config for name, finding in known.items() if name in made})
+    known = {name: finding for name, finding in known.items() if any(name in made for made in shipped.values())}
     claims = [
         "# What to expect",
         "",
@@ -43,13 +40,13 @@ def markdown(configs: Mapping[str, Config]) -> str:
     costs = [
         "Training, summed over processes:",
         "",
-        _row("Experiment", "Scale", "Networks", "Seeds", "Minutes", "GiB a process", "Device"),
+        _row("Finding", "Scale", "Networks", "Seeds", "Minutes", "GiB a process", "Device"),
         _row(*["---"] * 7),
     ]
-    for name, config in sorted(configs.items(), key=lambda item: next(iter(item[1].criteria), "")):  # by letter
-        shown = figures_of(Path("experiments", name, "figures.py"), config)
+    for name, finding in sorted(known.items(), key=lambda item: next(iter(item[1].config.criteria), "")):  # by letter
+        shown = targets_of(finding)
         found = {scale: _claims(scale, name) for scale, made in shipped.items() if name in made}
-        for id in config.criteria:
+        for id in finding.config.criteria:
             targets = shown.get(id, [f"results/laptop/{name}/claims.json"])  # the ledger shows all
             names = ", ".join(f"`{Path(target).stem.removeprefix(f'{name}-')}`" for target in targets)
             judged = [found.get(scale, {}).get(id) for scale in shipped]
@@ -73,38 +70,15 @@ def _row(*cells: object) -> str:
     return f"| {' | '.join(' '.join(str(cell).split()).translate(PLAIN) for cell in cells)} |"
 
 
-def figures_of(program: Path, config: Config) -> dict[str, list[str]]:
-    """Claim id -> the figures and tables that show it, as targets of the pipeline, those of most claims last."""
-    name, shown = config.experiment, {}
-    functions = _functions(program)
-    targets = {stem: f"paper/figures/{name}-{stem}.pdf" for stem in config.figures}
-    targets |= {f"{stem}_table": f"paper/tables/{name}-{stem}.tex" for stem in config.tables}
-    for function, target in targets.items():
-        if function in functions:
-            for id in leading_ids(ast.get_docstring(functions[function]) or ""):
-                shown.setdefault(id, []).append(target)
+def targets_of(finding: Finding) -> dict[str, list[str]]:
+    """Claim id -> the figures and tables that show it, as targets of the pipeline."""
+    shown: dict[str, list[str]] = {}
+    places = {"paper/figures/{}-{}.pdf": finding.figures, "paper/tables/{}-{}.tex": finding.tables}
+    for place, made in places.items():
+        for stem, one in made.items():
+            for id in one.claims:
+                shown.setdefault(id, []).append(place.format(finding.name, stem))
     return shown
-
-
-def leading_ids(text: str) -> list[str]:
-    """["A1", "A4", "A5", "A6"] of "A1, A4-A6: ..."; empty where the text begins otherwise."""
-    found = LEADING_IDS.match(text)
-    ids = []
-    for first, last in re.findall(rf"({ID})(?:[-–]({ID}))?", found[0] if found else ""):
-        ids += [f"{first[0]}{number}" for number in range(int(first[1:]), int((last or first)[1:]) + 1)]
-    return ids
-
-
-def _functions(program: Path) -> dict[str, ast.FunctionDef]:
-    """The functions of a program, and those that it imports by name from its neighbours."""
-    body = ast.parse(program.read_text(encoding="utf-8")).body
-    functions = {}
-    for node in body:
-        neighbour = program.with_name(f"{node.module}.py") if isinstance(node, ast.ImportFrom) else program
-        if isinstance(node, ast.ImportFrom) and neighbour.is_file():
-            others = _functions(neighbour)
-            functions |= {alias.name: others[alias.name] for alias in node.names if alias.name in others}
-    return functions | {node.name: node for node in body if isinstance(node, ast.FunctionDef)}
 
 
 def _expected(claim: Claim) -> str:

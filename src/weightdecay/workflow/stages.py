@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ConfigDict, ValidationError, validate_call
 
 from weightdecay import files, results
-from weightdecay.claims import model as ledger
 from weightdecay.config import scale_of
 from weightdecay.errors import ConfigError, ResultError
 from weightdecay.finding import Finding, Inputs
 from weightdecay.fingerprint import Fingerprint, fingerprint
 from weightdecay.refusals import closest, sentence
-from weightdecay.run import Run
+from weightdecay.run import Run, canonical
 from weightdecay.shards import cut
 from weightdecay.surroundings import importing
 from weightdecay.table import computation_hashes, config_hash, table_of
@@ -29,19 +28,26 @@ from weightdecay.workflow import gpus
 if TYPE_CHECKING:
     import pandas as pd
 
-DEVICES = ("auto", "cpu", "cuda")
+    from weightdecay.claims.model import Claim
+
 PRECISIONS = ("float32", "tf32")
 
 
-def code_of_training(finding: Finding, device: str) -> Fingerprint:
-    """What training on a device depends on, but for the table of runs."""
-    return fingerprint([finding.folder / "train.py", Path(__file__).parents[1] / "ensemble/training.py"], device)
+PACKAGE = Path(__file__).parents[1]
+# What runs beside a finding's own module, which it need not import.
+BESIDE = {"train": "ensemble/training.py", "claims": "claims/model.py", "figures": "report/style.py"}
 
 
-def code_of(finding: Finding, module: str) -> Fingerprint:
-    """What a stage depends on that runs one module of a finding: compute, claims or figures."""
-    own = Path(__file__).parents[1] / "finding.py"
-    return fingerprint([finding.folder / f"{module}.py", *([own] if module != "compute" else [])])
+def code_of(finding: Finding, module: str, device: str | None = None) -> Fingerprint:
+    """What a stage depends on that runs one module of a finding, train, compute, claims or figures; its code alone."""
+    beside = [PACKAGE / BESIDE[module]] if module in BESIDE else []
+    return fingerprint([finding.folder / f"{module}.py", *beside], device)
+
+
+def fingerprint_of_results(finding: Finding, scale: str, device: str) -> Fingerprint:
+    """All that the trained results of a scale depend on: every row of the table, the code, the versions."""
+    rows = {f"run {run.id}": canonical(run.differing()) for run in table_of(finding.config, scale)}
+    return Fingerprint({**code_of(finding, "train", device).parts, **rows})
 
 
 def shard_of(text: str, runs: list[Run]) -> list[Run]:
@@ -57,11 +63,13 @@ def shard_of(text: str, runs: list[Run]) -> list[Run]:
 
 
 def train(finding: Finding, scale: str, shard: str, output: Path, device: str, precision: str) -> None:
-    """Train one shard of the table of a scale, and write it to `output`; an interrupted training is taken up."""
+    """Train one shard of the table of a scale on `cpu` or `cuda`, and write it to `output`.
+
+    An interrupted training is taken up where it was.
+    """
     runs = shard_of(shard, table_of(finding.config, scale))
     gpus.take_one(device)
-    device = gpus.resolve(device)
-    code = code_of_training(finding, device).digest
+    code = code_of(finding, "train", device).digest
     about = {"config_hash": config_hash(runs), "precision": precision, "fingerprint": code}
     # Beside the results, but no output that Snakemake would remove.
     checkpoint = output.parent.parent / "checkpoints" / f"{output.stem}.checkpoint"
@@ -133,7 +141,7 @@ def called(function: Callable[..., pd.DataFrame], settings: dict[str, Any]) -> p
         raise ConfigError(f"computation {function.__name__}: {sentence(first)}.") from error
 
 
-def judge(finding: Finding, scale: str, folder: Path) -> list[ledger.Claim]:
+def judge(finding: Finding, scale: str, folder: Path) -> list[Claim]:
     """The claims of a finding by the tables in `folder`, which must have the settings of now."""
     return finding.judge(results.load_scale(folder, finding.config, scale), scale)
 
@@ -141,6 +149,7 @@ def judge(finding: Finding, scale: str, folder: Path) -> list[ledger.Claim]:
 def draw(finding: Finding, scale: str, folder: Path, claims: Path, figures: Path, tables: Path) -> None:
     """Draw the figures and write the tables of a finding, by the tables in `folder` and the judgments in `claims`."""
     with importing():
+        from weightdecay.claims import model as ledger
         from weightdecay.report import latex, style
 
     found = results.load_scale(folder, finding.config, scale)

@@ -12,35 +12,29 @@ The program is the same on CPU tensors, only that nothing is captured: the tests
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from weightdecay.ensemble.constants import EVALUATION_ROWS
-from weightdecay.ensemble.networks import dropouts
-from weightdecay.ensemble.tables import Program
-from weightdecay.run import SATURATED
-
-if TYPE_CHECKING:
-    from weightdecay.ensemble.training import Ensemble
+from weightdecay.ensemble.layer import EVALUATION, Moment
+from weightdecay.ensemble.program import EVALUATION_ROWS, Program
+from weightdecay.ensemble.state import Ensemble
 
 REPLAYED = 16  # steps a replay: launching a graph takes about as long as a few kernels
 MEANWHILE = ThreadPoolExecutor(1, "order")  # draws the order of batches while the steps before run
 
 
-class DeviceProgram(Program):
+class GpuProgram(Program):
     """Advances an ensemble whose tensors are on one device; the CPU only fills tables and launches."""
 
     table_rows = 2**26  # 256 MiB
+    at_once = REPLAYED
 
     def __init__(self, ensemble: Ensemble):
         super().__init__(ensemble)
         self.captures = ensemble.device.type == "cuda"
         self.graphs: dict[int, torch.cuda.CUDAGraph] = {}  # by number of steps, the largest first
         self.position = torch.zeros(1, dtype=torch.int64, device=ensemble.device)  # steps done
-        for layer in dropouts(ensemble.stack.network):
-            layer.position = self.position
         self.first_rows = ensemble.which.int() * ensemble.examples
         self.seed_of = self._upload(self.seed_of)
         self.drawn: tuple[int, Future[Tensor]] | None = None  # the next table and its order, `[steps, seeds, B]`
@@ -69,14 +63,15 @@ class DeviceProgram(Program):
         ensemble, loss_sum, correct_sum = self.ensemble, 0.0, 0.0
         which, pair = ensemble.which, ensemble.data[split]
         for inputs, targets in zip(*(part.split(EVALUATION_ROWS, dim=1) for part in pair), strict=True):
-            outputs = ensemble.stack.network.forward(inputs[which], training=False)
-            loss, correct, _ = ensemble.loss(outputs, targets[which])
+            outputs = ensemble.stack.network.forward(inputs[which], EVALUATION)
+            loss, correct, _ = ensemble.loss.forward(outputs, targets[which])
             loss_sum = loss_sum + loss * inputs.shape[1]
             correct_sum = correct_sum + correct.sum(1).to(loss)
         return loss_sum / pair[0].shape[1], correct_sum / pair[0].shape[1]
 
-    def seek(self) -> None:
-        self.position.fill_(self.ensemble.step)
+    def restore(self, step: int, tensors: dict[str, Tensor]) -> None:
+        super().restore(step, tensors)
+        self.position.fill_(step)
 
     def _step(self) -> None:
         """One step, of which nothing is decided by the CPU."""
@@ -89,26 +84,25 @@ class DeviceProgram(Program):
         inputs, targets = (
             part.flatten(0, 1).index_select(0, rows).view(*shape, *part.shape[2:]) for part in ensemble.data["train"]
         )
-        outputs = ensemble.stack.network.forward(inputs, training=True)
-        loss, correct, gradient = ensemble.loss(outputs, targets)
+        outputs = ensemble.stack.network.forward(inputs, Moment(True, self.position, ensemble.words))
+        loss, correct, gradient = ensemble.loss.forward(outputs, targets)
         ensemble.stack.network.backward(gradient, input_gradient=False)
         ensemble.optimizer.update(coefficients)
-        state = ensemble.state
-        state["loss_sum"].masked_fill_(starts, 0.0).add_(loss)
-        state["correct_sum"].masked_fill_(starts, 0.0).add_(correct.sum(1))
-        state["finite_steps"] += loss.isfinite() & (state["finite_steps"] == self.position)
-        if ensemble.run.hold_norm != "never":
+        sums = ensemble.sums
+        sums["loss_sum"].masked_fill_(starts, 0.0).add_(loss)
+        sums["correct_sum"].masked_fill_(starts, 0.0).add_(correct.sum(1))
+        sums["finite_steps"] += loss.isfinite() & (sums["finite_steps"] == self.position)
+        if self.held_from:
             self._hold_norm(ends)
         self.position += 1
 
     def _hold_norm(self, ends: Tensor) -> None:
         """Scale the weights back to the norm held; `ends`: whether this step ends an epoch."""
-        ensemble, held = self.ensemble, self.ensemble.state["held_norm"]
-        norm = torch.linalg.vector_norm(ensemble.stack.parameters, dim=1)
-        if ensemble.run.hold_norm == "saturation":
-            accuracy = ensemble.state["correct_sum"] / (ensemble.epoch_steps * ensemble.run.batch_size)
-            held.copy_(torch.where(held.isnan() & (accuracy >= SATURATED) & ends, norm, held))
-        ensemble.stack.parameters.mul_((held / norm).masked_fill_(held.isnan(), 1.0)[:, None])
+        stack, held = self.ensemble.stack, self.ensemble.sums["held_norm"]
+        norm = torch.linalg.vector_norm(stack.parameters, dim=1)
+        saturated = self.ensemble.sums["correct_sum"] >= self.held_from
+        held.copy_(torch.where(held.isnan() & saturated & ends, norm, held))
+        stack.parameters.mul_((held / norm).masked_fill_(held.isnan(), 1.0)[:, None])
 
     def _capture(self) -> None:
         """Capture graphs of `REPLAYED` steps and of one; what is trained stays as it is.

@@ -1,0 +1,141 @@
+"""The linear layer, and one that is not trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from weightdecay.ensemble.arithmetic import total_of
+from weightdecay.ensemble.checks import require
+from weightdecay.ensemble.compiler import compiled
+from weightdecay.ensemble.layer import (
+    PARAMETERS,
+    Layer,
+    Moment,
+    Span,
+    affine,
+    check_shapes,
+    described,
+    filled,
+    gradients_of,
+    parameter_spans,
+    parameters_of,
+    uniform,
+    whole,
+)
+from weightdecay.ensemble.operations import Operations
+from weightdecay.registry import LAYERS
+from weightdecay.run import Run
+
+
+@compiled
+def product(weight, bias, x, y):
+    """y = W x + b: `[O, I]`, `[O]` (or `[0]`: no bias), `[I, B]`, `[O, B]`."""
+    np.dot(weight, x, y)
+    for o in range(bias.size):
+        shift, row = bias[o], y[o]
+        for b in range(row.size):
+            row[b] += shift
+
+
+@compiled
+def product_gradients(x, gradient, weight_gradient, bias_gradient):
+    """The parameters' gradients; the input's is `np.dot(weight.T, gradient)`."""
+    np.dot(gradient, x.T, weight_gradient)
+    for o in range(bias_gradient.size):
+        bias_gradient[o] = total_of(gradient[o])
+
+
+@LAYERS.register
+class Linear(Layer):
+    """y = x Wᵀ + b, with `torch.nn.Linear`'s initialisation U(±1/√inputs) for both."""
+
+    name = "linear"
+    fields = PARAMETERS
+
+    def __init__(self, inputs: int, outputs: int, bias: bool = True):
+        self.inputs, self.outputs = inputs, outputs
+        self.shapes = {"weight": (outputs, inputs), **({"bias": (outputs,)} if bias else {})}
+
+    def check(self) -> None:
+        whole(self, inputs=self.inputs, outputs=self.outputs)
+        check_shapes(self, weight=(self.outputs, self.inputs), bias=(self.outputs,))
+
+    def features_after(self, inputs: int) -> int:
+        require(self.inputs == inputs, f"a linear layer of {self.inputs} inputs stands after {inputs} features")
+        return self.outputs
+
+    def words(self) -> Iterator[str]:
+        yield described(self, "Linear", self.inputs, self.outputs)
+
+    def initialise(self, generator: torch.Generator) -> dict[str, Tensor]:
+        return uniform(self.shapes, self.inputs, generator)
+
+    def bind(self, tensors: dict[str, Tensor], gradients: dict[str, Tensor], number: int) -> None:
+        self.weight, self.bias = tensors["weight"], tensors.get("bias")
+        self.weight_gradient, self.bias_gradient = gradients.get("weight"), gradients.get("bias")
+
+    def forward(self, x: Tensor, moment: Moment) -> Tensor:
+        self.x = x
+        return affine(x, self.weight, self.bias)
+
+    def backward(self, gradient: Tensor, input_gradient: bool = True) -> Tensor | None:
+        if self.trained:
+            torch.bmm(gradient.transpose(1, 2), self.x, out=self.weight_gradient)
+        if self.bias_gradient is not None:
+            torch.sum(gradient, 1, out=self.bias_gradient)
+        return torch.bmm(gradient, self.weight) if input_gradient else None
+
+    def lay_out(self, operations: Operations, x: int, inputs: int) -> tuple[int, int]:
+        y = operations.new_rows(self.outputs)
+        operations.append(self, x, inputs, y, self.outputs, **operations.parameters(self))
+        return y, self.outputs
+
+    @classmethod
+    def spans(cls, op: Mapping[str, int]) -> Iterator[Span]:
+        return parameter_spans(op)
+
+    @classmethod
+    def fits(cls, op: Mapping[str, int]) -> bool:
+        return op["weights"] == op["inputs"] * op["outputs"] and op["biases"] in (0, op["outputs"])
+
+    @staticmethod
+    @compiled
+    def forward_loop(op, x, y, replica, moment):
+        weight, bias = parameters_of(op, replica)
+        product(weight.reshape(op.outputs, op.inputs), bias, x, y)
+
+    @staticmethod
+    @compiled
+    def backward_loop(op, x, gradient, input_gradient, replica, moment):
+        weight, _ = parameters_of(op, replica)
+        weight_gradient, bias_gradient = gradients_of(op, replica)
+        matrix = weight.reshape(op.outputs, op.inputs)
+        if op.trained:
+            product_gradients(x, gradient, weight_gradient.reshape(matrix.shape), bias_gradient)
+        if input_gradient.size:
+            np.dot(matrix.T, gradient, input_gradient)
+
+    def literal(self, replica: int, channels: int, run: Run) -> tuple[list[nn.Module], int]:
+        weight, bias = self.weight[replica], None if self.bias is None else self.bias[replica]
+        if channels:
+            weight = weight.view(self.outputs, -1, channels).transpose(1, 2).reshape(weight.shape)
+        module = nn.Linear(self.inputs, self.outputs, bias=bias is not None)
+        return [*([nn.Flatten()] if channels else []), filled(module, self.trained, weight=weight, bias=bias)], 0
+
+
+class FrozenLinear(Linear):
+    """A linear layer without bias that is not trained: random weights of a given L2 norm (Lobacheva et al. 2021)."""
+
+    trained = False
+
+    def __init__(self, inputs: int, outputs: int, norm: float):
+        super().__init__(inputs, outputs, bias=False)
+        self.norm = norm
+
+    def initialise(self, generator: torch.Generator) -> dict[str, Tensor]:
+        weight = super().initialise(generator)["weight"]
+        return {"weight": weight * (self.norm / weight.norm())}

@@ -1,0 +1,90 @@
+"""The literal reference: one network at a time, as PyTorch's modules, `torch.optim` and a plain loop over batches.
+
+This is what a newcomer would write. The trainer is held to it in the tests, and the benchmark's peers are made of it.
+Each layer, loss and optimiser gives its own literal form; what `torch.optim` lacks of decay is written out in `train`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from weightdecay.datasets import Splits
+from weightdecay.ensemble.layer import Layer
+from weightdecay.ensemble.optimizer import shares
+from weightdecay.ensemble.schedules import multiplier
+from weightdecay.ensemble.stack import Stack
+from weightdecay.ensemble.state import Protocol, generator_of
+from weightdecay.registry import LOSSES, OPTIMIZERS
+from weightdecay.run import Run
+
+
+def initial(protocol: Protocol, run: Run, dtype: torch.dtype = torch.float32) -> nn.Module:
+    """Return the run's network as it starts."""
+    network = protocol.network([run])
+    Stack(network, [generator_of(run.seed, 0)], dtype, torch.device("cpu"))
+    return module_of(network, 0, run)
+
+
+def module_of(network: Layer, replica: int, run: Run) -> nn.Module:
+    """Return one replica of a stack's network, with its weights and running statistics of now; `run` is its row."""
+    modules, _ = network.literal(replica, 0, run)
+    return nn.Sequential(*modules)
+
+
+def optimizer_of(parameters: Iterable[Tensor], run: Run, **options: Any) -> torch.optim.Optimizer:
+    """Return `torch.optim`'s optimiser for what is trained; `by_hand` of a group is what it lacks of decay."""
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    kind = OPTIMIZERS.get(run.optimizer)
+    groups = []
+    for matrices in (True, False):
+        decays = shares(run) if matrices or run.decay_exclude == "nothing" else {}
+        own = sum(decays.get(name, 0.0) for name in kind.torch_decays)
+        by_hand = {name: λ for name, λ in decays.items() if name not in kind.torch_decays}
+        chosen = [parameter for parameter in trained if (parameter.dim() > 1) == matrices]
+        groups.append({"params": chosen, "weight_decay": own, "by_hand": by_hand})
+    return kind.literal([group for group in groups if group["params"]], run, **options)
+
+
+def train(run: Run, protocol: Protocol, dtype: torch.dtype = torch.float32) -> tuple[nn.Module, list[float]]:
+    """Train the run; returns its network and the training loss of every step."""
+    return trained(initial(protocol, run, dtype), run, protocol.splits(run), dtype)
+
+
+def trained(module: nn.Module, run: Run, splits: Splits, dtype: torch.dtype) -> tuple[nn.Module, list[float]]:
+    """Train a module; returns it and the training loss of every step."""
+    loss_of, optimizer = LOSSES.get(run.loss), optimizer_of(module.parameters(), run)
+    inputs, targets = (part.to(dtype) for part in splits["train"])
+    epoch_steps, losses = len(inputs) // run.batch_size, []
+    for step in range(run.steps):
+        epoch, within = divmod(step, epoch_steps)
+        order = torch.arange(len(inputs))
+        if run.shuffle:
+            order = torch.randperm(len(inputs), generator=generator_of(run.seed, 1 + epoch))
+        batch = order[within * run.batch_size : (within + 1) * run.batch_size]
+        for group in optimizer.param_groups:
+            group["lr"] = run.learning_rate * multiplier(run, step)
+        optimizer.zero_grad()
+        loss, _ = loss_of.literal(module(inputs[batch]), loss_of.literal_targets(targets[batch]))
+        loss.backward()
+        _decay(optimizer, before=True)
+        optimizer.step()
+        _decay(optimizer, before=False)
+        losses.append(loss.item())
+    return module, losses
+
+
+@torch.no_grad()
+def _decay(optimizer: torch.optim.Optimizer, before: bool) -> None:
+    """What is written out of decay `before` a step, or after it."""
+    for group in optimizer.param_groups:
+        λ: dict[str, float] = group["by_hand"]
+        for parameter in group["params"]:
+            if before:
+                parameter.grad += λ.get("l2", 0.0) * parameter + λ.get("l1", 0.0) * parameter.sign()
+                parameter.mul_(1 - group["lr"] * λ.get("decoupled", 0.0))
+            elif "proximal" in λ:
+                parameter.copy_(nn.functional.softshrink(parameter, group["lr"] * λ["proximal"]))

@@ -1,0 +1,1 @@
+"""The optimisers that a run can name, one a file, each a class that derives from `optimizer.Optimizer`."""

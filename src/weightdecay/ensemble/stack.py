@@ -1,0 +1,115 @@
+"""R networks of one shape with all parameters in one `[R, P]` buffer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from weightdecay.ensemble.layer import Layer
+from weightdecay.errors import ConfigError
+
+ALIGNMENT = 16  # floats: every tensor starts on a 64-byte line, so a matmul never sees a replica-dependent alignment
+
+
+def layers_of(network: Layer) -> Iterator[Layer]:
+    """Yield every layer of the tree, containers too, in forward order."""
+    yield network
+    for child in network.children:
+        yield from layers_of(child)
+
+
+def leaves(network: Layer) -> list[Layer]:
+    """Return the layers that hold parameters, in forward order."""
+    return [layer for layer in layers_of(network) if layer.shapes]
+
+
+class Stack:
+    """R networks of one shape: `parameters` and `gradients` are `[R, P]`, trained tensors one after another.
+
+    The weight matrices (and kernels) come first, `decayed` floats of each row; biases and normalisation parameters
+    follow, so that either the whole row or its beginning is subject to decay. P is padded with zeros.
+    """
+
+    def __init__(self, network: Layer, generators: Sequence[torch.Generator], dtype: torch.dtype, device: torch.device):
+        """`generators`: one a replica; draws on the CPU, so that every device starts from the same numbers."""
+        self.network, self.leaves = network, leaves(network)
+        self.layout: list[tuple[Layer, str, int]] = []  # (layer, name, offset in the row)
+        end = 0
+        for matrices in (True, False):
+            for layer in self.leaves:
+                for name, shape in layer.shapes.items():
+                    if layer.trained and (len(shape) > 1) == matrices:
+                        self.layout.append((layer, name, end))
+                        end += _aligned(shape)
+            if matrices:
+                self.decayed = end
+        replicas = len(generators)
+        self.parameters = torch.zeros(replicas, end, dtype=dtype, device=device)
+        self.gradients = torch.zeros_like(self.parameters)
+        everything = list(layers_of(network))
+        tensors: dict[Layer, dict[str, Tensor]] = {layer: {} for layer in everything}
+        gradients: dict[Layer, dict[str, Tensor]] = {layer: {} for layer in everything}
+        for layer, name, offset in self.layout:
+            tensors[layer][name] = _view(self.parameters, offset, layer.shapes[name])
+            gradients[layer][name] = _view(self.gradients, offset, layer.shapes[name])
+        self.tensors = [tensors[layer][name] for layer, name, _ in self.layout]
+        untrained = [
+            (layer, name, shape)
+            for layer in self.leaves
+            for name, shape in (*(() if layer.trained else layer.shapes.items()), *layer.buffers.items())
+        ]
+        self.buffers = self.parameters.new_zeros(replicas, sum(_aligned(shape) for _, _, shape in untrained))
+        self.offsets = {(layer, name): offset for layer, name, offset in self.layout}
+        end = 0
+        for layer, name, shape in untrained:
+            tensors[layer][name] = _view(self.buffers, end, shape)
+            self.offsets[layer, name] = end
+            end += _aligned(shape)
+        for replica, generator in enumerate(generators):
+            for layer in self.leaves:
+                drawn = layer.initialise(generator)
+                _check_drawn(layer, drawn)
+                for name, value in drawn.items():
+                    tensors[layer][name][replica] = value.to(dtype)
+        numbers = Counter[str]()
+        for layer in everything:
+            layer.bind(tensors[layer], gradients[layer], numbers[layer.name])
+            numbers[layer.name] += 1
+
+    @property
+    def parameter_count(self) -> int:
+        """Parameters of one network, padding not counted."""
+        return sum(tensor[0].numel() for tensor in self.tensors)
+
+    def norms(self) -> tuple[Tensor, Tensor]:
+        """`weight_norm` √Σw² over all parameters, and `weight_norm_sum`, the sum of the tensors' L2 norms; `[R]`."""
+        square, total = torch.zeros_like(self.parameters[:, 0]), torch.zeros_like(self.parameters[:, 0])
+        for tensor in self.tensors:
+            norm = torch.linalg.vector_norm(tensor.flatten(1), dim=1)
+            square, total = square + norm.square(), total + norm
+        return square.sqrt(), total
+
+
+def _check_drawn(layer: Layer, drawn: dict[str, Tensor]) -> None:
+    """ConfigError for initial parameters that are not the layer's: torch would broadcast them."""
+    name, shapes = type(layer).__name__, {key: tuple(value.shape) for key, value in drawn.items()}
+    if shapes != dict(layer.shapes):
+        raise ConfigError(f"{name}.initialise gives {shapes}, but must give {dict(layer.shapes)}.")
+    if not all(value.isfinite().all() for value in drawn.values()):
+        raise ConfigError(f"{name}.initialise gives parameters that are not finite.")
+
+
+def _view(flat: Tensor, offset: int, shape: tuple[int, ...]) -> Tensor:
+    """`[R, *shape]` of the rows `[R, P]`."""
+    return flat[:, offset : offset + _size(shape)].view(len(flat), *shape)
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    return torch.Size(shape).numel()
+
+
+def _aligned(shape: tuple[int, ...]) -> int:
+    return -(-_size(shape) // ALIGNMENT) * ALIGNMENT

@@ -1,0 +1,111 @@
+"""The state of R runs in training, which is the same on every device, and the protocol that makes it of their rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from weightdecay.datasets import Splits
+from weightdecay.ensemble.checks import checked_stack
+from weightdecay.ensemble.data import gathered
+from weightdecay.ensemble.layer import Layer
+from weightdecay.ensemble.philox import words_of
+from weightdecay.ensemble.schedules import log_steps
+from weightdecay.ensemble.stack import Stack
+from weightdecay.ensemble.structure import check_network
+from weightdecay.errors import ConfigError, ResultError
+from weightdecay.registry import LOSSES, OPTIMIZERS
+from weightdecay.run import Run
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a row of the table becomes a training problem."""
+
+    splits: Callable[[Run], Splits]  # the run's data, a function of its seed
+    network: Callable[[Sequence[Run]], Layer]  # one network for a stack of runs, per-replica constants as `[R]`
+    # What else is measured at every logged step, name -> `[R]`: of `ensemble.stack`, whose gradients are those of the
+    # last batch, without penalty, at the weights before the last step.
+    measures: Callable[[Ensemble], dict[str, Tensor]] = lambda ensemble: {}
+    # How many examples the train split of a row has; another number where `train_size` counts some that are held out.
+    train_examples: Callable[[Run], int] = lambda run: run.train_size
+
+
+class Ensemble:
+    """R runs of one `stack_key` in training. All that changes is in tensors, so that it can be saved and restored.
+
+    A program advances it (`program.program_of`); nothing here depends on the device's way to train.
+    """
+
+    def __init__(self, runs: Sequence[Run], protocol: Protocol, dtype: torch.dtype, device: torch.device):
+        """Raises ConfigError for runs, data and networks that cannot be trained, or that contradict each other."""
+        if not isinstance(protocol, Protocol):
+            raise ConfigError(f"protocol is a {type(protocol).__name__}, but must be Protocol(splits, network).")
+        self.runs, self.protocol, self.device = checked_stack(runs, dtype), protocol, device
+        self.run = self.runs[0]  # for what all runs of a stack have in common
+        self.loss = LOSSES.get(self.run.loss)
+        # Inputs and targets, `[U, N, ...]`: replica r has those of index `which[r]`.
+        self.data, self.which = gathered(self.runs, protocol.splits, protocol.train_examples, dtype, device)
+        self.examples = self.data["train"][0].shape[1]
+        inputs, outputs = (part.shape[2] for part in self.data["train"])
+        self.classifies = self.loss.classifies(outputs)
+        network = protocol.network(self.runs)
+        check_network(network, self.runs, inputs, outputs)
+        self.words = words_of(self.runs, device)
+        self.stack = Stack(network, [generator_of(run.seed, 0) for run in self.runs], dtype, device)
+        self.optimizer = OPTIMIZERS.get(self.run.optimizer)(self.stack, self.runs)
+        largest = self.optimizer.coefficients(0, torch.ones(1, dtype=torch.float64, device=device))  # the first step's
+        if not largest.isfinite().all():
+            raise ConfigError(f"learning_rate, weight_decay or a beta makes a step too large for {dtype}.")
+        self.epoch_steps = self.examples // self.run.batch_size  # the last, incomplete batch is dropped
+        self.log_steps = log_steps(self.run)
+        self.step = 0
+        zeros = torch.zeros(len(self.runs), dtype=dtype, device=device)
+        self.sums = {
+            "loss_sum": zeros.clone(),  # over the steps of the current epoch
+            "correct_sum": zeros.clone(),
+            "finite_steps": zeros.long(),  # steps whose loss was finite: one less than the step of divergence
+            "held_norm": torch.full_like(zeros, torch.nan),
+        }
+        if self.run.hold_norm == "saturation" and not self.classifies:
+            raise ConfigError("hold_norm is saturation, which is of training accuracy, but a regression has none.")
+        if self.run.hold_norm == "start":
+            self.sums["held_norm"] = self.stack.norms()[0]
+
+    def diverged_at(self) -> list[int | None]:
+        """Return per run the step, counted from 1, whose loss was first not finite."""
+        return [None if steps == self.step else steps + 1 for steps in self.sums["finite_steps"].tolist()]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return every tensor that training changes, by name."""
+        stack = {"parameters": self.stack.parameters, "buffers": self.stack.buffers}
+        return stack | {f"optimizer.{name}": slot for name, slot in self.optimizer.slots.items()} | self.sums
+
+    def restore(self, step: int, tensors: dict[str, Tensor]) -> None:
+        """Take the values that `tensors()` had after `step` steps; ResultError if they are not of these runs."""
+        shapes = {name: (tensor.shape, tensor.dtype) for name, tensor in self.tensors().items()}
+        if {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()} != shapes:
+            raise ResultError("the checkpoint holds tensors of other names or shapes than these runs have: delete it.")
+        self.step = step
+        for name, tensor in self.tensors().items():
+            tensor.copy_(tensors[name])
+
+    def data_order(self, seed: int, epoch: int) -> Tensor:
+        """Return the examples that every batch of an epoch has, `[epoch_steps, B]`, on the CPU."""
+        if self.run.shuffle:
+            order = torch.randperm(self.examples, generator=generator_of(seed, 1 + epoch), device="cpu")
+        else:
+            order = torch.arange(self.examples, device="cpu")
+        return order[: self.epoch_steps * self.run.batch_size].view(self.epoch_steps, -1)
+
+
+def generator_of(seed: int, stream: int) -> torch.Generator:
+    """Return a run's own generator on the CPU: stream 0 for its initialisation, 1 + epoch for the order of its data.
+
+    Hashed to 32 bits, of which torch's CPU generator uses no more: seeds that differ above them would all be one.
+    """
+    return torch.Generator("cpu").manual_seed(int(np.random.SeedSequence([seed, stream]).generate_state(1)[0]))

@@ -1,0 +1,75 @@
+"""Known names: of data sets, layers, losses, optimisers and networks. To add one is to add one file to its folder.
+
+A file registers what it defines under the file's own name. So the names are known, and misspelt ones are refused,
+without importing anything: torch and Numba are loaded when something is first used. Whoever has a layer of their own
+elsewhere registers it at run time through the same door.
+"""
+
+import ast
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from weightdecay.errors import ConfigError
+from weightdecay.refusals import closest, short
+
+T = TypeVar("T")
+HERE = Path(__file__).parent
+
+
+class Registry(Generic[T]):
+    """Things of one kind by name; `folder`, below this package, holds one file for each."""
+
+    def __init__(self, kind: str, folder: str):
+        self.kind, self.folder = kind, folder
+        self.files = {path.stem: path for path in sorted((HERE / folder).glob("*.py")) if path.stem != "__init__"}
+        self.known: dict[str, T] = {}  # what has been registered so far
+
+    def names(self) -> list[str]:
+        """Return every known name, sorted. Imports nothing."""
+        return sorted({*self.files, *self.known})
+
+    def get(self, name: str) -> T:
+        """Import and return what is registered under `name`; ConfigError with the closest name if nothing is."""
+        if name not in self.known:
+            if name not in self.files:
+                raise ConfigError(f"{self.kind} is {short(name)}, which is not known{closest(name, self.names())}.")
+            import_module(f"{__package__}.{self.folder.replace('/', '.')}.{name}")
+            if name not in self.known:
+                raise ConfigError(f"{self.files[name]} registers no {self.kind} of the name {name}.")
+        return self.known[name]
+
+    def all(self) -> dict[str, T]:
+        """Import and return everything that is known, by name."""
+        return {name: self.get(name) for name in self.names()}
+
+    def register(self, thing: T) -> T:
+        """Make `thing` known by its attribute `name`, and return it: also a decorator of classes."""
+        name: str = thing.name  # type: ignore[attr-defined]
+        if self.known.setdefault(name, thing) is not thing:
+            raise ConfigError(f"{self.kind} {name} is registered twice.")
+        return thing
+
+    def declared(self, name: str, attribute: str) -> Any:
+        """Return a constant that a file's class declares. Reads the file's text: nothing is imported."""
+        return getattr(self.known[name], attribute) if name in self.known else _constants(self.files[name])[attribute]
+
+
+@cache
+def _constants(file: Path) -> dict[str, Any]:
+    """The literal values assigned in the bodies of a file's classes."""
+    classes = [node for node in ast.parse(file.read_text(encoding="utf-8")).body if isinstance(node, ast.ClassDef)]
+    found = {}
+    for node in (statement for each in classes for statement in each.body if isinstance(statement, ast.Assign)):
+        if isinstance(node.targets[0], ast.Name) and isinstance(node.value, ast.Constant | ast.Tuple):
+            found[node.targets[0].id] = ast.literal_eval(node.value)
+    return found
+
+
+# Their types stand in the training wing, which this file does not import: layer.Layer, loss.Loss and so on.
+LAYERS: Registry[Any] = Registry("layer", "ensemble/layers")
+LOSSES: Registry[Any] = Registry("loss", "ensemble/losses")
+OPTIMIZERS: Registry[Any] = Registry("optimizer", "ensemble/optimizers")
+NETWORKS: Registry[Any] = Registry("network", "ensemble/networks")
+DATASETS: Registry[Any] = Registry("dataset", "datasets")
