@@ -69,7 +69,7 @@ def squares(*, count: int):
     return pd.DataFrame({"y": [x * x for x in range(count)]})
 """
 CLAIMS = """
-from weightdecay.claims.model import judged
+from weightdecay.claims.judging import judged
 from weightdecay.statistics.estimates import Estimate
 from . import finding
 

@@ -116,7 +116,7 @@ def test_what_new_makes_is_trained_judged_and_drawn_at_once(tmp_path):
     folder = tmp_path / "experiments/moons"
     assert sum(len(path.read_text().splitlines()) for path in folder.iterdir()) < 120
     run("train", "moons", "--scale", "smoke", "--device", "cpu")
-    assert run("claims", "moons", "--scale", "smoke").startswith("Z1   reproduced")
+    assert " reproduced " in run("claims", "moons", "--scale", "smoke")
     results = "results/smoke/moons"
     drawn = (
         "--results",
@@ -132,4 +132,4 @@ def test_what_new_makes_is_trained_judged_and_drawn_at_once(tmp_path):
     assert (tmp_path / "paper/figures/moons-norm.pdf").stat().st_size > 5000
     config = folder / "config.yaml"
     config.write_text(config.read_text().replace("ratio: 0.9", "ratio: 0.1"))
-    assert run("claims", "moons", "--scale", "smoke").startswith("Z1   refuted")
+    assert " refuted " in run("claims", "moons", "--scale", "smoke")

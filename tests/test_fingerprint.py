@@ -9,6 +9,7 @@ from tests.programs import EXPERIMENTS, finding
 from weightdecay import fingerprint as module
 from weightdecay.errors import ConfigError
 from weightdecay.fingerprint import fingerprint, sources
+from weightdecay.table import table_of
 from weightdecay.workflow import stages
 
 PROGRAM = (
@@ -94,9 +95,22 @@ def test_a_module_is_found_however_it_is_imported(program):
 
 
 @pytest.mark.parametrize("name", sorted(path.parent.name for path in EXPERIMENTS.glob("*/config.yaml")))
-def test_training_depends_on_its_own_device_and_on_no_judge(name):
-    cpu, cuda = (set(stages.code_of(finding(name), "train", device).parts) for device in ("cpu", "cuda"))
-    assert {each for each in cpu if each.startswith("experiments/")} >= {f"experiments/{name}/train.py"}
-    assert not any("/claims" in each or "/report/" in each or "statistics" in each for each in cpu | cuda)
-    assert "version of numba" in cpu and "version of torch" in cpu & cuda
-    assert any(each.endswith("loops.py") for each in cpu) and not any(each.endswith("loops.py") for each in cuda)
+def test_training_depends_on_what_its_rows_name_and_on_its_own_device(name):
+    made = finding(name)
+    runs = table_of(made.config, "smoke")
+    cpu, cuda = (set(stages.code_of_training(made, runs, device).parts) for device in ("cpu", "cuda"))
+    assert f"experiments/{name}/train.py" in cpu & cuda
+    losses = {f"src/weightdecay/ensemble/losses/{run.loss}.py" for run in runs}
+    assert {each for each in cpu if "/losses/" in each} == losses
+    assert not any(wing in each for wing in ("/claims", "/report/", "statistics", "progress") for each in cpu | cuda)
+    assert "version of torch" in cpu & cuda and "version of tqdm" not in cpu | cuda
+    of_one = {"loops.py": cpu, "cpu.py": cpu, "gpu.py": cuda, "triton/adam.py": cuda}
+    for file, device in of_one.items():
+        assert {f"src/weightdecay/ensemble/{file}"} & (cpu | cuda) <= device
+
+
+def test_a_rows_of_another_loss_have_another_fingerprint():
+    made = finding("curve_fitting")
+    runs = table_of(made.config, "smoke")
+    digests = {stages.code_of_training(made, [run], "cpu").digest for run in runs}
+    assert len(digests) == len({(run.loss, run.optimizer, run.network) for run in runs}) > 1

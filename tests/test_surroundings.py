@@ -36,13 +36,9 @@ MATPLOTLIBRC = (
 
 TRAIN = """
 from weightdecay.datasets.mnist1d import mnist1d
-from weightdecay.ensemble.networks import mlp
-from weightdecay.ensemble.training import Protocol
+from weightdecay.ensemble.state import Protocol
 
-PROTOCOL = Protocol(
-    lambda run: mnist1d(run.seed, run.train_size, 20, 20, 0.0, "incorrect"),
-    lambda runs: mlp(40, 10, runs[0].width, runs[0].blocks),
-)
+PROTOCOL = Protocol(lambda run: mnist1d(run.seed, run.train_size, 20, 20, 0.0, "incorrect"))
 print("λ")
 """
 FIGURES = """

@@ -8,15 +8,10 @@ import torch
 from torch import Tensor
 
 from weightdecay.datasets import Splits
-from weightdecay.datasets.binary_addition import BITS, binary_addition
+from weightdecay.datasets.binary_addition import binary_addition
 from weightdecay.datasets.digits import PIXELS, digits
-from weightdecay.datasets.mnist1d import CLASSES, LENGTH, mnist1d
-from weightdecay.ensemble.layer import Layer
+from weightdecay.datasets.mnist1d import LENGTH, mnist1d
 from weightdecay.ensemble.layers.batch_norm import BatchNorm
-from weightdecay.ensemble.networks.mlp import mlp
-from weightdecay.ensemble.networks.residual_mlp import residual_mlp
-from weightdecay.ensemble.networks.scale_invariant_cnn import scale_invariant_cnn
-from weightdecay.ensemble.networks.scale_invariant_mlp import scale_invariant_mlp
 from weightdecay.ensemble.state import Ensemble, Protocol
 from weightdecay.run import Run, require
 
@@ -46,19 +41,6 @@ def data(dataset: str, seed: int, train_size: int) -> Splits:
     else:
         splits = mnist1d(seed, train_size, VALIDATION_SIZE, TEST_SIZE["mnist1d"], 0.0, "incorrect")
     return {name: split for name, split in splits.items() if name != "validation"}
-
-
-def network(runs: Sequence[Run]) -> Layer:
-    """S1's network, a scale-invariant one, or an MLP without BatchNorm."""
-    run = runs[0]
-    eps = None if run.batch_norm_eps is None else torch.tensor([run.batch_norm_eps for run in runs])
-    if run.network == "residual_mlp":
-        return residual_mlp(2 * BITS, BITS, run.width, run.blocks, eps)
-    if run.network == "mlp":
-        return mlp(INPUTS[run.dataset], CLASSES, run.width, run.blocks)
-    if run.network == "scale_invariant_cnn":
-        return scale_invariant_cnn(LENGTH, CLASSES, run.width, eps)
-    return scale_invariant_mlp(INPUTS[run.dataset], CLASSES, run.width, run.blocks, eps)
 
 
 def measures(ensemble: Ensemble) -> dict[str, Tensor]:
@@ -94,4 +76,4 @@ def check(run: Run) -> None:
     require(run, dataset=DATASETS[run.network])
 
 
-PROTOCOL = Protocol(splits, network, measures)
+PROTOCOL = Protocol(splits, measures=measures)

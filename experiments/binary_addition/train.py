@@ -1,14 +1,8 @@
 """How a row of the table is trained."""
 
-from collections.abc import Sequence
-
-import torch
-
 from weightdecay.datasets import Splits
-from weightdecay.datasets.binary_addition import BITS, binary_addition
+from weightdecay.datasets.binary_addition import binary_addition
 from weightdecay.datasets.binary_addition_bits import TRAIN_SIZE, binary_addition_bits
-from weightdecay.ensemble.layer import Layer
-from weightdecay.ensemble.networks.residual_mlp import residual_mlp
 from weightdecay.ensemble.state import Protocol
 from weightdecay.run import Run, require
 
@@ -21,12 +15,6 @@ def splits(run: Run) -> Splits:
     return binary_addition(run.seed, run.train_size, run.label_noise)
 
 
-def network(runs: Sequence[Run]) -> Layer:
-    """S1's network; 64 inputs are the operands' bits, 32 outputs the sum's."""
-    eps = None if runs[0].batch_norm_eps is None else torch.tensor([run.batch_norm_eps for run in runs])
-    return residual_mlp(2 * BITS, BITS, runs[0].width, runs[0].blocks, eps)
-
-
 def check(run: Run) -> None:
     """ConfigError for a row that asks for what is not trained here."""
     require(run, dataset=("binary_addition", "binary_addition_bits"), network="residual_mlp")
@@ -34,4 +22,4 @@ def check(run: Run) -> None:
         require(run, train_size=TRAIN_SIZE, label_noise=0.0)
 
 
-PROTOCOL = Protocol(splits, network)
+PROTOCOL = Protocol(splits)

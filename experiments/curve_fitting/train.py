@@ -1,14 +1,10 @@
 """How a row of the table is trained."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from weightdecay.datasets import Split, Splits
-from weightdecay.ensemble.layer import Layer
-from weightdecay.ensemble.networks.mlp import mlp
 from weightdecay.ensemble.stack import Stack
 from weightdecay.ensemble.state import Ensemble, Protocol
 from weightdecay.run import Run, require
@@ -34,11 +30,6 @@ def splits(run: Run) -> Splits:
         return Split(torch.tensor(draws[:, :FEATURES]), torch.tensor(draws[:, FEATURES:]))
 
     return {"train": noise(), "test": noise()}
-
-
-def network(runs: Sequence[Run]) -> Layer:
-    """`mlp` with `blocks` hidden layers and one output."""
-    return mlp(1 if runs[0].dataset in LINES else FEATURES, 1, runs[0].width, runs[0].blocks)
 
 
 def measures(ensemble: Ensemble) -> dict[str, Tensor]:
@@ -89,4 +80,4 @@ def check(run: Run) -> None:
     require(run, dataset=(*LINES, "noise"), network="mlp", label_noise=0.0)
 
 
-PROTOCOL = Protocol(splits, network, measures)
+PROTOCOL = Protocol(splits, measures=measures)

@@ -1,14 +1,10 @@
 """How a row of the table is trained."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from weightdecay.datasets import Split, Splits
-from weightdecay.ensemble.layer import Layer
-from weightdecay.ensemble.networks.mlp import mlp
 from weightdecay.ensemble.state import Ensemble, Protocol
 from weightdecay.run import Run, require
 
@@ -37,11 +33,6 @@ def splits(run: Run) -> Splits:
     return found
 
 
-def network(runs: Sequence[Run]) -> Layer:
-    """`mlp` with one hidden layer."""
-    return mlp(INPUTS, 1, runs[0].width, runs[0].blocks)
-
-
 def measures(ensemble: Ensemble) -> dict[str, Tensor]:
     """Shares `[R]`, with `zero_`: exactly 0; with `small_`: below 1e-3 in size.
 
@@ -63,4 +54,4 @@ def check(run: Run) -> None:
     require(run, dataset="teacher", network="mlp", blocks=1, label_noise=0.0)
 
 
-PROTOCOL = Protocol(splits, network, measures)
+PROTOCOL = Protocol(splits, measures=measures)

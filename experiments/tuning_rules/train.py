@@ -1,16 +1,12 @@
 """How a row of the table is trained."""
 
 import re
-from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
 
 from weightdecay.datasets import Split, Splits
-from weightdecay.datasets.mnist1d import CLASSES, LENGTH, mnist1d
-from weightdecay.ensemble.layer import Layer
-from weightdecay.ensemble.networks.mlp import mlp
-from weightdecay.ensemble.networks.residual_mlp import residual_mlp
+from weightdecay.datasets.mnist1d import mnist1d
 from weightdecay.ensemble.state import Protocol
 from weightdecay.errors import ConfigError
 from weightdecay.run import Run, require
@@ -42,15 +38,6 @@ def train_examples(run: Run) -> int:
     return run.train_size - (len(range(int(fold[1]) - 1, run.train_size, int(fold[2]))) if fold else 0)
 
 
-def network(runs: Sequence[Run]) -> Layer:
-    """`mlp` or `residual_mlp` of the run's width and blocks."""
-    run = runs[0]
-    if run.network == "mlp":
-        return mlp(LENGTH, CLASSES, run.width, run.blocks, dropout=any(run.dropout for run in runs))
-    eps = None if run.batch_norm_eps is None else torch.tensor([run.batch_norm_eps for run in runs])
-    return residual_mlp(LENGTH, CLASSES, run.width, run.blocks, eps)
-
-
 def check(run: Run) -> None:
     """ConfigError for a row that asks for what is not trained here."""
     require(run, network=("mlp", "residual_mlp"), label_noise=0.0)
@@ -61,4 +48,4 @@ def check(run: Run) -> None:
         )
 
 
-PROTOCOL = Protocol(splits, network, train_examples=train_examples)
+PROTOCOL = Protocol(splits, train_examples=train_examples)

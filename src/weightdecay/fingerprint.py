@@ -28,8 +28,20 @@ COMPILED = "compiled"  # the decorator of what Numba compiles, of no use to a GP
 IDLE = {
     PACKAGE / f"{name}.py"
     for name in (
-        *("__init__", "checksums", "commit", "config", "errors", "files", "finding", "fingerprint", "refusals"),
-        *("setting_types", "surroundings", "version", "yaml_file"),
+        *(
+            "__init__",
+            "blocks",
+            "checksums",
+            "commit",
+            "config",
+            "criteria",
+            "errors",
+            "files",
+            "finding",
+            "fingerprint",
+        ),
+        *("refusals", "registry", "setting_types", "shorthand", "surroundings", "version", "yaml_file"),
+        *(f"ensemble/{name}" for name in ("array_checks", "cache", "checkpoint", "checks", "progress", "structure")),
     )
 }
 
@@ -187,4 +199,7 @@ def _files(name: str, path: Path) -> list[Path]:
     if top != PACKAGE.name:
         return []
     packages = [PACKAGE.joinpath(*parts[:depth], "__init__.py") for depth in range(len(parts) + 1)]
-    return [*packages, *([PACKAGE.joinpath(*parts).with_suffix(".py")] if parts else [])]
+    module = PACKAGE.joinpath(*parts).with_suffix(".py") if parts else PACKAGE
+    if module.parent == PACKAGE / "ensemble/layers" and parts[-1][0].isupper():  # its file may have another name
+        return [*packages, *module.parent.glob("*.py")]
+    return [*packages, module]

@@ -93,7 +93,7 @@ class Plan:
             count = shard_count(finding.config, scale, len(runs), device)
             self.shards[name] = [f"{number}of{count}" for number in range(1, count + 1)]
             self.files[f"{self.results}/{name}/table.jsonl"] = table_text(runs)
-            self.files[self.code(name, "train")] = stages.code_of(finding, "train", device).text
+            self.files[self.code(name, "train")] = stages.code_of_training(finding, runs, device).text
             for computation, arguments in self.computations[name].items():
                 self.files[f"{self.results}/{name}/computations/{computation}.json"] = f"{arguments}\n"
             self._plan_code(name, *(["compute"] if self.computations[name] else []), "claims", "figures")

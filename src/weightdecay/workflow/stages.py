@@ -19,6 +19,7 @@ from weightdecay.errors import ConfigError, ResultError
 from weightdecay.finding import Finding, Inputs
 from weightdecay.fingerprint import Fingerprint, fingerprint
 from weightdecay.refusals import closest, sentence
+from weightdecay.registry import LOSSES, NETWORKS, OPTIMIZERS
 from weightdecay.run import Run, canonical
 from weightdecay.shards import cut
 from weightdecay.surroundings import importing
@@ -35,19 +36,30 @@ PRECISIONS = ("float32", "tf32")
 
 PACKAGE = Path(__file__).parents[1]
 # What runs beside a finding's own module, which it need not import.
-BESIDE = {"train": "ensemble/training.py", "claims": "claims/model.py", "figures": "report/style.py"}
+BESIDE = {"claims": "claims/judging.py", "figures": "report/style.py"}
 
 
-def code_of(finding: Finding, module: str, device: str | None = None) -> Fingerprint:
-    """What a stage depends on that runs one module of a finding, train, compute, claims or figures; its code alone."""
+def code_of(finding: Finding, module: str) -> Fingerprint:
+    """What a stage depends on that runs one module of a finding, compute, claims or figures; its code alone."""
     beside = [PACKAGE / BESIDE[module]] if module in BESIDE else []
-    return fingerprint([finding.folder / f"{module}.py", *beside], device)
+    return fingerprint([finding.folder / f"{module}.py", *beside])
+
+
+def code_of_training(finding: Finding, runs: Iterable[Run], device: str) -> Fingerprint:
+    """What training these runs on `cpu` or `cuda` depends on, but for the rows themselves: of losses, optimisers and
+    networks the ones that the rows name.
+    """
+    named = {(LOSSES, run.loss) for run in runs} | {(OPTIMIZERS, run.optimizer) for run in runs}
+    named |= {(NETWORKS, run.network) for run in runs}
+    files = [registry.files[name] for registry, name in named if name in registry.files]
+    return fingerprint([finding.folder / "train.py", PACKAGE / "ensemble/training.py", *files], device)
 
 
 def fingerprint_of_results(finding: Finding, scale: str, device: str) -> Fingerprint:
     """All that the trained results of a scale depend on: every row of the table, the code, the versions."""
-    rows = {f"run {run.id}": canonical(run.differing()) for run in table_of(finding.config, scale)}
-    return Fingerprint({**code_of(finding, "train", device).parts, **rows})
+    runs = table_of(finding.config, scale)
+    rows = {f"run {run.id}": canonical(run.differing()) for run in runs}
+    return Fingerprint({**code_of_training(finding, runs, device).parts, **rows})
 
 
 def shard_of(text: str, runs: list[Run]) -> list[Run]:
@@ -69,7 +81,7 @@ def train(finding: Finding, scale: str, shard: str, output: Path, device: str, p
     """
     runs = shard_of(shard, table_of(finding.config, scale))
     gpus.take_one(device)
-    code = code_of(finding, "train", device).digest
+    code = code_of_training(finding, runs, device).digest
     about = {"config_hash": config_hash(runs), "precision": precision, "fingerprint": code}
     # Beside the results, but no output that Snakemake would remove.
     checkpoint = output.parent.parent / "checkpoints" / f"{output.stem}.checkpoint"

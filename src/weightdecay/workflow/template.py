@@ -51,15 +51,11 @@ criteria: # written before the runs that they judge
     thresholds: {weight_decay: 1.0, ratio: 0.9}
 """
 
-TRAIN = '''"""How a row of the table is trained."""
-
-from collections.abc import Sequence
+TRAIN = '''"""How a row of the table is trained: its data; its network is the one that it names."""
 
 from weightdecay.datasets import Splits
-from weightdecay.datasets.digits import CLASSES, PIXELS, digits
-from weightdecay.ensemble.layers import Layer
-from weightdecay.ensemble.networks import mlp
-from weightdecay.ensemble.training import Protocol
+from weightdecay.datasets.digits import digits
+from weightdecay.ensemble.state import Protocol
 from weightdecay.run import Run
 
 
@@ -68,19 +64,15 @@ def splits(run: Run) -> Splits:
     return digits(run.seed, run.train_size, 100, 300)
 
 
-def network(runs: Sequence[Run]) -> Layer:
-    """One network for all runs of a stack, which agree in its shape."""
-    return mlp(PIXELS, CLASSES, runs[0].width, runs[0].blocks)
-
-
-PROTOCOL = Protocol(splits, network)
+PROTOCOL = Protocol(splits)
 '''
 
 CLAIMS = '''"""The claims, judged by the criteria of config.yaml."""
 
 import numpy as np
 
-from weightdecay.claims.model import Part, judged
+from weightdecay.claims.judging import judged
+from weightdecay.claims.model import Part
 from weightdecay.results import Results
 from weightdecay.statistics.estimates import ratio_interval
 
