@@ -67,8 +67,8 @@ def steadier(grids: Grids, *, ratio: float) -> tuple[list[Part], str]:
     parts = [judged("Ratio", words, ratio_of_means(distances), most=ratio, strict=True)]
     for dataset, word in DATASETS.items():
         if grids.schedules(dataset):
-            own = {m: {s: d for s, d in distances[m].items() if s[0] == dataset} for m in pair}
-            parts.append(reported(f"{word}Ratio", f"{dataset}: the same", ratio_of_means(own)))
+            there = {m: {s: d for s, d in distances[m].items() if s[0] == dataset} for m in pair}
+            parts.append(reported(f"{word}Ratio", f"{dataset}: the same", ratio_of_means(there)))
     effects: dict[str, dict[tuple[str, str], pd.Series]] = {method: {} for method in pair}
     for method in pair:
         for (dataset, schedule), (η, own) in errors[method].items():

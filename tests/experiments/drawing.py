@@ -1,7 +1,7 @@
 """What the tests of every experiment ask of its figures and tables: all that it registers, and legible."""
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -21,7 +21,7 @@ def drawn(
     config: Config,
     results: Results,
     folder: Path,
-    names: Iterable[str] | None = None,
+    names: Collection[str] | None = None,
     judged: bool = True,
     scale: str = "laptop",
 ) -> list[Figure]:
@@ -34,12 +34,13 @@ def drawn(
     inputs = Inputs(scale, results, config, claims)
     style.apply()
     plt.rcParams.update({"pdf.fonttype": 3, "savefig.dpi": 50})  # quicker; what is drawn does not depend on them
-    for name in (*own.figures, *own.tables) if names is None else names:
-        if name in own.tables:
-            latex.write(folder / f"{own.name}-{name}.tex", own.tables[name].make(inputs))
-        else:
-            figures.append(own.figures[name].make(inputs))
+    for name, shown in own.figures.items():
+        if names is None or name in names:
+            figures.append(shown.make(inputs))
             style.save(figures[-1], folder, f"{own.name}-{name}", scale)
+    for name, shown in own.tables.items():  # one may be named like a figure
+        if names is None or name in names:
+            latex.write(folder / f"{own.name}-{name}.tex", shown.make(inputs))
     return figures
 
 

@@ -11,7 +11,7 @@ import torch
 from sklearn.linear_model import ElasticNet, Lasso, Ridge
 
 from tests.experiments.drawing import assert_legible, drawn, promised
-from tests.programs import EXPERIMENTS, load_program
+from tests.programs import EXPERIMENTS, finding, load_program
 from tests.rows import defaults
 from weightdecay.config import load_config
 from weightdecay.ensemble.state import Ensemble
@@ -183,11 +183,11 @@ PARTS = [  # what must be false for a part to be refuted
 @pytest.fixture(scope="module")
 def judged():
     """`judged(seeds=3, **world)`: the claims by id."""
-    judge = load_program("sparsity", "claims").judge
 
     @cache
     def judging(seeds=3, **world):
-        return {claim.id: claim for claim in judge(synthetic(World(**world), seeds), CONFIG.criteria)}
+        found = finding("sparsity").judge(synthetic(World(**world), seeds), "laptop")
+        return {claim.id: claim for claim in found}
 
     return judging
 

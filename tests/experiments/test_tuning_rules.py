@@ -9,7 +9,7 @@ import pytest
 
 from tests.experiments.drawing import assert_legible, drawn, promised
 from tests.experiments.tuning_rules import CONFIG, World, synthetic
-from tests.programs import EXPERIMENTS, load_program
+from tests.programs import EXPERIMENTS, finding, load_program
 from tests.rows import defaults
 from weightdecay.ensemble.networks import dropouts
 from weightdecay.ensemble.training import train
@@ -21,12 +21,11 @@ from weightdecay.run import Run
 @pytest.fixture(scope="module")
 def judged():
     """`judged(seeds=3, ..., **world)`: the claims by id."""
-    judge = load_program("tuning_rules", "claims").judge
 
     @cache
     def judging(seeds=3, sizes=None, rates=None, **world):
         options = {name: value for name, value in (("sizes", sizes), ("rates", rates)) if value is not None}
-        found = judge(synthetic(World(**world), seeds, **options), CONFIG.criteria)
+        found = finding("tuning_rules").judge(synthetic(World(**world), seeds, **options), "laptop")
         return {claim.id: claim for claim in found}
 
     return judging
@@ -205,7 +204,7 @@ def test_seeds_that_are_all_censored_share_the_loosest_bound():
 def test_better_than_either_is_strict():
     compared = load_program("tuning_rules", "costs").compared
     alike = pd.DataFrame({"test_loss": [1.0, 2.0, 3.0], "test_error": [0.1, 0.2, 0.3]})
-    options = ("Part", "test", ("both", "either"), alike, alike, {"loss": 1.0, "error": 0.01})
+    options = ("Part", "test", ("both", "either"), alike, alike, 1.0, 0.01)
     assert [part.verdict for part in compared(*options, strict=True)] == ["undecided", "reproduced"]
     assert [part.verdict for part in compared(*options)] == ["reproduced", "reproduced"]
 
