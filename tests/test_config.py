@@ -85,6 +85,7 @@ def test_a_claim_s_id_may_be_any_of_those(tmp_path):
             {"scales": scales({}, computations={"history": {}})},
             "scales.smoke.computations.history has the name of a table of training",
         ),
+        ({"scales": scales({}, computations=5)}, "scales.smoke.computations is 5, but must be a valid dict"),
         (
             {"scales": {"smoke": {"seeds": 1, "sweep": {}}}},
             "config.yaml: scales.smoke.sweep is not a known key (did you mean sweeps?).",
@@ -120,7 +121,7 @@ def test_all_faults_of_a_first_configuration_are_said_at_once_the_most_telling_f
         experiment="blob",
         titel="Blobs",
         defaults={**lacking, "weigth_decay": 0.1, "width": "wide"},
-        scales={"smoke": {"seed": 3, "sweep": {}}, "laptop": {"seeds": 0, "sweeps": {"main": blocks}}},
+        scales={"smoke": {"seed": 3, "sweep": {}}, "laptop": {"seeds": 0, "sweeps": {"main": blocks}}, "papers": 1},
         criteria={"A1": {"source": "S1", "criterion": "Fall > {fal}.", "thresholds": {"fall": 0.0}}},
     )
     del content["title"], content["figures"]
@@ -132,6 +133,7 @@ def test_all_faults_of_a_first_configuration_are_said_at_once_the_most_telling_f
     assert said == [
         "scales.smoke.seed is not a known key (did you mean seeds?).",
         "scales.smoke.sweep is not a known key (did you mean sweeps?).",
+        "scales.papers is not a known key (did you mean paper?).",
         "titel is not a known key (did you mean title?).",
         "defaults: weigth_decay is not a setting of a run (did you mean weight_decay?).",
         "scales.laptop.sweeps.main[2]: seeds is not a setting of a run (did you mean seed?).",
@@ -381,7 +383,7 @@ SMALL = document(
 )
 REFUSAL = re.compile(
     r"(/config\.yaml, line \d+(, is not YAML)?: .+"
-    r"|(/config\.yaml:? )?(\S.* )?(is|are|has|must|asks|would)\b.*|and \d+ more)\."
+    r"|(/config\.yaml:? )?(\S.* )?(is|are|has|must|needs|asks|would)\b.*|and \d+ more)\."
 )
 drawn = st.integers(0, 2**64 - 1).map(random.Random)
 

@@ -151,22 +151,24 @@ def load_config(path: str | Path) -> Config:
 def _outside_faults(path: Path, content: Mapping[str, Any]) -> Iterator[Fault]:
     """Find what does not fit the folder that the file is in."""
     folder = Path(os.path.abspath(path)).parent.name  # of a link its own name, by which results are kept
-    name, scales = content.get("experiment"), content.get("scales")
+    name = content.get("experiment")
     if _valid("experiment", content) and name != folder:
         said = f"experiment is {short(name)}, but must be the name of its folder, {short(folder)}"
         yield Fault(Kind.VALUE, said)
-    computes = isinstance(scales, dict) and any(isinstance(s, dict) and s.get("computations") for s in scales.values())
-    if computes and not path.with_name("compute.py").is_file():
-        yield Fault(Kind.MISSING, f"computations must be functions of {path.with_name('compute.py')}, which is missing")
+    if not path.with_name("compute.py").is_file():
+        for scale, given in _scales(content).items():
+            for name in _valid("computations", given) or ():
+                said = f"scales.{scale}.computations.{name} needs {path.with_name('compute.py')}"
+                yield Fault(Kind.MISSING, said)
 
 
 def _settings_faults(content: Mapping[str, Any]) -> list[Fault]:
     """Find what is wrong with the settings, as far as the file has the form of a configuration."""
-    defaults, own, scales = (_valid(key, content) for key in ("defaults", "datasets", "scales"))
-    if defaults is None or scales is None:
+    defaults = _valid("defaults", content)
+    if defaults is None:
         return []
-    checker = Checker(str(content.get("experiment")), defaults, _known(own or []))
-    for scale, given in scales.items():
+    checker = Checker(str(content.get("experiment")), defaults, _known(_valid("datasets", content) or []))
+    for scale, given in _scales(content).items():
         sweeps, seeds = _valid("sweeps", given), _valid("seeds", given)
         for _ in checker.blocks(scale, seeds or 1, sweeps or {}):
             pass  # each is checked as it is made
@@ -177,9 +179,9 @@ PARTS: dict[str, TypeAdapter[Any]] = {
     "experiment": TypeAdapter(Name),
     "datasets": TypeAdapter(Names),
     "defaults": TypeAdapter(Settings),
-    "scales": TypeAdapter(dict[ScaleName, Settings]),
     "seeds": TypeAdapter(Annotated[int, whole(1, MOST_SEEDS)]),
     "sweeps": TypeAdapter(Sweeps),
+    "computations": TypeAdapter(Computations),
 }
 
 
@@ -189,6 +191,13 @@ def _valid(key: str, content: Mapping[str, Any]) -> Any:
         return PARTS[key].validate_python(content.get(key), strict=True)
     except ValidationError:
         return None
+
+
+def _scales(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the scales of a configuration of which other parts may be wrong, as far as they are mappings."""
+    scales = content.get("scales")
+    known = {name: scales.get(name) for name in SCALES} if isinstance(scales, dict) else {}
+    return {name: scale for name, scale in known.items() if isinstance(scale, dict)}
 
 
 def _known(own: Iterable[str]) -> dict[str, list[str]]:

@@ -1,17 +1,18 @@
 """Small runs for the trainer's tests."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
-from tests.ensemble.reference import LAST_NORM
 from weightdecay.datasets import Split, Splits
 from weightdecay.datasets.binary_addition import binary_addition
 from weightdecay.ensemble.layer import Layer
-from weightdecay.ensemble.networks import cnn, mlp, residual_mlp, scale_invariant_cnn, scale_invariant_mlp
-from weightdecay.ensemble.state import Protocol
+from weightdecay.ensemble.program import Program, program_of
+from weightdecay.ensemble.state import Ensemble, Protocol
+from weightdecay.registry import NETWORKS as KNOWN
 from weightdecay.run import Run
 
+CPU = torch.device("cpu")
 DEFAULTS = {
     "experiment": "test",
     "sweep": "test",
@@ -36,6 +37,45 @@ DEFAULTS = {
     "log_dense_every": 10,
     "log_dense_until": 30,
 }
+
+
+OPTIMIZERS = {
+    "sgd": {"optimizer": "sgd", "learning_rate": 0.05},
+    "momentum": {"optimizer": "sgd", "learning_rate": 0.05, "momentum": 0.9},
+    "adam": {"optimizer": "adam"},
+    "adam with default eps": {"optimizer": "adam", "eps": 1e-8, "beta2": 0.999},
+}
+DECAYS = {
+    "none": {"decay": "none", "weight_decay": 0.0},
+    "l2": {"decay": "l2", "weight_decay": 0.01},
+    "decoupled": {"decay": "decoupled", "weight_decay": 0.1},
+    "decoupled, matrices only": {"decay": "decoupled", "weight_decay": 0.1, "decay_exclude": "bias_and_norm"},
+    "l1": {"decay": "l1", "weight_decay": 1e-4},  # small: where a weight changes its sign, rounding decides the step
+    "proximal l1": {"decay": "proximal_l1", "weight_decay": 0.01},
+    "elastic net, matrices only": {
+        **{"decay": "elastic_net", "weight_decay": 0.05, "l1_ratio": 0.2, "decay_exclude": "bias_and_norm"}
+    },
+}
+NETWORKS = {
+    "batch norm": {"batch_norm_eps": 1e-2},
+    "batch norm, default eps": {"batch_norm_eps": 1e-5, "blocks": 1, "width": 48},
+    "plain": {"batch_norm_eps": None},
+    "shuffled, cosine": {"shuffle": True, "schedule": "cosine"},
+}
+CNN = {"width": 4, "blocks": 3}
+OTHER_NETWORKS = {  # one-hot classes
+    "mlp, cross-entropy": {"network": "mlp", "loss": "cross_entropy", "batch_norm_eps": None, "shuffle": True},
+    "mlp, dropout": {"network": "mlp", "loss": "cross_entropy", "batch_norm_eps": None, "dropout": 0.3, "width": 30},
+    "mlp, squared error": {"network": "mlp", "loss": "squared_error", "batch_norm_eps": None, "blocks": 1},
+    "mlp, absolute error": {"network": "mlp", "loss": "absolute_error", "batch_norm_eps": None, "blocks": 1},
+    "mlp, smooth l1": {"network": "mlp", "loss": "smooth_l1", "batch_norm_eps": None, "blocks": 1},
+    "cnn": {**CNN, "network": "cnn", "loss": "cross_entropy", "batch_norm_eps": None},
+    "scale-invariant": {"network": "scale_invariant_mlp", "loss": "cross_entropy", "batch_norm_eps": 1e-5},
+    "scale-invariant cnn": {
+        **{**CNN, "network": "scale_invariant_cnn", "loss": "cross_entropy", "batch_norm_eps": 1e-5},
+    },
+}
+NETWORKS |= {name: settings | {"dataset": "classes"} for name, settings in OTHER_NETWORKS.items()}
 
 
 def make(**settings) -> Run:
@@ -71,18 +111,22 @@ def classes(seed: int, size: int) -> Splits:
 
 
 def network(runs: Sequence[Run]) -> Layer:
-    run = runs[0]
-    inputs, outputs = (40, 10) if run.dataset == "classes" else (64, 32)
-    eps = None if run.batch_norm_eps is None else torch.tensor([run.batch_norm_eps for run in runs])
-    if run.network == "mlp":
-        return mlp(inputs, outputs, run.width, run.blocks, dropout=any(run.dropout for run in runs))
-    if run.network == "cnn":
-        return cnn(inputs, outputs, run.width)
-    if run.network == "scale_invariant_cnn":
-        return scale_invariant_cnn(inputs, outputs, run.width, eps, LAST_NORM)
-    if run.network == "scale_invariant_mlp":
-        return scale_invariant_mlp(inputs, outputs, run.width, run.blocks, eps, LAST_NORM)
-    return residual_mlp(inputs, outputs, run.width, run.blocks, eps)
+    sizes = (40, 10) if runs[0].dataset == "classes" else (64, 32)
+    return KNOWN.get(runs[0].network).build(runs, *sizes)
 
 
 PROTOCOL = Protocol(splits, network)
+
+
+def program(
+    runs: Sequence[Run],
+    dtype: torch.dtype = torch.float32,
+    protocol: Protocol = PROTOCOL,
+    kind: Callable[[Ensemble], Program] = program_of,
+) -> Program:
+    """The CPU's program for runs, or another `kind`, on the CPU."""
+    return kind(Ensemble(runs, protocol, dtype, CPU))
+
+
+def relative_error(ours: torch.Tensor, theirs: torch.Tensor) -> float:
+    return ((ours.double() - theirs.double()).norm() / theirs.double().norm().clamp_min(1e-30)).item()
