@@ -8,8 +8,8 @@ import torch
 from weightdecay.bench.cases import CASES
 from weightdecay.bench.torch_peers import CHECKED_STEPS, Grouped, Sequential, Vmap
 from weightdecay.bench.trainer import Trainer
-from weightdecay.ensemble.layers.batch_norm import BatchNorm
-from weightdecay.ensemble.stack import leaves
+from weightdecay.ensemble.layers import BatchNorm
+from weightdecay.ensemble.program import program_of
 from weightdecay.ensemble.stacking import stacks_of
 from weightdecay.ensemble.state import Ensemble
 
@@ -23,19 +23,20 @@ NEEDS_JAX = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="
 def trained(name: str) -> tuple[Ensemble, torch.Tensor, torch.Tensor]:
     """Our ensemble after 50 steps, and the sums of loss and of right examples over all of them, `[R]`."""
     case = CASES[name]
-    ensemble = Ensemble(case.runs(REPLICAS), case.protocol(), torch.float32, CPU)
+    program = program_of(Ensemble(case.runs(REPLICAS), case.protocol(), torch.float32, CPU))
+    ensemble = program.ensemble
     sums = torch.zeros(2, REPLICAS)
     with torch.no_grad():
         for step in range(1, CHECKED_STEPS + 1):
-            ensemble.advance()
+            program.advance()
             if step % ensemble.epoch_steps == 0 or step == CHECKED_STEPS:  # the trainer's own sums are an epoch's
-                sums += torch.stack([ensemble.state["loss_sum"], ensemble.state["correct_sum"]])
+                sums += torch.stack([ensemble.sums["loss_sum"], ensemble.sums["correct_sum"]])
     return ensemble, *sums
 
 
 def statistics(ensemble: Ensemble) -> list[torch.Tensor]:
     """Running mean and variance of every BatchNorm, `[R, H]` each."""
-    norms = [layer for layer in leaves(ensemble.stack.network) if isinstance(layer, BatchNorm)]
+    norms = [layer for layer in ensemble.stack.leaves if isinstance(layer, BatchNorm)]
     return [tensor for layer in norms for tensor in (layer.running_mean, layer.running_variance)]
 
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from tests.ensemble.runs import PROTOCOL, make
-from tests.ensemble.test_reference import DECAYS, NETWORKS, OPTIMIZERS
-from weightdecay.ensemble import loops
+from tests.ensemble.runs import DECAYS, NETWORKS, OPTIMIZERS, PROTOCOL, make
+from tests.ensemble.runs import program as program_of
 from weightdecay.ensemble.array_checks import check_program
-from weightdecay.ensemble.state import Ensemble
+from weightdecay.ensemble.cpu import CpuProgram
+from weightdecay.ensemble.operations import FIELDS
 from weightdecay.ensemble.training import train
 from weightdecay.errors import ConfigError
 
@@ -61,21 +61,19 @@ def test_numba_s_bounds_check_finds_nothing(tmp_path):
 
 @pytest.mark.parametrize("name", [*NETWORKS, *VARIANTS])
 def test_every_network_passes_the_door(name):
-    made = ensemble(**(NETWORKS | VARIANTS)[name])
-    check_program(made.program)
+    check_program(program(**(NETWORKS | VARIANTS)[name]))
 
 
-def ensemble(**settings) -> Ensemble:
-    runs = [make(**settings, seed=seed) for seed in (0, 1)]
-    return Ensemble(runs, PROTOCOL, torch.float32, torch.device("cpu"))
+def program(**settings) -> CpuProgram:
+    return program_of([make(**settings, seed=seed) for seed in (0, 1)])
 
 
-def refused(made: Ensemble, sentence: str) -> None:
+def refused(made: CpuProgram, sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
-        check_program(made.program)
+        check_program(made)
 
 
-REPLICAS = {"parameters": 0, "gradients": 1, "buffers": 2, "first": 3, "second": 4}
+REPLICAS = {"parameters": 0, "gradients": 1, "buffers": 2, "slots": 3}
 FAULTS = {  # what may be wrong with an array -> how
     "shorter": lambda array: array[:, :-1].copy(),
     "fewer rows": lambda array: array[:1].copy(),
@@ -88,18 +86,17 @@ FAULTS = {  # what may be wrong with an array -> how
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("name", [*REPLICAS, "train inputs", "train targets", "test inputs", "test targets"])
 def test_an_array_that_the_loops_are_not_compiled_for_is_refused(name, fault):
-    made, change = ensemble(), FAULTS[fault]
-    program = made.program
+    made, change = program(), FAULTS[fault]
     if name in REPLICAS:
         if (name, fault) in (("parameters", "shorter"), ("buffers", "shorter")):
             return  # then the operations reach beyond it: see below
-        arrays = list(program.replicas)
+        arrays = list(made.replicas)
         arrays[REPLICAS[name]] = change(arrays[REPLICAS[name]])
-        program.replicas = tuple(arrays)
+        made.replicas = tuple(arrays)
         refused(made, "the array .* is .*, but the loops take ")
         return
     split, part = name.split()
-    pair = list(program.data[split])
+    pair = list(made.data[split])
     place = ("inputs", "targets").index(part)
     flat = fault in ("shorter", "not contiguous")
     pair[place] = np.stack([change(rows) for rows in pair[place]]) if flat else change(pair[place])
@@ -107,43 +104,40 @@ def test_an_array_that_the_loops_are_not_compiled_for_is_refused(name, fault):
         pair[place] = np.asfortranarray(pair[place])
     if fault == "fewer rows" and part == "inputs":
         pair[1] = pair[1][:1]  # then `which` is beyond them
-    program.data[split] = tuple(pair)
+    made.data[split] = tuple(pair)
     refused(made, rf"the array {split} (inputs|targets|which) ")
+
+
+# Flags and counts that are no place; a stride or window fits by chance.
+UNBOUNDED = {"trained", "joins", "number", "stride", "window"}
 
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_an_operation_that_reaches_beyond_its_arrays_is_refused(network):
     """Each number of each operation, that reads or writes, one too large, and negative."""
-    made = ensemble(**NETWORKS[network])
-    program, right = made.program, made.program.operations.copy()
-    read = {
-        loops.LINEAR: ("x", "inputs", "y", "outputs", "weight", "weights", "bias", "biases"),
-        loops.CONV1D: ("x", "inputs", "y", "outputs", "weight", "weights", "bias", "padded", "padding"),
-        loops.BATCH_NORM: ("x", "y", "weight", "bias", "running_mean", "running_variance", "inverse_std", "eps"),
-        loops.RELU: ("x", "inputs", "y", "outputs"),
-        loops.DROPOUT: ("x", "y", "factors"),
-        loops.FORK: ("x", "inputs", "y"),
-        loops.JOIN: ("x", "inputs", "y", "outputs"),
-    }
-    for number, operation in enumerate(right):
-        for field in read[operation["kind"]]:
+    made = program(**NETWORKS[network])
+    right = made.operations.copy()
+    for number, (operation, layer) in enumerate(zip(right, made.layers, strict=True)):
+        for field in (*FIELDS[1:], *layer.fields):
+            if field in UNBOUNDED:
+                continue
             for wrong in (2**40, -1 - operation[field]):
-                program.operations = right.copy()
-                program.operations[number][field] = wrong
+                made.operations = right.copy()
+                made.operations[number][field] = wrong
                 if number == 0 and field == "inputs":  # held to the data already
                     refused(made, "the array train inputs")
                 else:
                     refused(made, f"operation {number} of the compiled network")
-    program.operations = right
-    check_program(program)
+    made.operations = right
+    check_program(made)
 
 
 @pytest.mark.parametrize("wrong", [-1, 200, 2**40])
 def test_an_order_beyond_the_examples_is_refused(wrong):
     """Where a batch would be gathered from."""
-    made = ensemble()
-    order = made.data_order
-    made.data_order = lambda seed, epoch: order(seed, epoch).index_fill(0, torch.tensor(1), wrong)
+    made = program()
+    order = made.ensemble.data_order
+    made.ensemble.data_order = lambda seed, epoch: order(seed, epoch).index_fill(0, torch.tensor(1), wrong)
     with pytest.raises(ConfigError, match=r"the array orders has indices from .* to .*, but there are 200"):
         made.advance()
 

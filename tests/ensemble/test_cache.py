@@ -78,7 +78,7 @@ def test_two_checkouts_share_a_cache_and_keep_each_others_versions(checkout, tmp
     other = tmp_path / "other"
     shutil.copytree(checkout, other)
     with (other / "src/weightdecay/ensemble/loops.py").open("a") as file:
-        file.write("\n# another version\n")
+        file.write("\nANOTHER = True\n")
     shared = {"NUMBA_CACHE_DIR": str(tmp_path / "shared"), "HOME": str(tmp_path)}
     first, second = chosen_folder(checkout, **shared), chosen_folder(other, **shared)
     assert first != second and len(first.name) == 64

@@ -153,6 +153,14 @@ def said(capfd) -> list[str]:
     return [line for line in capfd.readouterr().err.splitlines() if "checkpoint" in line]
 
 
+def test_a_checkpoint_of_other_code_is_ignored(tmp_path, capfd):
+    path = tmp_path / "checkpoint.pt"
+    train(runs(), PROTOCOL, "cpu", checkpoint=path, code="one")
+    for code, lines in (("one", 0), ("another", 1)):
+        train(runs(), PROTOCOL, "cpu", checkpoint=path, code=code)
+        assert len(said(capfd)) == lines
+
+
 def test_a_training_with_a_damaged_checkpoint_starts_anew(tmp_path, capfd):
     """Interrupted in the middle, one bit flipped, resumed: once the resumed run was another."""
     path, undisturbed = tmp_path / "checkpoint.pt", train(runs(), PROTOCOL, "cpu")

@@ -46,7 +46,7 @@ TABLES = {
     ],
     "row 0 of the table: width is '16'": lambda: [make().model_copy(update={"width": "16"})],
     "rows 0 and 2 of the table are the same run, ": lambda: [make(), make(seed=1), make(sweep="other")],
-    "loss is 'mse', but must be one of sigmoid_squared_error, ": lambda: [make(loss="mse")],
+    "loss is 'sqared_error', which is not known (did you mean squared_error?).": lambda: [make(loss="sqared_error")],
 }
 
 

@@ -9,21 +9,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from weightdecay.ensemble.graph import DeviceProgram
 
-from tests.ensemble import test_graph
-from tests.ensemble.runs import PROTOCOL, make
-from tests.ensemble.test_reference import DECAYS, NETWORKS, OPTIMIZERS, relative_error
+from tests.ensemble import test_gpu
+from tests.ensemble.runs import CPU, DECAYS, NETWORKS, OPTIMIZERS, PROTOCOL, make, relative_error
 from weightdecay.ensemble import backend, stacking
 from weightdecay.ensemble.checkpoint import Checkpoint
-from weightdecay.ensemble.layers.batch_norm import BatchNorm
-from weightdecay.ensemble.stack import leaves
+from weightdecay.ensemble.gpu import GpuProgram
+from weightdecay.ensemble.program import Program, program_of
 from weightdecay.ensemble.state import Ensemble
 from weightdecay.ensemble.training import train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
-CPU, CUDA = torch.device("cpu"), torch.device("cuda")
-VARIANTS = test_graph.VARIANTS | {"full width": {"width": 256, "shuffle": True}}
+CUDA = torch.device("cuda")
+VARIANTS = test_gpu.VARIANTS | {"full width": {"width": 256, "shuffle": True}}
 NETWORKS_OF_ALL_KINDS = ["batch norm", "cnn", "scale-invariant", "scale-invariant cnn", "mlp, cross-entropy"]
 
 
@@ -37,18 +35,18 @@ def runs_of(count: int, **settings) -> list:
     return [make(**{**settings, "seed": seed, "weight_decay": 0.05 * seed}) for seed in range(count)]
 
 
-def ensemble(runs: list, device: torch.device = CUDA, dtype: torch.dtype = torch.float32) -> Ensemble:
-    return Ensemble(runs, PROTOCOL, dtype, device)
+def program(runs: list, device: torch.device = CUDA, dtype: torch.dtype = torch.float32) -> Program:
+    return program_of(Ensemble(runs, PROTOCOL, dtype, device))
 
 
 def trained(runs: list, device: torch.device = CUDA, captures: bool = True, dtype: torch.dtype = torch.float32):
     """Every tensor of the ensemble after its steps."""
     with backend.arithmetic(device):
-        made = ensemble(runs, device, dtype)
-        if isinstance(made.program, DeviceProgram):
-            made.program.captures = captures
+        made = program(runs, device, dtype)
+        if isinstance(made, GpuProgram):
+            made.captures = captures
         made.advance(runs[0].steps)
-        return {name: tensor.cpu() for name, tensor in made.tensors().items()}
+        return {name: tensor.cpu() for name, tensor in made.ensemble.tensors().items()}
 
 
 def by_run(result) -> list[pd.DataFrame]:
@@ -110,12 +108,10 @@ def test_a_graph_equals_its_steps_bitwise(network, variant):
 
 def test_the_kernels_are_ours_and_equal_torch_s_operations(monkeypatch):
     """The whole training, once with Triton's kernels and once without."""
-    assert backend.triton_kernels() is not None
+    assert all(backend.triton_kernels(name, CUDA) for name in ("adam", "sgd", "batch_norm", "dropout"))
     runs = runs_of(3, shuffle=True)
     ours = trained(runs, dtype=torch.float64)
-    monkeypatch.setattr(backend, "triton_kernels", lambda: None)
-    made = ensemble(runs, dtype=torch.float64)
-    assert all(layer.fused is None for layer in leaves(made.stack.network) if isinstance(layer, BatchNorm))
+    monkeypatch.setattr(backend, "triton_kernels", lambda name, device: None)
     theirs = trained(runs, dtype=torch.float64)
     assert relative_error(ours["parameters"], theirs["parameters"]) <= 1e-9
 

@@ -9,7 +9,7 @@ import torch
 
 from tests.ensemble.runs import make
 from weightdecay.datasets import Split, Splits
-from weightdecay.ensemble.networks import mlp
+from weightdecay.ensemble.networks.mlp import mlp
 from weightdecay.ensemble.state import Ensemble, Protocol
 from weightdecay.ensemble.training import train
 from weightdecay.errors import ConfigError

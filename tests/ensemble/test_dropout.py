@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from tests.ensemble import reference
-from tests.ensemble.runs import PROTOCOL, make
-from weightdecay.ensemble import dropout, kernels
+from tests.ensemble.runs import CPU, PROTOCOL, make, program
+from weightdecay.ensemble import philox
 from weightdecay.ensemble.compiler import compiled
-from weightdecay.ensemble.state import Ensemble
+from weightdecay.ensemble.layers import Linear, dropout
+from weightdecay.ensemble.layers.dropout import write_factors
+from weightdecay.ensemble.state import Protocol
 from weightdecay.errors import ConfigError
 from weightdecay.run import Run
 
-CPU = torch.device("cpu")
 KNOWN_ANSWERS = {  # of Random123, the authors' library: counter, key -> words
     "zeros": ([0] * 4, [0] * 2, [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]),
     "ones": ([0xFFFFFFFF] * 4, [0xFFFFFFFF] * 2, [0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD]),
@@ -30,21 +30,20 @@ def factors(
     rate: float, seed: int = 0, step: int = 0, layer: int = 0, shape: tuple[int, int] = (128, 64), dtype=torch.float32
 ) -> np.ndarray:
     """`[B, H]`, by the torch operations."""
-    words = dropout.words_of([make(seed=seed, dropout=rate)], CPU)
+    words = philox.words_of([make(seed=seed, dropout=rate)], CPU)
     return dropout.factors(words, torch.tensor([step]), layer, torch.Size((1, *shape)), dtype)[0].numpy()
 
 
 @compiled
 def by_the_kernel(words, step, layer, rows):
-    kernels.dropout_factors(words, step, layer, rows)
+    write_factors(words, step, layer, rows)
 
 
 @pytest.mark.parametrize("name", KNOWN_ANSWERS)
 def test_the_generator_gives_its_authors_answers(name):
     counter, key, answer = KNOWN_ANSWERS[name]
-    words = dropout.philox(*(tuple(torch.tensor([word]) for word in part) for part in (counter, key)))
+    words = philox.philox(*(tuple(torch.tensor([word]) for word in part) for part in (counter, key)))
     assert [word.item() for word in words] == answer
-    assert reference.philox([np.uint64(word) for word in counter], key).tolist() == answer
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -53,7 +52,7 @@ def test_the_generator_gives_its_authors_answers(name):
 )
 def test_the_kernel_equals_the_torch_operations_bitwise(dtype, rate, batch, features):
     for seed, step, layer in ((0, 0, 0), (3, 2**31 + 5, 1), (2**40, 17, 9)):
-        words = dropout.words_of([make(seed=seed, dropout=rate)], CPU)[0].numpy().astype(np.uint64)
+        words = philox.words_of([make(seed=seed, dropout=rate)], CPU)[0].numpy().astype(np.uint64)
         rows = np.full((-(-features // 4) * 4, batch), np.nan, factors(0.5, dtype=dtype).dtype)
         by_the_kernel(words, step, layer, rows)
         assert np.array_equal(rows[:features].T, factors(rate, seed, step, layer, (batch, features), dtype))
@@ -91,25 +90,24 @@ def test_a_rate_of_zero_trains_bitwise_as_a_network_without_dropout():
         "batch_norm_eps": None,
         "shuffle": True,
     }
-    alone = Ensemble([make(**settings)], PROTOCOL, torch.float32, CPU)
-    among = Ensemble([make(**settings, dropout=rate) for rate in (0.5, 0.0)], PROTOCOL, torch.float32, CPU)
-    for ensemble in (alone, among):
-        ensemble.advance(40)
-    assert torch.equal(alone.stack.parameters[0], among.stack.parameters[1])
-    assert not torch.equal(alone.stack.parameters[0], among.stack.parameters[0])
+    alone, among = program([make(**settings)]), program([make(**settings, dropout=rate) for rate in (0.5, 0.0)])
+    for made in (alone, among):
+        made.advance(40)
+    ours, theirs = alone.ensemble.stack.parameters, among.ensemble.stack.parameters
+    assert torch.equal(ours[0], theirs[1]) and not torch.equal(ours[0], theirs[0])
 
 
 def test_nothing_is_dropped_when_measured():
     """Before any step a network's losses do not depend on its rate."""
     settings = {"dataset": "classes", "network": "mlp", "loss": "cross_entropy", "batch_norm_eps": None}
-    ensemble = Ensemble([make(**settings, dropout=rate) for rate in (0.0, 0.9)], PROTOCOL, torch.float32, CPU)
-    losses = ensemble.measure(full=True)["test_loss"]
+    losses = program([make(**settings, dropout=rate) for rate in (0.0, 0.9)]).measure(full=True)["test_loss"]
     assert losses[0] == losses[1]
 
 
 def test_a_rate_is_refused_where_no_layer_has_it_and_where_it_is_no_rate():
     with pytest.raises(ConfigError, match=r"^dropout is 0\.3, but the network has no Dropout\.$"):
-        Ensemble([make(network="another", dropout=0.3)], PROTOCOL, torch.float32, CPU)
+        protocol = Protocol(PROTOCOL.splits, lambda runs: Linear(64, 32))
+        program([make(network="another", dropout=0.3, batch_norm_eps=None)], protocol=protocol)
     for rate in (1.0, -0.1):
         with pytest.raises(ValueError, match="dropout"):
             Run(**make().model_dump() | {"dropout": rate})

@@ -4,7 +4,6 @@ They stand in a module outside the package, as a stranger's would, and are regis
 """
 
 import importlib.util
-from pathlib import Path
 
 import pytest
 import torch
@@ -58,7 +57,7 @@ class Tanh(Layer):
     @compiled
     def backward_loop(op, x, gradient, input_gradient, replica, moment):
         one, y = x.dtype.type(1), replica.activations[op.y : op.y + op.outputs]
-        for i in range(y.shape[0]):
+        for i in range(input_gradient.shape[0]):
             for b in range(y.shape[1]):
                 input_gradient[i, b] = gradient[i, b] * (one - y[i, b] * y[i, b])
 
@@ -161,7 +160,9 @@ def test_the_layer_the_loss_and_the_optimiser_train_as_their_literal_forms_do(ex
 
 
 def test_what_would_overwrite_the_layer_s_output_is_refused(extension):
-    run = make(dataset="classes", network="own", loss="squared_error", batch_norm_eps=None, dropout=0.5)
+    run = make(
+        dataset="classes", network="own", loss="squared_error", optimizer="sgd", batch_norm_eps=None, dropout=0.5
+    )
     tree = lambda runs: layers.Sequential(layers.Linear(40, 10), extension.Tanh(), layers.Dropout())  # noqa: E731
     with pytest.raises(ValueError, match="Dropout stands directly after Tanh"):
         Ensemble([run], Protocol(splits, tree), torch.float32, torch.device("cpu"))

@@ -6,19 +6,17 @@ Against autograd they are held by test_reference.py, over 100 steps.
 import pytest
 import torch
 
-from weightdecay.bench.torch_peers import Sequential
-from weightdecay.ensemble import kernels
-from weightdecay.ensemble.layer import Layer
-from weightdecay.ensemble.layers.batch_norm import BatchNorm
-from weightdecay.ensemble.layers.conv1d import Conv1d
-from weightdecay.ensemble.layers.linear import Linear
-from weightdecay.ensemble.layers.relu import ReLU
-from weightdecay.ensemble.layers.residual import Residual
-from weightdecay.ensemble.losses import absolute_error, cross_entropy, sigmoid_squared_error, smooth_l1, squared_error
-from weightdecay.ensemble.networks import cnn, mlp, residual_mlp, scale_invariant_cnn, scale_invariant_mlp
+from weightdecay.ensemble.layer import EVALUATION, Moment
+from weightdecay.ensemble.layers import BatchNorm, Conv1d, Layer, Linear, ReLU, Residual, Sequential
+from weightdecay.ensemble.networks.cnn import cnn
+from weightdecay.ensemble.networks.mlp import mlp
+from weightdecay.ensemble.networks.residual_mlp import residual_mlp
+from weightdecay.ensemble.networks.scale_invariant_cnn import scale_invariant_cnn
+from weightdecay.ensemble.networks.scale_invariant_mlp import scale_invariant_mlp
 from weightdecay.ensemble.stack import Stack
 
 REPLICAS, BATCH, FEATURES = 3, 7, 5
+TRAINING = Moment(True, 0, None)
 EPS = torch.tensor([1e-5, 1e-2, 0.3])
 LAYERS = {
     "linear": lambda: Linear(FEATURES, 4),
@@ -50,17 +48,17 @@ def test_backward_equals_the_numerical_derivative(name):
     layer = LAYERS[name]()
     stack = stack_of(layer)
     x = torch.randn(REPLICAS, BATCH, FEATURES, dtype=torch.float64)
-    weights = torch.randn_like(layer.forward(x.clone(), True))
+    weights = torch.randn_like(layer.forward(x.clone(), TRAINING))
 
     def scalar(parameters: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
         """Σ weights · output."""
         kept = stack.parameters.clone()
         stack.parameters.copy_(parameters)
-        value = (weights * layer.forward(inputs.clone(), True)).sum()
+        value = (weights * layer.forward(inputs.clone(), TRAINING)).sum()
         stack.parameters.copy_(kept)
         return value
 
-    layer.forward(x.clone(), True)
+    layer.forward(x.clone(), TRAINING)
     input_gradient = layer.backward(weights.clone())
     step = 1e-6
     generator = torch.Generator().manual_seed(1)
@@ -84,24 +82,11 @@ def test_batch_norm_equals_torch_in_both_modes():
     for _ in range(4):
         x = 3 + 2 * torch.randn(REPLICAS, BATCH, FEATURES, dtype=torch.float64)
         expected = torch.stack([module(part) for module, part in zip(theirs, x, strict=True)])
-        torch.testing.assert_close(layer.forward(x.clone(), True), expected)
+        torch.testing.assert_close(layer.forward(x.clone(), TRAINING), expected)
     x = torch.randn(REPLICAS, BATCH, FEATURES, dtype=torch.float64)
     expected = torch.stack([module.eval()(part) for module, part in zip(theirs, x, strict=True)])
-    torch.testing.assert_close(layer.forward(x.clone(), False), expected)
+    torch.testing.assert_close(layer.forward(x.clone(), EVALUATION), expected)
     assert stack.parameter_count == 2 * FEATURES
-
-
-def test_sigmoid_squared_error_and_its_gradient_equal_torch():
-    torch.manual_seed(0)
-    logits = torch.randn(REPLICAS, BATCH, 4, dtype=torch.float64, requires_grad=True)
-    targets = torch.randint(0, 2, logits.shape).double()
-    targets[:, 0] = (logits[:, 0] > 0).double()  # some examples are right
-    expected = (logits.sigmoid() - targets).square().mean((1, 2))
-    expected.sum().backward()
-    loss, correct, gradient = sigmoid_squared_error(logits.detach(), targets)
-    torch.testing.assert_close(loss, expected.detach())
-    torch.testing.assert_close(gradient, logits.grad)
-    assert torch.equal(correct, ((logits > 0) == (targets > 0.5)).all(2)) and correct.any() and not correct.all()
 
 
 def test_the_network_of_s1_has_its_parameters_and_norm():
@@ -130,7 +115,7 @@ def test_convolution_equals_torch(kernel, stride, padding):
     layer = Conv1d(inputs, outputs, kernel, stride, padding)
     stack_of(layer)
     x = torch.randn(REPLICAS, BATCH, length, inputs, dtype=torch.float64)
-    result = layer.forward(x.flatten(2), True)
+    result = layer.forward(x.flatten(2), TRAINING)
     upstream = torch.randn_like(result)
     gradient = layer.backward(upstream.clone())
     for replica in range(REPLICAS):
@@ -145,54 +130,16 @@ def test_convolution_equals_torch(kernel, stride, padding):
         torch.testing.assert_close(layer.bias_gradient[replica], bias.grad)
 
 
-@pytest.mark.parametrize("loss", [cross_entropy, squared_error])
-def test_losses_over_classes_and_their_gradients_equal_torch(loss):
-    torch.manual_seed(0)
-    outputs = (3 * torch.randn(REPLICAS, BATCH, 4, dtype=torch.float64)).requires_grad_()
-    labels = torch.randint(0, 4, (REPLICAS, BATCH))
-    targets = torch.nn.functional.one_hot(labels, 4).double()
-    if loss is cross_entropy:
-        expected = torch.nn.functional.cross_entropy(outputs.transpose(1, 2), labels, reduction="none").mean(1)
-    else:
-        expected = (outputs - targets).square().sum(2).mean(1)
-    expected.sum().backward()
-    value, correct, gradient = loss(outputs.detach(), targets)
-    torch.testing.assert_close(value, expected.detach())
-    torch.testing.assert_close(gradient, outputs.grad)
-    assert torch.equal(correct, outputs.argmax(2) == labels) and correct.any() and not correct.all()
-
-
-@pytest.mark.parametrize(
-    ("loss", "theirs"),
-    [(absolute_error, torch.nn.functional.l1_loss), (smooth_l1, torch.nn.functional.smooth_l1_loss)],
-)
-def test_losses_of_a_regression_and_their_gradients_equal_torch(loss, theirs):
-    """Errors on both sides of 1, and some that are 0; the compiled form too."""
-    outputs = (2 * torch.randn(REPLICAS, BATCH, 3, dtype=torch.float64)).requires_grad_()
-    targets = torch.randn(REPLICAS, BATCH, 3, dtype=torch.float64)
-    targets[:, 0] = outputs.detach()[:, 0]
-    expected = theirs(outputs, targets, reduction="none").sum(2).mean(1)
-    expected.sum().backward()
-    value, _, gradient = loss(outputs.detach(), targets)
-    torch.testing.assert_close(value, expected.detach())
-    torch.testing.assert_close(gradient, outputs.grad)
-    for replica in range(REPLICAS):
-        columns = [part.detach()[replica].T.contiguous().numpy() for part in (outputs, targets, outputs)]
-        columns[2] = columns[2].copy()
-        assert getattr(kernels, loss.__name__)(*columns)[0] == pytest.approx(expected[replica].item())
-        torch.testing.assert_close(torch.from_numpy(columns[2].T), outputs.grad[replica])
-
-
 def test_a_scale_invariant_network_is_one_and_keeps_its_last_layer():
     """Its outputs in train mode do not change with the scale of the trained weights; the last layer has norm 10."""
     eps = torch.full((REPLICAS,), 1e-12)
     network = scale_invariant_mlp(FEATURES, 4, 8, 2, eps)
     stack = stack_of(network)
     x = torch.randn(REPLICAS, BATCH, FEATURES, dtype=torch.float64)
-    before = network.forward(x.clone(), True).clone()
+    before = network.forward(x.clone(), TRAINING).clone()
     last = network.children[-1].weight.clone()
     stack.parameters.mul_(3)
-    torch.testing.assert_close(network.forward(x.clone(), True), before)
+    torch.testing.assert_close(network.forward(x.clone(), TRAINING), before)
     assert torch.equal(network.children[-1].weight, last)
     torch.testing.assert_close(last.flatten(1).norm(dim=1), torch.full((REPLICAS,), 10.0, dtype=torch.float64))
     assert stack.parameter_count == 8 * FEATURES + 8 * 8

@@ -8,25 +8,17 @@ import pytest
 import torch
 from torch.nn.functional import conv1d, cross_entropy, linear, relu
 
-from tests.ensemble import reference
-from tests.ensemble.runs import PROTOCOL, make, splits
-from tests.ensemble.test_reference import NETWORKS, relative_error
-from weightdecay.bench.torch_peers import Sequential
-from weightdecay.ensemble import backend, kernels, loops, program, tables
+from tests.ensemble.runs import CPU, NETWORKS, PROTOCOL, make, program, relative_error, splits
+from weightdecay import registry
+from weightdecay.ensemble import arithmetic as maths
+from weightdecay.ensemble import backend, literal, loops
+from weightdecay.ensemble import program as programs
 from weightdecay.ensemble.compiler import compiled
-from weightdecay.ensemble.layers.batch_norm import BatchNorm
-from weightdecay.ensemble.layers.conv1d import Conv1d
-from weightdecay.ensemble.layers.dropout import Dropout
-from weightdecay.ensemble.layers.linear import Linear
-from weightdecay.ensemble.layers.relu import ReLU
-from weightdecay.ensemble.layers.residual import Residual
-from weightdecay.ensemble.program import EVALUATION_ROWS
+from weightdecay.ensemble.layers import BatchNorm, Conv1d, Dropout, Linear, ReLU, Residual, Sequential, batch_norm
+from weightdecay.ensemble.program import EVALUATION_ROWS, Program
 from weightdecay.ensemble.state import Ensemble, Protocol
 from weightdecay.errors import ConfigError
-from weightdecay.registry import LOSSES
-from weightdecay.run import Run
 
-CPU = torch.device("cpu")
 SGD = {"optimizer": "sgd", "learning_rate": 0.05, "decay": "l2", "weight_decay": 0.01}
 PIECES = {
     "mini-batches, shuffled": {"shuffle": True, "schedule": "cosine"},
@@ -44,34 +36,28 @@ def arithmetic():
         yield
 
 
-def ensemble(runs: list[Run], dtype: torch.dtype = torch.float32, protocol: Protocol = PROTOCOL) -> Ensemble:
-    return Ensemble(runs, protocol, dtype, CPU)
-
-
-def state_of(trained: Ensemble, replicas: list[int] | slice = slice(None)) -> dict[str, torch.Tensor]:
+def state_of(trained: Program, replicas: list[int] | slice = slice(None)) -> dict[str, torch.Tensor]:
     """A copy of everything that training changes, of some replicas."""
-    return {name: tensor[replicas].clone() for name, tensor in trained.tensors().items()}
+    return {name: tensor[replicas].clone() for name, tensor in trained.ensemble.tensors().items()}
 
 
 def assert_same(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> None:
     torch.testing.assert_close(ours, theirs, rtol=0, atol=0, equal_nan=True)
 
 
-ONE, ROW, ROWS = numba.float32, numba.float32[::1], numba.float32[:, ::1]
+ONE, ROW, ROWS, SLOTS = numba.float32, numba.float32[::1], numba.float32[:, ::1], numba.float32[:, :, ::1]
+UPDATE = (ROW, ONE, ONE, ROW, ROW, SLOTS, numba.int64, numba.int64)
 
 
 @pytest.mark.parametrize(
     ("function", "arguments"),
     [
-        (loops.update, (ROW, numba.boolean, ROW, ROW, ROW, ROW)),
         (loops.hold_norm, (ROW, ONE, numba.boolean)),
-        (kernels.adam, (ROW,) * 4 + (ONE,) * 9),
-        (kernels.sgd, (ROW,) * 3 + (ONE,) * 4),
-        (kernels.batch_norm_forward, (ROWS, ROW, ROW, ONE, ROW, ROW, ROW, ROWS)),
-        (kernels.batch_norm_backward, (ROWS, ROWS, ROW, ROW, ROW, ROW, ROWS)),
-        *((getattr(kernels, name), (ROWS,) * 3) for name in LOSSES),
+        (batch_norm.normalise, (ROWS, ROW, ROW, ONE, ROW, ROW, ROW, ROWS)),
+        (batch_norm.normalise_gradients, (ROWS, ROWS, ROW, ROW, ROW, ROW, ROWS)),
+        *((loops.update_by(optimizer), UPDATE) for optimizer in registry.OPTIMIZERS.all().values()),
+        *((loss.loop, (ROWS,) * 3) for loss in registry.LOSSES.all().values()),
     ],
-    ids=lambda value: getattr(value, "__name__", ""),
 )
 def test_single_precision_stays_single(function, arguments):
     """One number of another type, an integer say, and Numba takes all that follows in double: a third of the speed."""
@@ -91,11 +77,11 @@ def test_a_step_through_convolutions_is_minus_autograd_s_gradient(kernel, stride
     positions = (middle + 2 * padding - kernel) // stride + 1
     layers = Conv1d(2, 3, *shape), ReLU(), Conv1d(3, 4, *shape), ReLU(), Linear(positions * 4, 10)
     protocol = Protocol(splits, lambda runs: Sequential(*layers))
-    trained = ensemble([make(**settings, seed=seed) for seed in range(3)], torch.float64, protocol)
-    leaves = trained.stack.leaves
+    trained = program([make(**settings, seed=seed) for seed in range(3)], torch.float64, protocol)
+    leaves = trained.ensemble.stack.leaves
     before = [(layer.weight.clone(), layer.bias.clone()) for layer in leaves]
     trained.advance()
-    for replica, run in enumerate(trained.runs):
+    for replica, run in enumerate(trained.ensemble.runs):
         inputs, targets = (part.double() for part in splits(run)["train"])
         parameters = [[tensor[replica].clone().requires_grad_() for tensor in pair] for pair in before]
         x = inputs.view(len(inputs), 20, 2).transpose(1, 2)
@@ -119,15 +105,15 @@ def test_a_measurement_equals_torch_s_for_any_number_of_examples(network, exampl
     """After five steps, so that the running statistics are no longer those of the start."""
     settings = NETWORKS[network] | SGD | {"train_size": examples, "batch_size": batch, "steps": 5}
     runs = [make(**settings, seed=seed) for seed in range(2)]
-    trained = ensemble(runs, torch.float64)
+    trained = program(runs, torch.float64)
     trained.advance(5)
     measured = trained.measure(full=True)
     for replica, run in enumerate(runs):
-        model = torch.enable_grad()(reference.train)(run, splits(run), torch.float64)[0]
+        model = torch.enable_grad()(literal.train)(run, PROTOCOL, torch.float64)[0]
         inputs, targets = (part.double() for part in splits(run)["train"])
-        outputs = model.eval()(inputs)
-        loss = reference.loss_of(outputs, targets, run).item()
-        accuracy = (outputs.argmax(1) == targets.argmax(1)).double().mean().item()
+        known = registry.LOSSES.get(run.loss)
+        loss, right = (each.item() for each in known.literal(model.eval()(inputs), known.literal_targets(targets)))
+        accuracy = right / len(inputs)
         assert 0 < accuracy < 1
         for split in ("train", "test"):  # the same examples
             ours = [measured[f"{split}_{metric}"][replica].item() for metric in ("loss", "accuracy")]
@@ -138,7 +124,7 @@ def test_a_measurement_equals_torch_s_for_any_number_of_examples(network, exampl
 def exponentials(x):
     y = np.empty_like(x)
     for i in range(x.size):
-        y[i] = kernels.exponential(x[i])
+        y[i] = maths.exponential(x[i])
     return y
 
 
@@ -156,7 +142,7 @@ def test_the_exponential_is_accurate_monotone_and_keeps_nan():
 def test_a_diverging_replica_stops_at_its_step_and_disturbs_no_other():
     """Between two others, in the middle of an epoch; its weights are those of before the step."""
     runs = [make(**SGD | {"learning_rate": rate}, seed=seed) for seed, rate in enumerate((1e-3, 1e6, 1e-3))]
-    together, at_once, alone, stopped = ensemble(runs), ensemble(runs), ensemble(runs[::2]), None
+    together, at_once, alone, stopped = program(runs), program(runs), program(runs[::2]), None
     for step in range(1, 61):
         before, _, after = state_of(together, [1]), together.advance(), state_of(together, [1])
         if stopped is not None:
@@ -164,8 +150,8 @@ def test_a_diverging_replica_stops_at_its_step_and_disturbs_no_other():
         elif not after["loss_sum"].isfinite():
             stopped = step
             assert torch.equal(after["parameters"], before["parameters"])
-        assert together.diverged_at() == [None, stopped, None]
-    assert stopped is not None and stopped % together.epoch_steps != 1
+        assert together.ensemble.diverged_at() == [None, stopped, None]
+    assert stopped is not None and stopped % together.ensemble.epoch_steps != 1
     for other in (alone, at_once):
         other.advance(60)
     assert_same(state_of(together, [0, 2]), state_of(alone))
@@ -176,18 +162,18 @@ def test_a_diverging_replica_stops_at_its_step_and_disturbs_no_other():
 def test_a_training_is_the_same_in_one_piece_and_in_any_others(pieces, monkeypatch):
     """To the last bit, over many epochs, with long tables and short ones, measured between the pieces or not."""
     runs = [make(**PIECES[pieces], seed=seed, learning_rate=0.001 * (1 + seed)) for seed in range(3)]
-    whole, generator = ensemble(runs), random.Random(0)
+    whole, generator = program(runs), random.Random(0)
     whole.advance(70)
-    monkeypatch.setattr(tables, "TABLE_STEPS", 10)
-    single, broken = ensemble(runs), ensemble(runs)
+    monkeypatch.setattr(programs, "TABLE_STEPS", 10)
+    single, broken = program(runs), program(runs)
     for _ in range(70):
         single.advance()
-    while broken.step < 70:
-        broken.advance(min(generator.randint(1, 25), 70 - broken.step))
+    while (step := broken.ensemble.step) < 70:
+        broken.advance(min(generator.randint(1, 25), 70 - step))
         broken.measure(full=True)
     for other in (single, broken):
         assert_same(state_of(other), state_of(whole))
-    assert (whole.state["finite_steps"] == 70).all()
+    assert (whole.ensemble.sums["finite_steps"] == 70).all()
 
 
 EPS = torch.tensor([1e-5])
@@ -224,15 +210,15 @@ def test_batch_norm_of_a_single_example_is_refused():
         Ensemble([make(batch_size=1)], PROTOCOL, torch.float32, torch.device("cpu"))
 
 
-@pytest.mark.parametrize("loss", ["cross_entropy", "squared_error"])
-def test_a_tie_is_no_hit(loss):
-    """A network whose outputs are all alike knows nothing, on a CPU and on a GPU."""
-    outputs, targets = torch.zeros(1, 4, 3), torch.eye(3)[[0, 1, 2, 0]][None]
-    outputs[0, 0, 0] = 1.0  # the first example alone is decided, and rightly
-    assert LOSSES[loss](outputs, targets)[1].sum() == 1
-    columns = [part[0].T.contiguous().numpy() for part in (outputs, targets, outputs)]
-    assert getattr(kernels, loss)(*columns)[1] == 1
-
-
-def test_every_loss_has_its_compiled_form():
-    assert program.LOSSES.keys() == LOSSES.keys()
+@pytest.mark.parametrize("loop", ["update", "loss_of"])
+def test_a_kind_that_is_not_registered_is_an_error(loop):
+    """And not the last of the chain."""
+    rows, row = np.ones((2, 3), np.float32), np.ones(11, np.float32)
+    chains = {
+        "loss_of": lambda: loops._with_cases(
+            loops.loss_of, {"squared_error": registry.LOSSES.get("squared_error").loop}
+        )(9, rows, rows, rows.copy()),
+        "update": lambda: loops.loops_of_all().update(9, row, True, row, row, np.ones((2, 1, 11), np.float32), 0, 0),
+    }
+    with pytest.raises(ValueError, match="an unknown kind"):
+        chains[loop]()

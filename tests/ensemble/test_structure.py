@@ -4,17 +4,25 @@ import pytest
 import torch
 
 from tests.ensemble.runs import PROTOCOL, make, splits
-from weightdecay.bench.torch_peers import Sequential
-from weightdecay.ensemble.layer import Layer
-from weightdecay.ensemble.layers.batch_norm import BatchNorm
-from weightdecay.ensemble.layers.conv1d import Conv1d
-from weightdecay.ensemble.layers.dropout import Dropout
-from weightdecay.ensemble.layers.linear import FrozenLinear, Linear
-from weightdecay.ensemble.layers.relu import ReLU
-from weightdecay.ensemble.layers.residual import Residual
-from weightdecay.ensemble.networks import cnn, mlp, residual_mlp, scale_invariant_cnn, scale_invariant_mlp
+from weightdecay import registry
+from weightdecay.ensemble.layers import (
+    BatchNorm,
+    Conv1d,
+    Dropout,
+    FrozenLinear,
+    Layer,
+    Linear,
+    ReLU,
+    Residual,
+    Sequential,
+)
+from weightdecay.ensemble.networks.cnn import cnn
+from weightdecay.ensemble.networks.mlp import mlp
+from weightdecay.ensemble.networks.residual_mlp import residual_mlp
+from weightdecay.ensemble.networks.scale_invariant_cnn import scale_invariant_cnn
+from weightdecay.ensemble.networks.scale_invariant_mlp import scale_invariant_mlp
 from weightdecay.ensemble.state import Ensemble, Protocol
-from weightdecay.ensemble.structure import BUILDERS, check_network
+from weightdecay.ensemble.structure import check_network
 from weightdecay.errors import ConfigError
 
 RUNS = [make(dataset="classes", network="own", loss="cross_entropy", batch_norm_eps=None, seed=seed) for seed in (0, 1)]
@@ -33,8 +41,8 @@ def refusal(layer: Layer, runs: list = RUNS) -> str:
 class Scaled(Linear):
     """A layer that computes something else than its kind: the compiled loop would run a plain Linear."""
 
-    def forward(self, x, training):
-        return 2 * super().forward(x, training)
+    def forward(self, x, moment):
+        return 2 * super().forward(x, moment)
 
 
 class Tenfold(Linear):
@@ -57,7 +65,7 @@ class Infinite(Linear):
 
 
 class Nothing(Layer):
-    def forward(self, x, training):
+    def forward(self, x, moment):
         return x
 
 
@@ -85,7 +93,9 @@ UNFIT = {
     "Conv1d has a padding of -1": lambda: Sequential(Conv1d(1, 2, 3, padding=-1), Linear(2, 10)),
     "a convolution over 41 positions stands after 40": lambda: Sequential(Conv1d(1, 2, 41), Linear(2, 10)),
     "Linear has parameters of shapes {'weight': (10, 40), 'bias': (11,)}": lambda: reshaped(Linear(40, 10), bias=(11,)),
-    "Linear has a weight of shape (10, 41)": lambda: reshaped(Linear(40, 10), weight=(10, 41)),
+    "Linear has parameters of shapes {'weight': (10, 41), 'bias': (10,)}": lambda: reshaped(
+        Linear(40, 10), weight=(10, 41)
+    ),
     "Conv1d has parameters of shapes": lambda: Sequential(reshaped(Conv1d(1, 2, 3), weight=(2, 2)), Linear(76, 10)),
     "BatchNorm has other parameters": lambda: Sequential(Linear(40, 10), reshaped(BatchNorm(10, EPS), more=(1,))),
     "Constant.initialise gives {'weight': (10, 40), 'bias': (1,)}, but must give": lambda: Constant(40, 10),
@@ -165,7 +175,7 @@ def test_a_network_of_a_known_name_is_what_its_row_says(name):
         said = refusal(other, runs)
         assert said.startswith(f"network is {network} of width 16 and 3 blocks, which has ")
         assert "the network handed over has" in said
-    for kind in BUILDERS.keys() - {network}:
+    for kind in {*registry.NETWORKS.names()} - {network}:
         with pytest.raises(ConfigError):
             check_network(NAMED[kind](16, 3, EPS if kind.startswith(("residual", "scale")) else None), runs, 40, 10)
 

@@ -5,17 +5,15 @@ import sys
 import pandas as pd
 import pytest
 import torch
-from weightdecay.ensemble.graph import DeviceProgram
 
-from tests.ensemble.runs import PROTOCOL, make, splits
-from tests.ensemble.test_reference import NETWORKS
+from tests.ensemble.runs import CPU, NETWORKS, PROTOCOL, make, program, splits
 from tests.surroundings import SURROUNDINGS, ambience
 from weightdecay.ensemble import backend
-from weightdecay.ensemble.networks import mlp
+from weightdecay.ensemble.gpu import GpuProgram
+from weightdecay.ensemble.networks.mlp import mlp
 from weightdecay.ensemble.state import Ensemble, Protocol
 from weightdecay.ensemble.training import TrainingResult, train
 
-CPU = torch.device("cpu")
 KINDS = ["batch norm", "mlp, dropout", "cnn", "scale-invariant", "mlp, absolute error"]
 
 
@@ -52,9 +50,9 @@ def initial_weights() -> torch.Tensor:
     runs = [make(**NETWORKS["mlp, dropout"], seed=seed) for seed in range(3)]
     network = lambda runs: mlp(40, 10, runs[0].width, runs[0].blocks, dropout=True)  # noqa: E731
     data = {seed: splits(runs[seed]) for seed in range(3)}
-    ensemble = Ensemble(runs, Protocol(lambda run: data[run.seed], network), torch.float32, CPU)
-    ensemble.advance(5)
-    return torch.cat([ensemble.stack.parameters, ensemble.measure(full=True)["test_loss"][:, None]], 1)
+    made = program(runs, protocol=Protocol(lambda run: data[run.seed], network))
+    made.advance(5)
+    return torch.cat([made.ensemble.stack.parameters, made.measure(full=True)["test_loss"][:, None]], 1)
 
 
 # Subnormal numbers, threads and torch's products are left to whoever advances an ensemble by hand.
@@ -78,11 +76,10 @@ def test_the_gpu_s_program_does_not_depend_on_what_surrounds_it(name, kind):
 
     def state() -> dict[str, torch.Tensor]:
         with backend.arithmetic(CPU):
-            ensemble = Ensemble(runs, PROTOCOL, torch.float32, CPU)
-            ensemble.program = DeviceProgram(ensemble)
-            ensemble.advance(8)
-            ensemble.measure(full=True)
-            return ensemble.tensors()
+            made = program(runs, kind=GpuProgram)
+            made.advance(8)
+            made.measure(full=True)
+            return made.ensemble.tensors()
 
     expected = state()
     with SURROUNDINGS[name]():

@@ -12,11 +12,12 @@ import pandas as pd
 import pytest
 import torch
 
-from tests.ensemble.runs import PROTOCOL, make
+from tests.ensemble.runs import PROTOCOL, make, program
 from weightdecay.datasets import Split
 from weightdecay.ensemble import stacking
 from weightdecay.ensemble.checkpoint import Checkpoint
-from weightdecay.ensemble.networks import mlp
+from weightdecay.ensemble.networks.mlp import mlp
+from weightdecay.ensemble.progress import Progress
 from weightdecay.ensemble.state import Ensemble, Protocol
 from weightdecay.ensemble.training import train
 from weightdecay.errors import ConfigError
@@ -201,6 +202,35 @@ def test_the_order_of_the_table_does_not_matter_to_a_checkpoint(tmp_path):
         pd.testing.assert_frame_equal(ours, theirs, check_exact=True)
 
 
+def test_time_left_counts_from_where_training_is_resumed(monkeypatch, capsys):
+    """900,000 of 1,000,000 steps were done before; at 100 steps/s the rest takes 17 minutes, and one has passed."""
+    clock = iter([0.0, 61.0])
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    Progress("half done", 1_000_000, 900_000).advance(6_100)
+    assert capsys.readouterr().err == "half done: 91%, about 15.7 min left\n"
+
+
+def test_a_resumed_training_tells_progress_where_it_starts(tmp_path, monkeypatch):
+    """In the middle of a stack: the steps done before are not done in this process."""
+    runs, path, told, saves = [make(steps=60), make(seed=1, steps=60)], tmp_path / "checkpoint.pt", [], []
+    save = Checkpoint.save
+
+    def interrupt(checkpoint, state):
+        save(checkpoint, state)
+        saves.append(state["current"]["step"])
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Checkpoint, "save", interrupt)
+        train(runs, PROTOCOL, "cpu", checkpoint=path, checkpoint_seconds=0.0)
+    monkeypatch.setattr(Progress, "__init__", lambda self, name, total, done=0: told.append((total, done)))
+    monkeypatch.setattr(Progress, "advance", lambda self, steps: told.append(steps))
+    monkeypatch.setattr(Progress, "close", lambda self: None)
+    train(runs, PROTOCOL, "cpu", checkpoint=path)
+    assert told[0] == (120, 2 * saves[0]) and 0 < saves[0] < 60
+    assert sum(told[1:]) == 120 - 2 * saves[0]
+
+
 def test_a_diverging_run_is_marked_and_disturbs_no_other():
     calm, wild = make(seed=1, optimizer="sgd", decay="l2"), make(optimizer="sgd", decay="l2", learning_rate=1e30)
     alone = train([calm], PROTOCOL, "cpu")
@@ -257,8 +287,9 @@ def test_proximal_l1_makes_zeros_and_the_subgradient_none():
     settings |= {"decay_exclude": "bias_and_norm", "optimizer": "sgd", "learning_rate": 0.1}
     decays = [("l1", 0.02), ("proximal_l1", 0.02), ("elastic_net", 0.04), ("proximal_l1", 1e3), ("decoupled", 0.02)]
     runs = [make(**settings, decay=decay, weight_decay=λ) for decay, λ in decays]
-    ensemble = Ensemble(runs, PROTOCOL, torch.float32, torch.device("cpu"))
-    ensemble.advance(50)
+    made = program(runs)
+    made.advance(50)
+    ensemble = made.ensemble
     zeros = [(ensemble.stack.leaves[0].weight[replica] == 0).float().mean().item() for replica in range(len(runs))]
     assert zeros[0] == zeros[4] == 0 and zeros[3] == 1
     assert 0.1 < zeros[1] < 1 and 0.1 < zeros[2] < 1
@@ -268,8 +299,9 @@ def test_proximal_l1_makes_zeros_and_the_subgradient_none():
 def test_gradients_are_kept_without_penalty():
     """After one step from the same weights they are the same whatever the decay."""
     runs = [make(decay=decay, weight_decay=0.5) for decay in ("decoupled", "l2", "l1", "proximal_l1", "elastic_net")]
-    ensemble = Ensemble(runs, PROTOCOL, torch.float32, torch.device("cpu"))
-    ensemble.advance()
+    made = program(runs)
+    made.advance()
+    ensemble = made.ensemble
     assert (ensemble.stack.gradients == ensemble.stack.gradients[0]).all() and ensemble.stack.gradients.any()
     assert len({tuple(row[:9].tolist()) for row in ensemble.stack.parameters}) == len(runs)
 

@@ -5,15 +5,17 @@ import torch
 
 pytest.importorskip("triton")
 
-from tests.ensemble.runs import PROTOCOL, make
-from tests.ensemble.test_reference import DECAYS, OPTIMIZERS, relative_error
-from weightdecay.ensemble import dropout
-from weightdecay.ensemble.backend import triton_kernels
-from weightdecay.ensemble.layers.batch_norm import BatchNorm
+from tests.ensemble.runs import DECAYS, OPTIMIZERS, PROTOCOL, make, relative_error
+from weightdecay.ensemble.layer import Moment
+from weightdecay.ensemble.layers import BatchNorm, dropout
+from weightdecay.ensemble.philox import words_of
 from weightdecay.ensemble.stack import Stack
 from weightdecay.ensemble.state import Ensemble
+from weightdecay.ensemble.triton import adam, batch_norm, sgd
+from weightdecay.ensemble.triton import dropout as dropout_kernels
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+KERNELS = {"adam": adam, "sgd": sgd}
 TOLERANCES = [(torch.float64, 1e-13), (torch.float32, 2e-6)]
 
 
@@ -30,16 +32,16 @@ def test_an_optimiser_s_kernel_equals_its_operations(optimizer, decay, dtype, to
         with torch.no_grad():
             ensemble = Ensemble(runs, PROTOCOL, dtype, DEVICE)
             stack, optimiser = ensemble.stack, ensemble.optimizer
-            assert stack.parameters.shape[1] % triton_kernels.BLOCK and stack.parameters.shape[1] > triton_kernels.BLOCK
+            assert stack.parameters.shape[1] % adam.BLOCK and stack.parameters.shape[1] > adam.BLOCK == sgd.BLOCK
             multipliers = torch.linspace(1, 0.5, 5, dtype=torch.float64, device=DEVICE)
             generator = torch.Generator().manual_seed(0)
             for coefficients in optimiser.coefficients(3, multipliers):
                 stack.gradients.copy_(torch.randn(stack.gradients.shape, generator=generator))
                 if kernel:
-                    arrays = stack.parameters, stack.gradients, *optimiser.slots.values()
-                    optimiser._kernel(triton_kernels)(*arrays, coefficients, optimiser.decayed)
+                    arrays = stack.parameters, stack.gradients, *optimiser.state
+                    KERNELS[optimiser.name].update(*arrays, coefficients, optimiser.decayed)
                 else:
-                    optimiser._vectorised(coefficients)
+                    optimiser.update_by_operations(coefficients)
         results.append([stack.parameters, *optimiser.slots.values()])
     for ours, theirs in zip(*results, strict=True):
         assert relative_error(ours, theirs) <= tolerance
@@ -59,10 +61,10 @@ def test_subnormal_numbers_become_0(optimizer, kernel, dtype):
         tensor.fill_(torch.finfo(dtype).tiny)
     coefficients = optimiser.coefficients(0, torch.ones(1, dtype=torch.float64, device=DEVICE))[0]
     if kernel:
-        arrays = parameters, ensemble.stack.gradients.zero_(), *optimiser.slots.values()
-        optimiser._kernel(triton_kernels)(*arrays, coefficients, optimiser.decayed)
+        arrays = parameters, ensemble.stack.gradients.zero_(), *optimiser.state
+        KERNELS[optimizer].update(*arrays, coefficients, optimiser.decayed)
     else:
-        optimiser._vectorised(coefficients)
+        optimiser.update_by_operations(coefficients)
     assert (parameters[0] == torch.finfo(dtype).tiny).all() and (parameters[1] == 0).all()
     assert all((slot == 0).all() for slot in optimiser.slots.values())
 
@@ -71,11 +73,11 @@ def test_subnormal_numbers_become_0(optimizer, kernel, dtype):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_dropout_s_kernel_equals_its_operations_bitwise(batch, features, dtype):
     """Rates of 0, of little and of nearly 1; counters that fill their blocks and that do not."""
-    words = dropout.words_of([make(seed=seed, dropout=rate) for seed, rate in enumerate((0.0, 0.3, 0.999))], DEVICE)
+    words = words_of([make(seed=seed, dropout=rate) for seed, rate in enumerate((0.0, 0.3, 0.999))], DEVICE)
     x = torch.randn(len(words), batch, features, dtype=dtype).to(DEVICE)
     for step, layer in ((0, 0), (2**31 + 5, 3)):
         position, ours = torch.tensor([step], device=DEVICE), x.clone()
-        factors = triton_kernels.dropout(ours, words, position, layer)
+        factors = dropout_kernels.forward(ours, words, position, layer)
         expected = dropout.factors(words, position, layer, x.shape, dtype)
         assert torch.equal(factors, expected) and torch.equal(ours, x * expected)
 
@@ -86,7 +88,7 @@ def test_dropout_s_kernel_equals_its_operations_bitwise(batch, features, dtype):
 def test_batch_norm_s_kernels_equal_its_operations(batch, features, affine, dtype, tolerance):
     """Rows and columns that fill their blocks and that do not; parameters and buffers in the rows of a stack."""
     eps, results = torch.tensor([1e-5, 1e-2, 1.0]), []
-    for fused in (triton_kernels, None):
+    for fused in (batch_norm, None):
         generators = [torch.Generator().manual_seed(seed) for seed in range(len(eps))]
         layer = BatchNorm(features, eps, affine)
         stack = Stack(layer, generators, dtype, DEVICE)
@@ -97,7 +99,7 @@ def test_batch_norm_s_kernels_equal_its_operations(batch, features, affine, dtyp
 
         for tensor in (layer.weight, layer.bias, layer.running_mean):
             tensor.copy_(draw(features))
-        y = layer.forward(draw(batch, features) * 2 + 5, training=True)
+        y = layer.forward(draw(batch, features) * 2 + 5, Moment(True, 0, None))
         centred = layer.centred.clone()
         dx = layer.backward(draw(batch, features))
         results.append([y, centred, dx, stack.buffers, stack.gradients])

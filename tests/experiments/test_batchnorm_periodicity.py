@@ -12,6 +12,8 @@ from tests.experiments.drawing import assert_legible, drawn, promised
 from tests.programs import finding, load_program
 from tests.rows import defaults
 from weightdecay.ensemble import backend
+from weightdecay.ensemble.layer import Moment
+from weightdecay.ensemble.program import program_of
 from weightdecay.ensemble.state import Ensemble
 from weightdecay.errors import ConfigError
 from weightdecay.report import latex
@@ -185,7 +187,8 @@ def test_what_is_measured_is_of_the_last_batch(network):
     with backend.arithmetic(torch.device("cpu")):
         ensemble = Ensemble(rows, program.PROTOCOL, torch.float64, torch.device("cpu"))
         assert set(program.measures(ensemble)) == {"rho"}  # there is no batch yet
-        ensemble.advance(2)
+        trained = program_of(ensemble)
+        trained.advance(2)
         order = torch.stack([ensemble.data_order(row.seed, 0)[2] for row in rows])
         inputs = torch.stack([ensemble.data["train"][0][ensemble.which[r]][order[r]] for r in range(2)])
         kept = ensemble.stack.parameters.clone(), ensemble.stack.buffers.clone()
@@ -198,9 +201,9 @@ def test_what_is_measured_is_of_the_last_batch(network):
                 return forward(x, training)
 
             layer.forward = watched
-        ensemble.stack.network.forward(inputs.clone(), training=True)
+        ensemble.stack.network.forward(inputs.clone(), Moment(True, 2, None))
         ensemble.stack.parameters.copy_(kept[0]), ensemble.stack.buffers.copy_(kept[1])
-        ensemble.advance()
+        trained.advance()
         measured = program.measures(ensemble)
     assert len(seen) == {"addition": 4, "scale-invariant": 3, "cnn": 3}[network]
     for k, variance in seen.items():

@@ -11,7 +11,8 @@ from tests.experiments.drawing import assert_legible, drawn, promised
 from tests.experiments.tuning_rules import CONFIG, World, synthetic
 from tests.programs import EXPERIMENTS, finding, load_program
 from tests.rows import defaults
-from weightdecay.ensemble.networks import dropouts
+from weightdecay.ensemble.layers import Dropout
+from weightdecay.ensemble.stack import layers_of
 from weightdecay.ensemble.training import train
 from weightdecay.errors import ConfigError
 from weightdecay.report import latex
@@ -328,8 +329,9 @@ def test_rows_that_cannot_be_trained_are_refused_in_one_sentence(changes, senten
 
 def test_networks_are_as_the_rows_say():
     program = load_program("tuning_rules", "train")
-    assert not dropouts(program.network([run(), run(seed=1)]))
-    assert len(dropouts(program.network([run(), run(dropout=0.5)]))) == 2
+    for rate, count in ((0.0, 0), (0.5, 2)):
+        layers = layers_of(program.network([run(), run(seed=1, dropout=rate)]))
+        assert sum(isinstance(layer, Dropout) for layer in layers) == count
     with pytest.raises(ConfigError, match="which has no dropout"):
         train([run(network="residual_mlp", batch_norm_eps=1e-5, dropout=0.5)], program.PROTOCOL, device="cpu")
 

@@ -9,11 +9,11 @@ import torch
 
 from tests.ensemble import runs as small
 from weightdecay import results
-from weightdecay.claims import comparison
+from weightdecay.workflow import comparison
 from weightdecay.claims.judging import claim, judged, reported
 from weightdecay.config import Criterion
 from weightdecay.ensemble import training
-from weightdecay.ensemble.state import Ensemble
+from weightdecay.ensemble.cpu import CpuProgram
 from weightdecay.ensemble.training import train
 from weightdecay.results import Results
 from weightdecay.run import Run
@@ -115,14 +115,15 @@ def test_seeds_that_are_all_alike_are_caught(shipped):
 def test_running_statistics_that_never_move_are_caught(shipped, monkeypatch):
     """BatchNorm without its momentum: what is evaluated is normalised by the statistics of the start."""
 
-    class Still(Ensemble):
+    class Still(CpuProgram):
         def measure(self, full):
-            if self.step == 0:
-                self.start = self.stack.buffers.clone()
-            self.stack.buffers.copy_(self.start)
+            buffers = self.ensemble.stack.buffers
+            if self.ensemble.step == 0:
+                self.start = buffers.clone()
+            buffers.copy_(self.start)
             return super().measure(full)
 
-    monkeypatch.setattr(training, "Ensemble", Still)
+    monkeypatch.setattr(training, "program_of", Still)
     found = compared(trained(table()), shipped)
     flagged = set(found.curves.loc[found.curves["contradicts"], "metric"])
     flagged |= set(found.shifts.loc[found.shifts["contradicts"], "metric"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import os
 from collections.abc import Callable
@@ -45,7 +46,8 @@ def compiled(function: Callable, keep: bool = False) -> Any:
 def _folder() -> str:
     """Where machine code is kept, or nothing. Numba itself sees a change only in a function's own file."""
     code = [path for path in sorted(HERE.rglob("*.py")) if path.relative_to(HERE).parts[0] not in OTHERS]
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in code)).hexdigest()
+    trees = "".join(ast.dump(ast.parse(path.read_bytes())) for path in code)  # without comments and layout
+    digest = hashlib.sha256(trees.encode()).hexdigest()
     return str(version_folder(digest, _parents()) or "")
 
 

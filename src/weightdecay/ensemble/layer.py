@@ -113,7 +113,8 @@ class Layer:
         raise NotImplementedError
 
     # Its operation in compiled loops, a record of the fields `x`, `inputs`, `y`, `outputs` (first row and number of
-    # rows of input and output) and of its own. None: a container, which only places its children's.
+    # rows of input and output) and of its own. None: a container, which only places its children's. Loops do not look
+    # at bounds; of the network's first layer `input_gradient` has no rows, as nobody needs it.
     fields: ClassVar[tuple[str, ...]] = ()
     forward_loop: ClassVar[Callable[..., None] | None] = None  # (op, x, y, replica, moment), x and y `[rows, B]`
     backward_loop: ClassVar[Callable[..., None] | None] = None  # (op, x, gradient, input_gradient, replica, moment)

@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
-from weightdecay.ensemble.graph import DeviceProgram
 
-from tests.ensemble.runs import PROTOCOL, make
-from tests.ensemble.test_reference import DECAYS, NETWORKS, OPTIMIZERS
-from weightdecay.ensemble import backend, stacking, tables, training
-from weightdecay.ensemble.state import Ensemble
+from tests.ensemble.runs import CPU, DECAYS, NETWORKS, OPTIMIZERS, PROTOCOL, make, program
+from weightdecay.ensemble import backend, stacking, training
+from weightdecay.ensemble import program as programs
+from weightdecay.ensemble.gpu import GpuProgram
+from weightdecay.ensemble.program import Program, program_of
 
-CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+CUDA = torch.device("cuda")
 VARIANTS = {
     "step schedule": {"schedule": "step", "shuffle": True},
     "norm held from the start": {"hold_norm": "start", "shuffle": True},
@@ -29,32 +29,27 @@ VARIANTS = {
 @pytest.fixture(autouse=True)
 def short_tables(monkeypatch):
     """Tables of few steps, so that several are filled within a test."""
-    monkeypatch.setattr(tables, "TABLE_STEPS", 10)
+    monkeypatch.setattr(programs, "TABLE_STEPS", 10)
 
 
-def trained(runs: list, on_device: bool, steps: int | None = None, resume_at: int | None = None) -> Ensemble:
+def trained(runs: list, on_device: bool, steps: int | None = None, resume_at: int | None = None) -> Program:
     """Trained in float64 by the CPU's loop or by the GPU's program, in pieces; resumed once from its own tensors."""
-
-    def start() -> Ensemble:
-        ensemble = Ensemble(runs, PROTOCOL, torch.float64, CPU)
-        if on_device:
-            ensemble.program = DeviceProgram(ensemble)
-        return ensemble
-
+    kind = GpuProgram if on_device else program_of
     steps, generator = steps or runs[0].steps, random.Random(0)
     with backend.arithmetic(CPU):
-        ensemble = start()
-        while ensemble.step < steps:
-            stop = resume_at if resume_at is not None and ensemble.step < resume_at else steps
-            ensemble.advance(min(generator.randint(1, 25), stop - ensemble.step))
-            if ensemble.step == resume_at:
-                tensors = {name: tensor.clone() for name, tensor in ensemble.tensors().items()}
-                ensemble = start()
-                ensemble.restore(resume_at, tensors)
-    return ensemble
+        made = program(runs, torch.float64, kind=kind)
+        while (step := made.ensemble.step) < steps:
+            stop = resume_at if resume_at is not None and step < resume_at else steps
+            made.advance(min(generator.randint(1, 25), stop - step))
+            if made.ensemble.step == resume_at:
+                tensors = {name: tensor.clone() for name, tensor in made.ensemble.tensors().items()}
+                made = program(runs, torch.float64, kind=kind)
+                made.restore(resume_at, tensors)
+    return made
 
 
-def assert_equal(ours: Ensemble, theirs: Ensemble, tolerance: float) -> None:
+def assert_equal(one: Program, other: Program, tolerance: float) -> None:
+    ours, theirs = one.ensemble, other.ensemble
     assert ours.step == theirs.step and ours.diverged_at() == theirs.diverged_at()
     diverged = torch.tensor([at is not None for at in theirs.diverged_at()])
     for name, tensor in theirs.tensors().items():
@@ -66,8 +61,8 @@ def assert_equal(ours: Ensemble, theirs: Ensemble, tolerance: float) -> None:
     if theirs.step:  # measures may read them: the last batch's, without penalty
         error = (ours.stack.gradients - theirs.stack.gradients)[~diverged].abs().max()
         assert error <= tolerance * theirs.stack.gradients[~diverged].abs().max()
-    measured = theirs.measure(full=True)
-    for name, values in ours.measure(full=True).items():
+    measured = other.measure(full=True)
+    for name, values in one.measure(full=True).items():
         torch.testing.assert_close(values, measured[name], rtol=1e-7, atol=1e-9, equal_nan=True)
 
 
@@ -90,7 +85,26 @@ def test_the_program_equals_the_loop_in_every_variant(variant):
     ours, theirs = trained(runs, True), trained(runs, False)
     assert_equal(ours, theirs, 1e-7)
     if steps == 600:
-        assert theirs.state["held_norm"].isfinite().any()
+        assert theirs.ensemble.sums["held_norm"].isfinite().any()
+
+
+@pytest.mark.parametrize("kind", [program_of, GpuProgram])
+@pytest.mark.parametrize("missing", [0, 1])
+def test_the_norm_is_held_from_exactly_the_share_that_saturation_is(kind, missing):
+    """6,993 of 7,000 are .999. A step of 1e-30 moves nothing: the last batch has as many right in every epoch."""
+    settings = {"network": "mlp", "dataset": "classes", "loss": "cross_entropy", "train_size": 7000, "batch_size": 200}
+    settings |= {"width": 2, "blocks": 1, "hold_norm": "saturation", "learning_rate": 1e-30, "weight_decay": 0.0}
+    made = program([make(**settings)], kind=kind)
+    right = made.ensemble.sums["correct_sum"]
+    made.advance(34)
+    before = right.item()
+    made.advance(1)
+    last = right.item() - before
+    assert made.held_from == 6993 and made.ensemble.sums["held_norm"].isnan()
+    made.advance(34)
+    right.fill_(6993 - last - missing)
+    made.advance(1)
+    assert made.ensemble.sums["held_norm"].isnan().item() == bool(missing)
 
 
 def test_the_program_resumes_bitwise():
@@ -99,8 +113,8 @@ def test_the_program_resumes_bitwise():
     undisturbed = trained(runs, True)
     for resume_at in (1, 24, 61):
         resumed = trained(runs, True, resume_at=resume_at)
-        for name, tensor in undisturbed.tensors().items():
-            assert torch.equal(resumed.tensors()[name], tensor)
+        for name, tensor in undisturbed.ensemble.tensors().items():
+            assert torch.equal(resumed.ensemble.tensors()[name], tensor)
 
 
 class Recorder(TorchDispatchMode):
@@ -133,17 +147,15 @@ def test_every_step_is_the_same_operations_on_the_same_memory(network):
     """Within an epoch, at its end, in another table and after a resumption."""
     runs = [make(**NETWORKS.get(network, {"hold_norm": "saturation", "shuffle": True}), seed=seed) for seed in range(2)]
     with backend.arithmetic(CPU):
-        ensemble = Ensemble(runs, PROTOCOL, torch.float32, CPU)
-        ensemble.program = DeviceProgram(ensemble)
-        recorded = []
+        made, recorded = program(runs, kind=GpuProgram), []
         for step in (3, 4, 5, 30, 70):
-            ensemble.advance(step - ensemble.step)
+            made.advance(step - made.ensemble.step)
             if step == 70:
-                ensemble.restore(50, {name: tensor.clone() for name, tensor in ensemble.tensors().items()})
-                ensemble.advance(7)
+                made.restore(50, {name: tensor.clone() for name, tensor in made.ensemble.tensors().items()})
+                made.advance(7)
             with Recorder() as recorder:
-                ensemble.program._step()
-            ensemble.step += 1
+                made._step()
+            made.ensemble.step += 1
             recorded.append(recorder.operations)
     first = recorded[0]
     assert all(operations == first for operations in recorded[1:])
@@ -152,22 +164,22 @@ def test_every_step_is_the_same_operations_on_the_same_memory(network):
 
 
 def test_every_order_is_drawn_once_and_but_for_the_first_meanwhile(monkeypatch):
-    drawn, draw = [], DeviceProgram._draw
+    drawn, draw = [], GpuProgram._draw
 
-    def recorded(program: DeviceProgram, table: int) -> torch.Tensor:
+    def recorded(made: GpuProgram, table: int) -> torch.Tensor:
         drawn.append((table, threading.current_thread() is threading.main_thread()))
-        return draw(program, table)
+        return draw(made, table)
 
-    monkeypatch.setattr(DeviceProgram, "_draw", recorded)
-    ensemble = trained([make(shuffle=True, steps=100)], on_device=True)
-    tables = -(-100 // ensemble.program.steps)
+    monkeypatch.setattr(GpuProgram, "_draw", recorded)
+    tables = -(-100 // trained([make(shuffle=True, steps=100)], on_device=True).steps)
     assert drawn == [(table, table == 0) for table in range(tables)] and tables > 2
 
 
 def test_a_diverging_run_is_marked_and_disturbs_no_other():
     calm, wild = ({"optimizer": "sgd", "decay": "l2", "learning_rate": rate, "seed": 1} for rate in (1e-3, 1e30))
     ours, theirs = (trained([make(**wild), make(**calm)], on_device) for on_device in (True, False))
-    assert ours.diverged_at()[0] is not None and ours.diverged_at()[1] is None
+    first, second = ours.ensemble.diverged_at()
+    assert first is not None and second is None
     assert_equal(ours, theirs, 1e-8)
 
 
