@@ -17,7 +17,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -239,6 +239,17 @@ def findings(root: str | Path = ".") -> dict[str, Finding]:
         )
     _import_experiments(root / EXPERIMENTS)
     return {name: _finding(root, name) for name in names}
+
+
+def check(chosen: Iterable[Finding]) -> None:
+    """ConfigError where a finding's files do not fit together, or two findings claim by the same id."""
+    owners: dict[str, Finding] = {}
+    for finding in chosen:
+        finding.check()
+        for id in finding.config.criteria:
+            if owners.setdefault(id, finding) is not finding:
+                places = f"{owners[id].folder / 'config.yaml'} and {finding.folder / 'config.yaml'}"
+                raise ConfigError(f"claim {id} is in both {places}, but ids must be unique over all findings.")
 
 
 def _finding(root: Path, name: str) -> Finding:

@@ -24,6 +24,14 @@ PACKAGE = Path(__file__).parent
 # What one device alone runs, in `ensemble`: a CPU's results do not depend on a GPU's kernels, nor the other way round.
 ONLY = {"cpu": ("cpu.py", "loops.py", "compiler.py", "cache.py"), "cuda": ("gpu.py", "triton/")}
 COMPILED = "compiled"  # the decorator of what Numba compiles, of no use to a GPU
+# What refuses, reports or finds files, and computes no number of a result.
+IDLE = {
+    PACKAGE / f"{name}.py"
+    for name in (
+        *("__init__", "checksums", "commit", "config", "errors", "files", "finding", "fingerprint", "refusals"),
+        *("setting_types", "surroundings", "version", "yaml_file"),
+    )
+}
 
 
 @dataclass(frozen=True)
@@ -57,7 +65,7 @@ def sources(programs: Iterable[Path]) -> list[Path]:
     waiting = [Path(program).resolve() for program in programs]
     while waiting:
         path = waiting.pop()
-        if path not in found and path.is_file():
+        if path not in found | IDLE and path.is_file():
             found.add(path)
             waiting.extend(_read(path).ours)
     return sorted(found)
@@ -79,22 +87,25 @@ def _digest(path: Path, without_compiled: bool) -> str:
     """SHA-256 of what a file does."""
     tree = _tree(path)
     for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if not isinstance(body, list):
-            continue
-        if without_compiled:
-            body[:] = [each for each in body if not _is_compiled(each)]
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and body and _is_text(body[0]):
-            del body[0]
+        if isinstance(body := getattr(node, "body", None), list):
+            if without_compiled:
+                body[:] = [each for each in body if not _is_compiled(each)]
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and body and _is_text(body[0]):
+                del body[0]
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
 
 
 def _tree(path: Path) -> ast.Module:
+    """A file's syntax tree, without what only a type checker reads."""
     try:
-        return ast.parse(path.read_bytes(), filename=str(path))
+        tree = ast.parse(path.read_bytes(), filename=str(path))
     except (SyntaxError, ValueError) as error:
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
         raise ConfigError(f"{path}{line}, is not Python.") from error
+    tree.body = [
+        node for node in tree.body if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+    ]
+    return tree
 
 
 def _is_text(node: ast.stmt) -> bool:
@@ -126,7 +137,7 @@ def _read(path: Path) -> _Imports:
     """What a file imports."""
     tree = _tree(path)
     names = set(_imported(tree, path))
-    ours = {file for name in names for file in _files(name, path)}
+    ours = {file for name in names for file in _files(name, path) if file.is_file()}
     tops = {name.split(".")[0] for name in names} - {"weightdecay", "experiments", ""}
     return _Imports(tuple(sorted(ours)), tuple(sorted(tops - sys.stdlib_module_names)))
 
@@ -171,9 +182,9 @@ def _experiments(path: Path) -> Path:
 def _files(name: str, path: Path) -> list[Path]:
     """The files that importing a dotted name runs: the module and the __init__.py of the packages around it."""
     top, *parts = name.split(".")
-    folder = {"weightdecay": PACKAGE, "experiments": _experiments(path)}.get(top)
-    if folder is None:
+    if top == "experiments":  # whose packages only register
+        return [_experiments(path).joinpath(*parts).with_suffix(".py").resolve()] if parts else []
+    if top != PACKAGE.name:
         return []
-    packages = [folder.joinpath(*parts[:depth], "__init__.py") for depth in range(len(parts) + 1)]
-    module = folder.joinpath(*parts).with_suffix(".py") if parts else folder
-    return [file.resolve() for file in (*packages, module) if file.is_file()]
+    packages = [PACKAGE.joinpath(*parts[:depth], "__init__.py") for depth in range(len(parts) + 1)]
+    return [*packages, *([PACKAGE.joinpath(*parts).with_suffix(".py")] if parts else [])]

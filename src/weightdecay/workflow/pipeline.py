@@ -23,7 +23,7 @@ from weightdecay import yaml_file
 from weightdecay.config import SCALES, Config, in_order, in_words, scale_of
 from weightdecay.errors import ConfigError
 from weightdecay.files import atomic_path, check_writable
-from weightdecay.finding import findings
+from weightdecay.finding import check, findings
 from weightdecay.fingerprint import fingerprint
 from weightdecay.results import shipped
 from weightdecay.run import canonical
@@ -57,8 +57,7 @@ class Plan:
             raise ConfigError(f"--config scale={options['scale']} is unknown: choose from {', '.join(SCALES)}.")
         self.from_reference = options["results"] == "reference"
         self.findings = findings()
-        for finding in self.findings.values():
-            finding.check()
+        check(self.findings.values())
         self.shipped = str(shipped.FOLDER / options["scale"])
         self.left_out: list[str] = []  # of the shipped results, as nothing is shipped of them
         self.shards: dict[str, list[str]] = {}
@@ -94,7 +93,7 @@ class Plan:
             count = shard_count(finding.config, scale, len(runs), device)
             self.shards[name] = [f"{number}of{count}" for number in range(1, count + 1)]
             self.files[f"{self.results}/{name}/table.jsonl"] = table_text(runs)
-            self.files[self.code(name, "train")] = stages.code_of_training(finding, device).text
+            self.files[self.code(name, "train")] = stages.code_of(finding, "train", device).text
             for computation, arguments in self.computations[name].items():
                 self.files[f"{self.results}/{name}/computations/{computation}.json"] = f"{arguments}\n"
             self._plan_code(name, *(["compute"] if self.computations[name] else []), "claims", "figures")

@@ -33,21 +33,21 @@ if TYPE_CHECKING:
 PRECISIONS = ("float32", "tf32")
 
 
-def code_of_training(finding: Finding, device: str) -> Fingerprint:
-    """What training on a device depends on, but for the table of runs."""
-    return fingerprint([finding.folder / "train.py", Path(__file__).parents[1] / "ensemble/training.py"], device)
+PACKAGE = Path(__file__).parents[1]
+# What runs beside a finding's own module, which it need not import.
+BESIDE = {"train": "ensemble/training.py", "claims": "claims/model.py", "figures": "report/style.py"}
 
 
-def code_of(finding: Finding, module: str) -> Fingerprint:
-    """What a stage depends on that runs one module of a finding: compute, claims or figures."""
-    own = Path(__file__).parents[1] / "finding.py"
-    return fingerprint([finding.folder / f"{module}.py", *([own] if module != "compute" else [])])
+def code_of(finding: Finding, module: str, device: str | None = None) -> Fingerprint:
+    """What a stage depends on that runs one module of a finding, train, compute, claims or figures; its code alone."""
+    beside = [PACKAGE / BESIDE[module]] if module in BESIDE else []
+    return fingerprint([finding.folder / f"{module}.py", *beside], device)
 
 
 def fingerprint_of_results(finding: Finding, scale: str, device: str) -> Fingerprint:
     """All that the trained results of a scale depend on: every row of the table, the code, the versions."""
     rows = {f"run {run.id}": canonical(run.model_dump(**SET)) for run in table_of(finding.config, scale)}
-    return Fingerprint({**code_of_training(finding, device).parts, **rows})
+    return Fingerprint({**code_of(finding, "train", device).parts, **rows})
 
 
 def shard_of(text: str, runs: list[Run]) -> list[Run]:
@@ -69,7 +69,7 @@ def train(finding: Finding, scale: str, shard: str, output: Path, device: str, p
     """
     runs = shard_of(shard, table_of(finding.config, scale))
     gpus.take_one(device)
-    code = code_of_training(finding, device).digest
+    code = code_of(finding, "train", device).digest
     about = {"config_hash": config_hash(runs), "precision": precision, "fingerprint": code}
     # Beside the results, but no output that Snakemake would remove.
     checkpoint = output.parent.parent / "checkpoints" / f"{output.stem}.checkpoint"

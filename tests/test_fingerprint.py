@@ -1,0 +1,102 @@
+"""A fingerprint changes with what code does, and with nothing else."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.programs import EXPERIMENTS, finding
+from weightdecay import fingerprint as module
+from weightdecay.errors import ConfigError
+from weightdecay.fingerprint import fingerprint, sources
+from weightdecay.workflow import stages
+
+PROGRAM = (
+    '"""What it does."""\nfrom .lines import slope\n\n\ndef twice(x):\n    """Double it."""\n    return 2 * slope(x)\n'
+)
+LINES = "import numpy as np\n\n\ndef slope(x):\n    return np.diff(x)\n"
+
+
+@pytest.fixture
+def program(tmp_path):
+    folder = tmp_path / "experiments" / "blobs"
+    folder.mkdir(parents=True)
+    (folder / "lines.py").write_text(LINES)
+    (folder / "claims.py").write_text(PROGRAM)
+    return folder / "claims.py"
+
+
+def digest(program: Path) -> str:
+    for cached in (module._digest, module._read):  # a program is read once a process
+        cached.cache_clear()
+    return fingerprint([program]).digest
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("What it does", "What else it does"),
+        ("Double it", "Twice as much"),
+        ("return 2", "# why\n    return 2"),
+        ("2 * slope(x)", "(\n        2\n        * slope(x)\n    )"),
+        ('    """Double it."""\n', ""),
+        ('"""What it does."""', ""),
+    ],
+)
+def test_comments_docstrings_and_layout_play_no_part(program, old, new):
+    before = digest(program)
+    program.write_text(PROGRAM.replace(old, new))
+    assert digest(program) == before
+
+
+def test_times_and_places_play_no_part(program, tmp_path):
+    before = digest(program)
+    os.utime(program, (0, 0))
+    (tmp_path / "experiments").rename(tmp_path / "moved")
+    (tmp_path / "clone").mkdir()
+    (tmp_path / "moved").rename(tmp_path / "clone/experiments")
+    assert digest(tmp_path / "clone/experiments/blobs/claims.py") == before
+
+
+@pytest.mark.parametrize(("name", "old", "new"), [("claims.py", "2 *", "3 *"), ("lines.py", "diff(x)", "diff(x, 2)")])
+def test_what_the_code_does_counts_with_what_it_imports(program, name, old, new):
+    before = digest(program)
+    path = program.with_name(name)
+    path.write_text(path.read_text().replace(old, new))
+    assert digest(program) != before
+
+
+def test_its_text_says_what_it_is_made_of(program):
+    text = fingerprint([program], scale="smoke").text
+    names = [line.split("  ", 1)[1] for line in text.splitlines()]
+    assert names == [
+        "experiments/blobs/claims.py",
+        "experiments/blobs/lines.py",
+        "scale",
+        "version of numpy",
+        "version of python",
+    ]
+
+
+def test_a_file_that_is_not_python_is_named(program):
+    program.write_text("def (")
+    with pytest.raises(ConfigError, match=r"claims\.py, line 1, is not Python\.$"):
+        digest(program)
+
+
+def test_a_module_is_found_however_it_is_imported(program):
+    package = "from weightdecay import closed_form\nfrom weightdecay.statistics.estimates import mean_interval\n"
+    program.write_text(package + "import weightdecay.files\nfrom . import lines\n")
+    digest(program)
+    found = {path.name for path in sources([program])}
+    assert {"closed_form.py", "estimates.py", "lines.py", "claims.py", "__init__.py"} <= found
+    assert "files.py" not in found  # it computes nothing
+
+
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in EXPERIMENTS.glob("*/config.yaml")))
+def test_training_depends_on_its_own_device_and_on_no_judge(name):
+    cpu, cuda = (set(stages.code_of(finding(name), "train", device).parts) for device in ("cpu", "cuda"))
+    assert {each for each in cpu if each.startswith("experiments/")} >= {f"experiments/{name}/train.py"}
+    assert not any("/claims" in each or "/report/" in each or "statistics" in each for each in cpu | cuda)
+    assert "version of numba" in cpu and "version of torch" in cpu & cuda
+    assert any(each.endswith("loops.py") for each in cpu) and not any(each.endswith("loops.py") for each in cuda)
