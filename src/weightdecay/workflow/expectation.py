@@ -20,7 +20,7 @@ from weightdecay.results import said, shipped
 INTRODUCTION = f"""\
 # Every claim, its criterion, and what we measured
 
-`weightdecay expected` writes this page: the words come from the findings' `config.yaml`, the numbers from the results in
+`weightdecay expected` writes this page. The words come from the findings' `config.yaml`, the numbers from the results in
 `{shipped.FOLDER}`. A measured number is a mean over seeds, with its 95 % interval in brackets; an interval that ends at
 `inf` is open. [How claims are judged](statistics.md) says what the verdicts mean.
 
