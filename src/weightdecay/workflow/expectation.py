@@ -20,9 +20,9 @@ from weightdecay.results import said, shipped
 INTRODUCTION = f"""\
 # Every claim, its criterion, and what we measured
 
-`weightdecay expected` writes this page. The words come from the findings' `config.yaml`, the numbers from the results in
-`{shipped.FOLDER}`. A measured number is a mean over seeds, with its 95 % interval in brackets; an interval that ends at
-`inf` is open. [How claims are judged](statistics.md) says what the verdicts mean.
+`weightdecay expected` writes this page. The words come from the findings' `config.yaml`, the numbers from the results
+in `{shipped.FOLDER}`. A measured number is a mean over seeds, with its 95 % interval in brackets; an interval that ends
+at `inf` is open. [How claims are judged](statistics.md) says what the verdicts mean.
 
 To make one figure or table yourself, ask for its file: `snakemake --cores all TARGET` at laptop scale, and
 `snakemake --cores all TARGET --config scale=paper` at paper scale. To see what you measured, call
