@@ -153,7 +153,7 @@ def _interval(part: Part) -> str:
 
 
 def _costs(found: list[Shipped]) -> str:
-    rows = [_row("Finding", "Scale", "Networks", "Seeds", "Minutes", "GiB a process", "Device"), _row(*["---"] * 7)]
+    rows = [_row("Finding", "Scale", "Networks", "Seeds", "Minutes", "GiB per process", "Device"), _row(*["---"] * 7)]
     for one in found:
         for scale, about in one.about.items():
             seconds, memory = (about.get(key) or np.nan for key in ("wall_seconds", "peak_memory_mib"))
