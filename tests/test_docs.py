@@ -49,43 +49,39 @@ def test_every_path_that_is_named_exists(page):
     assert not [path for path in named if not any((root / path).exists() for root in (ROOT, ROOT / "tests"))]
 
 
-def commands() -> list[str]:
-    """Every line of a block of shell commands, and every command between backticks."""
+def commands(program: str) -> list[list[str]]:
+    """The words after `program` in every line of a block of shell commands, and in every command between backticks."""
     found = set()
     for text in (page.read_text(encoding="utf-8") for page in PAGES):
         lines = [line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
-        lines += re.findall(r"`((?:weightdecay|snakemake|make) [^`]+)`", text)
-        found |= {line.removeprefix(".venv/bin/") for line in lines if line}
-    return sorted(found)
+        lines += re.findall(rf"`({program} [^`]+)`", text)
+        words = (shlex.split(line.removeprefix(".venv/bin/"), comments=True) for line in lines)
+        found |= {tuple(line[1:]) for line in words if line[:1] == [program]}
+    assert found
+    return sorted(map(list, found))
 
 
-@pytest.mark.parametrize("line", [line for line in commands() if line.startswith("weightdecay ")])
-def test_every_weightdecay_command_is_one(line):
+@pytest.mark.parametrize("words", commands("weightdecay"), ids=" ".join)
+def test_every_weightdecay_command_is_one(words):
     """It has that name, those options and values that they take; nothing is run."""
     known = typer.main.get_command(app).commands
-    _, *words = (word for word in shlex.split(line, comments=True) if word not in ("COMMAND", "--help"))
-    if not words:
-        return
-    name, *arguments = words
+    name, *arguments = [word for word in words if word not in ("COMMAND", "--help")] or ["train"]
+    assert name in known
     if arguments:  # else it is only spoken of
         known[name].make_context(name, arguments)
-    assert name in known
 
 
-@pytest.mark.parametrize("line", [line for line in commands() if line.startswith("make ")])
-def test_every_make_command_is_one(line):
+@pytest.mark.parametrize("words", commands("make"), ids=" ".join)
+def test_every_make_command_is_one(words):
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for word in shlex.split(line, comments=True)[1:]:
-        name, is_variable, _ = word.partition("=")
-        assert re.search(rf"^{name} \?=" if is_variable else rf"^{name}:", makefile, re.MULTILINE), word
+    for name, is_variable, _ in (word.partition("=") for word in words):
+        assert re.search(rf"^{name} \?=" if is_variable else rf"^{name}:", makefile, re.MULTILINE), name
 
 
-@pytest.mark.parametrize("line", [line for line in commands() if line.startswith("snakemake ")])
-def test_every_snakemake_command_gives_settings_that_there_are_and_targets_before_them(line):
-    _, has_config, settings = line.partition(" --config ")
-    words = shlex.split(settings, comments=True)
-    assert bool(words) == bool(has_config)
-    assert all(word.partition("=")[0] in OPTIONS for word in words), words
+@pytest.mark.parametrize("words", commands("snakemake"), ids=" ".join)
+def test_every_snakemake_command_gives_settings_that_there_are_after_its_targets(words):
+    settings = words[words.index("--config") + 1 :] if "--config" in words else []
+    assert {setting.partition("=")[0] for setting in settings} <= OPTIONS.keys()
 
 
 def test_the_tutorials_finding_is_trained_judged_and_drawn(tmp_path):
