@@ -242,12 +242,14 @@ def fingerprint(
 
 
 @command()
-def expected() -> None:
-    """Print, in Markdown, what the shipped results say of each claim, its figures, and how to get them."""
+def expected(
+    summary: Annotated[bool, typer.Option("--summary", help="Only the table of README.md.")] = False,
+) -> None:
+    """Print in Markdown what the shipped results say of each claim: docs/claims.md."""
     with importing():
         from weightdecay.workflow import expectation
 
-    print(expectation.markdown(findings()))
+    print(expectation.summary(findings()) if summary else expectation.page(findings()))
 
 
 @command()

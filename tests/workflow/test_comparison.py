@@ -9,7 +9,6 @@ import torch
 
 from tests.ensemble import runs as small
 from weightdecay import results
-from weightdecay.workflow import comparison
 from weightdecay.claims.judging import claim, judged, reported
 from weightdecay.config import Criterion
 from weightdecay.ensemble import training
@@ -18,6 +17,7 @@ from weightdecay.ensemble.training import train
 from weightdecay.results import Results
 from weightdecay.run import Run
 from weightdecay.statistics.estimates import mean_interval
+from weightdecay.workflow import comparison
 from weightdecay.workflow.comparison_text import comparison_text
 
 CRITERIA = {"A1": Criterion(source="S1", statement="It decays.", criterion="Enough.")}

@@ -1,38 +1,59 @@
-"""From claim to figure: read off the docstrings of figures.py."""
+"""The pages that are made of the shipped results say what these results say now, whatever is shipped."""
+
+from collections.abc import Mapping
 
 import pytest
 
-from tests.programs import EXPERIMENTS
-from weightdecay.config import load_config
-from weightdecay.report import expectation
-
-CONFIGS = sorted(EXPERIMENTS.glob("*/config.yaml"))
-
-
-@pytest.mark.parametrize(
-    ("docstring", "ids"),
-    [
-        ("A1: one.", ["A1"]),
-        ("B2, B4-B6 and B10: several.", ["B2", "B4", "B5", "B6", "B10"]),
-        ("A1-A3, S1's main figure.", ["A1", "A2", "A3"]),
-        ("What A1 says, otherwise.", []),
-        ("", []),
-    ],
-)
-def test_the_claims_are_those_at_the_beginning(docstring, ids):
-    assert expectation.leading_ids(docstring) == ids
+from tests.programs import ROOT
+from weightdecay.finding import Finding, findings
+from weightdecay.results import shipped
+from weightdecay.workflow import expectation
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.parent.name)
-def test_figures_show_claims_that_there_are(config):
-    """And one claim at least; a source's name at the beginning, S1 say, is none."""
-    loaded = load_config(config)
-    shown = expectation.figures_of(config.with_name("figures.py"), loaded)
-    assert shown and set(shown) <= set(loaded.criteria)
+@pytest.fixture(scope="module")
+def known() -> Mapping[str, Finding]:
+    return findings(ROOT)
 
 
-def test_the_page_of_expected_values_is_that_of_the_shipped_results(monkeypatch):
-    monkeypatch.chdir(EXPERIMENTS.parent)
-    page = (EXPERIMENTS.parent / "docs/expected.md").read_text(encoding="utf-8")
-    configs = {path.parent.name: load_config(path) for path in CONFIGS}
-    assert page == expectation.markdown(configs) + "\n"
+@pytest.fixture(autouse=True)
+def at_home(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+def test_the_page_of_claims_is_that_of_the_shipped_results(known):
+    assert (ROOT / "docs/claims.md").read_text(encoding="utf-8") == expectation.page(known) + "\n"
+
+
+def test_the_summary_of_the_readme_is_that_of_the_shipped_results(known):
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"\n{expectation.summary(known)}\n" in readme
+
+
+@pytest.fixture
+def less_shipped(monkeypatch):
+    """Nothing is shipped of `sparsity`, and of `tuning_rules` the laptop scale alone."""
+    everything = shipped.provenance
+    missing = {"laptop": {"sparsity"}, "paper": {"sparsity", "tuning_rules"}}
+    monkeypatch.setattr(
+        shipped,
+        "provenance",
+        lambda scale: {name: about for name, about in everything(scale).items() if name not in missing[scale]},
+    )
+
+
+def test_what_was_not_shipped_is_left_out(known, less_shipped):
+    some = {name: known[name] for name in ("binary_addition", "sparsity", "tuning_rules")}
+    table, page = expectation.summary(some), expectation.page(some)
+    assert "sparsity" not in table and "## `sparsity`" not in page and "### L1\n" not in page
+    (row,) = (line for line in table.splitlines() if "tuning_rules" in line)
+    assert row.endswith("| not shipped |")
+    of_rules = page[page.index("## `tuning_rules`") : page.index("## What training took")]
+    assert "- At laptop scale" in of_rules and "- At paper scale" not in of_rules
+    assert "| all |  | 29 |" in table
+
+
+def test_every_claim_is_shown_by_what_says_so(known):
+    """A figure of the paper names the claims that it shows, and the page names the figure."""
+    for finding in known.values():
+        targets = expectation.targets_of(finding)
+        assert targets and targets.keys() <= finding.config.criteria.keys()
