@@ -111,8 +111,9 @@ def page(groups: Sequence[Sequence[Claim]], claims: Sequence[Claim]) -> Figure:
         axes.text(x, 1.0, word, transform=axes.transAxes, ha="center", va="bottom", fontsize=SIZE, color=style.MUTED)
     heads = {"quantity": "first quantity of the claim", "measured": "measured [95 % interval]", "bound": "criterion"}
     for key, word in heads.items():
-        side = {"ha": "right" if key == "bound" else "left", "va": "bottom"}
-        texts.text(COLUMNS[key], 1.0, word, transform=texts.transAxes, fontsize=SIZE, color=style.MUTED, **side)
+        side = "right" if key == "bound" else "left"
+        words = texts.text(COLUMNS[key], 1.0, word, transform=texts.transAxes, ha=side, va="bottom")
+        words.set(fontsize=SIZE, color=style.MUTED)
     _legend(figure, claims)
     return figure
 
@@ -122,7 +123,7 @@ def _texts(axes: Axes, claim: Claim, row: int) -> None:
     axes.plot(COLUMNS["verdict"], row, color=colour, marker=marker, markersize=4, clip_on=False)
     axes.text(COLUMNS["id"], row, claim.id, va="center", fontsize=SIZE, weight="bold", color=colour)
     quantity = axes.text(COLUMNS["quantity"], row, lead.quantity, va="center", fontsize=SIZE, parse_math=False)
-    _fit(quantity, FOREST[0] - 0.01)
+    _fit(quantity, axes, FOREST[0] - 0.01)
     if math.isnan(lead.measured):
         axes.text(COLUMNS["measured"], row, "unknown", va="center", fontsize=SIZE, color=style.MUTED)
         return
@@ -130,11 +131,10 @@ def _texts(axes: Axes, claim: Claim, row: int) -> None:
     axes.text(COLUMNS["bound"], row, bound(lead), va="center", ha="right", fontsize=SIZE, color=style.MUTED)
 
 
-def _fit(text: Text, right: float) -> None:
+def _fit(text: Text, axes: Axes, right: float) -> None:
     """Shorten a text by whole words, with an ellipsis, until it ends left of `right`, a share of the figure's width."""
-    figure, words = text.get_figure(), text.get_text().split()
-    renderer = figure.canvas.get_renderer()
-    while text.get_window_extent(renderer).x1 > right * figure.bbox.width and len(words) > 1:
+    words, width = text.get_text().split(), axes.figure.bbox.width
+    while text.get_window_extent().x1 > right * width and len(words) > 1:
         words.pop()
         text.set_text(" ".join(words).rstrip(",;:") + " …")
 
@@ -142,7 +142,7 @@ def _fit(text: Text, right: float) -> None:
 def _bar(axes: Axes, claim: Claim, row: int) -> None:
     for part in reversed(claim.parts):
         found = distances(part)
-        if found is None:
+        if found is None or part.verdict is None:
             continue
         colour, marker = VERDICTS[part.verdict]
         value, low, high = np.clip(found, -FARTHEST, FARTHEST)

@@ -10,7 +10,7 @@ for the caller to decide and to say.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,8 @@ ACCURACY = (0.0, 1.0)  # bounds of an accuracy
 DIFFERENCE = (-1.0, 1.0)  # bounds of a difference of two
 UNBOUNDED = (-np.inf, np.inf)
 
+Values: TypeAlias = Sequence[float] | np.ndarray | pd.Series  # one number a seed, `[n]`
+
 
 class Estimate(NamedTuple):
     """A value and its 95 % interval over `n` seeds (or trials); `low`, `high` are NaN where n is too small for one."""
@@ -38,7 +40,7 @@ class Estimate(NamedTuple):
 UNKNOWN = Estimate(np.nan, np.nan, np.nan, 0)
 
 
-def mean_interval(per_seed: Sequence[float] | pd.Series, bounds: tuple[float, float] = UNBOUNDED) -> Estimate:
+def mean_interval(per_seed: Values, bounds: tuple[float, float] = UNBOUNDED) -> Estimate:
     """Mean of one number per seed `[n]` with Student's t interval, mean ± t(n-1) s/√n, clipped to `bounds`.
 
     Seeds that agree exactly give an interval of width 0: true of the seeds, and of nothing else. ValueError on NaN.
@@ -55,7 +57,7 @@ def mean_interval(per_seed: Sequence[float] | pd.Series, bounds: tuple[float, fl
     return Estimate(mean, float(low), float(high), n)
 
 
-def geometric_interval(per_seed: Sequence[float] | pd.Series) -> Estimate:
+def geometric_interval(per_seed: Values) -> Estimate:
     """Geometric mean of positive ratios or times `[n]`: the t interval of the logarithms, taken back to their unit."""
     values = _checked(per_seed)
     if (values <= 0).any():
@@ -75,7 +77,7 @@ def ratio_interval(log_per_seed: pd.Series) -> Estimate:
     return Estimate(float(np.exp(value)), float(np.exp(low)), float(np.exp(high)), n)
 
 
-def axial_interval(per_seed: Sequence[float] | pd.Series) -> Estimate:
+def axial_interval(per_seed: Values) -> Estimate:
     """Mean of axes, angles in degrees of which 180 is 0, and its interval about it; ends may lie outside (−90, 90].
 
     The mean is that of the doubled angles' directions (Mardia & Jupp 2000, section 1.1), which is no mean of numbers:
@@ -115,7 +117,7 @@ def proportion_interval(successes: int, trials: int) -> Estimate:
     return Estimate(successes / trials, float(interval.low), float(interval.high), trials)
 
 
-def bootstrap_interval(per_seed: Sequence[float] | pd.Series, statistic: Callable[..., float]) -> Estimate:
+def bootstrap_interval(per_seed: Values, statistic: Callable[..., Any]) -> Estimate:
     """Bias-corrected, accelerated bootstrap (Efron 1987) of `statistic` over n >= 10 seeds; fewer: ValueError.
 
     `statistic(values, axis)` is vectorised, as `numpy.median`. Resampling is seeded: same data, same interval.
@@ -130,15 +132,15 @@ def bootstrap_interval(per_seed: Sequence[float] | pd.Series, statistic: Callabl
     return Estimate(float(statistic(values, axis=0)), float(interval.low), float(interval.high), len(values))
 
 
-def rank_correlation(x: Sequence[float] | pd.Series, y: Sequence[float] | pd.Series) -> float:
+def rank_correlation(x: Values, y: Values) -> float:
     """Spearman's correlation of two series of one run; 0 where either is constant, as nothing then moves together.
 
     Steps of a run are not independent, so its p-value means nothing: take one correlation per seed and their interval.
     """
-    x, y = _checked(x), _checked(y)
-    if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
+    first, second = _checked(x), _checked(y)
+    if len(first) < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
         return 0.0
-    return float(stats.spearmanr(x, y).statistic)
+    return float(stats.spearmanr(first, second).statistic)
 
 
 def rank_correlation_interval(rows: pd.DataFrame, x: str, y: str) -> Estimate:
@@ -176,7 +178,7 @@ def leave_one_out(per_seed: pd.DataFrame, estimate: Callable[[pd.Series, pd.Seri
     return pd.Series(found)
 
 
-def _checked(values: Sequence[float] | pd.Series) -> np.ndarray:
+def _checked(values: Values) -> np.ndarray:
     array = np.asarray(values, dtype=float)
     if np.isnan(array).any():
         raise ValueError(
