@@ -41,7 +41,9 @@ SIZE = 7
 
 
 def distances(part: Part) -> tuple[float, float, float] | None:
-    """Of the measured value and its interval's ends, low first, in half-widths from the bound; None where unknown.
+    """Return how far the measured value and its interval's ends, low first, are from the bound, in half-widths.
+
+    None where unknown.
 
     Positive where the criterion is satisfied. Of two bounds the one nearer to the measured value counts.
     """
@@ -60,26 +62,26 @@ def distances(part: Part) -> tuple[float, float, float] | None:
 
 
 def overview(claims: Sequence[Claim], folder: Path) -> None:
-    """overview-1 and overview-2, .pdf and .png, in `folder`: the claims by experiment, a row each."""
+    """Draw overview-1 and overview-2, .pdf and .png, in `folder`: the claims by experiment, a row each."""
     scale = in_words(claim.scale for claim in claims)
     for place, groups in enumerate(pages(claims), 1):
         style.save(page(groups, claims), folder, f"overview-{place}", scale)
 
 
 def pages(claims: Sequence[Claim]) -> tuple[list[list[Claim]], list[list[Claim]]]:
-    """The claims of each experiment, on two pages as nearly equal as whole experiments allow."""
+    """Split the claims by experiment, on two pages as nearly equal as whole experiments allow."""
     groups = [list(group) for _, group in groupby(claims, key=lambda claim: claim.experiment)]
     cut = min(range(1, len(groups) + 1), key=lambda cut: max(rows_of(groups[:cut]), rows_of(groups[cut:])))
     return groups[:cut], groups[cut:]
 
 
 def rows_of(groups: Sequence[Sequence[Claim]]) -> int:
-    """A row a claim, and one for the name of each experiment."""
+    """Count a row a claim, and one for the name of each experiment."""
     return sum(1 + len(group) for group in groups)
 
 
 def page(groups: Sequence[Sequence[Claim]], claims: Sequence[Claim]) -> Figure:
-    """Some experiments' claims; the legend counts the verdicts of all `claims`."""
+    """Draw some experiments' claims; the legend counts the verdicts of all `claims`."""
     scales = {claim.scale for claim in claims}
     rows = max(1, rows_of(groups))
     height = min(ROW, TALLEST / rows)
@@ -175,7 +177,7 @@ def bound(part: Part) -> str:
 
 @reports_user_errors
 def main() -> None:
-    """The command line: python -m weightdecay.report.overview."""
+    """Run the command line: python -m weightdecay.report.overview."""
     parser = argparse.ArgumentParser(description="Draw all claims, on two pages.")
     parser.add_argument("--claims", required=True, type=Path, help="claims.json of all experiments")
     parser.add_argument("--figures", required=True, type=Path, help="folder for the figures")
