@@ -21,7 +21,7 @@ PART_RESOLUTION = 0.002  # the same of the standard error of a claim's quantity,
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:
-    """Adjust p-values (Holm 1979): alarms below α have a chance of at most α of holding any false one."""
+    """Adjust p-values (Holm 1979): the chance of any false alarm among those below α is at most α."""
     p = np.asarray(p_values, dtype=float)
     order = np.argsort(p)
     adjusted = np.empty(len(p))
