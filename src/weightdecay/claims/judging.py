@@ -79,9 +79,16 @@ def claim(id: str, experiment: str, criteria: Mapping[str, Criterion], parts: Se
     if wrong := wrong_name(id, [part.name for part in parts]):
         raise ConfigError(f"{experiment}: {wrong}.")
     words = criteria[id]
-    said = {"source": words.source, "statement": words.statement, "criterion": words.criterion}
-    scale = ""  # whoever loads the results knows it
-    return Claim(id=id, experiment=experiment, **said, **headline(parts), note=note, scale=scale)
+    return Claim(
+        id=id,
+        source=words.source,
+        experiment=experiment,
+        statement=words.statement,
+        criterion=words.criterion,
+        **headline(parts),
+        note=note,
+        scale="",  # whoever loads the results knows it
+    )
 
 
 def verdicts(

@@ -77,7 +77,7 @@ def escape(text: str) -> str:
 
 
 def _set(character: str) -> str:
-    letter, *accent = unicodedata.normalize("NFD", character)
+    letter, *accent = list(unicodedata.normalize("NFD", character))
     accented = character <= "ž" and letter.isascii() and len(accent) == 1 and accent[0] in ACCENTS
     known = " " <= character <= "~" or accented or character in "ßÆæØøŒœŁł‘’“”…"
     return character if known else f"(U+{ord(character):04X})"

@@ -16,7 +16,7 @@ from typing import Any, get_args
 
 import pandas as pd
 
-from weightdecay.claims.model import Claim, Verdict
+from weightdecay.claims.model import Claim, Part, Verdict
 from weightdecay.claims.names import stem_of_claim, stem_of_experiment
 from weightdecay.config import in_order, in_words
 from weightdecay.errors import ConfigError
@@ -27,7 +27,7 @@ from weightdecay.results import read_table, said
 
 def macros_of(claims: Sequence[Claim], trained: Iterable[Path]) -> dict[str, str]:
     """Return macro name (no backslash) -> LaTeX, for all claims and the experiments whose tables are in `trained`."""
-    verdicts, scales = Counter(claim.verdict for claim in claims), Counter(claim.scale for claim in claims)
+    verdicts, scales = Counter(claim.verdict for claim in claims), Counter(str(claim.scale) for claim in claims)
     macros = {"Scale": in_words(scales), "Claims": str(len(claims))}
     macros |= {f"Claims{verdict.title()}": str(verdicts[verdict]) for verdict in get_args(Verdict)}
     macros["ClaimsByScale"] = " and ".join(f"{scales[scale]} at {scale} scale" for scale in in_order(scales))
@@ -46,8 +46,9 @@ def macros_of(claims: Sequence[Claim], trained: Iterable[Path]) -> dict[str, str
 def claim_macros(claim: Claim) -> dict[str, str]:
     """Return macro name -> LaTeX, for one claim and its parts."""
     prefix = stem_of_claim(claim.id)
-    macros = {f"{prefix}Verdict": claim.verdict}
-    for name, found in [("", claim), *((part.name, part) for part in claim.parts)]:
+    macros: dict[str, str] = {f"{prefix}Verdict": claim.verdict}
+    named: list[tuple[str, Claim | Part]] = [("", claim), *((part.name, part) for part in claim.parts)]
+    for name, found in named:
         stem = prefix + name
         macros |= {
             stem if name else f"{prefix}Measured": LATEX.number(found.measured),

@@ -39,7 +39,9 @@ SIZE = 7
 
 
 def distances(part: Part) -> tuple[float, float, float] | None:
-    """Of the measured value and its interval's ends, low first, in half-widths from the bound; None where unknown.
+    """Return how far the measured value and its interval's ends, low first, are from the bound, in half-widths.
+
+    None where unknown.
 
     Positive where the criterion is satisfied. Of two bounds the one nearer to the measured value counts.
     """
@@ -58,26 +60,26 @@ def distances(part: Part) -> tuple[float, float, float] | None:
 
 
 def overview(claims: Sequence[Claim], folder: Path) -> None:
-    """overview-1 and overview-2, .pdf and .png, in `folder`: the claims by experiment, a row each."""
+    """Draw overview-1 and overview-2, .pdf and .png, in `folder`: the claims by experiment, a row each."""
     scale = in_words(claim.scale for claim in claims)
     for place, groups in enumerate(pages(claims), 1):
         style.save(page(groups, claims), folder, f"overview-{place}", scale)
 
 
 def pages(claims: Sequence[Claim]) -> tuple[list[list[Claim]], list[list[Claim]]]:
-    """The claims of each experiment, on two pages as nearly equal as whole experiments allow."""
+    """Split the claims by experiment, on two pages as nearly equal as whole experiments allow."""
     groups = [list(group) for _, group in groupby(claims, key=lambda claim: claim.experiment)]
     cut = min(range(1, len(groups) + 1), key=lambda cut: max(rows_of(groups[:cut]), rows_of(groups[cut:])))
     return groups[:cut], groups[cut:]
 
 
 def rows_of(groups: Sequence[Sequence[Claim]]) -> int:
-    """A row a claim, and one for the name of each experiment."""
+    """Count a row a claim, and one for the name of each experiment."""
     return sum(1 + len(group) for group in groups)
 
 
 def page(groups: Sequence[Sequence[Claim]], claims: Sequence[Claim]) -> Figure:
-    """Some experiments' claims; the legend counts the verdicts of all `claims`."""
+    """Draw some experiments' claims; the legend counts the verdicts of all `claims`."""
     scales = {claim.scale for claim in claims}
     rows = max(1, rows_of(groups))
     height = min(ROW, TALLEST / rows)
@@ -109,8 +111,9 @@ def page(groups: Sequence[Sequence[Claim]], claims: Sequence[Claim]) -> Figure:
         axes.text(x, 1.0, word, transform=axes.transAxes, ha="center", va="bottom", fontsize=SIZE, color=style.MUTED)
     heads = {"quantity": "first quantity of the claim", "measured": "measured [95 % interval]", "bound": "criterion"}
     for key, word in heads.items():
-        side = {"ha": "right" if key == "bound" else "left", "va": "bottom"}
-        texts.text(COLUMNS[key], 1.0, word, transform=texts.transAxes, fontsize=SIZE, color=style.MUTED, **side)
+        side = "right" if key == "bound" else "left"
+        words = texts.text(COLUMNS[key], 1.0, word, transform=texts.transAxes, ha=side, va="bottom")
+        words.set(fontsize=SIZE, color=style.MUTED)
     _legend(figure, claims)
     return figure
 
@@ -120,7 +123,7 @@ def _texts(axes: Axes, claim: Claim, row: int) -> None:
     axes.plot(COLUMNS["verdict"], row, color=colour, marker=marker, markersize=4, clip_on=False)
     axes.text(COLUMNS["id"], row, claim.id, va="center", fontsize=SIZE, weight="bold", color=colour)
     quantity = axes.text(COLUMNS["quantity"], row, lead.quantity, va="center", fontsize=SIZE, parse_math=False)
-    _fit(quantity, FOREST[0] - 0.01)
+    _fit(quantity, axes, FOREST[0] - 0.01)
     if math.isnan(lead.measured):
         axes.text(COLUMNS["measured"], row, "unknown", va="center", fontsize=SIZE, color=style.MUTED)
         return
@@ -128,11 +131,10 @@ def _texts(axes: Axes, claim: Claim, row: int) -> None:
     axes.text(COLUMNS["bound"], row, bound(lead), va="center", ha="right", fontsize=SIZE, color=style.MUTED)
 
 
-def _fit(text: Text, right: float) -> None:
+def _fit(text: Text, axes: Axes, right: float) -> None:
     """Shorten a text by whole words, with an ellipsis, until it ends left of `right`, a share of the figure's width."""
-    figure, words = text.get_figure(), text.get_text().split()
-    renderer = figure.canvas.get_renderer()
-    while text.get_window_extent(renderer).x1 > right * figure.bbox.width and len(words) > 1:
+    words, width = text.get_text().split(), axes.figure.bbox.width
+    while text.get_window_extent().x1 > right * width and len(words) > 1:
         words.pop()
         text.set_text(" ".join(words).rstrip(",;:") + " …")
 
@@ -140,7 +142,7 @@ def _fit(text: Text, right: float) -> None:
 def _bar(axes: Axes, claim: Claim, row: int) -> None:
     for part in reversed(claim.parts):
         found = distances(part)
-        if found is None:
+        if found is None or part.verdict is None:
             continue
         colour, marker = VERDICTS[part.verdict]
         value, low, high = np.clip(found, -FARTHEST, FARTHEST)

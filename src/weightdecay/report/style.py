@@ -37,14 +37,14 @@ LAMBDA_COLOURS = sns.color_palette("viridis_r", as_cmap=True)
 
 
 def weight_decay_colour(weight_decay: float) -> tuple[float, ...] | str:
-    """The colour of a λ, the same in every figure: from yellow (.001) to dark violet (120); grey for λ = 0."""
+    """Return the colour of a λ, the same in every figure: from yellow (.001) to dark violet (120); grey for λ = 0."""
     if weight_decay == 0:
         return "0.55"
     return LAMBDA_COLOURS(0.08 + 0.92 * float(LAMBDA_NORM(weight_decay)))  # the palest yellow cannot be seen on white
 
 
 def apply() -> None:
-    """Sets the style for every figure made from now on. Nothing of a matplotlibrc stays."""
+    """Set the style for every figure made from now on. Nothing of a matplotlibrc stays."""
     mpl.rcdefaults()
     sns.set_theme(context="paper", style="ticks", palette="colorblind")
     small, text = 7, 8
@@ -84,7 +84,7 @@ def apply() -> None:
 
 
 def missing(axes: Axes, what: str) -> None:
-    """Says in an empty panel what is not there, rather than leaving the reader to guess."""
+    """Say in an empty panel what is not there, rather than leaving the reader to guess."""
     said = axes.text(0.5, 0.5, what, transform=axes.transAxes, ha="center", va="center", color=MUTED, fontsize=8)
     said.set(wrap=True, gid=EXPLAINED, in_layout=False)  # a long one would leave the panels no room
     # the panel's own ticks alone: panels that share an axis share where its ticks are
@@ -92,7 +92,10 @@ def missing(axes: Axes, what: str) -> None:
 
 
 def has_data(axes: Axes, shared: Literal["x", "y"] | None = None) -> bool:
-    """Whether anything is drawn in a panel but lines at a threshold; `shared`: or in any that shares this axis."""
+    """Return whether anything is drawn in a panel but lines at a threshold.
+
+    `shared`: or in any that shares this axis.
+    """
     if shared is not None:
         return any(map(has_data, getattr(axes, f"get_shared_{shared}_axes")().get_siblings(axes)))
     lines = (line.get_xydata() for line in axes.lines if line.get_transform() == axes.transData)
@@ -104,7 +107,7 @@ def has_data(axes: Axes, shared: Literal["x", "y"] | None = None) -> bool:
 
 
 def say_what_is_missing(figure: Figure) -> None:
-    """Says so in every panel in which nothing is drawn; a logarithm of nothing has no axis."""
+    """Say so in every panel in which nothing is drawn; a logarithm of nothing has no axis."""
     for axes in figure.axes:
         explained = any(text.get_gid() == EXPLAINED for text in axes.texts)
         if axes.axison and axes.get_label() != "<colorbar>" and not has_data(axes) and not explained:
@@ -117,7 +120,7 @@ def say_what_is_missing(figure: Figure) -> None:
 
 
 def save(figure: Figure, folder: Path, stem: str, scale: str) -> None:
-    """<folder>/<stem>.pdf and .png, stamped unless the scale is the paper's; the same figure gives the same bytes.
+    """Save <folder>/<stem>.pdf and .png, stamped unless the scale is the paper's; the same figure gives the same bytes.
 
     `scale`: that of what is drawn, or several in words, "laptop and paper". A panel in which nothing is drawn says so.
     """

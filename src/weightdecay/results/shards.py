@@ -42,7 +42,7 @@ def read_shard(path: str | Path) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, 
 
 
 def merge(
-    shard_paths: Iterable[str | Path], runs_path: str | Path, history_path: str | Path, expected_runs: Sequence[Run]
+    shard_paths: Iterable[str | Path], runs_path: str | Path, history_path: str | Path, expected_runs: list[Run]
 ) -> None:
     """Join the shards into the two tables of the experiment, if every run of the table is there exactly once."""
     check_writable(Path(runs_path).parent)
@@ -58,8 +58,8 @@ def merge(
         histories.append(history)
         metadata.append(about)
     if missing:
-        found = f"{len(expected_runs) - len(missing)} of {len(expected_runs)}"
-        raise ResultError(f"the shards of {Path(runs_path).parent} hold only {found} runs: train the others first.")
+        kept = f"{len(expected_runs) - len(missing)} of {len(expected_runs)}"
+        raise ResultError(f"the shards of {Path(runs_path).parent} hold only {kept} runs: train the others first.")
     about = {**_joined(metadata), "config_hash": config_hash(expected_runs)}
     order = {run.id: position for position, run in enumerate(expected_runs)}
     all_runs = pd.concat(runs, ignore_index=True).sort_values("run", key=lambda ids: ids.map(order), ignore_index=True)

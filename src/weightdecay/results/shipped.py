@@ -90,8 +90,8 @@ def check_settings(scale: str, configs: Mapping[str, Config]) -> dict[str, str]:
             raise ResultError(
                 f"{folder} has no results of {name}: make them, then weightdecay ship {name} --scale {scale}."
             )
-        hashes = {"config_hash": config_hash(table_of(config, scale))}
-        hashes |= {"computations": computation_hashes(config, scale)}
+        computations = computation_hashes(config, scale)
+        hashes = {"config_hash": config_hash(table_of(config, scale)), "computations": computations}
         if any(shipped[name].get(key) != value for key, value in hashes.items()):
             raise ResultError(
                 f"{folder / name} was made with other settings than experiments/{name}/config.yaml has now: take the "

@@ -17,14 +17,14 @@ def power_law(
     which without censoring is the least-squares line through the logarithms.
     All NaN where the events that were reached cannot determine the exponents (too few, or a factor that never varies).
     """
-    reached = np.asarray(reached, dtype=bool)
-    if not reached.any():
+    known = np.asarray(reached, dtype=bool)
+    if not known.any():
         return dict.fromkeys([*factors, "constant"], np.nan)
     logs = np.column_stack([np.log(np.asarray(values, dtype=float)) for values in factors.values()])
     centre = logs.mean(axis=0)  # taken out for the fit, or the constant would be far outside the data
     design = np.column_stack([logs - centre, np.ones(len(logs))])  # [runs, factors + 1]
     y = np.log(np.asarray(times, dtype=float))
-    solution, _ = censored_line(design, y, np.where(reached, 0, 1))
+    solution, _ = censored_line(design, y, np.where(known, 0, 1))
     solution[-1] = np.exp(solution[-1] - centre @ solution[:-1])
     return dict(zip([*factors, "constant"], map(float, solution), strict=True))
 
