@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 
 from weightdecay.claims.judging import NOT_RUN
 from weightdecay.finding import Inputs
-from weightdecay.report.latex import booktabs, escape, interval, number
+from weightdecay.report.latex import booktabs, escape
+from weightdecay.report.numbers import LATEX
 from weightdecay.report.plots import legend, plain_ticks
 from weightdecay.report.style import COLUMN, KINDS, MUTED, PAGE, missing
 from weightdecay.statistics.estimates import (
@@ -271,7 +272,7 @@ def best_table(inputs: Inputs) -> str:
             for schedule in grids.schedules(dataset, method):
                 mean = grids.errors(dataset, method, schedule, "validation").mean()
                 η, λ = mean.idxmin()
-                error = interval(every_seed(grids.best(dataset, method, [schedule]), ACCURACY))
+                error = LATEX.interval(every_seed(grids.best(dataset, method, [schedule]), ACCURACY))
                 name = method if method in METHODS else f"{method}, no decay"
                 decay = [scientific(λ), scientific(η * λ)] if λ else ["--", "--"]
                 rows.append([NAMES[dataset], escape(name), escape(schedule), scientific(η), *decay, error])
@@ -285,7 +286,7 @@ def basins_table(inputs: Inputs) -> str:
     rows = [
         [
             *(NAMES[row.dataset], escape(row.method), escape(row.schedule)),
-            *(degrees(row.λ), degrees(row.ηλ), interval(row.anisotropy), interval(row.area)),
+            *(degrees(row.λ), degrees(row.ηλ), LATEX.interval(row.anisotropy), LATEX.interval(row.area)),
         ]
         for row in basin_table(inputs).itertuples()
     ]
@@ -331,7 +332,7 @@ def degrees(found: Estimate) -> str:
 def scientific(value: float) -> str:
     """Two significant digits as LaTeX."""
     if 0.01 <= value < 100:
-        return number(value) if value >= 0.1 else f"{value:.3f}"
+        return LATEX.number(value) if value >= 0.1 else f"{value:.3f}"
     digits, power = f"{value:.1e}".split("e")
     return f"${digits}\\cdot 10^{{{int(power)}}}$"
 

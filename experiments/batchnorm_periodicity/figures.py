@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from weightdecay.claims.judging import NOT_RUN
 from weightdecay.finding import Inputs
 from weightdecay.report import style
-from weightdecay.report.latex import booktabs, interval
+from weightdecay.report.latex import booktabs
+from weightdecay.report.numbers import LATEX
 from weightdecay.report.plots import legend, plain_ticks, thousands
 from weightdecay.report.style import COLUMN, MUTED, PAGE, SPLITS, missing
 from weightdecay.statistics.estimates import UNBOUNDED, Estimate, every_seed, ratio_interval
@@ -275,9 +276,9 @@ def events_table(inputs: Inputs) -> str:
 
             def measured(value, geometric=False, bounds=COUNT, runs=runs) -> str:
                 seeds = per_seed(runs, value)
-                return interval(ratio_interval(np.log(seeds)) if geometric else every_seed(seeds, bounds))
+                return LATEX.interval(ratio_interval(np.log(seeds)) if geometric else every_seed(seeds, bounds))
 
-            scaled = interval(ratio_interval(np.log(table["scaled"]))) if table["reached"].all() else "--"
+            scaled = LATEX.interval(ratio_interval(np.log(table["scaled"]))) if table["reached"].all() else "--"
             lines.append(
                 [
                     *(title, f"{η:g}", f"{λ:g}", str(runs["steps"].iloc[0])),

@@ -12,7 +12,8 @@ from matplotlib.lines import Line2D
 
 from weightdecay.claims.judging import NOT_RUN
 from weightdecay.finding import Inputs
-from weightdecay.report.latex import booktabs, interval, number
+from weightdecay.report.latex import booktabs
+from weightdecay.report.numbers import LATEX
 from weightdecay.report.plots import curves, legend, points, thousands, zero_and_logarithm
 from weightdecay.report.published import read_published
 from weightdecay.report.style import COLUMN, KINDS, MUTED, PAGE, SPLITS, missing, weight_decay_colour
@@ -238,12 +239,12 @@ def published_table(inputs: Inputs) -> str:
     rows = []
     for λ in sorted({*final["test"].columns, *published}):
         ours = [
-            interval(mean_interval(table[λ].dropna(), ACCURACY)) if λ in table else "not run"
+            LATEX.interval(mean_interval(table[λ].dropna(), ACCURACY)) if λ in table else "not run"
             for table in final.values()
         ]
         theirs = [f"{published[λ][split]:g}" if split in published.get(λ, {}) else "--" for split in final]
         runs = select(sweep, weight_decay=λ)
-        steps = number(runs["steps"].max()) if len(runs) else "--"
+        steps = LATEX.number(runs["steps"].max()) if len(runs) else "--"
         rows.append([f"{λ:g}", steps, str(len(runs)), ours[0], theirs[0], ours[1], theirs[1]])
     header = [r"$\lambda$", "steps", "$n$", "train, ours", "S1", "test, ours", "S1"]
     text = booktabs("@{}rrrrrrr@{}", header, rows)
@@ -253,13 +254,13 @@ def published_table(inputs: Inputs) -> str:
     tests = [histories.curve(run, "test_accuracy") for run in best["run"]]
     fits = [histories.first_step(run, TRAIN, t["fitted"]) for run in best["run"]]
     first = rf"first step with train accuracy $\geq {t['fitted']:g}$"
-    facts = [[first, interval(claim.part("Fitted")), number(curve["fitted"])]]
+    facts = [[first, LATEX.interval(claim.part("Fitted")), LATEX.number(curve["fitted"])]]
     for name, values, key in (
         ("test accuracy at that step", [at_step(*pair) for pair in zip(tests, fits, strict=True)], "test_when_fitted"),
         ("test accuracy at step 30{,}000", [at_step(test, 30_000) for test in tests], "test_at_30000"),
     ):
         reached = [value for value in values if not np.isnan(value)]
-        ours = f"{interval(mean_interval(reached, ACCURACY))} ($n={len(reached)}$)" if reached else "not reached"
+        ours = f"{LATEX.interval(mean_interval(reached, ACCURACY))} ($n={len(reached)}$)" if reached else "not reached"
         facts.append([name, ours, f"{curve[key]:g}"])
     header = [rf"Training curve, $\lambda = {t['weight_decay']:g}$", "ours", "S1"]
     text += "\n\\par\\medskip\n" + booktabs("@{}lrr@{}", header, facts)
@@ -282,7 +283,7 @@ def variants_table(inputs: Inputs) -> str:
     for name, group in groups.items():
         for λ, chosen in group.groupby("weight_decay"):
             cells = [accuracy_cell(histories, chosen, metric) for metric in MEASURED]
-            rows.append([name, f"{λ:g}", number(chosen["steps"].max()), str(len(chosen)), *cells])
+            rows.append([name, f"{λ:g}", LATEX.number(chosen["steps"].max()), str(len(chosen)), *cells])
             name = ""  # said once a group
         if group.empty:
             rows.append([name, "--", "--", "0", *["not run"] * len(MEASURED)])
@@ -334,4 +335,4 @@ def at_step(curve: pd.Series, step: float) -> float:
 
 def accuracy_cell(histories: Histories, runs: pd.DataFrame, metric: str) -> str:
     values = pd.Series([histories.final_accuracy(run, metric, LAST_STEPS) for _, run in runs.iterrows()]).dropna()
-    return interval(mean_interval(values, ACCURACY)) if len(values) else "--"
+    return LATEX.interval(mean_interval(values, ACCURACY)) if len(values) else "--"

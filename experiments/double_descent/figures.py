@@ -13,7 +13,8 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from weightdecay.finding import Inputs
-from weightdecay.report.latex import booktabs, interval
+from weightdecay.report.latex import booktabs
+from weightdecay.report.numbers import LATEX
 from weightdecay.report.plots import edges, interval_line, legend, plain_ticks
 from weightdecay.report.published import read_published
 from weightdecay.report.style import COLUMN, KINDS, MUTED, PAGE, SPLITS, has_data, missing, weight_decay_colour
@@ -332,7 +333,7 @@ def three_places(table: pd.DataFrame) -> list[str]:
         return ["not known"] * 3
     rises = peak(mean) != mean.index[0]
     places = [first_minimum(mean) if rises else None, peak(mean) if rises else None, mean.index[-1]]
-    return ["none" if place is None else f"{interval(every_seed(table[place]))} ({place})" for place in places]
+    return ["none" if place is None else f"{LATEX.interval(every_seed(table[place]))} ({place})" for place in places]
 
 
 def line(

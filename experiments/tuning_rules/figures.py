@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from weightdecay.finding import Inputs
-from weightdecay.report.latex import booktabs, integer, interval
+from weightdecay.report.latex import booktabs
+from weightdecay.report.numbers import LATEX
 from weightdecay.report.plots import interval_line, legend, plain_ticks, room
 from weightdecay.report.style import KINDS, MUTED, PAGE, has_data, missing
 from weightdecay.statistics.estimates import ACCURACY, UNBOUNDED, Estimate, every_seed, ratio_interval
@@ -226,8 +227,8 @@ def best_table(inputs: Inputs) -> str:
             cells = [place(runs.best(setting)), every_seed(table[0.0], ACCURACY)]
             cells.append(every_seed(runs.at("test_error", setting, tuned), ACCURACY))
             cells.append(every_seed(runs.at("test_error", setting, runs.tuned(setting, "validation_error")), ACCURACY))
-            shown = list(map(interval, cells))
-            rows.append([KIND[decay], integer(n), f"{grid[0]:g} to {grid[-1]:g}", *shown])
+            shown = list(map(LATEX.interval, cells))
+            rows.append([KIND[decay], LATEX.integer(n), f"{grid[0]:g} to {grid[-1]:g}", *shown])
     header = ["Decay", "$n$", "grid of $\\lambda$", "best $\\lambda$", "error, $\\lambda=0$", "error, best $\\lambda$"]
     header.append("error, $\\lambda$ by error")
     return booktabs("@{}lrrrrrr@{}", header, rows)

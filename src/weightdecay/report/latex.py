@@ -6,9 +6,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from weightdecay import files
-from weightdecay.claims.names import in_letters as in_letters  # until the experiments import it from there
 from weightdecay.errors import ConfigError
-from weightdecay.report.numbers import LATEX
 
 ACCENTS = "\u0300\u0301\u0302\u0303\u0304\u0306\u0307\u0308\u030a\u030b\u030c\u0327"  # of TeX's own fonts
 SPECIAL = {
@@ -64,8 +62,6 @@ COMMANDS = frozenset(
 COMMAND = re.compile(r"\\([A-Za-z@]+|.|\n)")
 ENVIRONMENTS = ("tabular", "xltabular")
 ENVIRONMENT = re.compile(r"\\(?:begin|end)(?![A-Za-z@])\s*\{?([^}]*)\}?")
-
-number, integer, interval = LATEX.number, LATEX.integer, LATEX.interval  # until the experiments call LATEX's
 
 
 def escape(text: str) -> str:

@@ -16,9 +16,6 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from weightdecay.statistics.censored import censored_line as censored_line  # until the experiments import it there
-from weightdecay.statistics.censored import power_law as power_law
-
 CONFIDENCE = 0.95
 LEAST_BOOTSTRAP = 10  # seeds
 ACCURACY = (0.0, 1.0)  # bounds of an accuracy
