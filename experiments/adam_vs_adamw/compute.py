@@ -16,13 +16,11 @@ from pydantic import Field
 from scipy import stats
 from torch import Tensor
 
-from weightdecay.bench.torch_peers import Sequential
 from weightdecay.datasets.digits import CLASSES
 from weightdecay.datasets.digits_28 import digits_28
 from weightdecay.datasets.mnist import PIXELS, mnist
 from weightdecay.datasets.mnist1d import LENGTH, mnist1d
-from weightdecay.ensemble.layers.linear import Linear
-from weightdecay.ensemble.layers.relu import ReLU
+from weightdecay.ensemble.layers import Linear, ReLU, Sequential
 from weightdecay.ensemble.networks.mlp import mlp
 from weightdecay.ensemble.program import program_of
 from weightdecay.ensemble.state import Ensemble, Protocol

@@ -11,7 +11,7 @@ from weightdecay.datasets import Splits
 from weightdecay.datasets.binary_addition import binary_addition
 from weightdecay.datasets.digits import PIXELS, digits
 from weightdecay.datasets.mnist1d import LENGTH, mnist1d
-from weightdecay.ensemble.layers.batch_norm import BatchNorm
+from weightdecay.ensemble.layers import BatchNorm
 from weightdecay.ensemble.state import Ensemble, Protocol
 from weightdecay.run import Run, require
 

@@ -8,7 +8,7 @@ import torch
 from weightdecay.bench.cases import CASES
 from weightdecay.bench.torch_peers import CHECKED_STEPS, Grouped, Sequential, Vmap
 from weightdecay.bench.trainer import Trainer
-from weightdecay.ensemble.layers.batch_norm import BatchNorm
+from weightdecay.ensemble.layers import BatchNorm
 from weightdecay.ensemble.program import program_of
 from weightdecay.ensemble.stacking import stacks_of
 from weightdecay.ensemble.state import Ensemble

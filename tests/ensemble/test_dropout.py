@@ -9,9 +9,8 @@ import torch
 from tests.ensemble.runs import CPU, PROTOCOL, make, program
 from weightdecay.ensemble import philox
 from weightdecay.ensemble.compiler import compiled
-from weightdecay.ensemble.layers import dropout
+from weightdecay.ensemble.layers import Linear, dropout
 from weightdecay.ensemble.layers.dropout import write_factors
-from weightdecay.ensemble.layers.linear import Linear
 from weightdecay.ensemble.state import Protocol
 from weightdecay.errors import ConfigError
 from weightdecay.run import Run

@@ -6,13 +6,8 @@ Against autograd they are held by test_reference.py, over 100 steps.
 import pytest
 import torch
 
-from weightdecay.bench.torch_peers import Sequential
-from weightdecay.ensemble.layer import EVALUATION, Layer, Moment
-from weightdecay.ensemble.layers.batch_norm import BatchNorm
-from weightdecay.ensemble.layers.conv1d import Conv1d
-from weightdecay.ensemble.layers.linear import Linear
-from weightdecay.ensemble.layers.relu import ReLU
-from weightdecay.ensemble.layers.residual import Residual
+from weightdecay.ensemble.layer import EVALUATION, Moment
+from weightdecay.ensemble.layers import BatchNorm, Conv1d, Layer, Linear, ReLU, Residual, Sequential
 from weightdecay.ensemble.networks.cnn import cnn
 from weightdecay.ensemble.networks.mlp import mlp
 from weightdecay.ensemble.networks.residual_mlp import residual_mlp

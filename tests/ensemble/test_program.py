@@ -10,18 +10,11 @@ from torch.nn.functional import conv1d, cross_entropy, linear, relu
 
 from tests.ensemble.runs import CPU, NETWORKS, PROTOCOL, make, program, relative_error, splits
 from weightdecay import registry
-from weightdecay.bench.torch_peers import Sequential
 from weightdecay.ensemble import arithmetic as maths
 from weightdecay.ensemble import backend, literal, loops
 from weightdecay.ensemble import program as programs
 from weightdecay.ensemble.compiler import compiled
-from weightdecay.ensemble.layers import batch_norm
-from weightdecay.ensemble.layers.batch_norm import BatchNorm
-from weightdecay.ensemble.layers.conv1d import Conv1d
-from weightdecay.ensemble.layers.dropout import Dropout
-from weightdecay.ensemble.layers.linear import Linear
-from weightdecay.ensemble.layers.relu import ReLU
-from weightdecay.ensemble.layers.residual import Residual
+from weightdecay.ensemble.layers import BatchNorm, Conv1d, Dropout, Linear, ReLU, Residual, Sequential, batch_norm
 from weightdecay.ensemble.program import EVALUATION_ROWS, Program
 from weightdecay.ensemble.state import Ensemble, Protocol
 from weightdecay.errors import ConfigError

@@ -5,14 +5,17 @@ import torch
 
 from tests.ensemble.runs import PROTOCOL, make, splits
 from weightdecay import registry
-from weightdecay.bench.torch_peers import Sequential
-from weightdecay.ensemble.layer import Layer
-from weightdecay.ensemble.layers.batch_norm import BatchNorm
-from weightdecay.ensemble.layers.conv1d import Conv1d
-from weightdecay.ensemble.layers.dropout import Dropout
-from weightdecay.ensemble.layers.linear import FrozenLinear, Linear
-from weightdecay.ensemble.layers.relu import ReLU
-from weightdecay.ensemble.layers.residual import Residual
+from weightdecay.ensemble.layers import (
+    BatchNorm,
+    Conv1d,
+    Dropout,
+    FrozenLinear,
+    Layer,
+    Linear,
+    ReLU,
+    Residual,
+    Sequential,
+)
 from weightdecay.ensemble.networks.cnn import cnn
 from weightdecay.ensemble.networks.mlp import mlp
 from weightdecay.ensemble.networks.residual_mlp import residual_mlp

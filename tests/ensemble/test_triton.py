@@ -7,8 +7,7 @@ pytest.importorskip("triton")
 
 from tests.ensemble.runs import DECAYS, OPTIMIZERS, PROTOCOL, make, relative_error
 from weightdecay.ensemble.layer import Moment
-from weightdecay.ensemble.layers import dropout
-from weightdecay.ensemble.layers.batch_norm import BatchNorm
+from weightdecay.ensemble.layers import BatchNorm, dropout
 from weightdecay.ensemble.philox import words_of
 from weightdecay.ensemble.stack import Stack
 from weightdecay.ensemble.state import Ensemble

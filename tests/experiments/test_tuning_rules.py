@@ -11,7 +11,7 @@ from tests.experiments.drawing import assert_legible, drawn, promised
 from tests.experiments.tuning_rules import CONFIG, World, synthetic
 from tests.programs import EXPERIMENTS, finding, load_program
 from tests.rows import defaults
-from weightdecay.ensemble.layers.dropout import Dropout
+from weightdecay.ensemble.layers import Dropout
 from weightdecay.ensemble.stack import layers_of
 from weightdecay.ensemble.training import train
 from weightdecay.errors import ConfigError
