@@ -1,8 +1,9 @@
 # The whole pipeline: train -> merge, compute -> claims -> ledger, figures -> paper.
 #   snakemake --cores N --config scale=smoke|laptop|paper device=auto|cpu|cuda
-#   snakemake --cores N reference    the same from the shipped results, data/reference/: trains nothing
-#   snakemake --cores N verify       compares this machine's results with the shipped ones of the scale
-# Each experiments/<name>/ with a config.yaml is one experiment; to add a finding, add a folder, nothing here.
+#   snakemake --cores N --config results=reference    the same from the shipped results, data/reference/: trains nothing
+#   snakemake --cores N reference                     starts that
+#   snakemake --cores N verify                        compares this machine's results with the shipped ones of the scale
+# Each experiments/<name>/ with a config.yaml is one finding; to add one, add a folder, nothing here.
 import os
 import shlex
 import sys
@@ -24,10 +25,17 @@ here = workflow.is_main_process
 local = here and workflow.nodes is None  # else jobs are sent to a cluster
 
 try:
-    # Snakemake does not tell the targets before it has read this file.
-    plan = pipeline.Plan(config, local, targets=sys.argv[1:] if here else ())
+    plan = pipeline.Plan(config, local)
 except errors.WeightDecayError as error:
     sys.exit(f"error: {error}")
+
+
+def in_a_sentence(function):
+    try:
+        return function()
+    except errors.WeightDecayError as error:
+        sys.exit(f"error: {error}")
+
 
 workflow.config_settings.config_args = [f"{key}={value}" for key, value in plan.decided.items()]
 turns.guard(workflow, plan)
@@ -39,7 +47,7 @@ if local:
 
 
 wildcard_constraints:
-    experiment="|".join(plan.experiments),
+    experiment="|".join(plan.findings),
     computation="|".join(sorted(set().union(*plan.computations.values()))) or "none",
 
 
@@ -56,10 +64,10 @@ localrules:
 
 rule all:
     input:
-        [plan.read(name, "runs", "history") for name in plan.experiments],
+        [plan.read(name, "runs", "history") for name in plan.findings],
         f"{RESULTS}/claims.json",
         plan.overview,
-        [[*plan.figures(name), *plan.tables(name)] for name in plan.experiments],
+        [[*plan.figures(name), *plan.tables(name)] for name in plan.findings],
         "paper/main.pdf" if plan.engine else [],
 
 
@@ -80,12 +88,17 @@ onerror:
         print(line, file=sys.stderr)
 
 
-# As a target on the command line it also decides, in pipeline.Plan, whose results are read.
+# Snakemake reads targets after this file, so a target cannot choose the results: it starts a Snakemake that is told to.
 rule reference:
     input:
-        rules.all.input,
+        rules.all.input if plan.from_reference else [],
+    localrule: True
+    params:
+        command=lambda _: turns.within(workflow, config.get("scale")),
     message:
-        "Everything is made of what was shipped, at {plan.scale} scale"
+        "Make everything of what was shipped"
+    shell:
+        "{params.command}" if not plan.from_reference else "true"
 
 
 if plan.stale:
@@ -109,12 +122,12 @@ if plan.stale:
         message:
             "Write what changed of the plan"
         shell:
-            'exec "$WEIGHTDECAY_PYTHON" -m weightdecay.workflow.pipeline {params.decided} > {log} 2>&1'
+            'exec "$WEIGHTDECAY_PYTHON" -m weightdecay plan {params.decided} > {log} 2>&1'
 
 
 rule verify:
     input:
-        [plan.read(name, "runs", "history") + plan.computed(name) for name in plan.compared],
+        lambda _: in_a_sentence(plan.to_compare),
     log:
         f"{RESULTS}/logs/verify.log",
     conda:
@@ -128,13 +141,11 @@ rule verify:
         '"$WEIGHTDECAY_PYTHON" -m weightdecay compare {params.made} {params.shipped} > {log} 2>&1 && cat {log}'
 
 
-# One job a shard. Its inputs are what the result depends on: the table of runs and the code it executes. The
-# configuration is `ancient`, as a new criterion or title judges again but trains nothing.
+# One job a shard. Its inputs are what the result depends on: the table of runs and the fingerprint of the code.
 rule train:
     input:
         table=f"{RESULTS}/{{experiment}}/table.jsonl",
-        config=ancient("experiments/{experiment}/config.yaml"),
-        code=lambda wildcards: pipeline.code(f"experiments/{wildcards.experiment}/train.py"),
+        code=lambda wildcards: plan.code(wildcards.experiment, "train"),
     output:
         f"{RESULTS}/{{experiment}}/shards/{{shard,\\d+}}of{{shards,\\d+}}.parquet",
     log:
@@ -151,14 +162,13 @@ rule train:
     message:
         "Train {wildcards.experiment}, shard {wildcards.shard} of {wildcards.shards} (progress: {log})"
     shell:
-        'exec "$WEIGHTDECAY_PYTHON" experiments/{wildcards.experiment}/train.py --scale {params.scale}'
+        'exec "$WEIGHTDECAY_PYTHON" -m weightdecay train {wildcards.experiment} --scale {params.scale}'
         " --device {params.device} --shard {wildcards.shard}/{wildcards.shards} --output {output} > {log} 2>&1"
 
 
 rule merge:
     input:
         table=f"{RESULTS}/{{experiment}}/table.jsonl",
-        config=ancient("experiments/{experiment}/config.yaml"),
         shards=lambda wildcards: [
             f"{RESULTS}/{wildcards.experiment}/shards/{shard}.parquet" for shard in plan.shards[wildcards.experiment]
         ],
@@ -174,16 +184,15 @@ rule merge:
     message:
         "Join the shards of {wildcards.experiment}"
     shell:
-        'exec "$WEIGHTDECAY_PYTHON" -m weightdecay merge {wildcards.experiment} --scale {params.scale}'
-        " --shards {input.shards} > {log} 2>&1"
+        'exec "$WEIGHTDECAY_PYTHON" -m weightdecay merge {wildcards.experiment} {input.shards}'
+        " --scale {params.scale} > {log} 2>&1"
 
 
 # What needs no training: a function of compute.py, anew when its own arguments or code change.
 rule compute:
     input:
         arguments=f"{RESULTS}/{{experiment}}/computations/{{computation}}.json",
-        config=ancient("experiments/{experiment}/config.yaml"),
-        code=lambda wildcards: pipeline.code(f"experiments/{wildcards.experiment}/compute.py"),
+        code=f"{RESULTS}/{{experiment}}/code/compute.txt",
     output:
         f"{RESULTS}/{{experiment}}/{{computation}}.parquet",
     log:
@@ -196,8 +205,8 @@ rule compute:
     message:
         "Compute {wildcards.computation} of {wildcards.experiment}"
     shell:
-        'exec "$WEIGHTDECAY_PYTHON" experiments/{wildcards.experiment}/compute.py --scale {params.scale}'
-        " --table {wildcards.computation} --output {output} > {log} 2>&1"
+        'exec "$WEIGHTDECAY_PYTHON" -m weightdecay compute {wildcards.experiment} {wildcards.computation}'
+        " --scale {params.scale} --output {output} > {log} 2>&1"
 
 
 rule claims:
@@ -205,8 +214,7 @@ rule claims:
         tables=lambda wildcards: plan.read(wildcards.experiment, "runs", "history"),
         computed=lambda wildcards: plan.computed(wildcards.experiment),
         shipped=lambda wildcards: plan.stamp(wildcards.experiment),
-        config="experiments/{experiment}/config.yaml",
-        code=lambda wildcards: pipeline.code(f"experiments/{wildcards.experiment}/claims.py"),
+        code=f"{RESULTS}/{{experiment}}/code/claims.txt",
     output:
         f"{RESULTS}/{{experiment}}/claims.json",
     log:
@@ -219,18 +227,18 @@ rule claims:
     message:
         "Judge the claims of {wildcards.experiment}"
     shell:
-        'exec "$WEIGHTDECAY_PYTHON" experiments/{wildcards.experiment}/claims.py --scale {params.scale}'
+        'exec "$WEIGHTDECAY_PYTHON" -m weightdecay judge {wildcards.experiment} --scale {params.scale}'
         " --results {params.trained} --output {output} > {log} 2>&1"
 
 
 # Joins the judgments: the ledger, its LaTeX table, and every number of the paper as a macro.
 rule ledger:
     input:
-        claims=expand(f"{RESULTS}/{{experiment}}/claims.json", experiment=plan.experiments),
-        runs=[plan.read(name, "runs") for name in plan.experiments],
-        shipped=[plan.stamp(name) for name in plan.experiments],
+        claims=expand(f"{RESULTS}/{{experiment}}/claims.json", experiment=plan.findings),
+        runs=[plan.read(name, "runs") for name in plan.findings],
+        shipped=[plan.stamp(name) for name in plan.findings],
         scale="paper/scale.txt",
-        code=pipeline.code("src/weightdecay/report/latex.py"),
+        code=f"{RESULTS}/code/ledger.txt",
     output:
         f"{RESULTS}/claims.json",
         "paper/tables/claims.tex",
@@ -241,12 +249,12 @@ rule ledger:
     conda:
         ENVIRONMENT
     params:
-        sources=lambda _: plan.sources,
+        sources=lambda _: " ".join(f"--results {folder}" for folder in plan.sources),
         judged=lambda _: RESULTS,
     message:
         "Join the judgments of all claims"
     shell:
-        'exec "$WEIGHTDECAY_PYTHON" -m weightdecay claims --results {params.sources}'
+        'exec "$WEIGHTDECAY_PYTHON" -m weightdecay claims {params.sources}'
         " --output {params.judged} --paper paper > {log} 2>&1"
 
 
@@ -255,7 +263,7 @@ rule overview:
     input:
         claims=f"{RESULTS}/claims.json",
         scale="paper/scale.txt",
-        code=pipeline.code("src/weightdecay/report/overview.py"),
+        code=f"{RESULTS}/code/overview.txt",
     output:
         plan.overview,
     log:
@@ -265,11 +273,11 @@ rule overview:
     message:
         "Draw the overview of all claims"
     shell:
-        'exec "$WEIGHTDECAY_PYTHON" -m weightdecay.report.overview --claims {input.claims}'
+        'exec "$WEIGHTDECAY_PYTHON" -m weightdecay overview --claims {input.claims}'
         " --figures paper/figures > {log} 2>&1"
 
 
-for name in plan.experiments:
+for name in plan.findings:
 
     rule:
         name:
@@ -280,8 +288,7 @@ for name in plan.experiments:
             shipped=plan.stamp(name),
             claims=f"{RESULTS}/{name}/claims.json",
             scale="paper/scale.txt",
-            settings=pipeline.settings(name),
-            code=pipeline.code(f"experiments/{name}/figures.py"),
+            code=plan.code(name, "figures"),
         output:
             *plan.figures(name),
             *plan.tables(name),
@@ -296,7 +303,7 @@ for name in plan.experiments:
         message:
             "Draw {params.experiment}"
         shell:
-            'exec "$WEIGHTDECAY_PYTHON" experiments/{params.experiment}/figures.py --scale {params.scale}'
+            'exec "$WEIGHTDECAY_PYTHON" -m weightdecay draw {params.experiment} --scale {params.scale}'
             " --results {params.trained} --claims {input.claims}"
             " --figures paper/figures --tables paper/tables > {log} 2>&1"
 
@@ -305,7 +312,7 @@ rule paper:
     input:
         text=plan.paper_text(),
         numbers=["paper/numbers.tex", "paper/tables/claims.tex", "paper/tables/builds.tex"],
-        figures=[plan.overview, *([*plan.figures(name), *plan.tables(name)] for name in plan.experiments)],
+        figures=[plan.overview, *([*plan.figures(name), *plan.tables(name)] for name in plan.findings)],
         scale="paper/scale.txt",
     output:
         "paper/main.pdf",

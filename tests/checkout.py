@@ -8,7 +8,17 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-TOOLS = ("bash", "sh", "dirname", "mkdir", "mv", "sleep", "cat", "which")  # all that rules and plugins use; no TeX
+TOOLS = (
+    "bash",
+    "sh",
+    "dirname",
+    "mkdir",
+    "mv",
+    "sleep",
+    "cat",
+    "which",
+    "true",
+)  # all that rules and plugins use; no TeX
 
 CONFIG = """
 experiment: {name}
@@ -24,13 +34,9 @@ scales:
   paper: {{seeds: 4, shards: 4, sweeps: {{main: [{{weight_decay: [0.0, 0.1]}}]}}}}
 criteria:
   {claim}: {{source: S1, statement: It decays., criterion: Enough., thresholds: {{enough: 1.0}}}}
-figures: [norm]
 """
 TRAIN = """
-from weightdecay.config import load_config
-from weightdecay.table import config_hash, table_of
-from weightdecay.experiment import main
-main(None)
+PROTOCOL = "how a row is trained"
 """
 TRAINER = """
 import time
@@ -39,7 +45,7 @@ import pandas as pd
 
 LOSS = 1.0
 
-def train(runs, protocol, device, checkpoint, precision):
+def train(runs, protocol, device, checkpoint, precision, code):
     started = time.time()
     time.sleep(0.3 if device == "cuda" else 0)
     rows = [{**run.model_dump(), "run": run.id, "train_loss": LOSS, "diverged_at": None} for run in runs]
@@ -49,53 +55,45 @@ def train(runs, protocol, device, checkpoint, precision):
     metadata["precision"] = precision
     return SimpleNamespace(runs=pd.DataFrame(rows), history=history, metadata=metadata)
 """
+INIT = """
+from weightdecay.finding import Finding
+
+finding = Finding(__name__)
+"""
 COMPUTE = """
 import pandas as pd
-from weightdecay.computation import main
+from . import finding
 
+@finding.computation
 def squares(*, count: int):
     return pd.DataFrame({"y": [x * x for x in range(count)]})
-
-main([squares])
 """
 CLAIMS = """
-import argparse, json
-from pathlib import Path
-from weightdecay import errors
-from weightdecay import results
-parser = argparse.ArgumentParser()
-for option in ("scale", "results", "output"):
-    parser.add_argument(f"--{option}")
-options = parser.parse_args()
+from weightdecay.claims.judging import judged
+from weightdecay.statistics.estimates import Estimate
+from . import finding
 
-@errors.reports_user_errors
-def main():
-    config = load_config(Path(__file__).with_name("config.yaml"))
-    found = results.load(options.results, config_hash(table_of(config, options.scale)))
+@finding.claim("CLAIM")
+def decays(found, *, enough):
     loss = found.history["value"].mean()
-    row = {"measured": loss, "low": loss, "high": loss, "n": len(found.runs)}
-    claims = []
-    for name, words in config.criteria.items():
-        verdict = "reproduced" if loss <= words.thresholds["enough"] else "refuted"
-        ends = {"least": "-inf", "most": words.thresholds["enough"]}
-        what = f"loss, {len(found.history)} values"
-        parts = [{**row, **ends, "name": "Loss", "quantity": what, "verdict": verdict}]
-        about = {"id": name, "source": "S1", "experiment": config.experiment, "statement": "", "criterion": ""}
-        claims.append({**about, **row, "verdict": verdict, "parts": parts, "note": "", "scale": options.scale})
-    with results.atomic_path(options.output) as path:
-        path.write_text(json.dumps(claims))
-main()
+    estimate = Estimate(loss, loss, loss, len(found.runs))
+    return [judged("Loss", f"loss, {len(found.history)} values", estimate, most=enough)], ""
 """
 FIGURES = """
-import argparse
-from pathlib import Path
 from weightdecay.report import style
-parser = argparse.ArgumentParser()
-for option in ("scale", "results", "claims", "figures", "tables"):
-    parser.add_argument(f"--{option}")
-options = parser.parse_args()
-for kind in ("pdf", "png"):
-    Path(options.figures, f"{Path(__file__).parent.name}-norm.{kind}").write_text(options.scale)
+from . import finding
+
+@finding.figure("CLAIM")
+def norm(inputs):
+    return "norm"
+"""
+STYLE = """
+def apply():
+    pass
+
+def save(figure, folder, stem, scale):
+    for kind in ("pdf", "png"):
+        (folder / f"{stem}.{kind}").write_text(scale)
 """
 TABLES = """
 import json
@@ -104,7 +102,7 @@ def judgments(judged, name, trained):
     found = judged / name / "claims.json"
     return found if found.is_file() else trained / "claims.json"
 
-def ledger(judged, trained, paper):
+def join(judged, trained, paper):
     paths = [judgments(judged, name, folder) for name, folder in trained.items()]
     claims = [claim for path in paths for claim in json.loads(path.read_text())]
     judged.mkdir(parents=True, exist_ok=True)
@@ -116,16 +114,12 @@ def ledger(judged, trained, paper):
         print(claim)
 """
 OVERVIEW = """
-import argparse
-from pathlib import Path
 from weightdecay.report import style
-parser = argparse.ArgumentParser()
-for option in ("claims", "figures"):
-    parser.add_argument(f"--{option}")
-options = parser.parse_args()
-for name in ("overview-1", "overview-2"):
-    for kind in ("pdf", "png"):
-        Path(options.figures, f"{name}.{kind}").write_text("all claims")
+
+def overview(claims, folder):
+    for name in ("overview-1", "overview-2"):
+        for kind in ("pdf", "png"):
+            (folder / f"{name}.{kind}").write_text("all claims")
 """
 
 
@@ -142,13 +136,14 @@ class Checkout:
         shutil.rmtree(folder / "src/weightdecay/ensemble")
         self.write("src/weightdecay/ensemble/__init__.py", "")
         self.write("src/weightdecay/ensemble/training.py", TRAINER)
-        self.write("src/weightdecay/report/style.py", "")
-        self.write("src/weightdecay/report/latex.py", TABLES)
+        self.write("src/weightdecay/report/style.py", STYLE)
+        self.write("src/weightdecay/report/ledger.py", TABLES)
         self.write("src/weightdecay/report/overview.py", OVERVIEW)
         for name, claim in (("first", "A1"), ("second", "D1")):
-            programs = {"train.py": TRAIN, "claims.py": CLAIMS, "figures.py": FIGURES}
-            for file, text in {**programs, "config.yaml": CONFIG.format(name=name, claim=claim)}.items():
-                self.write(f"experiments/{name}/{file}", text)
+            programs = {"__init__.py": INIT, "train.py": TRAIN, "claims.py": CLAIMS, "figures.py": FIGURES}
+            for file, text in programs.items():
+                self.write(f"experiments/{name}/{file}", text.replace("CLAIM", claim))
+            self.write(f"experiments/{name}/config.yaml", CONFIG.format(name=name, claim=claim))
         self.write("paper/main.tex", "text")
         for tool in TOOLS:
             self.path(f"bin/{tool}").parent.mkdir(exist_ok=True)
@@ -170,10 +165,22 @@ class Checkout:
         self.write(f"bin/{name}", f"#!{shutil.which(shell)}\n{script}\n")
         self.path(f"bin/{name}").chmod(0o755)
 
+    def gpu(self) -> None:
+        """Make this machine one with a GPU: a driver that can be loaded, and a torch that finds it."""
+        driver = self.path("fake/libcuda.so.1")
+        driver.parent.mkdir(exist_ok=True)
+        driver.symlink_to(next(path for path in Path("/proc/self/maps").read_text().split() if "/libc.so" in path))
+        self.write("fake/torch.py", "class cuda:\n    is_available = staticmethod(lambda: True)\n")
+
     @property
     def environment(self) -> dict[str, str]:
         paths = f"{self.folder}/src:{self.folder}/fake"
-        return {**os.environ, "PATH": str(self.path("bin")), "PYTHONPATH": paths}
+        return {
+            **os.environ,
+            "PATH": str(self.path("bin")),
+            "PYTHONPATH": paths,
+            "LD_LIBRARY_PATH": f"{self.folder}/fake",
+        }
 
     def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess:
         return subprocess.run(

@@ -11,7 +11,7 @@ OWN = {  # who may, and why it is its own
     "src/weightdecay/workflow/shipping.py": "a shipped scale, if its every file is in SHA256SUMS, and its own folders",
     "src/weightdecay/ensemble/cache.py": "versions of compiled code that carry its marker",
     "src/weightdecay/workflow/turns.py": "Snakemake's lock, when the snakemake that held it was killed",
-    "src/weightdecay/experiment.py": "the checkpoint of a finished or outdated shard",
+    "src/weightdecay/workflow/stages.py": "the checkpoint of a finished shard",
 }
 NO_PATHS = {"_lost(side).rename"}  # a column of a data frame
 

@@ -84,9 +84,9 @@ def test_a_default_is_never_refused_and_what_has_an_effect_passes():
     assert run(**adam).l1_ratio == 0.3
     assert run(momentum=0.9, label_noise=0.1, dropout=0.2, hold_norm="saturation").momentum == 0.9
     assert run(**SCALE_INVARIANT, decay="none", weight_decay=0.0).decay == "none"
-    assert (
-        run(network="mine", dropout=0.1, batch_norm_eps=None, blocks=0).network == "mine"
-    )  # of which nothing is known
+    own = {"dataset": "mine", "network": "mine", "loss": "mine", "optimizer": "mine"}  # of which nothing is known
+    free = run(**own, dropout=0.1, batch_norm_eps=None, blocks=0, momentum=0.5, beta1=0.5, label_noise=0.1)
+    assert free.network == "mine" and free.cost() == run().cost()
 
 
 @pytest.mark.parametrize(

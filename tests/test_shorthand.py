@@ -88,6 +88,11 @@ def test_a_product_in_tau_is_its_rows_in_the_same_order(tmp_path):
     assert found == [(0.1, 0.1, 200, 50), (0.1, 0.02, 1000, 250), (0.5, 0.1, 40, 10), (0.5, 0.02, 200, 50)]
 
 
+def test_a_run_that_is_logged_at_its_ends_alone_is_as_long_as_its_tau_says(tmp_path):
+    (run,) = rows(tmp_path, {"learning_rate": 0.3, "weight_decay": 0.1, "steps": "2 tau", "log_every": "never"})
+    assert run.steps == 67
+
+
 def test_decoupled_decay_does_not_enter_momentum(tmp_path):
     (run,) = rows(tmp_path, {"momentum": 0.9, "learning_rate": 0.1, "weight_decay": 0.1, "steps": "2 tau"})
     assert run.decay == "decoupled" and run.steps == 200

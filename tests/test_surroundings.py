@@ -1,6 +1,7 @@
 """The same bytes and numbers whatever surrounds a program: its environment, its user's files, its home, its path."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -10,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.checkout import ROOT, Checkout
-from weightdecay import surroundings
+from weightdecay import results, surroundings
+from weightdecay.workflow import template
 
 SMOKE = ("--cores", "2", "--config", "scale=smoke")
 NOTEBOOK = {"MPLBACKEND": "module://matplotlib_inline.backend_inline", "PYTHONSTARTUP": "/nonexistent"}
@@ -33,65 +35,68 @@ MATPLOTLIBRC = (
 )
 
 TRAIN = """
-import sys
-import torch
-from weightdecay.datasets import Split
-from weightdecay.datasets.mnist1d import _made
-from weightdecay.ensemble.networks.mlp import mlp
+from weightdecay.datasets.mnist1d import mnist1d
 from weightdecay.ensemble.state import Protocol
-from weightdecay.ensemble.training import train
-from weightdecay.ensemble.warm_up import RUN
 
-torch.manual_seed(1)
-inputs = torch.randn(64, 5)
-data = {"train": Split(inputs, inputs[:, :1] * inputs[:, 1:2])}
-run = RUN.model_copy(update={"train_size": 64, "width": 9, "batch_size": 16, "shuffle": True, "steps": 40})
-trained = train([run], Protocol(lambda run: data, lambda runs: mlp(5, 1, 9, 1)), "cpu")
-signals, labels = _made(42, 20)
-print("λ", trained.history.to_json(double_precision=15), signals.tobytes().hex(), labels)
+PROTOCOL = Protocol(lambda run: mnist1d(run.seed, run.train_size, 20, 20, 0.0, "incorrect"))
+print("λ")
 """
 FIGURES = """
-import weightdecay
+import matplotlib.pyplot as plt
+import seaborn as sns
+from weightdecay.report import style
+from . import finding
 
-import sys
+@finding.figure("Z1")
+def drawn(inputs):
+    figure, axes = plt.subplots(figsize=(style.COLUMN, 2))
+    sns.lineplot(x=[1, 2, 3], y=[1.0, 4.0, 2.0], ax=axes, color=style.weight_decay_colour(0.1))
+    axes.set(xlabel="λ", ylabel=r"$\\eta$ of what is drawn", yscale="log", title="Text")
+    print("λ")
+    return figure
+"""
+NOTEBOOK_CELL = """
 from pathlib import Path
 import matplotlib.pyplot as plt
 import seaborn as sns
 from weightdecay.report import style
 
 style.apply()
-figure, axes = plt.subplots(figsize=(style.COLUMN, 2))
-sns.lineplot(x=[1, 2, 3], y=[1.0, 4.0, 2.0], ax=axes, color=style.weight_decay_colour(0.1))
-axes.set(xlabel="λ", ylabel=r"$\\eta$ of what is drawn", yscale="log", title="Text")
-style.save(figure, Path(sys.argv[1]), "drawn", "laptop")
+{}
+style.save(figure, Path("."), "tiny-drawn", "smoke")
 """
 
 
-def by_hand(folder: Path, **environment: str) -> dict[str, bytes]:
-    """What a training program and a figure program of an experiment make, each started as a user would."""
-    programs = folder / "experiments" / "tiny"
-    programs.mkdir(parents=True)
-    (programs / "config.yaml").touch()
-    (folder / "src").symlink_to(ROOT / "src")
-    (folder / "Snakefile").touch()
-    for name, text in {"train.py": TRAIN, "figures.py": FIGURES}.items():
-        (programs / name).write_text(text, encoding="utf-8")
-    made = {}
-    for name in ("train.py", "figures.py"):
+def by_hand(folder: Path, **environment: str) -> dict[str, bytes | str]:
+    """What the commands of a finding make: the history, the judgments, a figure."""
+    texts = template.FILES | {"train.py": TRAIN, "figures.py": FIGURES}
+    for name, text in texts.items():
+        path = folder / "experiments/tiny" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = text.replace("CLAIM", "Z1").replace("NAME", "tiny").replace("dataset: digits", "dataset: mnist1d")
+        path.write_text(text.replace("steps: 400", "steps: 40"), encoding="utf-8")
+    shard, claims = folder / "shard.parquet", folder / "results/smoke/tiny/claims.json"
+    drawn = ("--results", claims.parent, "--claims", claims, "--figures", folder, "--tables", folder)
+    for command in (
+        ("train", "tiny", "--scale", "smoke", "--device", "cpu", "--shard", "1/1", "--output", shard),
+        ("train", "tiny", "--scale", "smoke", "--device", "cpu"),
+        ("claims", "tiny", "--scale", "smoke"),
+        ("draw", "tiny", "--scale", "smoke", *drawn),
+    ):
         done = subprocess.run(
-            [sys.executable, str(programs / name), str(folder)],
+            [sys.executable, "-m", "weightdecay", *map(str, command)],
             cwd=folder,
             env={**os.environ, "PYTHONPATH": str(ROOT / "src"), **environment},
             capture_output=True,
             check=False,
         )
         assert done.returncode == 0, done.stderr.decode()
-        made[name] = done.stdout
-    return made | {path.name: path.read_bytes() for path in folder.glob("drawn.*")}
+    made = {path.name: path.read_bytes() for path in (claims, *folder.glob("tiny-drawn.*"))}
+    return made | {"history": results.read_shard(shard)[1].to_json(double_precision=15)}
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory) -> dict[str, bytes]:
+def undisturbed(tmp_path_factory) -> dict[str, bytes | str]:
     return by_hand(tmp_path_factory.mktemp("undisturbed"))
 
 
@@ -100,24 +105,13 @@ def undisturbed(tmp_path_factory) -> dict[str, bytes]:
     [NOTEBOOK, PYTHON, LATIN, NUMBERS, HOMELESS],
     ids=["notebook", "interpreter", "encoding", "numbers", "no home"],
 )
-def test_programs_started_by_hand_make_the_same_bytes(undisturbed, tmp_path, hostile):
+def test_commands_started_by_hand_make_the_same_bytes(undisturbed, tmp_path, hostile):
     (tmp_path / "matplotlibrc").write_text(MATPLOTLIBRC, encoding="utf-8")
     made = by_hand(tmp_path, MATPLOTLIBRC=str(tmp_path), **hostile)
     assert made == undisturbed
-    assert len(made["train.py"]) > 8_000 and set(made) == {"train.py", "figures.py", "drawn.pdf", "drawn.png"}
+    assert len(made["history"]) > 8_000 and set(made) == {"history", "claims.json", "tiny-drawn.pdf", "tiny-drawn.png"}
 
 
-# How the experiments of the copied checkout are drawn.
-DRAW = FIGURES.replace("Path(sys.argv[1])", "Path(options.figures)").replace(
-    '"drawn"', 'f"{Path(__file__).parent.name}-norm"'
-)
-OPTIONS = """import argparse
-parser = argparse.ArgumentParser()
-for option in ("scale", "results", "claims", "figures", "tables"):
-    parser.add_argument(f"--{option}")
-options = parser.parse_args()
-print("λ")
-"""
 BASH_ENV = "set -o noclobber; mkdir() { return 1; }; python() { return 1; }; echo unasked; exit 3"
 
 
@@ -133,13 +127,13 @@ def make(checkout: Checkout, *options: str, **environment: str) -> subprocess.Co
 
 
 def test_the_pipeline_makes_the_same_bytes_in_hostile_surroundings(tmp_path):
-    drawing = DRAW.replace("style.apply()", f"{OPTIONS}style.apply()")
     made = []
     for name, hostile in (("friendly", {}), ("hostile", NOTEBOOK | PYTHON | LATIN | NUMBERS | HOMELESS)):
         checkout = Checkout(tmp_path / name)
         shutil.copy(ROOT / "src/weightdecay/report/style.py", checkout.path("src/weightdecay/report/style.py"))
-        for experiment in ("first", "second"):
-            checkout.write(f"experiments/{experiment}/figures.py", drawing)
+        for finding, claim in (("first", "A1"), ("second", "D1")):
+            drawing = FIGURES.replace("Z1", claim).replace("def drawn", "def norm")
+            checkout.write(f"experiments/{finding}/figures.py", drawing)
         if hostile:
             checkout.write("matplotlibrc", MATPLOTLIBRC)
             checkout.write("profiles/elsewhere/config.yaml", "dry-run: true\n")
@@ -164,14 +158,15 @@ def test_the_pipeline_makes_the_same_bytes_in_hostile_surroundings(tmp_path):
 def test_figures_of_a_notebook_are_the_same_too(undisturbed, tmp_path):
     """There the package is a library: the process keeps its environment, and the style sets what it needs."""
     (tmp_path / "matplotlibrc").write_text(MATPLOTLIBRC, encoding="utf-8")
-    (tmp_path / "cell.py").write_text(FIGURES.replace("import weightdecay\n", "", 1), encoding="utf-8")
+    drawing = re.findall(r"^    (.*)", FIGURES, re.MULTILINE)[:-1]
+    (tmp_path / "cell.py").write_text(NOTEBOOK_CELL.format("\n".join(drawing)), encoding="utf-8")
     subprocess.run(
-        [sys.executable, "cell.py", str(tmp_path)],
+        [sys.executable, "cell.py"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
         check=True,
     )
-    for name in ("drawn.pdf", "drawn.png"):
+    for name in ("tiny-drawn.pdf", "tiny-drawn.png"):
         assert (tmp_path / name).read_bytes() == undisturbed[name]
 
 
@@ -218,7 +213,7 @@ assert before == (dict(os.environ), sys.excepthook, signal.getsignal(signal.SIGT
 
 
 @pytest.mark.parametrize("place", [".", "experiments/tiny", "src"])
-@pytest.mark.parametrize("name", surroundings.PROGRAMS)
+@pytest.mark.parametrize("name", ["train.py", "weightdecay.py"])
 def test_a_program_of_somebody_else_is_left_as_it_is_whatever_its_name(tmp_path, place, name):
     """The folder may hold a Snakefile and a package of its owner's."""
     folder = tmp_path / place
@@ -233,7 +228,7 @@ def test_a_program_of_somebody_else_is_left_as_it_is_whatever_its_name(tmp_path,
 
 def test_the_package_can_be_imported_where_there_is_no_posix():
     code = "import sys; sys.modules.update(pwd=None, fcntl=None); import weightdecay; from weightdecay import {}"
-    for module in ("table", "errors", "experiment"):
+    for module in ("table", "errors", "finding"):
         environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
         subprocess.run([sys.executable, "-c", code.format(module)], env=environment, check=True)
 
@@ -255,9 +250,7 @@ def test_without_a_home_the_commands_work_and_write_in_the_working_folder_alone(
     else:  # and nobody knows who this is, as in a container that runs under some number
         checkout.write("fake/sitecustomize.py", "import pwd\ndef unknown(_): raise KeyError\npwd.getpwuid = unknown\n")
     checkout.edit("experiments/first/config.yaml", "enough: 1.0", "enough: 2.0")
-    checkout.edit(
-        "experiments/first/figures.py", "import argparse", "import weightdecay\nimport argparse, matplotlib.pyplot"
-    )
+    checkout.edit("experiments/first/figures.py", "from . import", "import matplotlib.pyplot\nfrom . import")
     commands = [
         ("weightdecay", "--help"),
         ("weightdecay.workflow.make", *SMOKE),
@@ -299,7 +292,7 @@ def test_the_snakefile_can_be_named_from_elsewhere(checkout, tmp_path):
         return subprocess.run(command, cwd=elsewhere, env=environment, capture_output=True, text=True, check=False)
 
     refused = snakemake()
-    sentence = "error: there is no experiments/<name>/config.yaml here: run from the folder of the Snakefile"
+    sentence = "error: there is no experiments/<name>/config.yaml: run from the folder that holds experiments/"
     assert refused.returncode == 1 and sentence in refused.stderr and "Traceback" not in refused.stderr
     done = snakemake("--directory", str(checkout.folder))
     assert done.returncode == 0 and "Nothing to be done" in done.stdout + done.stderr

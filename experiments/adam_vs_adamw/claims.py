@@ -4,111 +4,87 @@ One estimate a seed, then a 95 % interval over seeds. Cells are chosen by valida
 on test error. A basin's shape is read off the held-out error of both together, as nothing is chosen by it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import product
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from coupling import constant_shrinkage, steadier, tuned_again
-from scaling import best_by_setting, best_norm, law_of_decay, one_over_rate
-from surfaces import DATASETS, LETTERS, METHODS, UNDECAYED, Grids, computed, log_error, over_surfaces
 
-from weightdecay.claims import model as ledger
-from weightdecay.claims.model import Claim, Part, combine, counts, joined, judge_interval, judged, reported
+from weightdecay.claims.judging import counts, joined, judge_interval, judged, reported
+from weightdecay.claims.model import Part, combine
 from weightdecay.statistics.basins import at_border, good_cells
 from weightdecay.statistics.estimates import DIFFERENCE, every_seed, ratio_interval
 from weightdecay.statistics.measures import diverged
 
-EXPERIMENT = "adam_vs_adamw"
+from . import coupling, finding, scaling  # noqa: F401 (the claims of coupling and scaling)
+from .surfaces import DATASETS, LETTERS, METHODS, UNDECAYED, Grids, computed, log_error, over_surfaces
+
 CONVENTIONS = {"S0": "Szero", "S2": "Stwo", "S2 second": "StwoSecond", "S3": "Sthree"}
 UNIT = 1e-15  # of residuals, which are a few roundings of float64
 CLASSIFIERS = {"adam_l2": ("AdamL", "adam"), "adamw": ("AdamW", "adam"), "sgd_l2": ("SgdL", "sgd")}
 
 
-def judge(results: Any, criteria: Mapping[str, Any]) -> list[Claim]:
-    """The claims, in order."""
-    t = {id: words.thresholds for id, words in criteria.items()}
-    grids = Grids(results)
-    law = best_by_setting(results, "validation_accuracy")
-    parts = {
-        "O1": one_update(results.tables["identities"], t["O1"]),
-        "O2": not_under_adam(results.tables["decay_rates"], t["O2"]),
-        "O3": momentum_and_schedule(results.tables["schedules"], t["O3"]),
-        "O4": separable(grids, t["O4"]),
-        "O5": generalises(grids, t["O5"]),
-        "O6": less_sensitive(grids, t["O6"]),
-        "O7": one_over_rate(grids, t["O7"]),
-        "O8": law_of_decay(law, best_by_setting(results, "validation_loss"), t["O8"]),
-        "O9": best_norm(law, grids, t["O9"]),
-        "O10": classifier(results.tables["classifier"], t["O10"]),
-        "O11": constant_shrinkage(grids, t["O11"]),
-        "O12": steadier(grids, t["O12"]),
-        "O13": tuned_again(grids, t["O13"]),
-        "O14": two_formulas(results.tables["torch_optimizers"], t["O14"]),
-    }
-    return [ledger.claim(id, EXPERIMENT, criteria, *found) for id, found in parts.items()]
-
-
-def one_update(table: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """O1: the three ways to write an update agree to rounding."""
-    parts = []
+@finding.claim("O1")
+def one_update(grids: Grids, *, residual: float) -> tuple[list[Part], str]:
+    """The three ways to write an update agree to rounding."""
+    table, parts = grids.results.tables["identities"], []
     for convention, word in CONVENTIONS.items():
         rows = table[table["convention"] == convention].set_index("seed")[["update", "run"]] / UNIT
         for column, what in (("update", "in an update"), ("run", "at the end of a run")):
             found = every_seed(rows[column], (0, np.inf))
             words = f"{convention}: largest residual {what}, in units of 1e-15"
-            parts.append(judged(f"{word}{column.title()}", words, found, most=t["residual"] / UNIT))
+            parts.append(judged(f"{word}{column.title()}", words, found, most=residual / UNIT))
     return parts, ""
 
 
-def not_under_adam(table: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """O2: what each weight decays by, against its gradient scale."""
+@finding.claim("O2")
+def not_under_adam(grids: Grids, *, slope: float, fall: float, spread: float) -> tuple[list[Part], str]:
+    """Under Adam + L2 a weight decays the less the larger its gradients are, under AdamW all decay alike."""
+    table = grids.results.tables["decay_rates"]
     l2, decoupled = (table[table["decay"] == kind] for kind in ("l2", "decoupled"))
     rates = np.log(l2.pivot(index="seed", columns="bin", values="rate"))
     tenth = max(1, rates.shape[1] // 10)
-    fall = rates.iloc[:, -tenth:].mean(axis=1) - rates.iloc[:, :tenth].mean(axis=1)
+    fallen = rates.iloc[:, -tenth:].mean(axis=1) - rates.iloc[:, :tenth].mean(axis=1)
     slopes = {kind: rows.groupby("seed")["slope"].first() for kind, rows in (("l2", l2), ("decoupled", decoupled))}
     ends = decoupled.groupby("seed").agg({"low": "min", "high": "max"})
     typical = rates.mean(axis=1)
     uncounted = 1 - l2.groupby("seed")["counted"].first().mean()
     return [
+        judged("Slope", "Adam + L2: slope of log decay against log gradient", every_seed(slopes["l2"]), most=slope),
         judged(
-            "Slope", "Adam + L2: slope of log decay against log gradient", every_seed(slopes["l2"]), most=t["slope"]
-        ),
-        judged(
-            "Fall", "Adam + L2: decay at the largest gradients over the smallest", ratio_interval(fall), most=t["fall"]
+            "Fall", "Adam + L2: decay at the largest gradients over the smallest", ratio_interval(fallen), most=fall
         ),
         judged(
             "Spread",
             "AdamW: largest over smallest decay",
             ratio_interval(np.log(ends["high"] / ends["low"])),
-            most=t["spread"],
+            most=spread,
         ),
         reported("DecoupledSlope", "AdamW: slope of log decay against log gradient", every_seed(slopes["decoupled"])),
         reported("Times", "Adam + L2: decay over ηλ, geometric mean over weights", ratio_interval(typical)),
     ], f"Adam + L2: {uncounted:.2%} of weights grew by their penalty and are left out"
 
 
-def momentum_and_schedule(table: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """O3: with momentum the two differ, and a schedule changes what decay does."""
+@finding.claim("O3")
+def momentum_and_schedule(grids: Grids, *, differ: float, shrinkage: float) -> tuple[list[Part], str]:
+    """With momentum the two differ, and a schedule changes what decay does."""
+    table = grids.results.tables["schedules"]
     momentum = table["momentum"].max()
     tables = {
         column: table[table["momentum"] == momentum].pivot(index="seed", columns="schedule", values=column)
         for column in ("distance", "shrinkage")
     }
     plain = table[table["momentum"] == 0].groupby("seed")["distance"].max() / UNIT
-    distance, shrinkage = np.log(tables["distance"]), tables["shrinkage"]
+    distance, shrunk = np.log(tables["distance"]), tables["shrinkage"]
     parts = []
     for schedule in ("step", "cosine"):
         word = schedule.title()
         found = ratio_interval(distance[schedule])
-        parts.append(judged(word, f"{schedule}: distance between L2 and decay over decay's effect", found, t["differ"]))
+        parts.append(judged(word, f"{schedule}: distance between L2 and decay over decay's effect", found, differ))
     for schedule in ("step", "cosine"):
-        ratio = ratio_interval(np.log((shrinkage[schedule] / shrinkage["constant"]).where(lambda x: x > 0)))
+        ratio = ratio_interval(np.log((shrunk[schedule] / shrunk["constant"]).where(lambda x: x > 0)))
         words = f"{schedule}: shrinkage of the norm over that at a constant rate"
-        parts.append(judged(f"Shrinkage{schedule.title()}", words, ratio, most=t["shrinkage"]))
+        parts.append(judged(f"Shrinkage{schedule.title()}", words, ratio, most=shrinkage))
     return [
         *parts,
         reported(
@@ -122,8 +98,9 @@ def momentum_and_schedule(table: pd.DataFrame, t: Mapping[str, float]) -> tuple[
     ], ""
 
 
-def separable(grids: Grids, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """O4: tilt of the basin with L2 less with decoupled decay, in three choices of coordinates."""
+@finding.claim("O4")
+def separable(grids: Grids, *, tilt: float) -> tuple[list[Part], str]:
+    """The basin is more tilted with L2 than with decoupled decay, in three choices of coordinates."""
     choices = {
         "Own": (("λ", "ηλ"), "L2 against λ, decoupled against ηλ"),
         "Torch": (("λ", "λ"), "both against λ"),
@@ -135,10 +112,10 @@ def separable(grids: Grids, t: Mapping[str, float]) -> tuple[list[Part], str]:
         coupled, decoupled = (grids.tilts(*of) for of in pair)
         found = every_seed(coupled - decoupled)
         name = f"{family.title()}{word}"
-        parts.append(judged(name, f"{family}: degrees of tilt, L2 less decoupled; {words}", found, t["tilt"]))
+        parts.append(judged(name, f"{family}: degrees of tilt, L2 less decoupled; {words}", found, tilt))
         added = grids.added_by_noise(*pair[0]) - grids.added_by_noise(*pair[1])
         beside.append(reported(f"{name}Noise", f"{family}: what noise adds to it; {words}", computed(added)))
-        cleared.append(judge_interval(every_seed(coupled - decoupled - added), t["tilt"]))
+        cleared.append(judge_interval(every_seed(coupled - decoupled - added), tilt))
     alike = 0
     for coordinate, word in (("λ", "Torch"), ("ηλ", "Shrinkage")):
         of_noise = grids.noise_tilt("AdamW", coordinate)
@@ -152,8 +129,9 @@ def separable(grids: Grids, t: Mapping[str, float]) -> tuple[list[Part], str]:
     return parts + beside, joined(without, like_noise, grids.missing(), border(grids))
 
 
-def generalises(grids: Grids, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """O5: best against best, on each data set; SGD's pair, each schedule and no decay are reported beside."""
+@finding.claim("O5")
+def generalises(grids: Grids, *, difference: float) -> tuple[list[Part], str]:
+    """AdamW's best beats that of Adam + L2 on each data set; SGD's pair, each schedule and no decay beside it."""
     verdicts, others = [], []
     for dataset, word in DATASETS.items():
         schedules = grids.schedules(dataset)
@@ -163,10 +141,9 @@ def generalises(grids: Grids, t: Mapping[str, float]) -> tuple[list[Part], str]:
             method: grids.best(dataset, method, schedules) for method in METHODS if grids.schedules(dataset, method)
         }
         best |= {method: pd.Series(dtype=float) for method in ("AdamW", "Adam + L2") if method not in best}
-        difference = every_seed(best["AdamW"] - best["Adam + L2"], DIFFERENCE)
-        verdicts.append(
-            judged(word, f"{dataset}: test error, AdamW less Adam + L2", difference, most=t["difference"], strict=True)
-        )
+        found = every_seed(best["AdamW"] - best["Adam + L2"], DIFFERENCE)
+        words = f"{dataset}: test error, AdamW less Adam + L2"
+        verdicts.append(judged(word, words, found, most=difference, strict=True))
         ratio = ratio_interval(log_error(best["AdamW"]) - log_error(best["Adam + L2"]))
         others.append(reported(f"{word}Ratio", f"{dataset}: test error, AdamW over Adam + L2", ratio))
         for method, errors in best.items():
@@ -189,17 +166,18 @@ def generalises(grids: Grids, t: Mapping[str, float]) -> tuple[list[Part], str]:
     return verdicts + others, joined(grids.missing(), counts(len(grids.runs), {"diverged": diverged(grids.runs)}))
 
 
-def less_sensitive(grids: Grids, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """O6: how large the good basins are."""
+@finding.claim("O6")
+def less_sensitive(grids: Grids, *, tolerance: float, ratio: float) -> tuple[list[Part], str]:
+    """AdamW's good basins are larger than those of Adam + L2."""
 
     def logs(method: str, datasets: Sequence[str] = tuple(DATASETS)) -> pd.Series:
         surfaces = [surface for surface in grids.surfaces(method) if surface[0] in datasets]
         return over_surfaces(
-            np.log(grids.areas(dataset, method, schedule, t["tolerance"])) for dataset, schedule in surfaces
+            np.log(grids.areas(dataset, method, schedule, tolerance)) for dataset, schedule in surfaces
         )
 
-    ratio = ratio_interval(logs("AdamW") - logs("Adam + L2"))
-    parts = [judged("Ratio", "area of the good basin, AdamW over Adam + L2", ratio, least=t["ratio"], strict=True)]
+    over = ratio_interval(logs("AdamW") - logs("Adam + L2"))
+    parts = [judged("Ratio", "area of the good basin, AdamW over Adam + L2", over, least=ratio, strict=True)]
     for dataset, word in DATASETS.items():
         if grids.schedules(dataset):
             found = ratio_interval(logs("AdamW", [dataset]) - logs("Adam + L2", [dataset]))
@@ -209,7 +187,7 @@ def less_sensitive(grids: Grids, t: Mapping[str, float]) -> tuple[list[Part], st
         parts.append(reported(f"{letters}Area", words, ratio_interval(logs(method))))
     notes = []
     for method, letters in LETTERS.items():
-        shares = grids.at_edges(method, t["tolerance"])
+        shares = grids.at_edges(method, tolerance)
         found = every_seed(over_surfaces(shares))
         parts.append(reported(f"{letters}Edge", f"{method}: share of its boundary that is the window's edge", found))
         cut, basins = sum((own > 0).sum() for own in shares), sum(map(len, shares))
@@ -217,23 +195,23 @@ def less_sensitive(grids: Grids, t: Mapping[str, float]) -> tuple[list[Part], st
     return parts, joined(*notes, grids.missing())
 
 
-def classifier(table: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """O10: widths of the weights' distributions, and test errors, of S0's network."""
+@finding.claim("O10")
+def classifier(grids: Grids, *, narrower: float, wider: float, difference: float) -> tuple[list[Part], str]:
+    """In S0's network decay narrows the weights' spread, which training widens, and AdamW errs less than Adam + L2."""
+    table = grids.results.tables["classifier"]
     once = table.drop_duplicates(["seed", "network", "stage"]).set_index(["network", "stage", "seed"]).sort_index()
     spread, error = np.log(once["spread"]), once["test_error"]
     parts = []
     for network, (letters, without) in CLASSIFIERS.items():
         found = ratio_interval(spread[network, "after"] - spread[without, "after"])
         words = f"{letters_of(letters)}: spread of the weights, with decay over without"
-        parts.append(judged(f"Narrower{letters}", words, found, most=t["narrower"]))
+        parts.append(judged(f"Narrower{letters}", words, found, most=narrower))
     for without in ("adam", "sgd"):
         found = ratio_interval(spread[without, "after"] - spread[without, "before"])
         words = f"{UNDECAYED_WORDS[without]}: spread of the weights, after training over before"
-        parts.append(judged(f"Wider{without.title()}", words, found, least=t["wider"]))
-    difference = every_seed(error["adamw", "after"] - error["adam_l2", "after"], DIFFERENCE)
-    parts.append(
-        judged("Difference", "test error, AdamW less Adam + L2", difference, most=t["difference"], strict=True)
-    )
+        parts.append(judged(f"Wider{without.title()}", words, found, least=wider))
+    found = every_seed(error["adamw", "after"] - error["adam_l2", "after"], DIFFERENCE)
+    parts.append(judged("Difference", "test error, AdamW less Adam + L2", found, most=difference, strict=True))
     for network in once.index.unique("network"):
         word = CLASSIFIERS.get(network, (network.title(),))[0]
         words = f"test error of {letters_of(word)}{'' if network in CLASSIFIERS else ', no decay'}"
@@ -249,9 +227,10 @@ def letters_of(letters: str) -> str:
     return {short: method for method, short in LETTERS.items()}.get(letters, letters.replace("Sgd", "SGD"))
 
 
-def two_formulas(table: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """O14: what a step of PyTorch's optimisers takes off, over αλ w and, reported beside it, over λ w."""
-    parts = []
+@finding.claim("O14")
+def two_formulas(grids: Grids, *, tolerance: float) -> tuple[list[Part], str]:
+    """A step of PyTorch's Adam takes αλ w off; beside it over λ w, and the same of its other optimisers."""
+    table, parts = grids.results.tables["torch_optimizers"], []
     for optimizer, word in {"Adam": "", "SGD": "Sgd", "AdamW": "AdamW"}.items():
         rows = table[table["optimizer"] == optimizer].set_index("seed")
         logs = np.log(rows["rate"])
@@ -261,7 +240,7 @@ def two_formulas(table: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part
         ):
             words, ratio = f"torch.optim.{optimizer}: what a step takes off, over {formula}", ratio_interval(found)
             if (optimizer, name) == ("Adam", "First"):
-                parts.append(judged(name, words, ratio, 1 - t["tolerance"], 1 + t["tolerance"]))
+                parts.append(judged(name, words, ratio, 1 - tolerance, 1 + tolerance))
             else:
                 parts.append(reported(f"{word}{name}", words, ratio))
     return parts, ""
@@ -277,7 +256,3 @@ def border(grids: Grids) -> str:
     ]
     known = [share for share in shares if not np.isnan(share)]
     return f"{np.mean(known):.0%} of the best tenth of cells are at the border of their grid" if known else ""
-
-
-if __name__ == "__main__":
-    ledger.main(judge, Path(__file__).with_name("config.yaml"))

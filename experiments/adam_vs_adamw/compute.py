@@ -16,7 +16,6 @@ from pydantic import Field
 from scipy import stats
 from torch import Tensor
 
-from weightdecay.computation import main
 from weightdecay.datasets.digits import CLASSES
 from weightdecay.datasets.digits_28 import digits_28
 from weightdecay.datasets.mnist import PIXELS, mnist
@@ -26,6 +25,8 @@ from weightdecay.ensemble.networks.mlp import mlp
 from weightdecay.ensemble.program import program_of
 from weightdecay.ensemble.state import Ensemble, Protocol
 from weightdecay.run import Run
+
+from . import finding
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -50,6 +51,7 @@ CLASSIFIERS = {  # S0's three optimisers with its settings, and the same two wit
 TORCH_OPTIMIZERS = {"Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW, "SGD": torch.optim.SGD}
 
 
+@finding.computation
 def identities(
     *,
     seeds: Count,
@@ -102,6 +104,7 @@ def identities(
     return pd.DataFrame(rows)
 
 
+@finding.computation
 def schedules(
     *,
     seeds: Count,
@@ -139,6 +142,7 @@ def schedules(
     return pd.DataFrame(rows)
 
 
+@finding.computation
 def decay_rates(
     *,
     seeds: Count,
@@ -190,6 +194,7 @@ def decay_rates(
     return pd.DataFrame(rows)
 
 
+@finding.computation
 def classifier(
     *,
     seeds: Count,
@@ -242,6 +247,7 @@ def classifier(
     return pd.DataFrame(rows)
 
 
+@finding.computation
 def torch_optimizers(*, seeds: Count, steps: Count, learning_rate: Positive, weight_decay: Positive) -> pd.DataFrame:
     """S2's example, 10-5-1 on 100 random examples, full batch, in float64: one row a seed and torch.optim's optimiser.
 
@@ -320,7 +326,3 @@ def gradient_of(ensemble: Ensemble, row: int, weights: Tensor, penalty: float, d
 def relative(first: Tensor, second: Tensor) -> float:
     """Largest difference, over the largest of the first."""
     return float((first - second).abs().max() / first.abs().max())
-
-
-if __name__ == "__main__":
-    main([identities, schedules, decay_rates, classifier, torch_optimizers])

@@ -4,18 +4,22 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from surfaces import DATASETS, LETTERS, Grids, log_error, over_surfaces
 
-from weightdecay.claims.model import Part, joined, judged, reported
+from weightdecay.claims.judging import joined, judged, reported
+from weightdecay.claims.model import Part
 from weightdecay.statistics.basins import best_cells
 from weightdecay.statistics.estimates import UNKNOWN, Estimate, every_seed, ratio_interval
+
+from . import finding
+from .surfaces import DATASETS, LETTERS, Grids, log_error, over_surfaces
 
 DECOUPLED = ("AdamW", "SGDW")
 LEAST_PLACES = 3  # of a line that say whether it is level
 
 
-def constant_shrinkage(grids: Grids, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """O11: how far test error varies over η with ηλ at .01, beside that with one λ, and with the best cell's ηλ.
+@finding.claim("O11")
+def constant_shrinkage(grids: Grids, *, product: float, usable: float, ratio: float) -> tuple[list[Part], str]:
+    """Test error is level over η with ηλ at `product`; beside it with one λ, and with the best cell's ηλ.
 
     With one λ over the same η. The best cell's ηλ is inside the window at other η: compared over those of both lines.
     """
@@ -24,11 +28,9 @@ def constant_shrinkage(grids: Grids, t: Mapping[str, float]) -> tuple[list[Part]
         spreads: dict[str, list[pd.Series]] = {"": [], "Held": [], "Best": [], "Beside": []}
         both = places = few = 0
         for dataset, schedule in grids.surfaces(method):
-            lines = lines_of(grids, dataset, method, schedule, t["product"], t["usable"])
+            lines = lines_of(grids, dataset, method, schedule, product, usable)
             if len(lines[""]) < LEAST_PLACES:
-                notes.append(
-                    f"{method}, {dataset}, {schedule}: ηλ is {t['product']:g} at {len(lines[''])} usable η only"
-                )
+                notes.append(f"{method}, {dataset}, {schedule}: ηλ is {product:g} at {len(lines[''])} usable η only")
                 continue
             lines |= dict(zip(("Best", "Beside"), at_common(lines["Best"], lines[""]), strict=True))
             places, both = places + len(lines[""]), both + len(lines["Best"])
@@ -41,8 +43,8 @@ def constant_shrinkage(grids: Grids, t: Mapping[str, float]) -> tuple[list[Part]
             notes.append(f"{method}: the best cell's ηλ is inside the window at {both} of these {places} η{left}")
         found = {name: ratio_interval(over_surfaces(logs)) for name, logs in spreads.items() if logs}
         what = f"{method}: largest over smallest test error along η"
-        near = f"ηλ near {t['product']:g}"
-        verdicts.append(judged(LETTERS[method], f"{what}, {near}", found.get("", UNKNOWN), most=t["ratio"]))
+        near = f"ηλ near {product:g}"
+        verdicts.append(judged(LETTERS[method], f"{what}, {near}", found.get("", UNKNOWN), most=ratio))
         for name, words in {
             "Held": "λ constant",
             "Best": "ηλ of the best cell",
@@ -53,27 +55,20 @@ def constant_shrinkage(grids: Grids, t: Mapping[str, float]) -> tuple[list[Part]
     return verdicts + others, joined(*notes, grids.missing())
 
 
-def steadier(grids: Grids, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """O12: how far a seed's test error lies from the others', AdamW against Adam + L2, each at its best cell."""
+@finding.claim("O12")
+def steadier(grids: Grids, *, ratio: float) -> tuple[list[Part], str]:
+    """A seed's test error lies nearer to the others' with AdamW than with Adam + L2, each at its best cell."""
     pair = ("AdamW", "Adam + L2")
     errors = {method: at_best_cells(grids, method) for method in pair}
     distances = {
         method: {surface: apart(log_error(e)) for surface, (_, e) in errors[method].items()} for method in pair
     }
-    ratio = ratio_of_means(distances)
-    parts = [
-        judged(
-            "Ratio",
-            "distance of log test error between seeds, AdamW over Adam + L2",
-            ratio,
-            most=t["ratio"],
-            strict=True,
-        )
-    ]
+    words = "distance of log test error between seeds, AdamW over Adam + L2"
+    parts = [judged("Ratio", words, ratio_of_means(distances), most=ratio, strict=True)]
     for dataset, word in DATASETS.items():
         if grids.schedules(dataset):
-            own = {m: {s: d for s, d in distances[m].items() if s[0] == dataset} for m in pair}
-            parts.append(reported(f"{word}Ratio", f"{dataset}: the same", ratio_of_means(own)))
+            there = {m: {s: d for s, d in distances[m].items() if s[0] == dataset} for m in pair}
+            parts.append(reported(f"{word}Ratio", f"{dataset}: the same", ratio_of_means(there)))
     effects: dict[str, dict[tuple[str, str], pd.Series]] = {method: {} for method in pair}
     for method in pair:
         for (dataset, schedule), (η, own) in errors[method].items():
@@ -89,20 +84,21 @@ def steadier(grids: Grids, t: Mapping[str, float]) -> tuple[list[Part], str]:
     return parts, grids.missing()
 
 
-def tuned_again(grids: Grids, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """O13: what keeping the best cell's λ costs at another η, of each optimiser; beside it, what keeping its ηλ costs.
+@finding.claim("O13")
+def tuned_again(grids: Grids, *, usable: float, factor: float, ratio: float) -> tuple[list[Part], str]:
+    """Keeping the best cell's λ costs test error at another η, with each optimiser; beside it, keeping its ηλ.
 
     That has no cell at some η: it and λ are compared over the η that have one, on surfaces where every seed has such η.
     """
     verdicts, others, notes = [], [], []
     for method, letters in LETTERS.items():
         tables = [
-            costs_of_keeping(grids, dataset, method, schedule, t["usable"], t["factor"])
+            costs_of_keeping(grids, dataset, method, schedule, usable, factor)
             for dataset, schedule in grids.surfaces(method)
         ]
         words = f"{method}: test error at another η, {{}} kept, over λ tuned"
         asked = over_surfaces(costs["λ"] for costs in tables if costs["far"].any())
-        verdicts.append(judged(letters, words.format("λ"), ratio_interval(asked), least=t["ratio"]))
+        verdicts.append(judged(letters, words.format("λ"), ratio_interval(asked), least=ratio))
         compared = [costs for costs in tables if len(costs) and costs["common"].all()]
         for name, column, kept in (("Product", "ηλ", "ηλ"), ("Beside", "beside", "at the same η as for ηλ, λ")):
             found = ratio_interval(over_surfaces(costs[column] for costs in compared))

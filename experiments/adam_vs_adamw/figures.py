@@ -1,25 +1,18 @@
 """Figures and tables of Adam + L2 against AdamW, drawn from the errors and shapes that claims.py judges."""
 
-import weightdecay  # noqa: F401, isort: skip (first: matplotlib reads its surroundings when it is imported)
-
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from claims import CLASSIFIERS, EXPERIMENT, letters_of
-from coupling import lines_of
-from heat_maps import NAMES, heat_maps, name_panels
 from matplotlib.axes import Axes
-from scaling import FACTORS, LAWS, best_by_setting, best_decays, exponents_of
-from surfaces import DATASETS, METHODS, UNDECAYED, Grids, log_error
+from matplotlib.figure import Figure
 
-from weightdecay.claims.model import NOT_RUN
-from weightdecay.report import style
-from weightdecay.report.latex import booktabs, escape, interval, number, write
-from weightdecay.report.plots import legend, missing, plain_ticks
-from weightdecay.report.style import COLUMN, KINDS, MUTED, PAGE, Inputs
+from weightdecay.claims.judging import NOT_RUN
+from weightdecay.finding import Inputs
+from weightdecay.report.latex import booktabs, escape
+from weightdecay.report.numbers import LATEX
+from weightdecay.report.plots import legend, plain_ticks
+from weightdecay.report.style import COLUMN, KINDS, MUTED, PAGE, missing
 from weightdecay.statistics.estimates import (
     ACCURACY,
     Estimate,
@@ -28,6 +21,13 @@ from weightdecay.statistics.estimates import (
     geometric_interval,
     ratio_interval,
 )
+
+from . import finding
+from .claims import CLASSIFIERS, letters_of
+from .coupling import lines_of
+from .heat_maps import NAMES, heat_maps, name_panels
+from .scaling import FACTORS, LAWS, best_by_setting, best_decays, exponents_of
+from .surfaces import DATASETS, METHODS, UNDECAYED, Grids, log_error
 
 COLOURS = {"AdamW": "#0072B2", "Adam + L2": "#D55E00", "SGDW": "#56B4E9", "SGD + L2": "#E69F00"}
 LINES = {"constant": ("#000000", "o"), "step": ("#009E73", "s"), "cosine": ("#CC79A7", "^")}
@@ -41,23 +41,27 @@ KEPT = {  # what is done about λ at another η: colour, marker, line
 }
 
 
-def heat_maps_mnist1d(inputs: Inputs) -> None:
-    """O4-O6: every grid of MNIST-1D in both coordinates."""
-    heat_maps(inputs, "mnist1d")
+@finding.figure("O4", "O5", "O6")
+def heat_maps_mnist1d(inputs: Inputs) -> Figure:
+    """Every grid of MNIST-1D in both coordinates."""
+    return heat_maps(inputs, "mnist1d")
 
 
-def heat_maps_digits(inputs: Inputs) -> None:
-    """O4-O6: every grid of the handwritten digits in both coordinates."""
-    heat_maps(inputs, "digits")
+@finding.figure("O4", "O5", "O6")
+def heat_maps_digits(inputs: Inputs) -> Figure:
+    """Every grid of the handwritten digits in both coordinates."""
+    return heat_maps(inputs, "digits")
 
 
-def heat_maps_addition(inputs: Inputs) -> None:
-    """O4-O6: every grid of the addition task in both coordinates."""
-    heat_maps(inputs, "addition")
+@finding.figure("O4", "O5", "O6")
+def heat_maps_addition(inputs: Inputs) -> Figure:
+    """Every grid of the addition task in both coordinates."""
+    return heat_maps(inputs, "addition")
 
 
-def basins(inputs: Inputs) -> None:
-    """O4, O6: angle of every basin in either coordinate, its ratio of axes and its area, with 95 % intervals."""
+@finding.figure("O4", "O6")
+def basins(inputs: Inputs) -> Figure:
+    """Angle of every basin in either coordinate, its ratio of axes and its area, with 95 % intervals."""
     table = basin_table(inputs)
     surfaces = list(dict.fromkeys(zip(table["dataset"], table["schedule"], strict=True)))
     panels = {
@@ -88,11 +92,12 @@ def basins(inputs: Inputs) -> None:
     axes[0].set_yticks(range(len(surfaces)), [f"{NAMES[dataset]}, {schedule}" for dataset, schedule in surfaces])
     axes[0].invert_yaxis()
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
-    style.save(figure, inputs.figures, f"{EXPERIMENT}-basins", inputs.scale)
+    return figure
 
 
-def best_lambda(inputs: Inputs) -> None:
-    """O7: the best λ against η of every optimiser and schedule, beside S0's λ = 0.01/η."""
+@finding.figure("O7")
+def best_lambda(inputs: Inputs) -> Figure:
+    """The best λ against η of every optimiser and schedule, beside S0's λ = 0.01/η."""
     grids, usable = inputs.made(Grids), inputs.config.criteria["O7"].thresholds["usable"]
     tables = {method: best_decays(grids, method, usable) for method in METHODS}
     datasets = [dataset for dataset in DATASETS if grids.schedules(dataset)]
@@ -126,11 +131,12 @@ def best_lambda(inputs: Inputs) -> None:
     name_panels(axes, METHODS)
     handles = dict(zip(*reversed(axes[0, 0].get_legend_handles_labels()), strict=True))
     figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=4)
-    style.save(figure, inputs.figures, f"{EXPERIMENT}-best_lambda", inputs.scale)
+    return figure
 
 
-def retuning(inputs: Inputs) -> None:
-    """O11, O13: test error over the best cell's, against η: λ tuned again, the best cell's λ or ηλ kept, ηλ = .01."""
+@finding.figure("O11", "O13")
+def retuning(inputs: Inputs) -> Figure:
+    """Test error over the best cell's, against η: λ tuned again, the best cell's λ or ηλ kept, ηλ = .01."""
     grids, t = inputs.made(Grids), inputs.config.criteria["O11"].thresholds
     datasets = [dataset for dataset in DATASETS if grids.schedules(dataset)]
     shape = {"figsize": (PAGE, 1.6 * len(datasets) + 0.6), "squeeze": False, "sharey": "row"}
@@ -168,11 +174,12 @@ def retuning(inputs: Inputs) -> None:
     name_panels(axes, METHODS)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=4)
-    style.save(figure, inputs.figures, f"{EXPERIMENT}-retuning", inputs.scale)
+    return figure
 
 
-def decay_rates(inputs: Inputs) -> None:
-    """O2: decay of weights over ηλ against their gradient scale, under Adam + L2 and AdamW."""
+@finding.figure("O2")
+def decay_rates(inputs: Inputs) -> Figure:
+    """Decay of weights over ηλ against their gradient scale, under Adam + L2 and AdamW."""
     table = inputs.results.tables["decay_rates"]
     figure, axes = plt.subplots(figsize=(COLUMN, 2.4))
     for method, (_, kind) in {"Adam + L2": METHODS["Adam + L2"], "AdamW": METHODS["AdamW"]}.items():
@@ -191,11 +198,12 @@ def decay_rates(inputs: Inputs) -> None:
     axes.xaxis.set_ticks([], minor=True)
     axes.set_xlim(table["gradient"].min() / 1.2, table["gradient"].max() * 1.2)
     legend(axes, loc="center right")
-    style.save(figure, inputs.figures, f"{EXPERIMENT}-decay_rates", inputs.scale)
+    return figure
 
 
-def exponents(inputs: Inputs) -> None:
-    """O7, O8: fitted exponents of the best λ beside those of the laws."""
+@finding.figure("O7", "O8")
+def exponents(inputs: Inputs) -> Figure:
+    """Fitted exponents of the best λ beside those of the laws."""
     figure, axes = plt.subplots(1, 2, figsize=(PAGE, 2.3), width_ratios=[3, 2])
     markers = dict(zip(LAWS, "Dvs", strict=True))
     for metric, colour, shift, words in (
@@ -231,11 +239,12 @@ def exponents(inputs: Inputs) -> None:
     axes[1].axhline(0, color=MUTED, linewidth=0.5)
     axes[1].set_xticks(range(len(METHODS)), [method.replace(" + ", "\n+ ") for method in METHODS])
     axes[1].set(ylabel="exponent of the best λ in η", xlim=(-0.5, 3.5))
-    style.save(figure, inputs.figures, f"{EXPERIMENT}-exponents", inputs.scale)
+    return figure
 
 
-def classifier(inputs: Inputs) -> None:
-    """O10: weights of S0's classifier before training, after it, and after it with decay; means over seeds."""
+@finding.figure("O10")
+def classifier(inputs: Inputs) -> Figure:
+    """Weights of S0's classifier before training, after it, and after it with decay; means over seeds."""
     table = inputs.results.tables["classifier"]
     shares = table.groupby(["network", "stage", "left", "right"])["share"].mean().reset_index()
     figure, axes = plt.subplots(1, 3, figsize=(PAGE, 2.2), sharey=True)
@@ -251,36 +260,38 @@ def classifier(inputs: Inputs) -> None:
         panel.set(yscale="log", xlabel="weight", title=letters_of(letters))
     axes[0].set_ylabel("share of weights")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
-    style.save(figure, inputs.figures, f"{EXPERIMENT}-classifier", inputs.scale)
+    return figure
 
 
-def best_table(inputs: Inputs) -> None:
-    """O5: best cell and its test error for each data set, optimiser and schedule, beside no decay."""
+@finding.table("O5")
+def best_table(inputs: Inputs) -> str:
+    """Best cell and its test error for each data set, optimiser and schedule, beside no decay."""
     grids, rows = inputs.made(Grids), []
     for dataset in DATASETS:
         for method in (*METHODS, *UNDECAYED):
             for schedule in grids.schedules(dataset, method):
                 mean = grids.errors(dataset, method, schedule, "validation").mean()
                 η, λ = mean.idxmin()
-                error = interval(every_seed(grids.best(dataset, method, [schedule]), ACCURACY))
+                error = LATEX.interval(every_seed(grids.best(dataset, method, [schedule]), ACCURACY))
                 name = method if method in METHODS else f"{method}, no decay"
                 decay = [scientific(λ), scientific(η * λ)] if λ else ["--", "--"]
                 rows.append([NAMES[dataset], escape(name), escape(schedule), scientific(η), *decay, error])
     header = ["Optimiser", "schedule", r"$\eta$", r"$\lambda$", r"$\eta\lambda$", "test error"]
-    write(inputs.tables / f"{EXPERIMENT}-best.tex", booktabs("@{}llrrrr@{}", header, grouped(rows)))
+    return booktabs("@{}llrrrr@{}", header, grouped(rows))
 
 
-def basins_table(inputs: Inputs) -> None:
+@finding.table()
+def basins_table(inputs: Inputs) -> str:
     """Angle in both coordinates, ratio of axes, area of every basin, with intervals."""
     rows = [
         [
             *(NAMES[row.dataset], escape(row.method), escape(row.schedule)),
-            *(degrees(row.λ), degrees(row.ηλ), interval(row.anisotropy), interval(row.area)),
+            *(degrees(row.λ), degrees(row.ηλ), LATEX.interval(row.anisotropy), LATEX.interval(row.area)),
         ]
         for row in basin_table(inputs).itertuples()
     ]
     header = ["Optimiser", "schedule", r"angle, $\lambda$", r"angle, $\eta\lambda$", "ratio of axes", "area"]
-    write(inputs.tables / f"{EXPERIMENT}-basins.tex", booktabs("@{}llrrrr@{}", header, grouped(rows)))
+    return booktabs("@{}llrrrr@{}", header, grouped(rows))
 
 
 def basin_table(inputs: Inputs) -> pd.DataFrame:
@@ -321,7 +332,7 @@ def degrees(found: Estimate) -> str:
 def scientific(value: float) -> str:
     """Two significant digits as LaTeX."""
     if 0.01 <= value < 100:
-        return number(value) if value >= 0.1 else f"{value:.3f}"
+        return LATEX.number(value) if value >= 0.1 else f"{value:.3f}"
     digits, power = f"{value:.1e}".split("e")
     return f"${digits}\\cdot 10^{{{int(power)}}}$"
 
@@ -340,14 +351,4 @@ def error_bar(axes: Axes, found: Estimate, x: float, colour: object, label: str 
         capsize=2,
         linestyle="",
         label=label,
-    )
-
-
-if __name__ == "__main__":
-    style.main(
-        [
-            *(heat_maps_mnist1d, heat_maps_digits, heat_maps_addition, basins, best_lambda, retuning, decay_rates),
-            *(exponents, classifier, best_table, basins_table),
-        ],
-        Path(__file__).with_name("config.yaml"),
     )

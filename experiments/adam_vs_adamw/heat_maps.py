@@ -8,14 +8,16 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
-from surfaces import METHODS, Grids
 
-from weightdecay.claims.model import NOT_RUN
-from weightdecay.report import style
-from weightdecay.report.plots import edges, missing
-from weightdecay.report.style import COLUMN, PAGE, Inputs
+from weightdecay.claims.judging import NOT_RUN
+from weightdecay.finding import Inputs
+from weightdecay.report.plots import edges
+from weightdecay.report.style import COLUMN, PAGE, missing
 from weightdecay.statistics.basins import good_cells
+
+from .surfaces import METHODS, Grids
 
 NAMES = {"mnist1d": "MNIST-1D", "digits": "digits", "addition": "addition"}
 OUTLINE = {"color": "white", "linewidth": 0.9, "path_effects": [withStroke(linewidth=1.5, foreground="#555555")]}
@@ -23,16 +25,15 @@ TICKS = (1, 1.05, 1.1, 1.15, 1.2, 1.25, 1.3)  # of colour, in times the best err
 WIDE_TICKS = {"addition": (1, 1.5, 2, 3, 4, 6)}  # where a solved task stands beside one that is not
 
 
-def heat_maps(inputs: Inputs, dataset: str) -> None:
+def heat_maps(inputs: Inputs, dataset: str) -> Figure:
     """Held-out error, mean over seeds, of a data set's grids: λ above, ηλ below, one colour scale for all."""
     grids = inputs.made(Grids)
-    stem = f"{inputs.config.experiment}-heat_maps_{dataset}"
     schedules = grids.schedules(dataset)
     if not schedules:
         figure, axes = plt.subplots(figsize=(COLUMN, 1.2))
         missing(axes, f"{NAMES[dataset]}: {NOT_RUN}")
         axes.set_axis_off()
-        return style.save(figure, inputs.figures, stem, inputs.scale)
+        return figure
     methods = [method for method in METHODS if grids.schedules(dataset, method)]
     tables = {
         (method, schedule): grids.errors(dataset, method, schedule, "held_out").mean()
@@ -55,7 +56,7 @@ def heat_maps(inputs: Inputs, dataset: str) -> None:
     bar = figure.colorbar(mesh, ax=axes, label="held-out error", shrink=0.4, aspect=40, pad=0.01, extend="max")
     bar.ax.yaxis.set_ticks(ticks, [f"{tick:.3f}" for tick in ticks])
     bar.ax.minorticks_off()
-    style.save(figure, inputs.figures, stem, inputs.scale)
+    return figure
 
 
 def heat_map(axes: Axes, errors: pd.Series, coordinate: str, norm: LogNorm) -> object:

@@ -3,18 +3,23 @@
 A best λ at an end of its grid is a bound, `side` 1 or −1 of a table `best, side`; `shapes.located` says of what.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import pandas as pd
-from surfaces import DATASETS, LETTERS, Grids, untied
 
-from weightdecay.claims.model import Part, combine, joined, judge_interval, judged, reported
+from weightdecay.claims.judging import joined, judge_interval, judged, reported
+from weightdecay.claims.model import Part, Verdict, combine
+from weightdecay.results import Results
 from weightdecay.statistics.basins import best_cells
-from weightdecay.statistics.estimates import Estimate, censored_line, every_seed, ratio_interval
+from weightdecay.statistics.censored import censored_line
+from weightdecay.statistics.estimates import Estimate, every_seed, ratio_interval
 from weightdecay.statistics.measures import finals
 from weightdecay.statistics.shapes import located
+
+from . import finding
+from .surfaces import DATASETS, LETTERS, Grids, untied
 
 LAWS = {  # exponents of the best λ in b, B and T
     "Norm": ("λ_norm", (0.5, -0.5, -0.5)),
@@ -27,20 +32,23 @@ ENDS: dict[str, Ends] = {"Kept": "kept", "Dropped": "dropped"}
 WORDS = {"Kept": "ends taken for the best λ", "Dropped": "ends left out"}
 
 
-def one_over_rate(grids: Grids, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """O7: the exponent of the best λ against η, and ηλ at the best cell, of each optimiser."""
+@finding.claim("O7")
+def one_over_rate(
+    grids: Grids, *, usable: float, low: float, high: float, product: float, factor: float
+) -> tuple[list[Part], str]:
+    """The best λ of each optimiser goes as 1/η, and ηλ at its best cell is about `product`."""
     exponents, products, beside, notes = [], [], [], []
     for method, letters in LETTERS.items():
-        table = best_decays(grids, method, t["usable"])
+        table = best_decays(grids, method, usable)
         words = f"{method}: exponent of the best λ against η"
-        exponents.append(judged(letters, words, every_seed(rate_exponents(table)), t["low"], t["high"]))
+        exponents.append(judged(letters, words, every_seed(rate_exponents(table)), low, high))
         for name, ends in ENDS.items():
             found = every_seed(rate_exponents(table, ends))
             beside.append(reported(f"{letters}{name}", f"{method}: the exponent, {WORDS[name]}", found))
         cells = best_products(grids, method)
-        found = ratio_interval(means_of(cells.assign(best=cells["best"] / t["product"])))
-        words = f"{method}: ηλ at the best cell, over {t['product']:g}"
-        products.append(judged(f"{letters}Product", words, found, 1 / t["factor"], t["factor"]))
+        found = ratio_interval(means_of(cells.assign(best=cells["best"] / product)))
+        words = f"{method}: ηλ at the best cell, over {product:g}"
+        products.append(judged(f"{letters}Product", words, found, 1 / factor, factor))
         notes.append(
             f"{method}: {at_ends(table)} best λ are at an end of the grid, of best cells {at_ends(cells)} at one of λ "
             f"and {int(cells['outer'].sum())} at one of η"
@@ -48,15 +56,17 @@ def one_over_rate(grids: Grids, t: Mapping[str, float]) -> tuple[list[Part], str
     return exponents + products + beside, joined(*notes, grids.missing())
 
 
-def law_of_decay(law: pd.DataFrame, by_loss: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """O8: exponents of the best λ in b, B and T, and how far it lies from each law."""
+@finding.claim("O8")
+def law_of_decay(grids: Grids, *, tolerance: float) -> tuple[list[Part], str]:
+    """The exponents of the best λ in b, B and T are those of λ_norm; beside them how far it lies from each law."""
+    law, by_loss = (best_by_setting(grids.results, f"validation_{of}") for of in ("accuracy", "loss"))
     exponents, residuals = exponents_of(law), residuals_of(law)
     others = {name: exponents_of(law, ends) for name, ends in ENDS.items()} | {"Loss": exponents_of(by_loss)}
     symbols = dict(zip(FACTORS, ("b", "B", "T"), strict=True))
     parts = []
     for factor, expected in zip(FACTORS, LAWS["Norm"][1], strict=True):
         found = every_seed(exponents[factor])
-        bounds = expected - t["tolerance"], expected + t["tolerance"]
+        bounds = expected - tolerance, expected + tolerance
         parts.append(judged(factor.title(), f"exponent of the best λ in {symbols[factor]}", found, *bounds))
     for name, (words, _) in LAWS.items():
         parts.append(
@@ -69,16 +79,18 @@ def law_of_decay(law: pd.DataFrame, by_loss: pd.DataFrame, t: Mapping[str, float
         for factor in FACTORS:
             words = f"the same in {symbols[factor]}, {WORDS.get(name, 'best by validation loss')}"
             parts.append(reported(f"{factor.title()}{name}", words, every_seed(other[factor])))
-    rivals = [f"by the same rule {words}: {law_verdict(exponents, law_, t)}" for words, law_ in LAWS.values()]
-    dropped = law_verdict(others["Dropped"], LAWS["Norm"][1], t)
+    rivals = [f"by the same rule {words}: {law_verdict(exponents, law_, tolerance)}" for words, law_ in LAWS.values()]
+    dropped = law_verdict(others["Dropped"], LAWS["Norm"][1], tolerance)
     return parts, joined(*rivals, f"λ_norm with ends left out: {dropped}", f"{at_ends(law)} {OVER_SETTINGS}")
 
 
-def best_norm(law: pd.DataFrame, grids: Grids, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """O9: λ_norm = ηλ √(B T/b), where B T/b is the number of steps."""
+@finding.claim("O9")
+def best_norm(grids: Grids, *, low: float, high: float) -> tuple[list[Part], str]:
+    """The best λ_norm = ηλ √(B T/b), where B T/b is the number of steps, lies in the range that its authors name."""
+    law = best_by_setting(grids.results, "validation_accuracy")
     norms = law.assign(best=law["learning_rate"] * law["best"] * np.sqrt(law["steps"]))
     words = "λ_norm of the best λ, over b, B and T"
-    parts = [judged("Law", words, ratio_interval(means_of(norms)), t["low"], t["high"])]
+    parts = [judged("Law", words, ratio_interval(means_of(norms)), low, high)]
     notes = [f"{at_ends(law)} {OVER_SETTINGS}"]
     for dataset in ("mnist1d", "digits"):
         errors = grids.errors(dataset, "AdamW", "cosine", "validation")
@@ -90,7 +102,7 @@ def best_norm(law: pd.DataFrame, grids: Grids, t: Mapping[str, float]) -> tuple[
         )
         sides = {side for _, side in places.values()}
         words = f"{dataset}: λ_norm of the best λ at the best η"
-        parts.append(judged(DATASETS[dataset], words, opened(ratio_interval(logs), sides), t["low"], t["high"]))
+        parts.append(judged(DATASETS[dataset], words, opened(ratio_interval(logs), sides), low, high))
         ends = sum(side != 0 for _, side in places.values())
         notes.append(f"{dataset}: {ends} of {len(places)} at an end of the grid" if ends else "")
     return parts, joined(*notes)
@@ -129,7 +141,7 @@ def best_products(grids: Grids, method: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["seed", "best", "side", "end", "outer"])  # one seed has no others
 
 
-def best_by_setting(results: Any, metric: str) -> pd.DataFrame:
+def best_by_setting(results: Results, metric: str) -> pd.DataFrame:
     """The best λ of the sweep `law`, indexed by (batch, points, epochs, seed).
 
     Columns `best, side, end, learning_rate, steps`. By validation error, or loss, whichever `metric` names.
@@ -222,9 +234,9 @@ def opened(found: Estimate, sides: set[int]) -> Estimate:
     return found._replace(low=low, high=np.inf if 1 in sides and not np.isnan(found.high) else found.high)
 
 
-def law_verdict(exponents: pd.DataFrame, law: Sequence[float], t: Mapping[str, float]) -> str:
+def law_verdict(exponents: pd.DataFrame, law: Sequence[float], tolerance: float) -> Verdict:
     """The verdict on all three exponents being those of a law."""
     return combine(
-        judge_interval(every_seed(exponents[factor]), expected - t["tolerance"], expected + t["tolerance"])
+        judge_interval(every_seed(exponents[factor]), expected - tolerance, expected + tolerance)
         for factor, expected in zip(FACTORS, law, strict=True)
     )

@@ -1,12 +1,13 @@
 """Errors of the grids of η × λ, the basins in them, their best cells, and what the noise of cells makes of a basin."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 
-from weightdecay.claims.model import NOT_RUN, joined
+from weightdecay.claims.judging import NOT_RUN, joined
+from weightdecay.results import Results
 from weightdecay.statistics.basins import (
     Shape,
     area,
@@ -22,6 +23,8 @@ from weightdecay.statistics.basins import (
 from weightdecay.statistics.estimates import Estimate
 from weightdecay.statistics.measures import finals
 
+from . import finding
+
 DATASETS = {"mnist1d": "Mnist", "digits": "Digits", "addition": "Addition"}  # sweep -> word in a part's name
 METHODS = {  # name -> optimiser, kind of decay
     "AdamW": ("adam", "decoupled"),
@@ -35,13 +38,19 @@ SCHEDULES = ("constant", "step", "cosine")
 LEAST_ERROR = 1 / 4000  # what an error of 0 is where its logarithm is taken: half of one of MNIST-1D's 2,000 examples,
 # and less of one of the other data sets, which have fewer
 TIE = 1e-6  # of a loss between 0 and 1 in an error: less than one example makes in any mean over seeds
+Errors = TypeVar("Errors", float, pd.Series)
 DRAWS = 400  # of surfaces of noise
 
 
+@finding.measured
 class Grids:
-    """The grids of η × λ: final errors `[seeds, cells]` of a data set, a method and a schedule."""
+    """The grids of η × λ: final errors `[seeds, cells]` of a data set, a method and a schedule.
 
-    def __init__(self, results: Any):
+    `results`: those that they are of, with the sweep `law` and the tables of compute.py.
+    """
+
+    def __init__(self, results: Results):
+        self.results = results
         self.runs = results.runs[results.runs["sweep"].isin(DATASETS)]
         values = finals(
             self.runs, results.history, [f"{split}_{of}" for split in SPLITS for of in ("accuracy", "loss")]
@@ -152,7 +161,7 @@ def untied(errors: pd.Series, losses: pd.Series) -> pd.Series:
     return errors.clip(lower=LEAST_ERROR) + TIE * (losses / (1 + losses)).fillna(1.0)
 
 
-def log_error(errors: Any) -> Any:
+def log_error(errors: Errors) -> Errors:
     """Logarithm of errors, LEAST_ERROR at least."""
     return np.log(np.maximum(errors, LEAST_ERROR))
 

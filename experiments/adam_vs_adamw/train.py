@@ -1,24 +1,11 @@
-"""Adam + L2 against AdamW: grids of η × λ, and the best λ over batch, data and epochs. (S0, S1; claims O4-O9)
-
-Four optimisers, SGD and Adam each with the penalty in the gradient (`l2`) and with decay apart from it (`decoupled`),
-under three schedules: an MLP on MNIST-1D and on handwritten digits, and S1's addition network, narrower. Settings and
-their sources: config.yaml beside this file. Identities of single updates and S0's own classifier: compute.py.
-"""
-
-from collections.abc import Sequence
-
-import torch
+"""How a row of the table is trained."""
 
 from weightdecay.datasets import Splits
-from weightdecay.datasets.binary_addition import BITS, binary_addition
-from weightdecay.datasets.digits import CLASSES, PIXELS, digits
-from weightdecay.datasets.mnist1d import LENGTH, mnist1d
-from weightdecay.ensemble.layers import Layer
-from weightdecay.ensemble.networks.mlp import mlp
-from weightdecay.ensemble.networks.residual_mlp import residual_mlp
+from weightdecay.datasets.binary_addition import binary_addition
+from weightdecay.datasets.digits import digits
+from weightdecay.datasets.mnist1d import mnist1d
 from weightdecay.ensemble.state import Protocol
 from weightdecay.errors import ConfigError
-from weightdecay.experiment import main
 from weightdecay.run import Run, require
 
 HELD_OUT = {"mnist1d": (2_000, 2_000), "digits": (600, 700)}  # validation and test examples
@@ -34,14 +21,6 @@ def splits(run: Run) -> Splits:
     return mnist1d(run.seed, run.train_size, *HELD_OUT["mnist1d"], 0.0, "incorrect")
 
 
-def network(runs: Sequence[Run]) -> Layer:
-    """An MLP of `blocks` hidden layers; for addition S1's network with its BatchNorm."""
-    run = runs[0]
-    if run.dataset == "binary_addition":
-        return residual_mlp(2 * BITS, BITS, run.width, run.blocks, torch.tensor([run.batch_norm_eps for run in runs]))
-    return mlp(LENGTH if run.dataset == "mnist1d" else PIXELS, CLASSES, run.width, run.blocks)
-
-
 def check(run: Run) -> None:
     """ConfigError for a row that asks for what is not trained here."""
     require(run, dataset=(*HELD_OUT, "binary_addition"), label_noise=0.0)
@@ -51,7 +30,4 @@ def check(run: Run) -> None:
         raise ConfigError("batch_norm_eps is None, but addition needs a number here.")
 
 
-PROTOCOL = Protocol(splits, network)
-
-if __name__ == "__main__":
-    main(PROTOCOL)
+PROTOCOL = Protocol(splits)

@@ -1,18 +1,28 @@
 """Figures and table of BatchNorm with decay, drawn from the runs, events and intervals that claims.py judges."""
 
-import weightdecay  # noqa: F401, isort: skip (first: matplotlib reads its surroundings when it is imported)
-
 from collections.abc import Iterable
 from itertools import cycle
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from claims import EXPERIMENT
 from matplotlib.axes import Axes
-from records import (
+from matplotlib.figure import Figure
+
+from weightdecay.claims.judging import NOT_RUN
+from weightdecay.finding import Inputs
+from weightdecay.report import style
+from weightdecay.report.latex import booktabs
+from weightdecay.report.numbers import LATEX
+from weightdecay.report.plots import legend, plain_ticks, thousands
+from weightdecay.report.style import COLUMN, MUTED, PAGE, SPLITS, missing
+from weightdecay.statistics.estimates import UNBOUNDED, Estimate, every_seed, ratio_interval
+from weightdecay.statistics.events import spacings, variation
+from weightdecay.statistics.measures import TRAIN, select
+
+from . import finding
+from .records import (
     COUNT,
     DATA,
     Records,
@@ -28,15 +38,6 @@ from records import (
     words,
 )
 
-from weightdecay.claims.model import NOT_RUN
-from weightdecay.report import style
-from weightdecay.report.latex import booktabs, interval, write
-from weightdecay.report.plots import legend, missing, plain_ticks, thousands
-from weightdecay.report.style import COLUMN, MUTED, PAGE, SPLITS, Inputs
-from weightdecay.statistics.estimates import UNBOUNDED, Estimate, every_seed, ratio_interval
-from weightdecay.statistics.events import spacings, variation
-from weightdecay.statistics.measures import TRAIN, select
-
 MARKERS = "osD^v<>"
 DASHES = ("-", "--", ":", "-.")  # curves that lie on each other are told apart by them
 ALIGNED = 0.3  # τ on either side of an event
@@ -48,8 +49,9 @@ def colours_of(values: Iterable[float], palette: str) -> dict[float, tuple[float
     return dict(zip(distinct, sns.color_palette(palette, len(distinct)), strict=True))
 
 
-def accuracy(inputs: Inputs) -> None:
-    """B1, B2, B9, B12, after S1's figure: accuracy over steps at the default eps and at 1e-2; every seed a line."""
+@finding.figure("B1", "B2", "B9", "B12")
+def accuracy(inputs: Inputs) -> Figure:
+    """After S1's figure: accuracy over steps at the default eps and at 1e-2; every seed a line."""
     records = inputs.made(Records)
     figure, axes = plt.subplots(1, 2, figsize=(PAGE, 2.3), sharey=True)
     for panel, eps in zip(axes, (1e-5, 1e-2), strict=True):
@@ -65,15 +67,16 @@ def accuracy(inputs: Inputs) -> None:
             missing(panel, NOT_RUN)
     axes[0].set_ylabel("accuracy")
     legend(axes[1], loc="lower right")
-    style.save(figure, inputs.figures, f"{EXPERIMENT}-accuracy", inputs.scale)
+    return figure
 
 
-def dose(inputs: Inputs) -> None:
-    """B2: how many events, against eps, in both networks; of addition in the steps that all its runs have."""
+@finding.figure("B2")
+def dose(inputs: Inputs) -> Figure:
+    """How many events, against eps, in both networks; of addition in the steps that all its runs have."""
     records, t = inputs.made(Records), inputs.config.criteria["B2"].thresholds
     every, digits = records.sweep("addition"), eps_sweep(records)
     common = every["steps"].min()
-    count = collapse_counts(records, every, t, until=common)
+    count = collapse_counts(records, every, t["high"], t["low"], until=common)
     figure, axes = plt.subplots(figsize=(COLUMN, 2.4))
     found = {
         "addition: collapses": {
@@ -91,11 +94,12 @@ def dose(inputs: Inputs) -> None:
     axes.set(xscale="log", xlabel="BatchNorm's eps", ylabel="events in a time of 1/(ηλ)")
     axes.set_ylim(-0.05, 1.35 * axes.get_ylim()[1])
     legend(axes, loc="upper right")
-    style.save(figure, inputs.figures, f"{EXPERIMENT}-dose", inputs.scale)
+    return figure
 
 
-def norm(inputs: Inputs) -> None:
-    """B3, B4, B5, B7, B8: norm ρ and effective learning rate over time in units of 1/(ηλ), all settings of one seed."""
+@finding.figure("B3", "B4", "B5", "B7", "B8")
+def norm(inputs: Inputs) -> Figure:
+    """Norm ρ and effective learning rate over time in units of 1/(ηλ), all settings of one seed."""
     records = inputs.made(Records)
     runs = records.sweep("grid", seed=0)
     figure, axes = plt.subplots(1, 3, figsize=(PAGE, 2.4))
@@ -124,18 +128,19 @@ def norm(inputs: Inputs) -> None:
         legend(axes[2], loc="upper right", labelspacing=0.2)
     else:
         missing(axes[2], NOT_RUN)
-    style.save(figure, inputs.figures, f"{EXPERIMENT}-norm", inputs.scale)
+    return figure
 
 
-def phase(inputs: Inputs) -> None:
-    """B8: effective gradient norm against effective learning rate, time as colour, of one run of middling length."""
+@finding.figure("B8")
+def phase(inputs: Inputs) -> Figure:
+    """Effective gradient norm against effective learning rate, time as colour, of one run of middling length."""
     records = inputs.made(Records)
     runs = records.sweep("grid", seed=0)
     figure, axes = plt.subplots(figsize=(COLUMN, 2.6))
     run = runs.sort_values(["steps", "learning_rate"])["run"].iloc[len(runs) // 2] if len(runs) else ""
     effective = records.effective_rate(run) if run else pd.Series(dtype=float)
     if effective.empty:
-        return style.save(figure, inputs.figures, f"{EXPERIMENT}-phase", inputs.scale)
+        return figure
     gradient = (records.curve(run, "rho") * records.curve(run, "gradient_norm")).dropna()
     axes.plot(effective, gradient[effective.index], color=MUTED, linewidth=0.3, alpha=0.5)
     shown = axes.scatter(
@@ -166,11 +171,12 @@ def phase(inputs: Inputs) -> None:
     )
     legend(axes, loc="lower left")
     figure.colorbar(shown, label="time in 1/(ηλ)", pad=0.02)
-    style.save(figure, inputs.figures, f"{EXPERIMENT}-phase", inputs.scale)
+    return figure
 
 
-def period(inputs: Inputs) -> None:
-    """B4: the mean time between destabilisations against 1/(ηλ)."""
+@finding.figure("B4")
+def period(inputs: Inputs) -> Figure:
+    """The mean time between destabilisations against 1/(ηλ)."""
     records = inputs.made(Records)
     figure, axes = plt.subplots(1, len(DATA), figsize=(PAGE, 2.5), sharex=True, sharey=True)
     runs = pd.concat([records.sweep(sweep) for sweep in DATA])
@@ -204,11 +210,12 @@ def period(inputs: Inputs) -> None:
         panel.set(xscale="log", yscale="log", title=words(sweep), xlabel="1/(ηλ), steps", xlim=(span[0], 4 * span[1]))
         legend(panel, loc="upper left", labelspacing=0.2)
     axes[0].set_ylabel("steps between jumps")
-    style.save(figure, inputs.figures, f"{EXPERIMENT}-period", inputs.scale)
+    return figure
 
 
-def mechanism(inputs: Inputs) -> None:
-    """B6, B11: divisor and effective learning rate around the destabilisations, and around the first collapse."""
+@finding.figure("B6", "B11")
+def mechanism(inputs: Inputs) -> Figure:
+    """Divisor and effective learning rate around the destabilisations, and around the first collapse."""
     records, t = inputs.made(Records), inputs.config.criteria["B6"].thresholds
     grid, eps = records.sweep("grid"), records.sweep("addition")
     starts = {
@@ -228,7 +235,7 @@ def mechanism(inputs: Inputs) -> None:
     ylabels = divisor, "effective rate η/ρ²", divisor, r"effective rate η/($\epsilon_{\mathrm{Adam}}$ ρ²)"
     for panel, title, ylabel in zip(axes.flat, ("digits, scale-invariant", "", "addition", ""), ylabels, strict=True):
         panel.set(title=title, ylabel=ylabel)
-    style.save(figure, inputs.figures, f"{EXPERIMENT}-mechanism", inputs.scale)
+    return figure
 
 
 def around(
@@ -258,8 +265,9 @@ def around(
     axes.set_yscale("log")
 
 
-def events_table(inputs: Inputs) -> None:
-    """B4, B5, B8: destabilisations by η and λ: how many, how far apart, how regular, at which effective rate."""
+@finding.table("B4", "B5", "B8")
+def events_table(inputs: Inputs) -> str:
+    """Destabilisations by η and λ: how many, how far apart, how regular, at which effective rate."""
     records, lines = inputs.made(Records), []
     for sweep in DATA:
         title = words(sweep)
@@ -268,9 +276,9 @@ def events_table(inputs: Inputs) -> None:
 
             def measured(value, geometric=False, bounds=COUNT, runs=runs) -> str:
                 seeds = per_seed(runs, value)
-                return interval(ratio_interval(np.log(seeds)) if geometric else every_seed(seeds, bounds))
+                return LATEX.interval(ratio_interval(np.log(seeds)) if geometric else every_seed(seeds, bounds))
 
-            scaled = interval(ratio_interval(np.log(table["scaled"]))) if table["reached"].all() else "--"
+            scaled = LATEX.interval(ratio_interval(np.log(table["scaled"]))) if table["reached"].all() else "--"
             lines.append(
                 [
                     *(title, f"{η:g}", f"{λ:g}", str(runs["steps"].iloc[0])),
@@ -293,7 +301,7 @@ def events_table(inputs: Inputs) -> None:
         "slope$/(-\\eta\\lambda)$",
         "$\\eta/\\rho^2$ at a jump",
     ]
-    write(inputs.tables / f"{EXPERIMENT}-events.tex", booktabs("@{}lrrrrrrrr@{}", header, lines))
+    return booktabs("@{}lrrrrrrrr@{}", header, lines)
 
 
 def controls(records: Records) -> list[tuple[str, str, str]]:
@@ -346,7 +354,3 @@ def intervals(
         linestyle=linestyle,
         label=label,
     )
-
-
-if __name__ == "__main__":
-    style.main([accuracy, dose, norm, phase, period, mechanism, events_table], Path(__file__).with_name("config.yaml"))

@@ -1,19 +1,21 @@
 """B4, B5, B8: how the period, the fall of the norm and the rate at a jump go with learning rate and decay."""
 
-from collections.abc import Mapping
-
 import numpy as np
 import pandas as pd
-from records import COUNT, DATA, WINDOW, Records, at_events, fitted, per_seed, periods, slope, spectral_share, words
 
-from weightdecay.claims.model import Part, counts, joined, judged, reported
+from weightdecay.claims.judging import counts, joined, judged, reported
+from weightdecay.claims.model import Part
 from weightdecay.statistics.estimates import Estimate, every_seed, open_above, ratio_interval
 from weightdecay.statistics.events import spacings, variation
 from weightdecay.statistics.measures import diverged
 
+from . import finding
+from .records import COUNT, DATA, WINDOW, Records, at_events, fitted, per_seed, periods, slope, spectral_share, words
 
-def period_law(records: Records, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """B4: exponents of the mean spacing."""
+
+@finding.claim("B4")
+def period_law(records: Records, *, low: float, high: float) -> tuple[list[Part], str]:
+    """Fit the exponents of η and λ in the mean spacing of the jumps."""
     parts, lone = [], 0
     for sweep, name in DATA.items():
         runs = records.sweep(sweep)
@@ -23,7 +25,7 @@ def period_law(records: Records, t: Mapping[str, float]) -> tuple[list[Part], st
         lone += int((~table["reached"]).sum())
         exponents = fitted(table, table["period"], table["reached"])
         parts += [
-            *exponents_of(name, sweep, exponents, t),
+            *exponents_of(name, sweep, exponents, low, high),
             reported(f"{name}Period", f"period in τ, {words(sweep)}", mean_period(table)),
             *(
                 reported(
@@ -66,8 +68,9 @@ def mean_period(table: pd.DataFrame) -> Estimate:
     return open_above(ratio_interval(seeds), not table["reached"].all())
 
 
-def common_rate(records: Records, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """B8: exponents of the effective learning rate at the start of a jump."""
+@finding.claim("B8")
+def common_rate(records: Records, *, low: float, high: float) -> tuple[list[Part], str]:
+    """Fit the exponents of η and λ in the effective learning rate at the start of a jump."""
     parts = []
     for sweep, name in DATA.items():
         runs = records.sweep(sweep)
@@ -77,7 +80,7 @@ def common_rate(records: Records, t: Mapping[str, float]) -> tuple[list[Part], s
         table = runs[["seed", "learning_rate", "weight_decay"]].set_axis(runs["run"])
         exponents = fitted(table[at_jump.notna()], at_jump.dropna(), at_jump.dropna() > 0)
         parts += [
-            *exponents_of(name, sweep, exponents, t),
+            *exponents_of(name, sweep, exponents, low, high),
             reported(
                 f"{name}Value",
                 f"effective learning rate at a jump, {words(sweep)}",
@@ -87,25 +90,24 @@ def common_rate(records: Records, t: Mapping[str, float]) -> tuple[list[Part], s
     return parts, ""
 
 
-def exponents_of(name: str, sweep: str, exponents: pd.DataFrame, t: Mapping[str, float]) -> list[Part]:
+def exponents_of(name: str, sweep: str, exponents: pd.DataFrame, low: float, high: float) -> list[Part]:
     """Exponents of η and of λ `[seeds, 2]`, held against the criterion's bounds."""
     return [
-        judged(
-            f"{name}{part}", f"exponent of {symbol}, {words(sweep)}", every_seed(exponents[field]), t["low"], t["high"]
-        )
+        judged(f"{name}{part}", f"exponent of {symbol}, {words(sweep)}", every_seed(exponents[field]), low, high)
         for part, symbol, field in (("Rate", "η", "learning_rate"), ("Decay", "λ", "weight_decay"))
     ]
 
 
-def exponential_fall(records: Records, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """B5: the slope of log ρ between two jumps."""
+@finding.claim("B5")
+def exponential_fall(records: Records, *, low: float, high: float) -> tuple[list[Part], str]:
+    """Measure the slope of log ρ between two jumps."""
     return [
         judged(
             name or "Digits",
             f"slope of log ρ over −ηλ, {words(sweep)}",
             every_seed(per_seed(records.sweep(sweep), lambda run: slope(records, run), skip=True)),
-            t["low"],
-            t["high"],
+            low,
+            high,
         )
         for sweep, name in DATA.items()
     ], ""

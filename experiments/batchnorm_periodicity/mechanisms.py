@@ -1,10 +1,15 @@
 """B6, B7: which of two mechanisms foretells a collapse, and whether it comes with the norm held."""
 
-from collections.abc import Mapping
-
 import numpy as np
 import pandas as pd
-from records import (
+
+from weightdecay.claims.judging import counts, judged, reported
+from weightdecay.claims.model import Part
+from weightdecay.statistics.estimates import Estimate, every_seed, ratio_interval
+from weightdecay.statistics.measures import TRAIN, diverged, select
+
+from . import finding
+from .records import (
     COUNT,
     PREDICTORS,
     Records,
@@ -17,20 +22,17 @@ from records import (
     variance_over_eps,
 )
 
-from weightdecay.claims.model import Part, counts, judged, reported
-from weightdecay.statistics.estimates import Estimate, every_seed, ratio_interval
-from weightdecay.statistics.measures import TRAIN, diverged, select
 
-
-def mechanism(records: Records, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """B6: a small divisor against a large effective learning rate, as what foretells the next event.
+@finding.claim("B6")
+def mechanism(records: Records, *, difference: float, ratio: float, high: float, low: float) -> tuple[list[Part], str]:
+    """Compare a small divisor with a large effective learning rate, as what foretells the next event.
 
     In the addition network over eps, of which the divisor is made, so that C over the eps that collapse, and of eps
     alone, are reported beside it.
     """
     grid, eps = records.sweep("grid"), records.sweep("addition")
-    starts = {run: records.collapses(run, t["high"], t["low"])["start"] for run in eps["run"]}
-    fitting = eps[eps["run"].map(lambda run: records.fits(run, t["high"])).astype(bool)]
+    starts = {run: records.collapses(run, high, low)["start"] for run in eps["run"]}
+    fitting = eps[eps["run"].map(lambda run: records.fits(run, high)).astype(bool)]
     collapsing = eps[eps["run"].map(lambda run: len(starts[run]) > 0).astype(bool)]
     rates = records.sweep("addition_rates")
     where = {
@@ -39,7 +41,7 @@ def mechanism(records: Records, t: Mapping[str, float]) -> tuple[list[Part], str
         "Within": ("addition, the eps that collapse", collapsing),
         **({"Rates": ("addition, over η", pd.concat([rates, select(eps, batch_norm_eps=1e-5)]))} if len(rates) else {}),
     }
-    found = {name: foretelling(records, runs, t) for name, (_, runs) in where.items()}
+    found = {name: foretelling(records, runs, high, low) for name, (_, runs) in where.items()}
     better = {
         name: (
             f"{name}Foretells",
@@ -49,13 +51,13 @@ def mechanism(records: Records, t: Mapping[str, float]) -> tuple[list[Part], str
         for name, (words, _) in where.items()
     }
     spread = spreads(records, grid)
-    parts = [judged(*better[name], t["difference"]) for name in ("", "Addition")]
+    parts = [judged(*better[name], difference) for name in ("", "Addition")]
     parts.append(
         judged(
             "Common",
             "spread between settings at the jump, log divisor over log effective rate",
             ratio_interval(np.log(spread["divisor"] / spread["rate"])),
-            most=t["ratio"],
+            most=ratio,
         )
     )
     parts += [reported(*better[name]) for name in better if name not in ("", "Addition")]
@@ -68,7 +70,7 @@ def mechanism(records: Records, t: Mapping[str, float]) -> tuple[list[Part], str
         relative = per_seed(runs, lambda run: variance_over_eps(records, run, starts[run]))
         label = f"addition, smallest variance over eps at a collapse, eps {value:g}"
         parts.append(reported(f"Variance{exponent(value)}", label, ratio_interval(np.log(relative))))
-    default = per_seed(select(eps, batch_norm_eps=1e-5), lambda run: fallen(records, run, t))
+    default = per_seed(select(eps, batch_norm_eps=1e-5), lambda run: fallen(records, run, high, low))
     label = "addition, smallest variance at the first collapse over its median since fitting, eps 1e-05"
     parts.append(reported("Fall", label, ratio_interval(np.log(default))))
     jumps = {run: records.destabilisations(run)["start"] for run in grid["run"]}
@@ -79,14 +81,15 @@ def mechanism(records: Records, t: Mapping[str, float]) -> tuple[list[Part], str
     return parts, counts(len(eps), {"of addition never fit, and are left out": len(eps) - len(fitting)})
 
 
-def held_norm(records: Records, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """B7: the norm held, and free in the same settings."""
+@finding.claim("B7")
+def held_norm(records: Records, *, count: float, high: float, low: float) -> tuple[list[Part], str]:
+    """Count collapses with the norm held, and with it free in the same settings."""
     held, above = records.sweep("held"), records.sweep("held_above")
     settings = held[["learning_rate", "weight_decay"]].drop_duplicates()
     free = records.sweep("grid").merge(settings)
 
     def later(run: str) -> float:
-        found = records.collapses(run, t["high"], t["low"])
+        found = records.collapses(run, high, low)
         return records.count(run, found[found["start"] > records.tau(run)], TRAIN)
 
     def relative_rate(runs: pd.DataFrame) -> Estimate:
@@ -102,7 +105,7 @@ def held_norm(records: Records, t: Mapping[str, float]) -> tuple[list[Part], str
 
     return [
         judged("Held", "collapses after the first τ, norm held", every_seed(per_seed(held, later), COUNT), most=0.0),
-        judged("Free", "the same, norm free", every_seed(per_seed(free, later), COUNT), t["count"]),
+        judged("Free", "the same, norm free", every_seed(per_seed(free, later), COUNT), count),
         reported(
             "FreeJumps",
             "destabilisations, norm free",

@@ -1,13 +1,13 @@
 """What is read off the runs of BatchNorm with decay: events, how far apart they are, what foretells them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cache
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from weightdecay.statistics.estimates import power_law
+from weightdecay.results import Results
+from weightdecay.statistics.censored import power_law
 from weightdecay.statistics.events import (
     collapses,
     concordance,
@@ -17,6 +17,8 @@ from weightdecay.statistics.events import (
     times_to_next,
 )
 from weightdecay.statistics.measures import TRAIN, Histories, select
+
+from . import finding
 
 DATA = {"grid": "", "mnist1d": "Mnist"}  # sweeps over η and λ -> prefix of the parts' names
 COUNT = (0.0, np.inf)  # bounds of a number of events, and of a time
@@ -30,10 +32,11 @@ PREDICTORS = {  # what may foretell the next event by being large
 }
 
 
+@finding.measured
 class Records:
     """Runs with their curves and events."""
 
-    def __init__(self, results: Any):
+    def __init__(self, results: Results):
         self.runs, self.histories = results.runs, Histories(results.history)
         self._rows = {row["run"]: row for _, row in self.runs.iterrows()}
         self.tau = cache(self._tau)
@@ -102,17 +105,17 @@ def eps_sweep(records: Records) -> pd.DataFrame:
     return pd.concat([runs, records.sweep("grid", learning_rate=η, weight_decay=λ)]).sort_values("batch_norm_eps")
 
 
-def per_seed(runs: pd.DataFrame, value: Callable[[str], float], skip: bool = False) -> pd.Series:
+def per_seed(runs: pd.DataFrame, value: Callable[[str], float | None], skip: bool = False) -> pd.Series:
     """Mean over a seed's runs of `value(run)`; NaN where any is, unless those are to be skipped."""
     values = pd.Series([value(run) for run in runs["run"]], dtype=float)
     return values.groupby(runs["seed"].to_numpy()).agg(lambda found: found.mean(skipna=skip))
 
 
 def collapse_counts(
-    records: Records, runs: pd.DataFrame, t: Mapping[str, float], until: float = np.inf
+    records: Records, runs: pd.DataFrame, high: float, low: float, until: float = np.inf
 ) -> dict[str, float]:
     """Run -> how many collapses have their bottom by step `until`; NaN as `Records.count` says."""
-    found = {run: records.collapses(run, t["high"], t["low"]) for run in runs["run"]}
+    found = {run: records.collapses(run, high, low) for run in runs["run"]}
     return {run: records.count(run, events[events["bottom"] <= until], TRAIN) for run, events in found.items()}
 
 
@@ -187,15 +190,15 @@ def predictors(records: Records, run: str) -> pd.DataFrame:
     return pd.DataFrame(columns).dropna()
 
 
-def moments(records: Records, run: str, t: Mapping[str, float]) -> pd.DataFrame:
+def moments(records: Records, run: str, high: float, low: float) -> pd.DataFrame:
     """Predictors at `MOMENTS` steps a τ with `time`, `observed`: the time to the next event in τ, and whether it came.
 
     Events are destabilisations; of the addition network collapses, after it has fitted.
     """
     table, tau = predictors(records, run), records.tau(run)
     if records.row(run)["network"] == "residual_mlp":
-        starts = records.collapses(run, t["high"], t["low"])["start"]
-        table = table.loc[records.histories.first_step(run, TRAIN, t["high"]) :]
+        starts = records.collapses(run, high, low)["start"]
+        table = table.loc[records.histories.first_step(run, TRAIN, high) :]
     else:
         starts = records.destabilisations(run)["start"]
         table = table.loc[WINDOW * tau :]
@@ -207,11 +210,11 @@ def moments(records: Records, run: str, t: Mapping[str, float]) -> pd.DataFrame:
     return table.assign(time=time / tau, observed=observed)
 
 
-def foretelling(records: Records, runs: pd.DataFrame, t: Mapping[str, float]) -> pd.DataFrame:
+def foretelling(records: Records, runs: pd.DataFrame, high: float, low: float) -> pd.DataFrame:
     """Harrell's C of every predictor, pooled over a seed's runs: `[seeds, PREDICTORS]`."""
     rows = {}
     for seed, group in runs.groupby("seed"):
-        pooled = pd.concat([moments(records, run, t) for run in group["run"]])
+        pooled = pd.concat([moments(records, run, high, low) for run in group["run"]])
         time, observed = pooled["time"].to_numpy(), pooled["observed"].to_numpy(bool)
         rows[seed] = {name: concordance(pooled[name].to_numpy(), time, observed) for name in PREDICTORS}
     return pd.DataFrame(rows, index=list(PREDICTORS), dtype=float).T
@@ -234,30 +237,30 @@ def variance_over_eps(records: Records, run: str, starts: pd.Series) -> float:
     return float(np.exp(np.log(relative.reindex(starts)).mean(skipna=False))) if len(starts) else np.nan
 
 
-def fallen(records: Records, run: str, t: Mapping[str, float]) -> float:
+def fallen(records: Records, run: str, high: float, low: float) -> float:
     """Smallest variance at the start of the first collapse over its median from fitting to then; NaN without one."""
-    starts, variance = records.collapses(run, t["high"], t["low"])["start"], records.variance(run)
+    starts, variance = records.collapses(run, high, low)["start"], records.variance(run)
     if starts.empty:
         return np.nan
-    usual = variance.loc[records.histories.first_step(run, TRAIN, t["high"]) : starts[0]].median()
+    usual = variance.loc[records.histories.first_step(run, TRAIN, high) : starts[0]].median()
     return variance.get(starts[0], np.nan) / usual
 
 
-def risen(records: Records, run: str, curve: pd.Series, t: Mapping[str, float]) -> float:
+def risen(records: Records, run: str, curve: pd.Series, high: float, low: float) -> float:
     """Geometric mean over the collapses of the largest value within `WINDOW` of the start over that at the start."""
-    starts = records.collapses(run, t["high"], t["low"])["start"]
+    starts = records.collapses(run, high, low)["start"]
     window = WINDOW * records.tau(run)
     factors = [curve.loc[start : start + window].max() / curve.get(start, np.nan) for start in starts]
     return float(np.exp(np.mean(np.log(factors)))) if factors else np.nan
 
 
-def settled_gains(records: Records, run: str, t: Mapping[str, float]) -> tuple[float, float]:
+def settled_gains(records: Records, run: str, high: float, low: float) -> tuple[float, float]:
     """Mean gain in settled test accuracy over the collapses, and mean gain from settling to the next collapse."""
-    accuracy, events = records.curve(run, "test_accuracy"), records.collapses(run, t["high"], t["low"])
+    accuracy, events = records.curve(run, "test_accuracy"), records.collapses(run, high, low)
     if events.empty or accuracy.empty:
         return np.nan, np.nan
     end = accuracy.index[-1]
-    bounds = [records.histories.first_step(run, TRAIN, t["high"]), *events["start"]]
+    bounds = [records.histories.first_step(run, TRAIN, high), *events["start"]]
     bottoms, stops = [bounds[0], *events["bottom"]], [*events["start"], end]
     if end - bottoms[-1] < WINDOW * records.tau(run):
         bottoms, stops = bottoms[:-1], stops[:-1]

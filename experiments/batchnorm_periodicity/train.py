@@ -1,10 +1,4 @@
-"""BatchNorm with weight decay: does training collapse again and again, and why? (S1, its last section; claims B1–B10)
-
-Two networks. S1's own, on binary addition: residual, BatchNorm with scale and shift, AdamW; what varies is BatchNorm's
-eps. And that of Lobacheva et al. (2021), whose loss does not depend on the norm of its weights: BatchNorm without
-affine, the last layer random and frozen, plain SGD, on handwritten digits and MNIST-1D; what varies is η, λ and eps.
-Settings and their sources: config.yaml beside this file.
-"""
+"""How a row of the table is trained."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -14,16 +8,11 @@ import torch
 from torch import Tensor
 
 from weightdecay.datasets import Splits
-from weightdecay.datasets.binary_addition import BITS, binary_addition
+from weightdecay.datasets.binary_addition import binary_addition
 from weightdecay.datasets.digits import PIXELS, digits
-from weightdecay.datasets.mnist1d import CLASSES, LENGTH, mnist1d
-from weightdecay.ensemble.layers import BatchNorm, Layer
-from weightdecay.ensemble.networks.mlp import mlp
-from weightdecay.ensemble.networks.residual_mlp import residual_mlp
-from weightdecay.ensemble.networks.scale_invariant_cnn import scale_invariant_cnn
-from weightdecay.ensemble.networks.scale_invariant_mlp import scale_invariant_mlp
+from weightdecay.datasets.mnist1d import LENGTH, mnist1d
+from weightdecay.ensemble.layers import BatchNorm
 from weightdecay.ensemble.state import Ensemble, Protocol
-from weightdecay.experiment import main
 from weightdecay.run import Run, require
 
 DATASETS = {  # network -> what it is trained on
@@ -52,19 +41,6 @@ def data(dataset: str, seed: int, train_size: int) -> Splits:
     else:
         splits = mnist1d(seed, train_size, VALIDATION_SIZE, TEST_SIZE["mnist1d"], 0.0, "incorrect")
     return {name: split for name, split in splits.items() if name != "validation"}
-
-
-def network(runs: Sequence[Run]) -> Layer:
-    """S1's network, a scale-invariant one, or an MLP without BatchNorm."""
-    run = runs[0]
-    eps = None if run.batch_norm_eps is None else torch.tensor([run.batch_norm_eps for run in runs])
-    if run.network == "residual_mlp":
-        return residual_mlp(2 * BITS, BITS, run.width, run.blocks, eps)
-    if run.network == "mlp":
-        return mlp(INPUTS[run.dataset], CLASSES, run.width, run.blocks)
-    if run.network == "scale_invariant_cnn":
-        return scale_invariant_cnn(LENGTH, CLASSES, run.width, eps)
-    return scale_invariant_mlp(INPUTS[run.dataset], CLASSES, run.width, run.blocks, eps)
 
 
 def measures(ensemble: Ensemble) -> dict[str, Tensor]:
@@ -100,7 +76,4 @@ def check(run: Run) -> None:
     require(run, dataset=DATASETS[run.network])
 
 
-PROTOCOL = Protocol(splits, network, measures)
-
-if __name__ == "__main__":
-    main(PROTOCOL)
+PROTOCOL = Protocol(splits, measures=measures)

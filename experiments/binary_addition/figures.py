@@ -1,7 +1,5 @@
 """Figures and tables of binary addition, drawn from the runs, measures and intervals that claims.py judges."""
 
-import weightdecay  # noqa: F401, isort: skip (first: matplotlib reads its surroundings when it is imported)
-
 from itertools import cycle
 from pathlib import Path
 
@@ -9,8 +7,23 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from protocol import (
+
+from weightdecay.claims.judging import NOT_RUN
+from weightdecay.finding import Inputs
+from weightdecay.report.latex import booktabs
+from weightdecay.report.numbers import LATEX
+from weightdecay.report.plots import curves, legend, points, thousands, zero_and_logarithm
+from weightdecay.report.published import read_published
+from weightdecay.report.style import COLUMN, KINDS, MUTED, PAGE, SPLITS, missing, weight_decay_colour
+from weightdecay.results import Results
+from weightdecay.statistics.censored import power_law
+from weightdecay.statistics.estimates import ACCURACY, geometric_interval, mean_interval
+from weightdecay.statistics.measures import TRAIN, Histories, between, delays, final_table, longest, select
+
+from . import finding
+from .protocol import (
     EXPERIMENT,
     LAST_STEPS,
     MEASURED,
@@ -21,24 +34,15 @@ from protocol import (
     shorter_than_timescale,
 )
 
-from weightdecay.claims.model import NOT_RUN
-from weightdecay.report import style
-from weightdecay.report.latex import booktabs, interval, number, write
-from weightdecay.report.plots import curves, legend, missing, points, thousands, zero_and_logarithm
-from weightdecay.report.published import read_published
-from weightdecay.report.style import COLUMN, KINDS, MUTED, PAGE, SPLITS, Inputs, weight_decay_colour
-from weightdecay.results import Results
-from weightdecay.statistics.estimates import ACCURACY, geometric_interval, mean_interval, power_law
-from weightdecay.statistics.measures import TRAIN, Histories, between, delays, final_table, longest, select
-
 PUBLISHED = read_published(Path(__file__).with_name("published.yaml"))
 FINAL = {"train": TRAIN, "test": "test_accuracy"}  # what S1 plots
 MAIN = "decimal digits (main)"
 LONGEST_CURVE = 40_000  # S1's training curve ends near 30,000 steps; what matters at λ = .1 happens before
 
 
-def accuracy_vs_lambda(inputs: Inputs) -> None:
-    """A1-A3, S1's main figure: final train and test accuracy against λ, with S1's own points."""
+@finding.figure("A1", "A2", "A3")
+def accuracy_vs_lambda(inputs: Inputs) -> Figure:
+    """S1's main figure: final train and test accuracy against λ, with S1's own points."""
     histories, sweep = inputs.made(curves_of), lambda_sweep(inputs.results.runs)
     figure, axes = plt.subplots(figsize=(COLUMN, 2.6))
     evaluated = final_table(histories, sweep, "train_accuracy", LAST_STEPS).mean()
@@ -62,11 +66,12 @@ def accuracy_vs_lambda(inputs: Inputs) -> None:
     drawn = dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
     order = sorted(drawn, key=lambda label: ("test" in label, "S1" in label, label))  # one column a split
     axes.legend([drawn[label] for label in order], order, loc="lower center", bbox_to_anchor=(0.45, 1.0), ncols=2)
-    style.save(figure, inputs.figures, f"{EXPERIMENT}-accuracy_vs_lambda", inputs.scale)
+    return figure
 
 
-def training_curves(inputs: Inputs) -> None:
-    """A4-A6, A11, A12: training curves at λ = .1 beside the control that S1 lacks: accuracy, loss, norm over steps."""
+@finding.figure("A4", "A5", "A6", "A11", "A12")
+def training_curves(inputs: Inputs) -> Figure:
+    """Training curves at λ = .1 beside the control that S1 lacks: accuracy, loss, norm over steps."""
     histories, sweep = inputs.made(curves_of), lambda_sweep(inputs.results.runs)
     figure, axes = plt.subplots(3, 2, figsize=(PAGE, 4.6), sharex=True, sharey="row")
     rows = [
@@ -99,11 +104,12 @@ def training_curves(inputs: Inputs) -> None:
     for panel in axes[-1]:
         panel.set_xlabel("step (thousands)")
     figure.align_ylabels(axes[:, 0])
-    style.save(figure, inputs.figures, f"{EXPERIMENT}-training_curves", inputs.scale)
+    return figure
 
 
-def delay(inputs: Inputs) -> None:
-    """A10: the delay between fitting and generalising against the timescale 1/(ηλ)."""
+@finding.figure("A10")
+def delay(inputs: Inputs) -> Figure:
+    """The delay between fitting and generalising against the timescale 1/(ηλ)."""
     claim = inputs.claims["A10"]
     t = inputs.config.criteria["A10"].thresholds
     table = delays(inputs.made(curves_of), every_rate(inputs.results.runs), t["fitted"], t["generalised"])
@@ -116,7 +122,7 @@ def delay(inputs: Inputs) -> None:
     axes.set(xlabel="timescale 1/(ηλ) (steps)", ylabel="delay (steps)")
     if reached.empty:
         missing(axes, "no run of this scale generalises")
-        return style.save(figure, inputs.figures, f"{EXPERIMENT}-delay", inputs.scale)
+        return figure
     axes.set(xscale="log", yscale="log")
     markers = dict(zip(sorted(table["learning_rate"].unique()), cycle("ovs^DpPX*h<>d8H"), strict=False))
     aside = {η: 1.06 ** (place - (len(markers) - 1) / 2) for place, η in enumerate(markers)}  # of one timescale
@@ -164,11 +170,12 @@ def delay(inputs: Inputs) -> None:
     if not table["reached"].all():
         colours.append(Line2D([], [], color=MUTED, linestyle="", marker="$\\uparrow$", label="not within\nthe run"))
     axes.legend(handles=lines + shapes + colours, loc="upper left", bbox_to_anchor=(1.0, 1.0), labelspacing=0.3)
-    style.save(figure, inputs.figures, f"{EXPERIMENT}-delay", inputs.scale)
+    return figure
 
 
-def label_noise(inputs: Inputs) -> None:
-    """A8, A9: accuracy along λ with clean and with noisy labels, and where interpolation ends."""
+@finding.figure("A8", "A9")
+def label_noise(inputs: Inputs) -> Figure:
+    """Accuracy along λ with clean and with noisy labels, and where interpolation ends."""
     runs, histories = inputs.results.runs, inputs.made(curves_of)
     sweeps = {0.0: lambda_sweep(runs), **noisy_sweeps(runs)}
     figure, axes = plt.subplots(1, 3, figsize=(PAGE, 2.4), sharey=True)
@@ -198,11 +205,12 @@ def label_noise(inputs: Inputs) -> None:
     if len(sweeps) == 1:
         handles.append(Line2D([], [], linestyle="", label=f"label noise: {NOT_RUN}"))
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
-    style.save(figure, inputs.figures, f"{EXPERIMENT}-label_noise", inputs.scale)
+    return figure
 
 
-def constant_norm(inputs: Inputs) -> None:
-    """A7: test accuracy where the norm is free to fall and where it is held from saturation on."""
+@finding.figure("A7")
+def constant_norm(inputs: Inputs) -> Figure:
+    """Test accuracy where the norm is free to fall and where it is held from saturation on."""
     runs, histories = inputs.results.runs, inputs.made(curves_of)
     λ = inputs.config.criteria["A7"].thresholds["weight_decay"]
     kinds = {"free": select(lambda_sweep(runs), weight_decay=λ), "held": held_runs(runs, λ)}
@@ -219,10 +227,11 @@ def constant_norm(inputs: Inputs) -> None:
     if kinds["held"].empty:
         missing(axes[1], f"held norm: {NOT_RUN}")
     legend(axes[0], loc="lower left", bbox_to_anchor=(-0.02, 1.0))
-    style.save(figure, inputs.figures, f"{EXPERIMENT}-constant_norm", inputs.scale)
+    return figure
 
 
-def published_table(inputs: Inputs) -> None:
+@finding.table()
+def published_table(inputs: Inputs) -> str:
     """Ours against S1's: final accuracies by λ, then what S1 read off its training curve."""
     histories, sweep = inputs.made(curves_of), lambda_sweep(inputs.results.runs)
     final = {split: final_table(histories, sweep, metric, LAST_STEPS) for split, metric in FINAL.items()}
@@ -230,12 +239,12 @@ def published_table(inputs: Inputs) -> None:
     rows = []
     for λ in sorted({*final["test"].columns, *published}):
         ours = [
-            interval(mean_interval(table[λ].dropna(), ACCURACY)) if λ in table else "not run"
+            LATEX.interval(mean_interval(table[λ].dropna(), ACCURACY)) if λ in table else "not run"
             for table in final.values()
         ]
         theirs = [f"{published[λ][split]:g}" if split in published.get(λ, {}) else "--" for split in final]
         runs = select(sweep, weight_decay=λ)
-        steps = number(runs["steps"].max()) if len(runs) else "--"
+        steps = LATEX.number(runs["steps"].max()) if len(runs) else "--"
         rows.append([f"{λ:g}", steps, str(len(runs)), ours[0], theirs[0], ours[1], theirs[1]])
     header = [r"$\lambda$", "steps", "$n$", "train, ours", "S1", "test, ours", "S1"]
     text = booktabs("@{}rrrrrrr@{}", header, rows)
@@ -245,20 +254,21 @@ def published_table(inputs: Inputs) -> None:
     tests = [histories.curve(run, "test_accuracy") for run in best["run"]]
     fits = [histories.first_step(run, TRAIN, t["fitted"]) for run in best["run"]]
     first = rf"first step with train accuracy $\geq {t['fitted']:g}$"
-    facts = [[first, interval(claim.part("Fitted")), number(curve["fitted"])]]
+    facts = [[first, LATEX.interval(claim.part("Fitted")), LATEX.number(curve["fitted"])]]
     for name, values, key in (
         ("test accuracy at that step", [at_step(*pair) for pair in zip(tests, fits, strict=True)], "test_when_fitted"),
         ("test accuracy at step 30{,}000", [at_step(test, 30_000) for test in tests], "test_at_30000"),
     ):
         reached = [value for value in values if not np.isnan(value)]
-        ours = f"{interval(mean_interval(reached, ACCURACY))} ($n={len(reached)}$)" if reached else "not reached"
+        ours = f"{LATEX.interval(mean_interval(reached, ACCURACY))} ($n={len(reached)}$)" if reached else "not reached"
         facts.append([name, ours, f"{curve[key]:g}"])
     header = [rf"Training curve, $\lambda = {t['weight_decay']:g}$", "ours", "S1"]
     text += "\n\\par\\medskip\n" + booktabs("@{}lrr@{}", header, facts)
-    write(inputs.tables / f"{EXPERIMENT}-published.tex", text)
+    return text
 
 
-def variants_table(inputs: Inputs) -> None:
+@finding.table()
+def variants_table(inputs: Inputs) -> str:
     """The main experiment at a few λ beside what else was trained: noise, held norm, digits read as bits."""
     runs, histories = inputs.results.runs, inputs.made(curves_of)
     groups = {
@@ -273,12 +283,12 @@ def variants_table(inputs: Inputs) -> None:
     for name, group in groups.items():
         for λ, chosen in group.groupby("weight_decay"):
             cells = [accuracy_cell(histories, chosen, metric) for metric in MEASURED]
-            rows.append([name, f"{λ:g}", number(chosen["steps"].max()), str(len(chosen)), *cells])
+            rows.append([name, f"{λ:g}", LATEX.number(chosen["steps"].max()), str(len(chosen)), *cells])
             name = ""  # said once a group
         if group.empty:
             rows.append([name, "--", "--", "0", *["not run"] * len(MEASURED)])
     header = ["Variant", r"$\lambda$", "steps", "$n$", "train", "evaluated", "test", "validation"]
-    write(inputs.tables / f"{EXPERIMENT}-variants.tex", booktabs("@{}lrrrrrrr@{}", header, rows))
+    return booktabs("@{}lrrrrrrr@{}", header, rows)
 
 
 def curves_of(results: Results) -> Histories:
@@ -325,11 +335,4 @@ def at_step(curve: pd.Series, step: float) -> float:
 
 def accuracy_cell(histories: Histories, runs: pd.DataFrame, metric: str) -> str:
     values = pd.Series([histories.final_accuracy(run, metric, LAST_STEPS) for _, run in runs.iterrows()]).dropna()
-    return interval(mean_interval(values, ACCURACY)) if len(values) else "--"
-
-
-if __name__ == "__main__":
-    style.main(
-        [accuracy_vs_lambda, training_curves, delay, label_noise, constant_norm, published_table, variants_table],
-        Path(__file__).with_name("config.yaml"),
-    )
+    return LATEX.interval(mean_interval(values, ACCURACY)) if len(values) else "--"

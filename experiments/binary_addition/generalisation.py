@@ -1,13 +1,14 @@
 """A4-A7, A10-A12: that the unseen length is solved long after fitting, while the norm falls; and what delays it."""
 
-from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from protocol import LAST_STEPS, NO_EVIDENCE, every_rate, failing, too_short
 
-from weightdecay.claims.model import Part, counts, joined, judged, reported
+from weightdecay.claims.judging import counts, joined, judged, reported
+from weightdecay.claims.model import Part
 from weightdecay.run import SATURATED
+from weightdecay.statistics.censored import power_law
 from weightdecay.statistics.estimates import (
     ACCURACY,
     DIFFERENCE,
@@ -17,46 +18,48 @@ from weightdecay.statistics.estimates import (
     mean_interval,
     open_above,
     paired_interval,
-    power_law,
     rank_correlation,
 )
-from weightdecay.statistics.measures import TRAIN, Histories, between, delays, diverged, select
+from weightdecay.statistics.measures import TRAIN, between, delays, diverged
+
+from . import finding
+from .protocol import LAST_STEPS, NO_EVIDENCE, Measured, every_rate, held_runs
 
 WINDOW = "diverged, where their window ends"
 
 
-def late_generalisation(histories: Histories, sweep: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """A4: how long after fitting the unseen length is solved."""
-    runs = select(sweep, weight_decay=t["weight_decay"])
-    fit = np.array([histories.first_step(run, TRAIN, t["fitted"]) for run in runs["run"]])
-    general = np.array([histories.first_step(run, "test_accuracy", t["generalised"]) for run in runs["run"]])
+@finding.claim("A4")
+def late_generalisation(
+    m: Measured, *, weight_decay: float, fitted: float, generalised: float, ratio: float
+) -> tuple[list[Part], str]:
+    """The unseen length is solved long after the training set is fitted."""
+    runs = m.at(weight_decay)
+    fit, general = m.first_steps(runs, TRAIN, fitted), m.first_steps(runs, "test_accuracy", generalised)
     never_fit, censored = np.isnan(fit), np.isnan(general)
     lasted = np.where(censored, runs["diverged_at"].fillna(runs["steps"]), general)
-    ratio = open_above(geometric_interval(np.where(never_fit, 1.0, lasted / fit)), (censored & ~never_fit).any())
+    later = open_above(geometric_interval(np.where(never_fit, 1.0, lasted / fit)), (censored & ~never_fit).any())
     return [
-        judged("Ratio", "step of generalising over step of fitting", ratio, least=t["ratio"]),
-        reported("Fitted", f"step of fitting (train ≥ {t['fitted']:g})", geometric_interval(fit[~never_fit])),
+        judged("Ratio", "step of generalising over step of fitting", later, least=ratio),
+        reported("Fitted", f"step of fitting (train ≥ {fitted:g})", geometric_interval(fit[~never_fit])),
         reported(
             "Generalised",
-            f"step of generalising (test ≥ {t['generalised']:g})",
+            f"step of generalising (test ≥ {generalised:g})",
             open_above(geometric_interval(lasted), censored.any()),
         ),
     ], counts(
-        len(runs),
-        {"diverged": diverged(runs), "never fitted": never_fit.sum(), "never generalised": censored.sum()},
+        len(runs), {"diverged": diverged(runs), "never fitted": never_fit.sum(), "never generalised": censored.sum()}
     )
 
 
-def after_fitting(histories: Histories, runs: pd.DataFrame, t: Mapping[str, float]) -> pd.DataFrame:
+def after_fitting(m: Measured, runs: pd.DataFrame, fitted: float, window: float) -> pd.DataFrame:
     """Each run in the window after fitting: `correlation` of norm and test accuracy, `norm_ratio`, end over start.
 
     NaN for a run that never fits. The window of a run that diverges ends there.
     """
     rows = []
-    for run in runs["run"]:
-        fit = histories.first_step(run, TRAIN, t["fitted"])
+    for run, fit in zip(runs["run"], m.first_steps(runs, TRAIN, fitted), strict=True):
         norm, test = (
-            histories.curve(run, metric).loc[fit : fit + t["window"]] for metric in ("weight_norm_sum", "test_accuracy")
+            m.histories.curve(run, metric).loc[fit : fit + window] for metric in ("weight_norm_sum", "test_accuracy")
         )
         norm, test = norm.align(test, join="inner")
         fits = not np.isnan(fit) and len(norm)
@@ -64,46 +67,57 @@ def after_fitting(histories: Histories, runs: pd.DataFrame, t: Mapping[str, floa
     return pd.DataFrame(rows, columns=["correlation", "norm_ratio"], dtype=float)
 
 
-def norm_falls(histories: Histories, sweep: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """A5: with decay the norm falls and test accuracy rises."""
-    runs = select(sweep, weight_decay=t["weight_decay"])
-    seen = after_fitting(histories, runs, t)
+@finding.claim("A5")
+def norm_falls(
+    m: Measured, *, weight_decay: float, fitted: float, window: float, correlation: float, norm_ratio: float
+) -> tuple[list[Part], str]:
+    """With decay the norm falls while test accuracy rises."""
+    runs = m.at(weight_decay)
+    seen = after_fitting(m, runs, fitted, window)
     return [
         judged(
             "Correlation",
             "Spearman correlation of norm and test accuracy",
             mean_interval(seen["correlation"].fillna(0), DIFFERENCE),  # never fitted: against the claim
-            most=t["correlation"],
+            most=correlation,
         ),
         judged(
             "NormRatio",
             "norm at the window's end over norm at fitting",
             geometric_interval(seen["norm_ratio"].fillna(1)),
-            most=t["norm_ratio"],
+            most=norm_ratio,
         ),
     ], counts(len(runs), {WINDOW: diverged(runs), "never fitted": seen["norm_ratio"].isna().sum()})
 
 
+@finding.claim("A6")
 def nothing_without_decay(
-    histories: Histories, sweep: pd.DataFrame, final: Mapping[str, pd.DataFrame], t: Mapping[str, float]
+    m: Measured,
+    *,
+    fitted: float,
+    window: float,
+    norm_ratio: float,
+    test_accuracy: float,
+    reference: float,
+    generalised: float,
 ) -> tuple[list[Part], str]:
-    """A6: without decay neither the norm falls nor the test is passed, in runs as long as a good λ takes to pass it."""
-    runs = select(sweep, weight_decay=0.0)
-    short, words = too_short(histories, sweep, runs, t)
-    seen = after_fitting(histories, runs, t)
+    """Without decay neither the norm falls nor the test is passed, in runs as long as a good λ takes to pass it."""
+    runs = m.at(0.0)
+    short, words = m.too_short(runs, reference, generalised)
+    seen = after_fitting(m, runs, fitted, window)
     never_fitted = seen["norm_ratio"].isna()  # no ratio stands for such a run: 1 would speak for the claim
     return [
         judged(
             "NormRatio",
             "norm at the window's end over norm at fitting, λ = 0",
             UNKNOWN if short.any() or never_fitted.any() else geometric_interval(seen["norm_ratio"]),
-            least=t["norm_ratio"],
+            least=norm_ratio,
         ),
         judged(
             "Test",
             "test accuracy at λ = 0",
-            UNKNOWN if short.any() else failing(sweep, final, "test_accuracy", 0.0),
-            most=t["test_accuracy"],
+            UNKNOWN if short.any() else m.failing("test_accuracy", 0.0),
+            most=test_accuracy,
         ),
     ], counts(
         len(runs),
@@ -115,21 +129,21 @@ def nothing_without_decay(
     )
 
 
-def held_norm(
-    histories: Histories, sweep: pd.DataFrame, held: pd.DataFrame, t: Mapping[str, float]
-) -> tuple[list[Part], str]:
-    """A7: free against held norm, paired by seed, at the last step both reached. Unknown where no norm was held.
+@finding.claim("A7")
+def held_norm(m: Measured, *, weight_decay: float, difference: float, no_difference: float) -> tuple[list[Part], str]:
+    """A free norm passes the test where a held one does not, paired by seed, at the last step both reached.
 
-    Unknown, too, where a held run diverged: its accuracy of 0 would speak for the claim.
+    Unknown where no norm was held, and where a held run diverged: its accuracy of 0 would speak for the claim.
     """
-    pairs = select(sweep, weight_decay=t["weight_decay"]).merge(held, on="seed", suffixes=("_free", "_held"))
-    never_held = sum(np.isnan(histories.first_step(run, TRAIN, SATURATED)) for run in held["run"])
-    accuracies = {"free": {}, "held": {}}
+    held = held_runs(m.runs, weight_decay)
+    pairs = m.at(weight_decay).merge(held, on="seed", suffixes=("_free", "_held"))
+    never_held = np.isnan(m.first_steps(held, TRAIN, SATURATED)).sum()
+    accuracies: dict[str, dict[int, float]] = {"free": {}, "held": {}}
     for _, pair in pairs.iterrows():
         until = min(pair["steps_free"], pair["steps_held"])
         for kind, values in accuracies.items():
             run = pd.Series({"run": pair[f"run_{kind}"], "diverged_at": pair[f"diverged_at_{kind}"]})
-            values[pair["seed"]] = histories.final_accuracy(run, "test_accuracy", LAST_STEPS, until)
+            values[pair["seed"]] = m.histories.final_accuracy(run, "test_accuracy", LAST_STEPS, until)
     free, control = (pd.Series(accuracies[kind], dtype=float) for kind in ("free", "held"))
     held_diverged = diverged(held)
     unknown = free.isna().any() or control.isna().any()
@@ -137,11 +151,10 @@ def held_norm(
         "Difference",
         "test accuracy, free less held norm",
         UNKNOWN if never_held or held_diverged or unknown else paired_interval(free, control, DIFFERENCE),
-        least=t["difference"],
+        least=difference,
     )
-    if part.verdict == "refuted" and part.high > t["no_difference"]:
-        within = part.low > t["no_difference"]
-        part = Part(**vars(part) | {"verdict": "mixed" if within else "undecided"})
+    if part.verdict == "refuted" and part.high > no_difference:
+        part = replace(part, verdict="mixed" if part.low > no_difference else "undecided")
     return [
         part,
         reported(
@@ -160,14 +173,24 @@ def held_norm(
     )
 
 
-def delay_law(histories: Histories, runs: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """A10: exponents of the delay in η and λ, and the delay itself in units of 1/(ηλ).
+@finding.claim("A10")
+def delay_law(
+    m: Measured,
+    *,
+    fitted: float,
+    generalised: float,
+    weight_decay_low: float,
+    weight_decay_high: float,
+    exponent_low: float,
+    exponent_high: float,
+) -> tuple[list[Part], str]:
+    """The delay goes as 1/(ηλ): its exponents in η and λ, and the delay itself in those units.
 
     Reported beside: the same exponents of the step of generalising itself, counted from the start of the run. Where τ
     is so short that generalising overlaps fitting, the difference of the two says little.
     """
-    table = delays(histories, every_rate(runs), t["fitted"], t["generalised"])
-    table = table[between(table["weight_decay"], t["weight_decay_low"], t["weight_decay_high"])]
+    table = delays(m.histories, every_rate(m.runs), fitted, generalised)
+    table = table[between(table["weight_decay"], weight_decay_low, weight_decay_high)]
     usable, seeds = table.dropna(subset="delay"), table["seed"].unique()
     fits, whole = (exponents(usable, time).reindex(seeds) for time in ("delay", "generalised"))
     undetermined = int(fits.isna().any(axis=1).sum())
@@ -176,61 +199,61 @@ def delay_law(histories: Histories, runs: pd.DataFrame, t: Mapping[str, float]) 
     )
     per_seed = np.exp(np.log(timescales["count"]).groupby(timescales["seed"]).mean())
     names = {"η": "LearningRate", "λ": "WeightDecay"}
-    limits = t["exponent_low"], t["exponent_high"]
     parts = [
         *(
-            judged(names[symbol], f"exponent of the delay in {symbol}", every_seed(fits[symbol]), *limits)
-            for symbol in names
+            judged(name, f"exponent of the delay in {symbol}", every_seed(fits[symbol]), exponent_low, exponent_high)
+            for symbol, name in names.items()
         ),
         reported("Timescales", "delay in units of 1/(ηλ), runs that generalised", geometric_interval(per_seed)),
         *(
             reported(
-                f"Whole{names[symbol]}",
+                f"Whole{name}",
                 f"exponent of the step of generalising in {symbol} (looked at afterwards)",
                 every_seed(whole[symbol]),
             )
-            for symbol in names
+            for symbol, name in names.items()
         ),
     ]
     cases = table.loc[table["diverged_at"].isna(), "note"].value_counts().drop("", errors="ignore")
     too_few = f"in {undetermined} of {len(seeds)} seeds too few runs generalised to fit both exponents"
-    return parts, joined(
-        counts(len(table), {"diverged": diverged(table), **cases}),
-        too_few if undetermined else "",
-    )
+    return parts, joined(counts(len(table), {"diverged": diverged(table), **cases}), too_few if undetermined else "")
 
 
-def stays_fitted(histories: Histories, sweep: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """A11: training accuracy in the window after fitting, in which A5 has the norm fall."""
-    runs = select(sweep, weight_decay=t["weight_decay"])
-    fit = np.array([histories.first_step(run, TRAIN, t["fitted"]) for run in runs["run"]])
-    never_fitted, lost = np.isnan(fit), runs["diverged_at"].to_numpy() <= fit + t["window"]
+@finding.claim("A11")
+def stays_fitted(
+    m: Measured, *, weight_decay: float, fitted: float, window: float, train_accuracy: float
+) -> tuple[list[Part], str]:
+    """Training accuracy stays high in the window after fitting, in which A5 has the norm fall."""
+    runs = m.at(weight_decay)
+    fit = m.first_steps(runs, TRAIN, fitted)
+    never_fitted, lost = np.isnan(fit), runs["diverged_at"].to_numpy() <= fit + window
     least, perfect = np.zeros(len(runs)), np.zeros(len(runs))  # a run that never fits or is lost: against the claim
     for index in np.flatnonzero(~never_fitted & ~lost):
-        curve = histories.curve(runs["run"].iloc[index], TRAIN).loc[fit[index] : fit[index] + t["window"]]
-        least[index], perfect[index] = curve.min(), (curve >= t["fitted"]).mean()
+        curve = m.histories.curve(runs["run"].iloc[index], TRAIN).loc[fit[index] : fit[index] + window]
+        least[index], perfect[index] = curve.min(), (curve >= fitted).mean()
     return [
-        judged(
-            "Least", "least train accuracy after fitting", mean_interval(least, ACCURACY), least=t["train_accuracy"]
-        ),
-        reported("Perfect", f"share of logged steps at ≥ {t['fitted']:g}", mean_interval(perfect, ACCURACY)),
+        judged("Least", "least train accuracy after fitting", mean_interval(least, ACCURACY), least=train_accuracy),
+        reported("Perfect", f"share of logged steps at ≥ {fitted:g}", mean_interval(perfect, ACCURACY)),
     ], counts(len(runs), {"diverged": diverged(runs), "never fitted": never_fitted.sum()})
 
 
-def fitted_alone(histories: Histories, sweep: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """A12: at the step of fitting almost no training loss is left, and the test is not passed."""
-    runs = select(sweep, weight_decay=t["weight_decay"])
-    fit = {run: histories.first_step(run, TRAIN, t["fitted"]) for run in runs["run"]}
+@finding.claim("A12")
+def fitted_alone(
+    m: Measured, *, weight_decay: float, fitted: float, test_accuracy: float, loss_of_one_half: float, loss: float
+) -> tuple[list[Part], str]:
+    """At the step of fitting almost no training loss is left, and the test is not passed."""
+    runs = m.at(weight_decay)
+    fit = dict(zip(runs["run"], m.first_steps(runs, TRAIN, fitted), strict=True))
     # never fitted: there is no such step, and both count against the claim
-    test = [histories.curve(run, "test_accuracy").get(step, 1.0) for run, step in fit.items()]
-    loss = [histories.curve(run, "train_loss_batch").get(step, t["loss_of_one_half"]) for run, step in fit.items()]
+    test = [m.histories.curve(run, "test_accuracy").get(step, 1.0) for run, step in fit.items()]
+    left = [m.histories.curve(run, "train_loss_batch").get(step, loss_of_one_half) for run, step in fit.items()]
     return [
-        judged("Test", "test accuracy at fitting", mean_interval(test, ACCURACY), most=t["test_accuracy"]),
+        judged("Test", "test accuracy at fitting", mean_interval(test, ACCURACY), most=test_accuracy),
         judged(
             "Loss",
             "train loss at fitting over that of predicting one half",
-            geometric_interval(np.array(loss) / t["loss_of_one_half"]),
-            most=t["loss"],
+            geometric_interval(np.array(left) / loss_of_one_half),
+            most=loss,
         ),
     ], counts(len(runs), {"diverged": diverged(runs), "never fitted": sum(map(np.isnan, fit.values()))})
 

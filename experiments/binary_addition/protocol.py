@@ -1,12 +1,13 @@
-"""Which runs of binary addition a claim or a figure looks at, and their final accuracy."""
-
-from collections.abc import Mapping
+"""Which runs of binary addition a claim or a figure looks at, and what the claims read off them."""
 
 import numpy as np
 import pandas as pd
 
+from weightdecay.results import Results
 from weightdecay.statistics.estimates import ACCURACY, UNKNOWN, Estimate, geometric_interval, mean_interval
-from weightdecay.statistics.measures import TRAIN, Histories, diverged, longest, select
+from weightdecay.statistics.measures import TRAIN, Histories, diverged, final_table, longest, select
+
+from . import finding
 
 EXPERIMENT = "binary_addition"
 LAST_STEPS = 3900  # S1's points are means over the last 50 epochs of 78 steps
@@ -48,30 +49,44 @@ def shorter_than_timescale(sweep: pd.DataFrame) -> list[float]:
     return sorted(set(sweep.loc[(sweep["weight_decay"] > 0) & (timescales < 1 - 1e-9), "weight_decay"]))
 
 
-def too_short(
-    histories: Histories, sweep: pd.DataFrame, runs: pd.DataFrame, t: Mapping[str, float]
-) -> tuple[pd.Series, str]:
-    """Which of `runs` are not known to last as long as λ = `reference` takes to `generalised`, and words for a note.
+@finding.measured
+class Measured:
+    """The λ sweep of S1's protocol, its curves, and its final accuracies `[seeds, λ]` by metric."""
 
-    That time is the geometric mean over seeds of the first logged step with that test accuracy. A run lasts until it
-    diverges. Where λ = `reference` was not run, or never came to it in some seed, all are too short.
-    """
-    reference = select(sweep, weight_decay=t["reference"])
-    passed = pd.Series(
-        [histories.first_step(run, "test_accuracy", t["generalised"]) for run in reference["run"]], reference.index
-    )
-    least = np.nan if passed.isna().any() else geometric_interval(passed).value
-    lasted = runs["diverged_at"].fillna(runs["steps"])
-    words = f"not known to last as long as λ = {t['reference']:g} takes to test accuracy {t['generalised']:g}"
-    return ~(lasted >= least * (1 - 1e-9)), words
+    def __init__(self, results: Results):
+        self.runs, self.histories = results.runs, Histories(results.history)
+        self.sweep = lambda_sweep(self.runs)
+        self.final = self.final_of(self.sweep)
 
+    def final_of(self, runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
+        """Final values `[seeds, λ]` of other runs, for each metric in MEASURED."""
+        return {metric: final_table(self.histories, runs, metric, LAST_STEPS) for metric in MEASURED}
 
-def accuracy(final: Mapping[str, pd.DataFrame], metric: str, weight_decay: float) -> Estimate:
-    """Final accuracy at one λ; UNKNOWN where that λ was not run."""
-    table = final[metric]
-    return mean_interval(table[weight_decay].dropna(), ACCURACY) if weight_decay in table else UNKNOWN
+    def at(self, weight_decay: float) -> pd.DataFrame:
+        """The runs of the sweep at one λ."""
+        return select(self.sweep, weight_decay=weight_decay)
 
+    def first_steps(self, runs: pd.DataFrame, metric: str, threshold: float) -> np.ndarray:
+        """First logged step of each run with `metric >= threshold`; NaN where it never came."""
+        return np.array([self.histories.first_step(run, metric, threshold) for run in runs["run"]], dtype=float)
 
-def failing(sweep: pd.DataFrame, final: Mapping[str, pd.DataFrame], metric: str, weight_decay: float) -> Estimate:
-    """Final accuracy for a claim that it is low; UNKNOWN where a run diverged, as its 0 would speak for the claim."""
-    return UNKNOWN if diverged(select(sweep, weight_decay=weight_decay)) else accuracy(final, metric, weight_decay)
+    def accuracy(self, metric: str, weight_decay: float) -> Estimate:
+        """Final accuracy at one λ; UNKNOWN where that λ was not run."""
+        table = self.final[metric]
+        return mean_interval(table[weight_decay].dropna(), ACCURACY) if weight_decay in table else UNKNOWN
+
+    def failing(self, metric: str, weight_decay: float) -> Estimate:
+        """Final accuracy, for a claim that it is low; UNKNOWN where a run diverged: its 0 would speak for the claim."""
+        return UNKNOWN if diverged(self.at(weight_decay)) else self.accuracy(metric, weight_decay)
+
+    def too_short(self, runs: pd.DataFrame, reference: float, generalised: float) -> tuple[pd.Series, str]:
+        """Which of `runs` are not known to last as long as λ = `reference` takes to `generalised`; words for a note.
+
+        That time is the geometric mean over seeds of the first logged step with that test accuracy. A run lasts until
+        it diverges. Where λ = `reference` was not run, or never came to it in some seed, all are too short.
+        """
+        passed = self.first_steps(self.at(reference), "test_accuracy", generalised)
+        least = np.nan if np.isnan(passed).any() else geometric_interval(passed).value
+        lasted = runs["diverged_at"].fillna(runs["steps"])
+        words = f"not known to last as long as λ = {reference:g} takes to test accuracy {generalised:g}"
+        return ~(lasted >= least * (1 - 1e-9)), words

@@ -1,22 +1,9 @@
-"""Binary addition: does weight decay make a network extrapolate? (S1, "A toy experiment"; claims A1–A12)
-
-Trained on sums of 2- and 4-digit numbers, tested on 3-digit ones. Two residual blocks of width 256, 290,080 parameters,
-squared error on sigmoid outputs, AdamW with eps 1e-3, λ from 0 to 1. Beside S1's sweep and its training curve at
-λ = 0.1: the λ = 0 control, a control held at constant norm, label noise, the delay under other η and λ, and S1's text
-read literally (digits as bits). Protocol and its sources: config.yaml beside this file.
-"""
-
-from collections.abc import Sequence
-
-import torch
+"""How a row of the table is trained."""
 
 from weightdecay.datasets import Splits
-from weightdecay.datasets.binary_addition import BITS, binary_addition
+from weightdecay.datasets.binary_addition import binary_addition
 from weightdecay.datasets.binary_addition_bits import TRAIN_SIZE, binary_addition_bits
-from weightdecay.ensemble.layers import Layer
-from weightdecay.ensemble.networks.residual_mlp import residual_mlp
 from weightdecay.ensemble.state import Protocol
-from weightdecay.experiment import main
 from weightdecay.run import Run, require
 
 
@@ -28,12 +15,6 @@ def splits(run: Run) -> Splits:
     return binary_addition(run.seed, run.train_size, run.label_noise)
 
 
-def network(runs: Sequence[Run]) -> Layer:
-    """S1's network; 64 inputs are the operands' bits, 32 outputs the sum's."""
-    eps = None if runs[0].batch_norm_eps is None else torch.tensor([run.batch_norm_eps for run in runs])
-    return residual_mlp(2 * BITS, BITS, runs[0].width, runs[0].blocks, eps)
-
-
 def check(run: Run) -> None:
     """ConfigError for a row that asks for what is not trained here."""
     require(run, dataset=("binary_addition", "binary_addition_bits"), network="residual_mlp")
@@ -41,7 +22,4 @@ def check(run: Run) -> None:
         require(run, train_size=TRAIN_SIZE, label_noise=0.0)
 
 
-PROTOCOL = Protocol(splits, network)
-
-if __name__ == "__main__":
-    main(PROTOCOL)
+PROTOCOL = Protocol(splits)

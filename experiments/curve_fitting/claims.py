@@ -1,43 +1,15 @@
-"""Claims C1-C14 on curves, polynomials and loss functions, judged by the criteria of config.yaml.
+"""Claims C1-C14 on curves, polynomials and loss functions.
 
 One estimate per seed, then a 95 % interval over seeds; runs that are compared share data and initial weights. "At the
 end" is the last step, as S3 shows it. A diverged run has no value: what needs it is unknown. Here: what is read off
 trained networks; what needs none: claims_computed.py.
 """
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import pandas as pd
-from claims_computed import (
-    chosen_ridge,
-    high_degrees,
-    norm_of_ridge,
-    overfits,
-    penalty_is_constraint,
-    pulled_back,
-    robust_lines,
-    stable_minimiser,
-)
-from runs import (
-    DECAY,
-    LOSSES,
-    Runs,
-    distance_to_truth,
-    first_failing,
-    histograms,
-    limit,
-    ratio_of,
-    ratio_of_limits,
-    roughness,
-    sensitivity,
-    unreached,
-)
 
-from weightdecay.claims import model as ledger
-from weightdecay.claims.model import Claim, Part, counts, joined, judged, reported
+from weightdecay.claims.judging import counts, joined, judged, reported
+from weightdecay.claims.model import Part
 from weightdecay.statistics.estimates import (
     Estimate,
     every_seed,
@@ -47,46 +19,39 @@ from weightdecay.statistics.estimates import (
 )
 from weightdecay.statistics.measures import diverged, select
 
-EXPERIMENT = "curve_fitting"
+from . import finding
+from .claims_computed import chosen_ridge, norm_of_ridge, robust_lines
+from .runs import (
+    DECAY,
+    LOSSES,
+    Runs,
+    distance_to_truth,
+    first_failing,
+    histograms,
+    mean_limit,
+    ratio_of,
+    ratio_of_limits,
+    roughness,
+    sensitivity,
+    unreached,
+)
+
 LARGE = 100.0  # of C8
 CONSTANT = 1e-3  # sensitivity below which a fit is one: that of the true line is 1.5
-OF_DIVERGENCE = {"C4": ("Limit",), "C12": ("Limit", "Absolute", "Smooth")}  # assert where training diverges
 LATE = 20  # steps, the first interval at which S3's runs were once logged: the first jump is over by then
 
 
-def judge(results: Any, criteria: Mapping[str, Any]) -> list[Claim]:
-    """The fourteen claims, in order."""
-    threshold = {id: words.thresholds for id, words in criteria.items()}
-    runs, tables = Runs(results), results.tables
-    parts = {
-        "C1": smoother(runs, threshold["C1"]),
-        "C2": contracts(runs, threshold["C2"]),
-        "C3": smaller_norm(runs, threshold["C3"]),
-        "C4": bounded_gradients(runs, threshold["C4"]),
-        "C5": high_degrees(tables["polynomials"], threshold["C5"]),
-        "C6": penalty_is_constraint(tables["constraints"], threshold["C6"]),
-        "C7": robust_losses(runs, tables, threshold["C7"]),
-        "C8": to_nothing(runs, tables["constraints"], threshold["C8"]),
-        "C9": sensitive(runs, tables["polynomials"], threshold["C9"]),
-        "C10": overfits(tables["polynomials"], threshold["C10"]),
-        "C11": pulled_back(tables["balls"], threshold["C11"]),
-        "C12": unstable_training(runs, threshold["C12"]),
-        "C13": spreads(runs, threshold["C13"]),
-        "C14": stable_minimiser(tables["nudges"], threshold["C14"]),
-    }
-    return [ledger.claim(id, EXPERIMENT, criteria, *found) for id, found in parts.items()]
-
-
-def smoother(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """C1: roughness and test loss of S3's fit, λ = .01 over λ = 0."""
+@finding.claim("C1")
+def smoother(runs: Runs, *, rough: float, test: float) -> tuple[list[Part], str]:
+    """Compare roughness and test loss of S3's fit, λ = .01 over λ = 0."""
     without, decayed = runs.demo(0.0), runs.demo(DECAY)
 
     def ratio(metric: str) -> Estimate:
         return ratio_interval(np.log(decayed[metric] / without[metric]))
 
     return [
-        judged("Rough", "variation of the slope", ratio_of(roughness(decayed), roughness(without)), most=t["rough"]),
-        judged("Test", "test loss", ratio("test_loss"), most=t["test"], strict=True),
+        judged("Rough", "variation of the slope", ratio_of(roughness(decayed), roughness(without)), most=rough),
+        judged("Test", "test loss", ratio("test_loss"), most=test, strict=True),
         reported(
             "Distance", "distance to the true line", ratio_of(distance_to_truth(decayed), distance_to_truth(without))
         ),
@@ -97,54 +62,49 @@ def smoother(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
     ], counts(len(without) + len(decayed), {"diverged": diverged(without) + diverged(decayed)})
 
 
-def contracts(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """C2: the spread of layer 2's weights, end over start."""
-    spread, moved, extreme = {}, {}, {}
+@finding.claim("C2")
+def spread_contracts(runs: Runs, *, contracts: float, low: float, high: float, moved: float) -> tuple[list[Part], str]:
+    """Measure the spread of layer 2's weights, end over start."""
+    spread, shares, extreme = {}, {}, {}
     for weight_decay in (0.0, DECAY):
         chosen = runs.demo(weight_decay)
         first, last = histograms(runs, chosen)
         spread[weight_decay] = ratio_of(chosen["layer2_weight_std"], runs.started(chosen, "layer2_weight_std"))
         extreme[weight_decay] = ratio_of(chosen["layer2_weight_largest"], runs.started(chosen, "layer2_weight_largest"))
-        moved[weight_decay] = every_seed(pd.Series(np.abs(last - first).sum(1) / 2), (0, 1))
+        shares[weight_decay] = every_seed(pd.Series(np.abs(last - first).sum(1) / 2), (0, 1))
     return [
-        judged("Decay", "standard deviation, λ", spread[DECAY], most=t["contracts"]),
-        judged("Without", "standard deviation, no decay", spread[0.0], t["low"], t["high"]),
-        judged("Moved", "share of weights to be moved, no decay", moved[0.0], most=t["moved"]),
-        reported("MovedDecay", "share of weights to be moved, λ", moved[DECAY]),
+        judged("Decay", "standard deviation, λ", spread[DECAY], most=contracts),
+        judged("Without", "standard deviation, no decay", spread[0.0], low, high),
+        judged("Moved", "share of weights to be moved, no decay", shares[0.0], most=moved),
+        reported("MovedDecay", "share of weights to be moved, λ", shares[DECAY]),
         reported("Largest", "largest weight, no decay", extreme[0.0]),
         reported("LargestDecay", "largest weight, λ", extreme[DECAY]),
     ], ""
 
 
-def smaller_norm(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """C3: the norm of all parameters, with decay over without, in S2's program and in S3's."""
+@finding.claim("C3")
+def smaller_norm(runs: Runs, *, ratio: float) -> tuple[list[Part], str]:
+    """Compare the norm of all parameters, with decay over without, in S2's program and in S3's."""
     small = {λ: runs.select("small", weight_decay=λ)["weight_norm"] for λ in (0.0, 1e-4)}
     demo = {λ: runs.demo(λ)["weight_norm"] for λ in (0.0, DECAY)}
     return [
         judged(
-            "Small",
-            "norm with over without, S2's program",
-            ratio_of(small[1e-4], small[0.0]),
-            most=t["ratio"],
-            strict=True,
+            "Small", "norm with over without, S2's program", ratio_of(small[1e-4], small[0.0]), most=ratio, strict=True
         ),
         judged(
-            "Demo",
-            "norm with over without, S3's program",
-            ratio_of(demo[DECAY], demo[0.0]),
-            most=t["ratio"],
-            strict=True,
+            "Demo", "norm with over without, S3's program", ratio_of(demo[DECAY], demo[0.0]), most=ratio, strict=True
         ),
     ], ""
 
 
-def bounded_gradients(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """C4: the largest gradient in S3's program, and the smallest learning rate that diverges.
+@finding.claim("C4", of_divergence=["Limit"])
+def bounded_gradients(runs: Runs, *, largest: float, limit: float) -> tuple[list[Part], str]:
+    """Compare the largest gradient in S3's program, and the smallest learning rate that diverges.
 
     The gradient logged after step 1 is that at the initial weights, which runs that are compared share.
     """
     demos = {λ: runs.demo(λ) for λ in (0.0, DECAY)}
-    largest, late = (
+    highest, late = (
         {λ: runs.largest(demo, "gradient_norm", first) for λ, demo in demos.items()} for first in (2, LATE)
     )
     last = {λ: demo["gradient_norm"] for λ, demo in demos.items()}
@@ -154,17 +114,12 @@ def bounded_gradients(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], s
         judged(
             "Largest",
             "largest gradient, λ over no decay",
-            ratio_of(largest[DECAY], largest[0.0]),
-            most=t["largest"],
+            ratio_of(highest[DECAY], highest[0.0]),
+            most=largest,
             strict=True,
         ),
-        judged(
-            "Limit",
-            "diverging learning rate, λ over no decay",
-            ratio_of_limits(limits[DECAY], limits[0.0]),
-            t["limit"],
-        ),
-        reported("Rate", "smallest learning rate that diverges, no decay", limit(limits[0.0])),
+        judged("Limit", "diverging learning rate, λ over no decay", ratio_of_limits(limits[DECAY], limits[0.0]), limit),
+        reported("Rate", "smallest learning rate that diverges, no decay", mean_limit(limits[0.0])),
         reported("Late", f"largest gradient from step {LATE} on, λ over no decay", ratio_of(late[DECAY], late[0.0])),
         reported("Final", "gradient at the end, λ over no decay", ratio_of(last[DECAY], last[0.0])),
     ], joined(
@@ -181,22 +136,25 @@ def diverges_from(runs: Runs, weight_decay: float) -> pd.DataFrame:
     return first_failing(chosen, chosen["diverged_at"].notna())
 
 
-def robust_losses(runs: Runs, tables: Mapping[str, pd.DataFrame], t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """C7: lines under three losses and how many minimisers there are; S3's network under the losses."""
-    network = {loss: distance_to_truth(runs.fitted(loss, outlier=True)) for loss in LOSSES}
+@finding.claim("C7")
+def robust_losses(
+    runs: Runs, *, shift: float, robust: float, sensitive: float, between: float, network: float, several: float
+) -> tuple[list[Part], str]:
+    """Compare lines under three losses, count their minimisers, and compare S3's network under the same losses."""
+    outlier = {loss: distance_to_truth(runs.fitted(loss, outlier=True)) for loss in LOSSES}
     clean = {loss: distance_to_truth(runs.fitted(loss, outlier=False)) for loss in LOSSES}
     return [
-        *robust_lines(tables, t),
+        *robust_lines(runs, shift, robust, sensitive, between, several),
         judged(
             "Network",
             "network, outlier: L1 over L2",
-            ratio_of(network["absolute_error"], network["squared_error"]),
-            most=t["network"],
+            ratio_of(outlier["absolute_error"], outlier["squared_error"]),
+            most=network,
         ),
         reported(
             "NetworkSmooth",
             "network, outlier: smooth L1 over L2",
-            ratio_of(network["smooth_l1"], network["squared_error"]),
+            ratio_of(outlier["smooth_l1"], outlier["squared_error"]),
         ),
         reported(
             "NetworkClean", "network, no outlier: L1 over L2", ratio_of(clean["absolute_error"], clean["squared_error"])
@@ -204,16 +162,17 @@ def robust_losses(runs: Runs, tables: Mapping[str, pd.DataFrame], t: Mapping[str
     ], "decided by algebra, so only reported: minimisers for a constant, and under L2"
 
 
-def to_nothing(runs: Runs, table: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """C8: the norm as λ grows, of ridge and of S3's network."""
-    parts, note = norm_of_ridge(table, t)
+@finding.claim("C8")
+def to_nothing(runs: Runs, *, low: float, high: float, vanishes: float) -> tuple[list[Part], str]:
+    """Measure the norm as λ grows, of ridge and of S3's network."""
+    parts, note = norm_of_ridge(runs, low, high, vanishes)
     large = runs.demo(LARGE)
     parts.append(
         judged(
             "Network",
             f"network: norm at λ = {LARGE:g} over start",
             every_seed(large["weight_norm"] / runs.started(large, "weight_norm")),
-            most=t["vanishes"],
+            most=vanishes,
         )
     )
     if max(runs.weight_decays, default=0.0) > LARGE:
@@ -223,8 +182,10 @@ def to_nothing(runs: Runs, table: pd.DataFrame, t: Mapping[str, float]) -> tuple
     return parts, note
 
 
-def sensitive(runs: Runs, table: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """C9: root mean square of the slope, of S3's fits and of polynomials, and the norm of the weights."""
+@finding.claim("C9")
+def sensitive(runs: Runs, *, calmer: float, together: float) -> tuple[list[Part], str]:
+    """Compare the root mean square of the slope, of S3's fits and of polynomials, with the norm of the weights."""
+    table = runs.tables["polynomials"]
     demos = {λ: runs.demo(λ) for λ in (0.0, DECAY, *runs.weight_decays)}
     demos = {λ: demo.assign(sensitivity=sensitivity(demo)) for λ, demo in demos.items()}
     steady = {λ: demo for λ, demo in demos.items() if demo["diverged_at"].isna().all()}
@@ -236,7 +197,7 @@ def sensitive(runs: Runs, table: pd.DataFrame, t: Mapping[str, float]) -> tuple[
             "Network",
             "network: sensitivity, λ over no decay",
             ratio_of(demos[DECAY]["sensitivity"], demos[0.0]["sensitivity"]),
-            most=t["calmer"],
+            most=calmer,
         ),
         judged(
             "Polynomial",
@@ -244,19 +205,19 @@ def sensitive(runs: Runs, table: pd.DataFrame, t: Mapping[str, float]) -> tuple[
             ratio_of(
                 chosen_ridge(table)["sensitivity"], select(highest, weight_decay=0.0).set_index("seed")["sensitivity"]
             ),
-            most=t["calmer"],
+            most=calmer,
         ),
         judged(
             "Together",
             "network: rank correlation with the norm over λ",
             rank_correlation_interval(path, "sensitivity", "weight_norm"),
-            t["together"],
+            together,
         ),
         judged(
             "PolynomialTogether",
             "polynomial: rank correlation with the norm over λ",
             rank_correlation_interval(highest, "sensitivity", "norm"),
-            t["together"],
+            together,
         ),
         reported(
             "Degrees",
@@ -266,8 +227,9 @@ def sensitive(runs: Runs, table: pd.DataFrame, t: Mapping[str, float]) -> tuple[
     ], f"network: λ up to {path['weight_decay'].max():g}" if len(path) else ""
 
 
-def unstable_training(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """C12: with an outlier and without, under each loss: where training diverges, and how its loss rises."""
+@finding.claim("C12", of_divergence=["Limit", "Absolute", "Smooth"])
+def unstable_training(runs: Runs, *, limit: float, others: float, rises: float) -> tuple[list[Part], str]:
+    """Compare where training diverges and how its loss rises, with an outlier and without, under each loss."""
     tried = runs.runs[runs.runs["sweep"].isin(["outlier_rates", "losses"])]
     tried = select(tried[tried["seed"].isin(tried.loc[tried["sweep"] == "outlier_rates", "seed"])], weight_decay=0.0)
     by_loss = {loss: select(tried, loss=loss, dataset="line_outlier") for loss in LOSSES}
@@ -278,44 +240,39 @@ def unstable_training(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], s
     square, clean = limits["squared_error"], diverges_from(runs, 0.0)
     clean = clean[clean.index.isin(square.index)]
     return [
-        judged(
-            "Limit",
-            "diverging learning rate, L2: outlier over none",
-            ratio_of_limits(square, clean),
-            most=t["limit"],
-        ),
+        judged("Limit", "diverging learning rate, L2: outlier over none", ratio_of_limits(square, clean), most=limit),
         judged(
             "Absolute",
             "diverging learning rate, outlier: L1 over L2",
             ratio_of_limits(limits["absolute_error"], square),
-            t["others"],
+            others,
         ),
         judged(
             "Smooth",
             "diverging learning rate, outlier: smooth L1 over L2",
             ratio_of_limits(limits["smooth_l1"], square),
-            t["others"],
+            others,
         ),
         judged(
             "Rises",
             "rises of the loss, L2: outlier less none",
             every_seed(outlier["squared_error"] - without),
-            t["rises"],
+            rises,
             strict=True,
         ),
         judged(
             "RisesAbsolute",
             "rises of the loss, outlier: L2 less L1",
             every_seed(outlier["squared_error"] - outlier["absolute_error"]),
-            t["rises"],
+            rises,
             strict=True,
         ),
-        reported("Rate", "smallest learning rate that diverges, L2, outlier", limit(square)),
+        reported("Rate", "smallest learning rate that diverges, L2, outlier", mean_limit(square)),
         *(
             reported(
                 f"Lost{name}",
                 f"smallest learning rate that diverges or ends as a constant, {LOSSES[loss]}",
-                limit(ends[loss]),
+                mean_limit(ends[loss]),
             )
             for name, loss in (("", "squared_error"), ("Absolute", "absolute_error"), ("Smooth", "smooth_l1"))
         ),
@@ -330,24 +287,21 @@ def lost(chosen: pd.DataFrame) -> pd.Series:
     return chosen["diverged_at"].notna() | (sensitivity(chosen) < CONSTANT)
 
 
-def spreads(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """C13: spread and extremes of layer 2's weights at the end."""
+@finding.claim("C13")
+def spreads(runs: Runs, *, wide: float, extreme: float, closer: float, tamed: float) -> tuple[list[Part], str]:
+    """Measure spread and extremes of layer 2's weights at the end."""
     ends = {λ: runs.demo(λ) for λ in (0.0, DECAY)}
-    wide, extreme = "layer2_weight_std", "layer2_weight_largest"
+    spread, largest = "layer2_weight_std", "layer2_weight_largest"
 
     def grown(metric: str) -> Estimate:
         return ratio_of(ends[0.0][metric], runs.started(ends[0.0], metric))
 
-    def tamed(metric: str) -> Estimate:
+    def over(metric: str) -> Estimate:
         return ratio_of(ends[DECAY][metric], ends[0.0][metric])
 
     return [
-        judged("Wide", "no decay: standard deviation over start", grown(wide), t["wide"]),
-        judged("Extreme", "no decay: largest weight over start", grown(extreme), t["extreme"]),
-        judged("Closer", "standard deviation, λ over no decay", tamed(wide), most=t["closer"]),
-        judged("Tamed", "largest weight, λ over no decay", tamed(extreme), most=t["tamed"], strict=True),
+        judged("Wide", "no decay: standard deviation over start", grown(spread), wide),
+        judged("Extreme", "no decay: largest weight over start", grown(largest), extreme),
+        judged("Closer", "standard deviation, λ over no decay", over(spread), most=closer),
+        judged("Tamed", "largest weight, λ over no decay", over(largest), most=tamed, strict=True),
     ], ""
-
-
-if __name__ == "__main__":
-    ledger.main(judge, Path(__file__).with_name("config.yaml"), OF_DIVERGENCE)

@@ -9,14 +9,15 @@ from typing import Annotated
 
 import numpy as np
 import pandas as pd
-from demo import SLOPE, TRAIN_NOISE, line
-from lines import FITS, distance, width_of_minimisers
 from pydantic import Field
 from scipy import optimize
 
 from weightdecay.closed_form import ridge_path
-from weightdecay.computation import main
 from weightdecay.errors import ConfigError
+
+from . import finding
+from .demo import SLOPE, TRAIN_NOISE, line
+from .lines import FITS, distance, width_of_minimisers
 
 Count = Annotated[int, Field(ge=1)]
 Noise = Annotated[float, Field(gt=0)]
@@ -24,6 +25,7 @@ NonNegative = Annotated[float, Field(ge=0)]
 TRUE = (1.0, 2.0)  # S0's constant and slope
 
 
+@finding.computation
 def polynomials(
     *,
     seeds: Count,
@@ -86,6 +88,7 @@ def centred(x: np.ndarray, y: np.ndarray, degree: int) -> tuple[np.ndarray, np.n
     return features - features.mean(0), y - y.mean()
 
 
+@finding.computation
 def constraints(
     *,
     seeds: Count,
@@ -139,6 +142,7 @@ def in_ball(hessian: np.ndarray, slope: np.ndarray, radius: float) -> np.ndarray
     return radius * result.x
 
 
+@finding.computation
 def balls(
     *,
     seeds: Count,
@@ -186,6 +190,7 @@ def balls(
     return pd.DataFrame(rows)
 
 
+@finding.computation
 def outliers(
     *,
     seeds: Count,
@@ -214,6 +219,7 @@ def outliers(
     return pd.DataFrame(rows)
 
 
+@finding.computation
 def minimisers(*, seeds: Count, train_sizes: Annotated[list[Count], Field(min_length=1)], noise: Noise) -> pd.DataFrame:
     """C7: a row for each seed, number of points, problem (a constant, a line) and loss: has it several minimisers?
 
@@ -234,6 +240,7 @@ def minimisers(*, seeds: Count, train_sizes: Annotated[list[Count], Field(min_le
     return pd.DataFrame(rows)
 
 
+@finding.computation
 def nudges(*, seeds: Count, train_size: Count, noise: Noise, nudge: Noise, draws: Count) -> pd.DataFrame:
     """C14: a row for each seed and loss: how far its line moves where all targets change by N(0, `nudge`).
 
@@ -250,7 +257,3 @@ def nudges(*, seeds: Count, train_size: Count, noise: Noise, nudge: Noise, draws
             squares = [distance(*(fit(features, y + change) - before)) ** 2 for change in changes]
             rows.append({"seed": seed, "loss": loss, "moved": np.sqrt(np.mean(squares)) / nudge})
     return pd.DataFrame(rows)
-
-
-if __name__ == "__main__":
-    main([polynomials, constraints, balls, outliers, minimisers, nudges])

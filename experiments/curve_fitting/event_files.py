@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from demo import GRADIENT_EDGES, WEIGHT_EDGES
-from runs import DECAY, Runs
 
 from weightdecay.errors import ConfigError, ResultError, reports_user_errors
 from weightdecay.files import check_writable
 from weightdecay.results import Results, load
+
+from .demo import GRADIENT_EDGES, WEIGHT_EDGES
+from .runs import DECAY, Runs
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

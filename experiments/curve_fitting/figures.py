@@ -1,28 +1,31 @@
 """Figures of curve fitting, drawn from the runs and measures that claims.py judges; the others: figures_computed.py."""
 
-import weightdecay  # noqa: F401, isort: skip (first: matplotlib reads its surroundings when it is imported)
-
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from claims import EXPERIMENT, lost
-from demo import GRADIENT_EDGES, GRID, WEIGHT_EDGES, line
-from figures_computed import COLOURS, SEED, constraints, outliers, overfitting, polynomials, true_line
 from matplotlib.axes import Axes
-from runs import DECAY, FIT, LOSSES, Runs, distance_to_truth, roughness
+from matplotlib.figure import Figure
 
-from weightdecay.report import style
+from weightdecay.finding import Inputs
 from weightdecay.report.plots import legend, over_columns, zero_and_logarithm
-from weightdecay.report.style import MUTED, PAGE, SPLITS, Inputs, weight_decay_colour
+from weightdecay.report.style import MUTED, PAGE, SPLITS, weight_decay_colour
 from weightdecay.statistics.measures import select
+
+from . import (
+    figures_computed,  # noqa: F401 (registers its figures)
+    finding,
+)
+from .claims import lost
+from .demo import GRADIENT_EDGES, GRID, WEIGHT_EDGES, line
+from .figures_computed import COLOURS, SEED, true_line
+from .runs import DECAY, FIT, LOSSES, Runs, distance_to_truth, roughness
 
 PAIR = {0.0: "no decay", DECAY: f"λ = {DECAY:g}"}
 
 
-def fit(inputs: Inputs) -> None:
-    """C1: S3's figure, the fit at some steps with and without decay, for one seed; then the last over all seeds."""
+@finding.figure("C1")
+def fit(inputs: Inputs) -> Figure:
+    """S3's figure, the fit at some steps with and without decay, for one seed; then the last over all seeds."""
     runs, history = inputs.made(Runs), inputs.results.history
     demos = {λ: runs.demo(λ) for λ in PAIR}
     history = history[
@@ -49,11 +52,12 @@ def fit(inputs: Inputs) -> None:
     axes[-1].set(title=f"mean ± SD of {len(demos[0.0])} seeds", xlabel="x", ylim=(-3, 3))
     axes[0].set_ylabel("y")
     legend(axes[0], loc="upper left", labelspacing=0.2, borderaxespad=0.1)
-    style.save(figure, inputs.figures, f"{EXPERIMENT}-fit", inputs.scale)
+    return figure
 
 
-def histograms(inputs: Inputs) -> None:
-    """C2, C4, C13: histograms of layer 2's weights and gradients over the steps, as ridge lines, mean over seeds."""
+@finding.figure("C2", "C4", "C13")
+def histograms(inputs: Inputs) -> Figure:
+    """Histograms of layer 2's weights and gradients over the steps, as ridge lines, mean over seeds."""
     runs, history = inputs.made(Runs), inputs.results.history
     figure, axes = plt.subplots(1, 4, figsize=(PAGE, 3.2), sharey=True)
     kinds = (("weight", WEIGHT_EDGES, "weight of layer 2"), ("gradient", GRADIENT_EDGES, "log₁₀ |gradient| of layer 2"))
@@ -70,7 +74,7 @@ def histograms(inputs: Inputs) -> None:
             panel.set(title=title, xlabel=label)
     axes[0].set_ylabel("step")
     axes[0].invert_yaxis()
-    style.save(figure, inputs.figures, f"{EXPERIMENT}-histograms", inputs.scale)
+    return figure
 
 
 def ridge_lines(
@@ -91,8 +95,9 @@ def ridge_lines(
     axes.set_xlim(edges[0], edges[-1] + 2.5 * zeros)
 
 
-def norms(inputs: Inputs) -> None:
-    """C2-C4, C13: norms of weights and gradients over the steps, and the learning rates at which training diverges."""
+@finding.figure("C2", "C3", "C4", "C13")
+def norms(inputs: Inputs) -> Figure:
+    """Norms of weights and gradients over the steps, and the learning rates at which training diverges."""
     runs = inputs.made(Runs)
     figure, axes = plt.subplots(1, 4, figsize=(PAGE, 2.2))
     shown = {
@@ -118,7 +123,7 @@ def norms(inputs: Inputs) -> None:
     for λ, marker in zip(PAIR, "os", strict=True):
         axes[3].plot(share[λ], marker=marker, color=weight_decay_colour(λ), markersize=2, linewidth=0.8)
     axes[3].set(xscale="log", xlabel="learning rate η", title="share that diverges", ylim=(-0.03, 1.03), xlim=(0.05, 1))
-    style.save(figure, inputs.figures, f"{EXPERIMENT}-norms", inputs.scale)
+    return figure
 
 
 def curves(runs: Runs, weight_decay: float, metric: str) -> pd.DataFrame:
@@ -126,8 +131,9 @@ def curves(runs: Runs, weight_decay: float, metric: str) -> pd.DataFrame:
     return pd.DataFrame({seed: runs.every(run, metric) for seed, run in runs.demo(weight_decay)["run"].items()}).T
 
 
-def weight_decay(inputs: Inputs) -> None:
-    """C1, C3, C8: S3's program against λ: losses, roughness, norm."""
+@finding.figure("C1", "C3", "C8")
+def weight_decay(inputs: Inputs) -> Figure:
+    """S3's program against λ: losses, roughness, norm."""
     runs = inputs.made(Runs)
     figure, axes = plt.subplots(1, 3, figsize=(PAGE, 2.2))
     demos = {λ: runs.demo(λ) for λ in runs.weight_decays}
@@ -166,11 +172,12 @@ def weight_decay(inputs: Inputs) -> None:
                 fontsize=7,
                 color=MUTED,
             )
-    style.save(figure, inputs.figures, f"{EXPERIMENT}-weight_decay", inputs.scale)
+    return figure
 
 
-def outlier_training(inputs: Inputs) -> None:
-    """C12: at which learning rates training diverges, or ends as a constant, and the loss at S3's, by loss function."""
+@finding.figure("C12")
+def outlier_training(inputs: Inputs) -> Figure:
+    """At which learning rates training diverges, or ends as a constant, and the loss at S3's, by loss function."""
     runs = inputs.made(Runs)
     figure, axes = plt.subplots(1, 3, figsize=(PAGE, 2.4))
     free = runs.runs[runs.runs["sweep"].isin(["learning_rate", "weight_decay"]) & (runs.runs["weight_decay"] == 0)]
@@ -198,14 +205,4 @@ def outlier_training(inputs: Inputs) -> None:
     axes[2].set_ylim(bottom=1e-7)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
-    style.save(figure, inputs.figures, f"{EXPERIMENT}-outlier_training", inputs.scale)
-
-
-if __name__ == "__main__":
-    style.main(
-        [
-            *(fit, histograms, norms, weight_decay),
-            *(polynomials, overfitting, constraints, outliers, outlier_training),
-        ],
-        Path(__file__).with_name("config.yaml"),
-    )
+    return figure

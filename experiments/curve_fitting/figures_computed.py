@@ -2,25 +2,29 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
-from claims import CONSTANT, EXPERIMENT
-from demo import GRID, SLOPE, line
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from numpy.polynomial.polynomial import polyval
-from runs import FIT, LOSSES, Runs, sensitivity
 
-from weightdecay.report import style
+from weightdecay.finding import Inputs
 from weightdecay.report.plots import legend, over_columns, plain_ticks
-from weightdecay.report.style import MUTED, PAGE, SPLITS, Inputs, weight_decay_colour
+from weightdecay.report.style import MUTED, PAGE, SPLITS, weight_decay_colour
 from weightdecay.statistics.estimates import geometric_interval
 from weightdecay.statistics.measures import select
+
+from . import finding
+from .claims import CONSTANT
+from .demo import GRID, SLOPE, line
+from .runs import FIT, LOSSES, Runs, sensitivity
 
 SEED = 0  # of every example shown
 COLOURS = {"squared_error": "#D55E00", "smooth_l1": "#009E73", "absolute_error": "#0072B2"}
 POWERS = 40  # points of a drawn curve a unit of x
 
 
-def polynomials(inputs: Inputs) -> None:
-    """C5: errors against the degree; at the highest degree against λ; and the curves of one seed."""
+@finding.figure("C5")
+def polynomials(inputs: Inputs) -> Figure:
+    """Errors against the degree; at the highest degree against λ; and the curves of one seed."""
     table = inputs.results.tables["polynomials"]
     highest = int(table["degree"].max())
     figure, axes = plt.subplots(1, 3, figsize=(PAGE, 2.3))
@@ -52,11 +56,12 @@ def polynomials(inputs: Inputs) -> None:
         axes[2].plot(x, polyval(x, weights), color=colour, label=label)
     axes[2].set(xlabel="x", title="one seed", ylim=(-5, 11))
     legend(axes[2], loc="upper center")
-    style.save(figure, inputs.figures, f"{EXPERIMENT}-polynomials", inputs.scale)
+    return figure
 
 
-def overfitting(inputs: Inputs) -> None:
-    """C9, C10: slope of fits against the norm of their weights; test less training error against degree and norm."""
+@finding.figure("C9", "C10")
+def overfitting(inputs: Inputs) -> Figure:
+    """Slope of fits against the norm of their weights; test less training error against degree and norm."""
     table, runs = inputs.results.tables["polynomials"], inputs.made(Runs)
     table = table.assign(gap=table["test_loss"] - table["train_loss"])
     figure, axes = plt.subplots(1, 4, figsize=(PAGE, 2.3))
@@ -79,11 +84,12 @@ def overfitting(inputs: Inputs) -> None:
     axes[3].set(title="test − training", xlabel=f"norm, degree {int(path['degree'].max())}", xscale="log")
     axes[3].set_yscale("symlog", linthresh=0.1)
     axes[3].set_ylim(-2, 3 * path["gap"].max())
-    style.save(figure, inputs.figures, f"{EXPERIMENT}-overfitting", inputs.scale)
+    return figure
 
 
-def constraints(inputs: Inputs) -> None:
-    """C6, C8, C11: one seed's ridge path; norm against λ; least loss, norm and error against the ball's size."""
+@finding.figure("C6", "C8", "C11")
+def constraints(inputs: Inputs) -> Figure:
+    """One seed's ridge path; norm against λ; least loss, norm and error against the ball's size."""
     table = inputs.results.tables["constraints"]
     own = table[table["seed"] == SEED].set_index("weight_decay")
     figure, axes = plt.subplots(1, 4, figsize=(PAGE, 2.3))
@@ -120,11 +126,12 @@ def constraints(inputs: Inputs) -> None:
     plain_ticks(axes[3].xaxis, [0.25, 0.5, 1, 2, 5])
     plain_ticks(axes[3].yaxis, [0.1, 0.3, 1, 3, 10])
     legend(axes[3], loc="lower right")
-    style.save(figure, inputs.figures, f"{EXPERIMENT}-constraints", inputs.scale)
+    return figure
 
 
-def outliers(inputs: Inputs) -> None:
-    """C7, C14: distance to the true line against the outliers' shift; fits of one seed; moves by small changes."""
+@finding.figure("C7", "C14")
+def outliers(inputs: Inputs) -> Figure:
+    """Distance to the true line against the outliers' shift; fits of one seed; moves by small changes."""
     table, runs = inputs.results.tables["outliers"], inputs.made(Runs)
     figure, axes = plt.subplots(1, 4, figsize=(PAGE, 2.4), width_ratios=(1, 1, 1, 0.8))
     shift = inputs.config.criteria["C7"].thresholds["shift"]
@@ -155,7 +162,7 @@ def outliers(inputs: Inputs) -> None:
     axes[3].set(yscale="log", xlim=(-0.5, len(LOSSES) - 0.3), title="move over change")
     axes[3].set_xticks(range(len(LOSSES)), [label.replace(" ", "\n") for label in LOSSES.values()])
     plain_ticks(axes[3].yaxis, [0.2, 0.5, 1, 2])
-    style.save(figure, inputs.figures, f"{EXPERIMENT}-outliers", inputs.scale)
+    return figure
 
 
 def true_line(axes: Axes) -> None:

@@ -1,14 +1,16 @@
 """The trained runs, and what is read off a fitted curve: for claims.py and figures.py."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from demo import GRID, SLOPE
 
+from weightdecay.results import Results
 from weightdecay.statistics.estimates import UNKNOWN, Estimate, open_above, ratio_interval
 from weightdecay.statistics.measures import Histories, select
+
+from . import finding
+from .demo import GRID, SLOPE
 
 DECAY = 0.01  # S3's
 FIT = [f"fit_{number:02}" for number in range(len(GRID))]
@@ -18,11 +20,12 @@ EVERY = 20  # steps, where runs are compared or drawn of which some are logged a
 LOSSES = {"squared_error": "L2", "smooth_l1": "smooth L1", "absolute_error": "L1"}
 
 
+@finding.measured
 class Runs:
-    """The trained runs: last values by seed, curves, and curves fitted."""
+    """The trained runs: last values by seed, curves, and curves fitted. Beside them, the tables of compute.py."""
 
-    def __init__(self, results: Any):
-        self.runs, history = results.runs, results.history
+    def __init__(self, results: Results):
+        self.runs, self.tables, history = results.runs, results.tables, results.history
         self.histories = Histories(history[history["metric"].isin(CURVES)])
         first = history[history["step"] == 0]
         self.start = first.pivot(index="run", columns="metric", values="value")
@@ -110,7 +113,7 @@ def first_failing(chosen: pd.DataFrame, failed: pd.Series) -> pd.DataFrame:
     return pd.DataFrame({"rate": found.fillna(following), "reached": found.notna(), "held": ~(found <= least)})
 
 
-def limit(found: pd.DataFrame) -> Estimate:
+def mean_limit(found: pd.DataFrame) -> Estimate:
     """Geometric mean and interval of learning rates of `first_failing`.
 
     Open above where one was not reached, and down to 0 where one is that of the smallest that was tried.

@@ -1,24 +1,15 @@
-"""Curve fitting: S3's example of decay, a line through ten noisy points. (C1-C4, C7-C9, C12, C13)
-
-S3's program exactly (1-200-200-200-1, SGD with momentum, 2,000 steps), over seeds and over λ; at larger learning rates;
-with other losses, with and without an outlier. And S2's program: 10-5-1 on pure noise. Settings and their sources:
-config.yaml beside this file. What needs no training: compute.py. For TensorBoard: event_files.py.
-"""
-
-from collections.abc import Sequence
+"""How a row of the table is trained."""
 
 import numpy as np
 import torch
-from demo import GRADIENT_EDGES, GRID, STREAM, WEIGHT_EDGES, line
 from torch import Tensor
 
 from weightdecay.datasets import Split, Splits
-from weightdecay.ensemble.layers import Layer
-from weightdecay.ensemble.networks.mlp import mlp
 from weightdecay.ensemble.stack import Stack
 from weightdecay.ensemble.state import Ensemble, Protocol
-from weightdecay.experiment import main
 from weightdecay.run import Run, require
+
+from .demo import GRADIENT_EDGES, GRID, STREAM, WEIGHT_EDGES, line
 
 LINES = ("line", "line_outlier")
 FEATURES = 10  # of S2's example
@@ -39,11 +30,6 @@ def splits(run: Run) -> Splits:
         return Split(torch.tensor(draws[:, :FEATURES]), torch.tensor(draws[:, FEATURES:]))
 
     return {"train": noise(), "test": noise()}
-
-
-def network(runs: Sequence[Run]) -> Layer:
-    """`mlp` with `blocks` hidden layers and one output."""
-    return mlp(1 if runs[0].dataset in LINES else FEATURES, 1, runs[0].width, runs[0].blocks)
 
 
 def measures(ensemble: Ensemble) -> dict[str, Tensor]:
@@ -94,7 +80,4 @@ def check(run: Run) -> None:
     require(run, dataset=(*LINES, "noise"), network="mlp", label_noise=0.0)
 
 
-PROTOCOL = Protocol(splits, network, measures)
-
-if __name__ == "__main__":
-    main(PROTOCOL)
+PROTOCOL = Protocol(splits, measures=measures)

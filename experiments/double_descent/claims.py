@@ -6,17 +6,12 @@ diverged run has no loss: what needs it is unknown.
 """
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from exact import bumpy, without_training
-from over_time import hovers, over_epochs, over_time, steadier
-from sweeps import Sweep, effect, error_added, peaks_and_thresholds, region_tables, values
 
-from weightdecay.claims import model as ledger
-from weightdecay.claims.model import NOT_RUN, Claim, Part, counts, joined, judged, reported
+from weightdecay.claims.judging import NOT_RUN, counts, joined, judged, reported
+from weightdecay.claims.model import Part
 from weightdecay.statistics.estimates import (
     ACCURACY,
     DIFFERENCE,
@@ -37,41 +32,27 @@ from weightdecay.statistics.shapes import (
     peak,
 )
 
-EXPERIMENT = "double_descent"
-VALIDATION = ("validation_loss", "validation_error")
+from . import exact, finding, over_time  # noqa: F401 (the claims of exact and over_time)
+from .sweeps import Sweep, Sweeps, effect, error_added, peaks_and_thresholds, region_tables, values
 
 
-def judge(results: Any, criteria: Mapping[str, Any]) -> list[Claim]:
-    """The sixteen claims, in order."""
-    threshold = {id: words.thresholds for id, words in criteria.items()}
-    main, clean = Sweep(results, "width"), Sweep(results, "clean")
-    notebook = {noise: Sweep(results, "notebook", label_noise=noise) for noise in (0.15, 0.0)}
-    parts = {
-        "D1": both_protocols(main, notebook[0.15], threshold["D1"]),
-        "D2": peak_at_threshold(results, main, notebook[0.15], threshold["D2"]),
-        "D3": noise_makes_it(main, clean, notebook, threshold["D3"]),
-        "D4": over_time(main, threshold["D4"]),
-        "D5": helps_wide(main, threshold["D5"]),
-        "D6": harms_narrow(main, threshold["D6"]),
-        "D7": tuned_per_width(main, notebook[0.15], threshold["D7"]),
-        "D8": one_for_all(main, threshold["D8"]),
-        "D9": without_training(results.tables["random_features"], threshold["D9"]),
-        "D10": both_protocols(Sweep(results, "small_cnn"), Sweep(results, "cnn"), threshold["D10"]),
-        "D11": over_epochs(main, threshold["D11"]),
-        "D12": steadier(main, threshold["D12"]),
-        "D13": sweet_spot(main, threshold["D13"]),
-        "D14": bumpy(results.tables["random_features"], threshold["D14"]),
-        "D15": hovers(main, threshold["D15"]),
-        "D16": harms_underfit(main, threshold["D16"]),
-    }
-    return [ledger.claim(id, EXPERIMENT, criteria, *found) for id, found in parts.items()]
+@finding.claim("D1")
+def descends(sweeps: Sweeps, *, first: float, second: float, error: float) -> tuple[list[Part], str]:
+    """Test loss and error of an MLP have a first minimum, a peak and a second descent against its width."""
+    return both_protocols(sweeps.main, sweeps.notebook, first, second, error)
 
 
-def both_protocols(small: Sweep, notebook: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """D1, D10: a first minimum, a peak, a second descent; under the notebook's protocol too where that was run."""
-    parts = descent(small, t)
+@finding.claim("D10")
+def cnn_descends(sweeps: Sweeps, *, first: float, second: float, error: float) -> tuple[list[Part], str]:
+    """Those of a CNN have them against its channels."""
+    return both_protocols(sweeps.small_cnn, sweeps.cnn, first, second, error)
+
+
+def both_protocols(small: Sweep, notebook: Sweep, first: float, second: float, error: float) -> tuple[list[Part], str]:
+    """A first minimum, a peak, a second descent; under the notebook's protocol too where that was run."""
+    parts = descent(small, first, second, error)
     if notebook:
-        parts += descent(notebook, t, "Notebook", ", notebook")
+        parts += descent(notebook, first, second, error, "Notebook", ", notebook")
     return parts, joined(
         places(small),
         "" if notebook else f"the notebook's protocol: {NOT_RUN}",
@@ -79,17 +60,21 @@ def both_protocols(small: Sweep, notebook: Sweep, t: Mapping[str, float]) -> tup
     )
 
 
-def peak_at_threshold(results: Any, main: Sweep, notebook: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """D2: the peak stands where training loss reaches zero, and moves with it; the notebook's is reported beside."""
-    found = peaks_and_thresholds(results, t["tolerance"])
+@finding.claim("D2")
+def peak_at_threshold(
+    sweeps: Sweeps, *, tolerance: float, step: float, low: float, high: float
+) -> tuple[list[Part], str]:
+    """The peak stands where training loss reaches zero, and moves with it; the notebook's is reported beside."""
+    main, notebook = sweeps.main, sweeps.notebook
+    found = peaks_and_thresholds(sweeps.results, tolerance)
     ratios = np.log(found["peak"] / found["threshold"]).unstack("seed")  # [n, seeds]
     samples = int(main.runs["train_size"].iloc[0]) if main else 0
     sizes = [*([samples] if samples in ratios.index else []), *(n for n in ratios.index if n != samples)]
     own = ratios.loc[samples] if samples in ratios.index else pd.Series(dtype=float)
     slopes = np.log(found).groupby("seed").apply(slope) if len(ratios) >= 3 else pd.Series(dtype=float)
     return [
-        judged("Ratio", "peak's width over threshold", ratio_interval(own), 1 / t["step"], t["step"]),
-        judged("Slope", "power of the threshold that the peak goes as", every_seed(slopes), t["low"], t["high"]),
+        judged("Ratio", "peak's width over threshold", ratio_interval(own), 1 / step, step),
+        judged("Slope", "power of the threshold that the peak goes as", every_seed(slopes), low, high),
         *(
             reported(f"{kind.title()}{letter}", f"{what}, n = {n}", widths(found.loc[n, kind]))
             for letter, n in zip(("", *"ABCDEF"), sizes, strict=False)
@@ -99,8 +84,8 @@ def peak_at_threshold(results: Any, main: Sweep, notebook: Sweep, t: Mapping[str
             reported(f"Ratio{letter}", f"peak's width over threshold, n = {n}", ratio_interval(ratios.loc[n]))
             for letter, n in zip("ABCDEF", sizes[1:], strict=False)
         ),
-        fitted("", f"n = {samples}", main, t["tolerance"]),
-        *([fitted("Notebook", "notebook", notebook, t["tolerance"])] if notebook else []),
+        fitted("", f"n = {samples}", main, tolerance),
+        *([fitted("Notebook", "notebook", notebook, tolerance)] if notebook else []),
         *([reported("NotebookPeak", "width of the peak, notebook", widths(notebook.peaks()))] if notebook else []),
     ], joined(
         f"training samples: {', '.join(str(n) for n in ratios.index)}",
@@ -109,43 +94,44 @@ def peak_at_threshold(results: Any, main: Sweep, notebook: Sweep, t: Mapping[str
     )
 
 
-def noise_makes_it(
-    main: Sweep, clean: Sweep, notebook: Mapping[float, Sweep], t: Mapping[str, float]
-) -> tuple[list[Part], str]:
-    """D3: noisy labels raise the peak, clean ones flatten it; the notebook's protocol is reported beside."""
+@finding.claim("D3")
+def noise_makes_it(sweeps: Sweeps, *, raised: float, flat: float, flat_error: float) -> tuple[list[Part], str]:
+    """Noisy labels raise the peak, clean ones flatten it; the notebook's protocol is reported beside."""
+    clean = sweeps.clean
     loss, error = np.log(clean.final("test_loss")), clean.final("test_error")
-    raised = last_falls(np.log(main.final("test_loss")).reindex(columns=loss.columns)) - last_falls(loss)
+    noisy = np.log(sweeps.main.final("test_loss")).reindex(columns=loss.columns)
+    higher = last_falls(noisy) - last_falls(loss)
     parts = [
-        judged("Raised", "peak over widest, noisy over clean labels", ratio_interval(raised), least=t["raised"]),
-        judged("Flat", "clean: loss, peak over first minimum", ratio_interval(first_rises(loss)), most=t["flat"]),
+        judged("Raised", "peak over widest, noisy over clean labels", ratio_interval(higher), least=raised),
+        judged("Flat", "clean: loss, peak over first minimum", ratio_interval(first_rises(loss)), most=flat),
         judged(
             "FlatError",
             "clean: error, peak less first minimum",
             every_seed(first_rises(error), DIFFERENCE),
-            most=t["flat_error"],
+            most=flat_error,
         ),
         reported("CleanSecond", "clean: loss, peak over widest", ratio_interval(last_falls(loss))),
     ]
-    if all(notebook.values()):
+    if sweeps.notebook and sweeps.notebook_clean:
         parts += [
             reported(
                 f"Notebook{kind}",
                 f"notebook, {kind.lower()}: error, peak less first minimum",
-                every_seed(first_rises(notebook[noise].final("test_error")), DIFFERENCE),
+                every_seed(first_rises(notebook.final("test_error")), DIFFERENCE),
             )
-            for kind, noise in (("Noisy", 0.15), ("Clean", 0.0))
+            for kind, notebook in (("Noisy", sweeps.notebook), ("Clean", sweeps.notebook_clean))
         ]
     return parts, counts(len(clean.runs), {"with clean labels diverged": diverged(clean.runs)})
 
 
-def helps_wide(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """D5: what the single best λ gains, by region."""
-    regions, choice = region_tables(main, t), main.single()
+@finding.claim("D5")
+def helps_wide(sweeps: Sweeps, *, helps: float, tolerance: float, factor: float) -> tuple[list[Part], str]:
+    """The single best λ gains most where the network is over-parameterised."""
+    main = sweeps.main
+    regions, choice = region_tables(main, tolerance, factor), main.single()
     gains = {name: effect(main, choice, among) for name, among in regions.items()}
     return [
-        judged(
-            "Over", "loss without over with decay, over-parameterised", ratio_interval(gains["over"]), least=t["helps"]
-        ),
+        judged("Over", "loss without over with decay, over-parameterised", ratio_interval(gains["over"]), least=helps),
         judged(
             "OverUnder",
             "the same over that where under-parameterised",
@@ -158,15 +144,17 @@ def helps_wide(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
     ], joined(f"single λ: {values(choice)}", missing_regions(regions))
 
 
-def harms_narrow(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """D6: what the λ that suits wide networks does to narrow ones."""
-    regions = region_tables(main, t)
+@finding.claim("D6")
+def harms_narrow(sweeps: Sweeps, *, harm: float, tolerance: float, factor: float) -> tuple[list[Part], str]:
+    """The λ that suits wide networks harms under-parameterised ones."""
+    main = sweeps.main
+    regions = region_tables(main, tolerance, factor)
     choice = main.single(regions["over"])
     ratio = -effect(main, choice, regions["under"])
     narrowest = regions["under"].copy()
     narrowest.iloc[:, 1:] = False
     return [
-        judged("Harm", "loss with over without decay, under-parameterised", ratio_interval(ratio), least=t["harm"]),
+        judged("Harm", "loss with over without decay, under-parameterised", ratio_interval(ratio), least=harm),
         reported("Narrowest", "the same at the narrowest", ratio_interval(-effect(main, choice, narrowest))),
         reported(
             "Error",
@@ -176,50 +164,55 @@ def harms_narrow(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
     ], joined(f"λ best where over-parameterised: {values(choice)}", missing_regions(regions))
 
 
-def harms_underfit(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """D16: what the λ that suits wide networks does to those that underfit."""
-    choice, error = main.single(region_tables(main, t)["over"]), main.final("test_error")
-    first = minima(error)
-    underfit = pd.DataFrame({width: width <= first for width in error.columns}).reindex(error.index, fill_value=False)
+@finding.claim("D16")
+def harms_underfit(
+    sweeps: Sweeps, *, harm: float, error: float, tolerance: float, factor: float
+) -> tuple[list[Part], str]:
+    """The λ that suits wide networks harms those that underfit."""
+    main = sweeps.main
+    choice, table = main.single(region_tables(main, tolerance, factor)["over"]), main.final("test_error")
+    first = minima(table)
+    underfit = pd.DataFrame({width: width <= first for width in table.columns}).reindex(table.index, fill_value=False)
     return [
         judged(
             "Loss",
             "loss with over without decay, where underfitting",
             ratio_interval(-effect(main, choice, underfit)),
-            least=t["harm"],
+            least=harm,
         ),
         judged(
             "Error",
             "test error with less without decay, where underfitting",
             every_seed(error_added(main, choice, underfit), DIFFERENCE),
-            least=t["error"],
+            least=error,
         ),
         reported("First", "width of the first minimum of test error", widths(first)),
     ], f"λ best where over-parameterised: {values(choice)}"
 
 
-def tuned_per_width(main: Sweep, notebook: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """D7: with λ tuned per width there is no peak; the notebook's protocol with decay, our addition, beside it."""
-    rise, removed, rise_without = tuning(main)
-    errors = {metric: at_settings(main.finals("test_error"), main.tuned(metric)) for metric in VALIDATION}
+@finding.claim("D7")
+def tuned_per_width(sweeps: Sweeps, *, rise: float, removed: float) -> tuple[list[Part], str]:
+    """With λ tuned per width there is no peak; the notebook's protocol with decay, our addition, beside it."""
+    main, notebook, errors = sweeps.main, sweeps.notebook, sweeps.main.finals("test_error")
+    tuned_rise, peak_left, rise_without = tuning(main)
     parts = [
-        judged("Rise", "tuned: largest rise of test loss with width", rise, most=t["rise"]),
-        judged("Removed", "at the peak: test loss, tuned over no decay", removed, most=t["removed"]),
+        judged("Rise", "tuned: largest rise of test loss with width", tuned_rise, most=rise),
+        judged("Removed", "at the peak: test loss, tuned over no decay", peak_left, most=removed),
         reported("RiseWithout", "no decay: largest rise of test loss", rise_without),
         *(
             reported(
                 f"ErrorRise{by.title()}",
                 f"λ tuned by validation {by}: largest rise of test error",
-                every_seed(largest_rises(errors[f"validation_{by}"]), DIFFERENCE),
+                every_seed(largest_rises(at_settings(errors, main.tuned(f"validation_{by}"))), DIFFERENCE),
             )
             for by in ("error", "loss")
         ),
     ]
     if len(notebook.weight_decays) > 1:
-        rise, removed, rise_without = tuning(notebook)
+        tuned_rise, peak_left, rise_without = tuning(notebook)
         parts += [
-            reported("NotebookRise", "notebook, tuned: largest rise of test loss", rise),
-            reported("NotebookRemoved", "notebook, at the peak: test loss, tuned over no decay", removed),
+            reported("NotebookRise", "notebook, tuned: largest rise of test loss", tuned_rise),
+            reported("NotebookRemoved", "notebook, at the peak: test loss, tuned over no decay", peak_left),
             reported("NotebookRiseWithout", "notebook, no decay: largest rise of test loss", rise_without),
         ]
     return parts, f"median tuned λ: {', '.join(f'{λ:g} at h = {h}' for h, λ in main.tuned().median().dropna().items())}"
@@ -233,25 +226,25 @@ def tuning(sweep: Sweep) -> tuple[Estimate, Estimate, Estimate]:
     return ratio_interval(largest_rises(tuned)), ratio_interval(removed), ratio_interval(largest_rises(without))
 
 
-def one_for_all(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """D8: the single best λ leaves a rise, and is beaten at some width. The flattest λ of all is reported beside it."""
+@finding.claim("D8")
+def one_for_all(sweeps: Sweeps, *, regret: float, rise: float) -> tuple[list[Part], str]:
+    """The single best λ leaves a rise, and is beaten at some width. The flattest λ of all is reported beside it."""
+    main = sweeps.main
     test, choice = main.finals("test_loss"), main.single()
     tuned = np.log(at_settings(test, main.tuned()))
     rises = {λ: ratio_interval(largest_rises(np.log(table))) for λ, table in test.items()}
     flattest = min(rises, key=lambda λ: np.nan_to_num(rises[λ].value, nan=np.inf), default=0.0)
     rises, test = {flattest: UNKNOWN} | rises, {flattest: tuned} | test
 
-    def regret(losses: pd.DataFrame) -> Estimate:
-        behind = np.log(losses) - tuned
-        return ratio_interval(at_largest(behind, behind))
+    def over_tuned(logs: pd.DataFrame) -> Estimate:
+        return ratio_interval(at_largest(logs - tuned, logs - tuned))
 
-    single = at_settings(test, choice)
-    rise = ratio_interval(largest_rises(np.log(single)))
+    single, flat = np.log(at_settings(test, choice)), np.log(test[flattest])
     return [
-        judged("Regret", "single over tuned λ, at its worst width", regret(single), least=t["regret"]),
-        judged("Rise", "single λ: largest rise of test loss with width", rise, least=t["rise"]),
+        judged("Regret", "single over tuned λ, at its worst width", over_tuned(single), least=regret),
+        judged("Rise", "single λ: largest rise of test loss with width", ratio_interval(largest_rises(single)), rise),
         reported("Flattest", f"λ = {flattest:g}, the flattest: largest rise of test loss", rises[flattest]),
-        reported("FlattestRegret", f"λ = {flattest:g} over tuned λ, at its worst width", regret(test[flattest])),
+        reported("FlattestRegret", f"λ = {flattest:g} over tuned λ, at its worst width", over_tuned(flat)),
         *(
             reported(f"Rise{letter}", f"λ = {λ:g}: largest rise of test loss", rises[λ])
             for letter, λ in zip("ABCDEFGHIJKL", (λ for λ in rises if λ != flattest), strict=False)
@@ -259,16 +252,14 @@ def one_for_all(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
     ], f"single λ: {values(choice)}"
 
 
-def sweet_spot(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """D13: at the threshold, the λ tuned there against the best of all widths without decay."""
-    nearest = pd.Series(
-        {
-            seed: min(main.widths, key=lambda width, place=place: abs(np.log(width / place)))
-            for seed, place in main.thresholds(t["tolerance"]).items()
-            if np.isfinite(place)
-        },
-        dtype=float,
-    )
+@finding.claim("D13")
+def sweet_spot(
+    sweeps: Sweeps, *, tolerance: float, loss: float, error: float, memorised: float
+) -> tuple[list[Part], str]:
+    """At the threshold, the λ tuned there does as well as the best of all widths without decay, and memorises less."""
+    main = sweeps.main
+    known = main.thresholds(tolerance).dropna()
+    nearest = known.map(lambda place: min(main.widths, key=lambda width: abs(np.log(width / place))))
 
     def there(table: pd.DataFrame) -> pd.Series:
         """Per seed the value at the width nearest to its threshold; NaN where it has none."""
@@ -278,31 +269,30 @@ def sweet_spot(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
     def tuned(metric: str, by: str) -> pd.Series:
         return there(at_settings(main.finals(metric), main.tuned(by)))
 
-    loss, error = np.log(main.final("test_loss")), main.final("test_error")
-    best_loss, best_error = (leave_one_out(table, lambda others, own: own[others.idxmin()]) for table in (loss, error))
-    memorised = tuned("train_error", "validation_loss") - there(main.final("train_error"))
+    losses, errors = np.log(main.final("test_loss")), main.final("test_error")
+    best_loss, best_error = (
+        leave_one_out(table, lambda others, own: own[others.idxmin()]) for table in (losses, errors)
+    )
+    forgotten = tuned("train_error", "validation_loss") - there(main.final("train_error"))
     tuned_loss, tuned_error = tuned("test_loss", "validation_loss"), tuned("test_error", "validation_error")
     return [
         judged(
-            "Loss",
-            "test loss, tuned, over the best width's",
-            ratio_interval(np.log(tuned_loss) - best_loss),
-            most=t["loss"],
+            "Loss", "test loss, tuned, over the best width's", ratio_interval(np.log(tuned_loss) - best_loss), most=loss
         ),
         judged(
             "Error",
             "test error, tuned, less the best width's",
             every_seed(tuned_error - best_error, DIFFERENCE),
-            most=t["error"],
+            most=error,
         ),
-        judged(
-            "Memorised", "training error, tuned less no decay", every_seed(memorised, DIFFERENCE), least=t["memorised"]
+        judged("Memorised", "training error, tuned less no decay", every_seed(forgotten, DIFFERENCE), least=memorised),
+        reported(
+            "LossWithout", "test loss, no decay, over the best width's", ratio_interval(there(losses) - best_loss)
         ),
-        reported("LossWithout", "test loss, no decay, over the best width's", ratio_interval(there(loss) - best_loss)),
         reported(
             "ErrorWithout",
             "test error, no decay, less the best width's",
-            every_seed(there(error) - best_error, DIFFERENCE),
+            every_seed(there(errors) - best_error, DIFFERENCE),
         ),
         reported(
             "TrainError",
@@ -311,10 +301,10 @@ def sweet_spot(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
         ),
     ], joined(
         f"width {', '.join(f'{width:g}' for width in sorted(set(nearest)))}" if len(nearest) else "",
-        f"lowest on average at width {loss.mean().idxmin()} (loss) and {error.mean().idxmin()} (error)"
-        if loss.notna().any(axis=None) and error.notna().any(axis=None)
+        f"lowest on average at width {losses.mean().idxmin()} (loss) and {errors.mean().idxmin()} (error)"
+        if losses.notna().any(axis=None) and errors.notna().any(axis=None)
         else "",
-        "in some seeds no width reaches the threshold" if len(nearest) < len(loss) else "",
+        "in some seeds no width reaches the threshold" if len(nearest) < len(losses) else "",
     )
 
 
@@ -323,36 +313,31 @@ def fitted(name: str, where: str, sweep: Sweep, tolerance: float) -> Part:
     return reported(f"{name}Fitted", f"width of training error {tolerance:g}, {where}", widths(sweep.fitted(tolerance)))
 
 
-def descent(sweep: Sweep, t: Mapping[str, float], name: str = "", label: str = "") -> list[Part]:
+def descent(sweep: Sweep, first: float, second: float, least: float, name: str = "", label: str = "") -> list[Part]:
     """First rise and last fall of test loss and error, judged; the errors at the three places, reported."""
-    nothing = pd.DataFrame()
-    loss, error = (sweep.final("test_loss"), sweep.final("test_error")) if sweep else (nothing, nothing)
-    mean = error.mean()
-    last = mean.index[-1] if len(mean) else np.nan
-    places = {"First": first_minimum(mean), "Peak": peak(mean), "Widest": last}
-    places = places if mean.notna().any() else {}
-    words = {"First": "first minimum", "Peak": "peak", "Widest": "widest"}
-    least = {"least": t["error"]}
+    loss, error = (sweep.final(metric) if sweep else pd.DataFrame() for metric in ("test_loss", "test_error"))
+    mean, at = error.mean(), {}
+    if mean.notna().any():
+        at = {"First minimum": first_minimum(mean), "Peak": peak(mean), "Widest": mean.index[-1]}
     return [
         judged(
-            f"{name}Rise",
-            f"loss, peak over first minimum{label}",
-            ratio_interval(first_rises(np.log(loss))),
-            t["first"],
+            f"{name}Rise", f"loss, peak over first minimum{label}", ratio_interval(first_rises(np.log(loss))), first
         ),
-        judged(f"{name}Fall", f"loss, peak over widest{label}", ratio_interval(last_falls(np.log(loss))), t["second"]),
+        judged(f"{name}Fall", f"loss, peak over widest{label}", ratio_interval(last_falls(np.log(loss))), second),
         judged(
             f"{name}ErrorRise",
             f"error, peak less first minimum{label}",
             every_seed(first_rises(error), DIFFERENCE),
-            **least,
+            least,
         ),
-        judged(
-            f"{name}ErrorFall", f"error, peak less widest{label}", every_seed(last_falls(error), DIFFERENCE), **least
-        ),
+        judged(f"{name}ErrorFall", f"error, peak less widest{label}", every_seed(last_falls(error), DIFFERENCE), least),
         *(
-            reported(f"{name}Error{key}", f"test error, {words[key]} (h = {width}){label}", every_seed(error[width]))
-            for key, width in places.items()
+            reported(
+                f"{name}Error{what.split()[0]}",
+                f"test error, {what.lower()} (h = {width}){label}",
+                every_seed(error[width]),
+            )
+            for what, width in at.items()
         ),
         *(
             reported(f"{name}{word}Minimum", f"width of the first minimum of test {kind}{label}", widths(minima(table)))
@@ -387,7 +372,3 @@ def places(main: Sweep) -> str:
 def missing_regions(regions: Mapping[str, pd.DataFrame]) -> str:
     empty = [name for name, among in regions.items() if not among.any(axis=1).all()]
     return f"in some seeds no width is {' or '.join(empty)} by the threshold" if empty else ""
-
-
-if __name__ == "__main__":
-    ledger.main(judge, Path(__file__).with_name("config.yaml"))

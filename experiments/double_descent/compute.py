@@ -12,12 +12,14 @@ import pandas as pd
 from pydantic import Field
 
 from weightdecay.closed_form import RandomFourierFeatures, ridge_path
-from weightdecay.computation import main
 from weightdecay.datasets.mnist1d import mnist1d
+
+from . import finding
 
 Count = Annotated[int, Field(ge=1)]
 
 
+@finding.computation
 def random_features(
     *,
     seeds: Count,
@@ -58,7 +60,3 @@ def random_features(
                     row[f"{name}_error"] = (outputs.argmax(1) != targets.argmax(1)).mean()
                 rows.append(row)
     return pd.DataFrame(rows)
-
-
-if __name__ == "__main__":
-    main([random_features])

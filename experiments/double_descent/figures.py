@@ -1,7 +1,5 @@
 """Figures and table of double descent, drawn from the runs, measures and intervals that claims.py judges."""
 
-import weightdecay  # noqa: F401, isort: skip (first: matplotlib reads its surroundings when it is imported)
-
 from collections.abc import Mapping
 from itertools import cycle
 from pathlib import Path
@@ -10,20 +8,23 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from claims import EXPERIMENT
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
-from over_time import at_width
-from sweeps import Sweep, peak_width, peaks_and_thresholds, ridge_tables, values
+from matplotlib.figure import Figure
 
-from weightdecay.report import style
-from weightdecay.report.latex import booktabs, interval, write
-from weightdecay.report.plots import edges, interval_line, legend, missing, plain_ticks
+from weightdecay.finding import Inputs
+from weightdecay.report.latex import booktabs
+from weightdecay.report.numbers import LATEX
+from weightdecay.report.plots import edges, interval_line, legend, plain_ticks
 from weightdecay.report.published import read_published
-from weightdecay.report.style import COLUMN, KINDS, MUTED, PAGE, SPLITS, Inputs, has_data, weight_decay_colour
+from weightdecay.report.style import COLUMN, KINDS, MUTED, PAGE, SPLITS, has_data, missing, weight_decay_colour
 from weightdecay.statistics.estimates import ACCURACY, UNBOUNDED, every_seed, geometric_interval
 from weightdecay.statistics.measures import band
 from weightdecay.statistics.shapes import at_settings, best_settings, first_minimum, peak
+
+from . import finding
+from .over_time import at_width
+from .sweeps import Sweep, Sweeps, peak_width, peaks_and_thresholds, ridge_tables, values
 
 PUBLISHED = read_published(Path(__file__).with_name("published.yaml"))
 TUNED = "black"
@@ -32,9 +33,10 @@ LABELS = {"test_loss": "test loss", "test_error": "test error"}
 CLIPPED = 30.0  # the peak of least squares goes through any roof
 
 
-def width(inputs: Inputs) -> None:
-    """D1, D3, D7, D8, D13: test loss and error against width; without decay, at each λ, and with λ tuned."""
-    main, clean = Sweep(inputs.results, "width"), Sweep(inputs.results, "clean")
+@finding.figure("D1", "D3", "D7", "D8", "D13")
+def width(inputs: Inputs) -> Figure:
+    """Test loss and error against width; without decay, at each λ, and with λ tuned."""
+    main, clean = inputs.made(Sweeps).main, inputs.made(Sweeps).clean
     figure, axes = plt.subplots(2, 3, figsize=(PAGE, 4.1), sharex=True, sharey="row")
     for row, metric in zip(axes, LABELS, strict=True):
         tables = main.finals(metric)
@@ -58,18 +60,19 @@ def width(inputs: Inputs) -> None:
         width_axis(panel, main.widths)
     for panel in axes[1]:
         panel.set_xlabel("width h")
-    style.save(figure, inputs.figures, f"{EXPERIMENT}-width", inputs.scale)
+    return figure
 
 
-def threshold(inputs: Inputs) -> None:
-    """D2: the width of the peak against the measured threshold, for every number of training samples."""
+@finding.figure("D2")
+def threshold(inputs: Inputs) -> Figure:
+    """The width of the peak against the measured threshold, for every number of training samples."""
     t = inputs.config.criteria["D2"].thresholds
     found = peaks_and_thresholds(inputs.results, t["tolerance"]).dropna()
     figure, axes = plt.subplots(figsize=(COLUMN, 2.6))
     axes.set(xlabel="interpolation threshold (width)", ylabel="width of the peak")
     if found.empty:
         missing(axes, "no width of this scale interpolates")
-        return style.save(figure, inputs.figures, f"{EXPERIMENT}-threshold", inputs.scale)
+        return figure
     span = np.array([found.to_numpy().min() / 1.4, found.to_numpy().max() * 1.4])
     axes.fill_between(
         span,
@@ -102,12 +105,13 @@ def threshold(inputs: Inputs) -> None:
     for axis in (axes.xaxis, axes.yaxis):
         plain_ticks(axis, ticks)
     legend(axes, loc="upper left", labelspacing=0.3)
-    style.save(figure, inputs.figures, f"{EXPERIMENT}-threshold", inputs.scale)
+    return figure
 
 
-def effect(inputs: Inputs) -> None:
-    """D5, D6, D16: what each λ does to the test loss, against width over threshold."""
-    main, t = Sweep(inputs.results, "width"), inputs.config.criteria["D5"].thresholds
+@finding.figure("D5", "D6", "D16")
+def effect(inputs: Inputs) -> Figure:
+    """What each λ does to the test loss, against width over threshold."""
+    main, t = inputs.made(Sweeps).main, inputs.config.criteria["D5"].thresholds
     place = main.thresholds(t["tolerance"])
     figure, axes = plt.subplots(figsize=(COLUMN, 2.6))
     axes.axhline(1, color=MUTED, linewidth=0.6)
@@ -127,12 +131,13 @@ def effect(inputs: Inputs) -> None:
                 x, 0.985, word, transform=axes.get_xaxis_transform(), ha="center", va="top", fontsize=7, color=MUTED
             )
     legend(axes, loc="lower left", labelspacing=0.25)
-    style.save(figure, inputs.figures, f"{EXPERIMENT}-effect", inputs.scale)
+    return figure
 
 
-def training_curves(inputs: Inputs) -> None:
-    """D4, D11, D12, D15: loss and error over time; at the peak's width and at the widest, without decay and with it."""
-    main = Sweep(inputs.results, "width")
+@finding.figure("D4", "D11", "D12", "D15")
+def training_curves(inputs: Inputs) -> Figure:
+    """Loss and error over time; at the peak's width and at the widest, without decay and with it."""
+    main = inputs.made(Sweeps).main
     widest, choice = main.widest, main.single()
     single, said = at_width(choice, widest), values(choice)
     columns = [
@@ -157,18 +162,19 @@ def training_curves(inputs: Inputs) -> None:
     if has_data(axes[0, 0], "y"):
         axes[0, 0].set_ylim(bottom=0)
     legend(axes[0, 0], loc="upper left")
-    style.save(figure, inputs.figures, f"{EXPERIMENT}-training_curves", inputs.scale)
+    return figure
 
 
-def steps(inputs: Inputs) -> None:
-    """D11: test loss over width and time, without decay."""
-    main, t = Sweep(inputs.results, "width"), inputs.config.criteria["D2"].thresholds
+@finding.figure("D11")
+def steps(inputs: Inputs) -> Figure:
+    """Test loss over width and time, without decay."""
+    main, t = inputs.made(Sweeps).main, inputs.config.criteria["D2"].thresholds
     table = pd.DataFrame({h: np.log(main.curves("test_loss", h)).mean() for h in main.widths}).iloc[
         1:
     ]  # [steps, width]
     figure, axes = plt.subplots(figsize=(COLUMN, 2.7))
     if min(table.shape) < 2 or table.isna().all(axis=None):
-        return style.save(figure, inputs.figures, f"{EXPERIMENT}-steps", inputs.scale)
+        return figure
     mesh = axes.pcolormesh(
         edges(table.columns),
         edges(table.index),
@@ -192,11 +198,12 @@ def steps(inputs: Inputs) -> None:
             if np.exp(table.min().min()) <= tick <= np.exp(table.max().max())
         ],
     )
-    style.save(figure, inputs.figures, f"{EXPERIMENT}-steps", inputs.scale)
+    return figure
 
 
-def random_features(inputs: Inputs) -> None:
-    """D9, D14: loss and roughness of exact random features, at a few ridges and with the ridge tuned for each N."""
+@finding.figure("D9", "D14")
+def random_features(inputs: Inputs) -> Figure:
+    """Loss and roughness of exact random features, at a few ridges and with the ridge tuned for each N."""
     table = inputs.results.tables["random_features"]
     choice, examples = best_settings(ridge_tables(table, "validation_loss")), int(table["train_size"].iloc[0])
     rough = {ridge: np.sqrt(squares) for ridge, squares in ridge_tables(table, "squared_gradient").items()}
@@ -226,13 +233,14 @@ def random_features(inputs: Inputs) -> None:
             fontsize=7,
             color=MUTED,
         )
-    style.save(figure, inputs.figures, f"{EXPERIMENT}-random_features", inputs.scale)
+    return figure
 
 
-def notebook(inputs: Inputs) -> None:
-    """D1, D3, D7, D10: test error and loss against width, with the notebook's points; last, the CNN on few examples."""
+@finding.figure("D1", "D3", "D7", "D10")
+def notebook(inputs: Inputs) -> Figure:
+    """Test error and loss against width, with the notebook's points; last, the CNN on few examples."""
     figure, axes = plt.subplots(2, 4, figsize=(PAGE, 3.7), sharex="col", sharey="row")
-    small = {"small_cnn": (Sweep(inputs.results, "small_cnn"), "CNN, small, noisy")}
+    small = {"small_cnn": (inputs.made(Sweeps).small_cnn, "CNN, small, noisy")}
     for column, (name, (sweep, title)) in zip(axes.T, (notebook_sweeps(inputs) | small).items(), strict=True):
         for panel, metric in zip(column, ("test_error", "test_loss"), strict=True):
             if sweep:
@@ -263,15 +271,17 @@ def notebook(inputs: Inputs) -> None:
         legend(column[0], loc="upper right")
     axes[0, 0].set_ylabel("test error")
     axes[1, 0].set_ylabel("test loss")
-    style.save(figure, inputs.figures, f"{EXPERIMENT}-notebook", inputs.scale)
+    return figure
 
 
-def published_table(inputs: Inputs) -> None:
+@finding.table()
+def published_table(inputs: Inputs) -> str:
     """First minimum, peak and widest of test error and loss: ours beside the notebook's."""
+    sweeps = inputs.made(Sweeps)
     small = {
-        "small": (Sweep(inputs.results, "width"), "small, noisy"),
-        "clean": (Sweep(inputs.results, "clean"), "small, clean"),
-        "small_cnn": (Sweep(inputs.results, "small_cnn"), "small CNN, noisy"),
+        "small": (sweeps.main, "small, noisy"),
+        "clean": (sweeps.clean, "small, clean"),
+        "small_cnn": (sweeps.small_cnn, "small CNN, noisy"),
     }
     rows = []
     for name, (sweep, title) in (notebook_sweeps(inputs) | small).items():
@@ -295,16 +305,16 @@ def published_table(inputs: Inputs) -> None:
         "widest, ours",
         "notebook",
     ]
-    write(inputs.tables / f"{EXPERIMENT}-published.tex", booktabs("@{}llrrrrrrr@{}", header, rows))
+    return booktabs("@{}llrrrrrrr@{}", header, rows)
 
 
 def notebook_sweeps(inputs: Inputs) -> dict[str, tuple[Sweep, str]]:
     """By the key of published.yaml: our runs, and a title."""
-    results = inputs.results
+    sweeps = inputs.made(Sweeps)
     return {
-        "mlp_noisy": (Sweep(results, "notebook", label_noise=0.15), "MLP, noisy labels"),
-        "mlp_clean": (Sweep(results, "notebook", label_noise=0.0), "MLP, clean labels"),
-        "cnn_noisy": (Sweep(results, "cnn"), "CNN, noisy labels"),
+        "mlp_noisy": (sweeps.notebook, "MLP, noisy labels"),
+        "mlp_clean": (sweeps.notebook_clean, "MLP, clean labels"),
+        "cnn_noisy": (sweeps.cnn, "CNN, noisy labels"),
     }
 
 
@@ -323,7 +333,7 @@ def three_places(table: pd.DataFrame) -> list[str]:
         return ["not known"] * 3
     rises = peak(mean) != mean.index[0]
     places = [first_minimum(mean) if rises else None, peak(mean) if rises else None, mean.index[-1]]
-    return ["none" if place is None else f"{interval(every_seed(table[place]))} ({place})" for place in places]
+    return ["none" if place is None else f"{LATEX.interval(every_seed(table[place]))} ({place})" for place in places]
 
 
 def line(
@@ -356,10 +366,3 @@ def width_axis(axes: Axes, widths: list[int]) -> None:
     axes.set_xscale("log")
     plain_ticks(axes.xaxis, [tick for tick in (2, 5, 10, 20, 50, 100, 200, 500) if widths[0] <= tick <= widths[-1]])
     axes.set_xlim(widths[0] / 1.15, widths[-1] * 1.15)
-
-
-if __name__ == "__main__":
-    style.main(
-        [width, threshold, effect, training_curves, steps, random_features, notebook, published_table],
-        Path(__file__).with_name("config.yaml"),
-    )

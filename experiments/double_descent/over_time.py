@@ -1,18 +1,23 @@
 """D4, D11, D12, D15: what happens over the steps of training at one width."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
-from sweeps import Sweep, by_seed, peak_width, values
 
-from weightdecay.claims.model import Part, judged, reported
+from weightdecay.claims.judging import judged, reported
+from weightdecay.claims.model import Part
 from weightdecay.statistics.estimates import ACCURACY, DIFFERENCE, every_seed, leave_one_out, ratio_interval
 from weightdecay.statistics.shapes import at_settings, rises_and_falls
 
+from . import finding
+from .sweeps import Sweeps, by_seed, peak_width, values
 
-def over_time(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """D4: curves over time at the widest width, without decay and with the single best λ."""
+
+@finding.claim("D4")
+def over_time(sweeps: Sweeps, *, rise: float, fall: float, better: float) -> tuple[list[Part], str]:
+    """Validation loss of the widest falls and rises without decay, and ends lower with the single best λ."""
+    main = sweeps.main
     width, choice = main.widest, main.single()
     validation = np.log(main.curves("validation_loss", width))
     train = np.log(main.curves("train_loss_batch", width))
@@ -21,13 +26,13 @@ def over_time(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
     lowest = leave_one_out(validation, lambda others, own: others.idxmin())
     # at step 0 there is no step whose loss could be taken
     lowest = lowest.clip(lower=train.columns.min()).where(lambda step: step > 0)
-    rise = end - at_steps(validation, lowest)
-    fall = np.log(main.at_end("train_loss_batch", width)) - at_steps(train, lowest)
+    risen = end - at_steps(validation, lowest)
+    fallen = np.log(main.at_end("train_loss_batch", width)) - at_steps(train, lowest)
     decayed = np.log(main.curves("validation_loss", width, at_width(choice, width)))
     return [
-        judged("Rise", "no decay: final validation loss over the lowest", ratio_interval(rise), least=t["rise"]),
-        judged("Fall", "no decay: final training loss over that at the lowest", ratio_interval(fall), most=t["fall"]),
-        judged("Better", "final validation loss, λ over no decay", ratio_interval(best - end), most=t["better"]),
+        judged("Rise", "no decay: final validation loss over the lowest", ratio_interval(risen), least=rise),
+        judged("Fall", "no decay: final training loss over that at the lowest", ratio_interval(fallen), most=fall),
+        judged("Better", "final validation loss, λ over no decay", ratio_interval(best - end), most=better),
         reported("Lowest", "step of the lowest validation loss, no decay", ratio_interval(np.log(lowest))),
         reported("DecayedRise", "λ: final validation loss over the lowest", ratio_interval(best - decayed.min(axis=1))),
     ], f"width {width}; single λ: {values(choice)}"
@@ -44,28 +49,29 @@ def at_steps(curves: pd.DataFrame, steps: pd.Series) -> pd.Series:
     return pd.Series({seed: curves.loc[seed, steps[seed]] if known[seed] else np.nan for seed in known}, dtype=float)
 
 
-def over_epochs(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """D11: test error over time at the widest width; at the threshold's beside it."""
-    parts = []
+@finding.claim("D11")
+def over_epochs(sweeps: Sweeps, *, error: float) -> tuple[list[Part], str]:
+    """Test error of the widest rises over time and falls again; that at the peak's width beside it."""
+    main, parts = sweeps.main, []
     for name, what, width in (("", "widest", main.widest), ("Peak", "peak's", peak_width(main))):
-        error = 1 - main.curves("test_accuracy", width)
-        for kind, found in zip(("Rise", "Fall"), rises_and_falls(error), strict=True):
+        curves = 1 - main.curves("test_accuracy", width)
+        for kind, found in zip(("Rise", "Fall"), rises_and_falls(curves), strict=True):
             label, estimate = f"{what} width: {kind.lower()} of test error", every_seed(found, DIFFERENCE)
-            parts.append(
-                reported(f"{name}{kind}", label, estimate) if name else judged(kind, label, estimate, t["error"])
-            )
+            parts.append(reported(f"{name}{kind}", label, estimate) if name else judged(kind, label, estimate, error))
     return parts, f"widths {main.widest} and {peak_width(main)}"
 
 
-def steadier(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """D12: how far validation loss moves once the run without decay has fitted, with the single best λ and without.
+@finding.claim("D12")
+def steadier(sweeps: Sweeps, *, fitted: float, range: float, spread: float) -> tuple[list[Part], str]:
+    """Validation loss moves less with the single best λ than without, once the run without decay has fitted.
 
     Both runs of a seed over the same steps: from the lowest loss of each on, a run that is lowest at its end would be
     steady by definition.
     """
+    main = sweeps.main
     width, choice = main.widest, main.single()
     accuracy = main.curves("train_accuracy_batch", width)
-    fitted = by_seed(accuracy, lambda curve: (curve >= t["fitted"]).idxmax() if curve.max() >= t["fitted"] else np.nan)
+    start = by_seed(accuracy, lambda curve: (curve >= fitted).idxmax() if curve.max() >= fitted else np.nan)
     validation = {
         "Without": np.log(main.curves("validation_loss", width)),
         "With": np.log(main.curves("validation_loss", width, at_width(choice, width))),
@@ -73,8 +79,8 @@ def steadier(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
     lowest = leave_one_out(validation["Without"], lambda others, own: others.idxmin())
     half = pd.Series(main.runs["steps"].max() / 2, validation["Without"].index)
     measured = {
-        "Range": {kind: over_window(logs, fitted, np.ptp) for kind, logs in validation.items()},
-        "Spread": {kind: over_window(logs, fitted, detrended) for kind, logs in validation.items()},
+        "Range": {kind: over_window(logs, start, np.ptp) for kind, logs in validation.items()},
+        "Spread": {kind: over_window(logs, start, detrended) for kind, logs in validation.items()},
         "Rise": {kind: over_window(logs, lowest, np.ptp) for kind, logs in validation.items()},
         "Settled": {kind: over_window(logs, half, detrended) for kind, logs in validation.items()},
     }
@@ -86,15 +92,15 @@ def steadier(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
     }
     over = {name: ratio_interval(np.log(each["With"] / each["Without"])) for name, each in measured.items()}
     return [
-        judged("Range", f"{named['Range']}: λ over none", over["Range"], most=t["range"]),
-        judged("Spread", f"{named['Spread']}: λ over none", over["Spread"], most=t["spread"]),
+        judged("Range", f"{named['Range']}: λ over none", over["Range"], most=range),
+        judged("Spread", f"{named['Spread']}: λ over none", over["Spread"], most=spread),
         *(reported(name, f"{named[name]}: λ over none", over[name]) for name in ("Rise", "Settled")),
         *(
             reported(f"{name}{kind}", f"{named[name]}: {word}", every_seed(measured[name][kind]))
             for name in measured
             for kind, word in (("Without", "no decay"), ("With", "λ"))
         ),
-        reported("Fitted", "step at which the run without decay has fitted", ratio_interval(np.log(fitted))),
+        reported("Fitted", "step at which the run without decay has fitted", ratio_interval(np.log(start))),
     ], f"width {width}; single λ: {values(choice)}"
 
 
@@ -115,23 +121,22 @@ def detrended(curve: pd.Series) -> float:
     return float(np.std(curve - np.polyval(np.polyfit(curve.index, curve, 1), curve.index)))
 
 
-def hovers(main: Sweep, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """D15: what training on does to test loss and accuracy at the widest width, no decay."""
-    width = main.widest
+@finding.claim("D15")
+def hovers(sweeps: Sweeps, *, rise: float, change: float) -> tuple[list[Part], str]:
+    """Test loss of the widest rises as it is trained on without decay, and its test accuracy stays."""
+    main, width = sweeps.main, sweeps.main.widest
     lowest = leave_one_out(np.log(main.curves("validation_loss", width)), lambda others, own: others.idxmin())
     loss, accuracy = np.log(main.curves("test_loss", width)), main.curves("test_accuracy", width)
 
     before = at_steps(accuracy, lowest)
-    rise = np.log(main.at_end("test_loss", width)) - at_steps(loss, lowest)
-    change = (main.at_end("test_accuracy", width) - before).where(rise.notna())  # diverged: unknown, not 0
+    risen = np.log(main.at_end("test_loss", width)) - at_steps(loss, lowest)
+    changed = (main.at_end("test_accuracy", width) - before).where(risen.notna())  # diverged: unknown, not 0
     later = {seed: accuracy.loc[seed, lowest[seed] :] for seed in before.dropna().index}
     furthest = pd.Series({seed: (curve - before[seed]).abs().max() for seed, curve in later.items()}, dtype=float)
-    furthest = furthest.reindex(rise.index).where(rise.notna())
+    furthest = furthest.reindex(risen.index).where(risen.notna())
     return [
-        judged("Rise", "test loss, end of the run over lowest validation loss", ratio_interval(rise), least=t["rise"]),
-        judged(
-            "Change", "test accuracy, the same, difference", every_seed(change, DIFFERENCE), -t["change"], t["change"]
-        ),
+        judged("Rise", "test loss, end of the run over lowest validation loss", ratio_interval(risen), least=rise),
+        judged("Change", "test accuracy, the same, difference", every_seed(changed, DIFFERENCE), -change, change),
         reported("Furthest", "largest change of test accuracy at any later step", every_seed(furthest, ACCURACY)),
         reported("Accuracy", "test accuracy at the lowest validation loss", every_seed(before, ACCURACY)),
     ], f"width {width}"

@@ -1,19 +1,21 @@
 """The runs of a sweep as tables of final values by seed, width and λ, and what claims and figures read from them."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 
+from weightdecay.results import Results
 from weightdecay.statistics.measures import Histories, final_table, select
 from weightdecay.statistics.shapes import at_settings, best_settings, crossing, peak, vertex
+
+from . import finding
 
 
 class Sweep:
     """The runs of one sweep, with final values `[seeds, width]` at each λ."""
 
-    def __init__(self, results: Any, name: str, **settings: object):
+    def __init__(self, results: Results, name: str, **settings: object):
         runs = results.runs
         self.runs = select(runs[runs["sweep"] == name], **settings)
         self.histories = Histories(results.history[results.history["run"].isin(self.runs["run"])])
@@ -80,12 +82,23 @@ class Sweep:
         return pd.DataFrame(rows).T.dropna(axis=1, how="all")
 
 
+@finding.measured
+class Sweeps:
+    """Every sweep that claims are judged by, empty where it was not run, and the results that they are of."""
+
+    def __init__(self, results: Results):
+        self.results = results
+        self.main, self.clean = Sweep(results, "width"), Sweep(results, "clean")
+        self.notebook, self.notebook_clean = (Sweep(results, "notebook", label_noise=noise) for noise in (0.15, 0.0))
+        self.cnn, self.small_cnn = Sweep(results, "cnn"), Sweep(results, "small_cnn")
+
+
 def by_seed(table: pd.DataFrame, measure: Callable[[pd.Series], float]) -> pd.Series:
     """A number of every row of `[seeds, x]`; empty without rows."""
     return pd.Series({seed: measure(curve) for seed, curve in table.iterrows()}, table.index, dtype=float)
 
 
-def peaks_and_thresholds(results: Any, tolerance: float) -> pd.DataFrame:
+def peaks_and_thresholds(results: Results, tolerance: float) -> pd.DataFrame:
     """Widths of `peak` and `threshold`, indexed by (train_size, seed): noisy labels, no decay, every n that was run."""
     rows = {}
     for name in ("samples", "width"):
@@ -98,13 +111,13 @@ def peaks_and_thresholds(results: Any, tolerance: float) -> pd.DataFrame:
     return pd.concat(rows, names=["train_size", "seed"]).sort_index()
 
 
-def region_tables(main: Sweep, t: Mapping[str, float]) -> dict[str, pd.DataFrame]:
+def region_tables(main: Sweep, tolerance: float, factor: float) -> dict[str, pd.DataFrame]:
     """Which widths are under- or over-parameterised or near the threshold of their seed, each `[seeds, width]`."""
     table = main.final("test_loss")
     relative = pd.DataFrame(
-        np.array(table.columns, float) / main.thresholds(t["tolerance"]).to_numpy()[:, None], table.index, table.columns
+        np.array(table.columns, float) / main.thresholds(tolerance).to_numpy()[:, None], table.index, table.columns
     )
-    over, under = relative >= t["factor"], relative <= 1 / t["factor"]
+    over, under = relative >= factor, relative <= 1 / factor
     return {"over": over, "under": under, "near": ~over & ~under & relative.notna()}
 
 

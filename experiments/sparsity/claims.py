@@ -5,14 +5,13 @@ exactly 0. A diverged run has no value: what needs it is unknown.
 """
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from weightdecay.claims import model as ledger
-from weightdecay.claims.model import Claim, Part, counts, judged, reported
+from weightdecay.claims.judging import counts, judged, reported
+from weightdecay.claims.model import Part
+from weightdecay.results import Results
 from weightdecay.statistics.estimates import (
     ACCURACY,
     DIFFERENCE,
@@ -24,7 +23,8 @@ from weightdecay.statistics.estimates import (
 )
 from weightdecay.statistics.measures import diverged, select
 
-EXPERIMENT = "sparsity"
+from . import finding
+
 KINDS = {  # kinds of decay, as the figures name them
     "none": "no decay",
     "decoupled": "decoupled L2",
@@ -33,25 +33,6 @@ KINDS = {  # kinds of decay, as the figures name them
     "proximal_l1": "L1, proximal",
     "elastic_net": "Elastic Net, proximal",
 }
-
-
-def judge(results: Any, criteria: Mapping[str, Any]) -> list[Claim]:
-    """The ten claims, in order."""
-    threshold = {id: words.thresholds for id, words in criteria.items()}
-    recovery, groups = results.tables["recovery"], results.tables["groups"]
-    parts = {
-        "L1": exact_zeros(recovery, threshold["L1"]),
-        "L2": shrinks(recovery, threshold["L2"]),
-        "L3": keeps_one(groups, threshold["L3"]),
-        "L4": stable(groups, threshold["L4"]),
-        "L5": elastic_net(results.tables["wide"], threshold["L5"]),
-        "L6": pruned_units(results.runs, threshold["L6"]),
-        "L7": suits(results.tables["contributions"], threshold["L7"]),
-        "L8": more_zeros(recovery, results.runs, threshold["L8"]),
-        "L9": shows_support(recovery, results.runs, threshold["L9"]),
-        "L10": sparse_solution(recovery, threshold["L10"]),
-    }
-    return [ledger.claim(id, EXPERIMENT, criteria, *found) for id, found in parts.items()]
 
 
 def tuned(table: pd.DataFrame, method: str) -> pd.DataFrame:
@@ -82,19 +63,17 @@ def at_chosen(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return found
 
 
-def exact_zeros(table: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """L1: irrelevant weights that are 0 after S2's updates; beside it those of the minimiser."""
-    at = at_chosen(table)
-    zeros = {name: every_seed(rows["zero_irrelevant"], ACCURACY) for name, rows in at.items()}
+@finding.claim("L1")
+def exact_zeros(results: Results, *, zeros: float, support: float) -> tuple[list[Part], str]:
+    """S2's updates leave irrelevant weights at 0; beside it the same of the penalty's minimiser."""
+    at = at_chosen(results.tables["recovery"])
+    share = {name: every_seed(rows["zero_irrelevant"], ACCURACY) for name, rows in at.items()}
     return [
-        judged("Subgradient", "irrelevant weights 0, S2's update", zeros["update"], t["zeros"]),
+        judged("Subgradient", "irrelevant weights 0, S2's update", share["update"], zeros),
         judged(
-            "SubgradientSupport",
-            "the same where the minimiser keeps all relevant",
-            zeros["update_support"],
-            t["support"],
+            "SubgradientSupport", "the same where the minimiser keeps all relevant", share["update_support"], support
         ),
-        reported("Proximal", "irrelevant weights 0, proximal", zeros["chosen"]),
+        reported("Proximal", "irrelevant weights 0, proximal", share["chosen"]),
         reported(
             "Small",
             "irrelevant weights below .001, S2's update",
@@ -104,21 +83,18 @@ def exact_zeros(table: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part]
     ], ""
 
 
-def sparse_solution(table: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """L10: irrelevant weights that are 0 in the minimiser."""
+@finding.claim("L10")
+def sparse_solution(results: Results, *, zeros: float, support: float) -> tuple[list[Part], str]:
+    """The penalty's minimiser has irrelevant weights at 0."""
+    table = results.tables["recovery"]
     at = at_chosen(table)
     return [
-        judged(
-            "Zeros",
-            "irrelevant weights 0, proximal",
-            every_seed(at["chosen"]["zero_irrelevant"], ACCURACY),
-            t["zeros"],
-        ),
+        judged("Zeros", "irrelevant weights 0, proximal", every_seed(at["chosen"]["zero_irrelevant"], ACCURACY), zeros),
         judged(
             "Support",
             "the same where all relevant are kept",
             every_seed(at["support"]["zero_irrelevant"], ACCURACY),
-            t["support"],
+            support,
         ),
         reported("Lambda", "λ chosen", ratio_interval(np.log(at["chosen"]["penalty"]))),
         reported("Digits", "decimals shared with scikit-learn, L1", digits(table, "proximal")),
@@ -126,29 +102,31 @@ def sparse_solution(table: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[P
     ], ""
 
 
-def more_zeros(table: pd.DataFrame, runs: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """L8: weights that are 0 against λ, in linear models and in the network."""
+@finding.claim("L8")
+def more_zeros(results: Results, *, together: float, more: float) -> tuple[list[Part], str]:
+    """The larger λ, the more weights are 0, in linear models and in the network."""
+    table = results.tables["recovery"]
     paths = {method: table[table["method"] == method] for method in ("proximal", "subgradient")}
     share = paths["proximal"].pivot(index="seed", columns="penalty", values="zero")
-    network = select(runs, decay="proximal_l1", optimizer="adam")
+    network = select(results.runs, decay="proximal_l1", optimizer="adam")
     return [
         judged(
             "Linear",
             "rank correlation of λ and zeros, proximal",
             rank_correlation_interval(paths["proximal"], "penalty", "zero"),
-            t["together"],
+            together,
         ),
         judged(
             "More",
             "zeros at the largest λ less those at the smallest",
             every_seed(share.iloc[:, -1] - share.iloc[:, 0], DIFFERENCE),
-            t["more"],
+            more,
         ),
         judged(
             "Network",
             "network: rank correlation of λ and zeros",
             rank_correlation_interval(network, "weight_decay", "zero_weights"),
-            t["together"],
+            together,
         ),
         reported(
             "Update",
@@ -166,15 +144,14 @@ def recall_and_precision(rows: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
     return 1 - rows["zero_relevant"], kept / (kept + wrong).where(kept + wrong > 0)
 
 
-def shows_support(table: pd.DataFrame, runs: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """L9: which features have weights, against those that are relevant."""
-    at = at_chosen(table)
-    recall, precision = recall_and_precision(at["chosen"])
+@finding.claim("L9")
+def shows_support(results: Results, *, recall: float, precision: float) -> tuple[list[Part], str]:
+    """The features that have weights are the relevant ones."""
+    at = at_chosen(results.tables["recovery"])
+    found, right = recall_and_precision(at["chosen"])
     return [
-        judged("Recall", "relevant features that have a weight", every_seed(recall, ACCURACY), t["recall"]),
-        judged(
-            "Precision", "features with a weight that are relevant", every_seed(precision, ACCURACY), t["precision"]
-        ),
+        judged("Recall", "relevant features that have a weight", every_seed(found, ACCURACY), recall),
+        judged("Precision", "features with a weight that are relevant", every_seed(right, ACCURACY), precision),
         reported(
             "Support",
             "the latter at the largest λ that keeps all relevant",
@@ -184,13 +161,15 @@ def shows_support(table: pd.DataFrame, runs: pd.DataFrame, t: Mapping[str, float
         reported(
             "Inputs",
             "network: irrelevant inputs cut off, proximal L1",
-            every_seed(chosen_runs(runs, "proximal_l1")["zero_inputs"], ACCURACY),
+            every_seed(chosen_runs(results.runs, "proximal_l1")["zero_inputs"], ACCURACY),
         ),
     ], ""
 
 
-def suits(table: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """L7: expected error beyond the noise where all features contribute, and where few do."""
+@finding.claim("L7")
+def suits(results: Results, *, better: float) -> tuple[list[Part], str]:
+    """L2 has the lower expected error where all features contribute, L1 where few do."""
+    table = results.tables["contributions"]
     excess = np.log(table.pivot(index="seed", columns=["truth", "method"], values="excess"))
     kept = table.pivot(index="seed", columns=["truth", "method"], values="kept")
     dense, sparse = excess["dense"], excess["sparse"]
@@ -199,36 +178,38 @@ def suits(table: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], str]
             "Dense",
             "all contribute: error beyond noise, L2 over L1",
             ratio_interval(dense["l2"] - dense["l1"]),
-            most=t["better"],
+            most=better,
         ),
         judged(
             "Sparse",
             "few relevant: error beyond noise, L1 over L2",
             ratio_interval(sparse["l1"] - sparse["l2"]),
-            most=t["better"],
+            most=better,
         ),
         reported("KeptDense", "weights kept by L1, all contribute", every_seed(kept["dense", "l1"])),
         reported("KeptSparse", "weights kept by L1, few relevant", every_seed(kept["sparse", "l1"])),
     ], ""
 
 
-def size_in_steps(rows: pd.DataFrame):
+def size_in_steps(rows: pd.DataFrame) -> Estimate:
     """How many of its own steps ηλ S2's update leaves weights away from 0 where they should be 0 (root mean square)."""
     return ratio_interval(np.log(rows["size"] / (rows["step"] * rows["penalty"])))
 
 
-def shrinks(table: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """L2: ridge against least squares."""
+@finding.claim("L2")
+def shrinks(results: Results, *, norm: float, zeros: float) -> tuple[list[Part], str]:
+    """Ridge has smaller weights than least squares, and hardly any that are 0."""
+    table = results.tables["recovery"]
     chosen, free = tuned(table, "ridge"), tuned(table, "least_squares")
     return [
         judged(
             "Norm",
             "norm, ridge over least squares",
             ratio_interval(np.log(chosen["norm"] / free["norm"])),
-            most=t["norm"],
+            most=norm,
             strict=True,
         ),
-        judged("Zeros", "weights that are 0", every_seed(chosen["zero"], ACCURACY), most=t["zeros"]),
+        judged("Zeros", "weights that are 0", every_seed(chosen["zero"], ACCURACY), most=zeros),
         reported("Small", "irrelevant weights below .001", every_seed(chosen["small_irrelevant"], ACCURACY)),
         reported("Digits", "decimals shared with scikit-learn", digits(table, "ridge")),
     ], ""
@@ -240,19 +221,18 @@ def by_method(table: pd.DataFrame, correlation: float) -> dict[str, pd.DataFrame
     return {method: part.set_index("seed").sort_index() for method, part in rows.groupby("method")}
 
 
-def keeps_one(table: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """L3: weights of a group of correlated features."""
-    found = by_method(table, t["correlation"])
+@finding.claim("L3")
+def keeps_one(
+    results: Results, *, correlation: float, kept: float, same: float, share: float
+) -> tuple[list[Part], str]:
+    """L1 keeps one feature of a correlated group, whichever; L2 shares the weight among all."""
+    table = results.tables["groups"]
+    found = by_method(table, correlation)
     return [
-        judged("Kept", "weights kept in a group, L1", every_seed(found["l1"]["kept"]), most=t["kept"]),
+        judged("Kept", "weights kept in a group, L1", every_seed(found["l1"]["kept"]), most=kept),
+        judged("Same", "two samples agree on the largest, L1", every_seed(found["l1"]["same"], ACCURACY), most=same),
         judged(
-            "Same", "two samples agree on the largest, L1", every_seed(found["l1"]["same"], ACCURACY), most=t["same"]
-        ),
-        judged(
-            "Share",
-            "share of the largest in its group, L2",
-            every_seed(found["l2"]["share"], ACCURACY),
-            most=t["share"],
+            "Share", "share of the largest in its group, L2", every_seed(found["l2"]["share"], ACCURACY), most=share
         ),
         reported("ShareAbsolute", "share of the largest in its group, L1", every_seed(found["l1"]["share"], ACCURACY)),
         reported("KeptSquare", "weights kept in a group, L2", every_seed(found["l2"]["kept"])),
@@ -260,31 +240,35 @@ def keeps_one(table: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], 
     ], f"groups of {int(table['members'].iloc[0])}"
 
 
-def stable(table: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """L4: how far the weights move from sample to sample."""
-    found, free = by_method(table, t["correlation"]), by_method(table, 0.0)
+@finding.claim("L4")
+def stable(results: Results, *, correlation: float, ratio: float) -> tuple[list[Part], str]:
+    """The weights move further from sample to sample under L1 than under L2."""
+    table = results.tables["groups"]
+    found, free = by_method(table, correlation), by_method(table, 0.0)
 
-    def ratio(rows: Mapping[str, pd.DataFrame], column: str):
-        return ratio_interval(np.log(rows["l1"][column] / rows["l2"][column]))
+    def spread(rows: Mapping[str, pd.DataFrame]) -> Estimate:
+        return ratio_interval(np.log(rows["l1"]["spread"] / rows["l2"]["spread"]))
 
     return [
-        judged("Ratio", "spread of the weights, L1 over L2", ratio(found, "spread"), t["ratio"]),
-        reported("Uncorrelated", "the same without correlation", ratio(free, "spread")),
+        judged("Ratio", "spread of the weights, L1 over L2", spread(found), ratio),
+        reported("Uncorrelated", "the same without correlation", spread(free)),
         reported("Spread", "spread of the weights, L1", every_seed(found["l1"]["spread"])),
         reported("SpreadSquare", "spread of the weights, L2", every_seed(found["l2"]["spread"])),
     ], ""
 
 
-def elastic_net(table: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """L5: expected error beyond the noise, features ≫ samples."""
-    found, free = by_method(table, t["correlation"]), by_method(table, 0.0)
+@finding.claim("L5")
+def elastic_net(results: Results, *, correlation: float, better: float) -> tuple[list[Part], str]:
+    """Elastic Net has a lower expected error than L1 and than L2 where features ≫ samples."""
+    table = results.tables["wide"]
+    found, free = by_method(table, correlation), by_method(table, 0.0)
 
-    def ratio(rows: Mapping[str, pd.DataFrame], other: str):
+    def ratio(rows: Mapping[str, pd.DataFrame], other: str) -> Estimate:
         return ratio_interval(np.log(rows["elastic_net"]["excess"] / rows[other]["excess"]))
 
     return [
-        judged("Absolute", "error beyond noise, Elastic Net over L1", ratio(found, "l1"), most=t["better"]),
-        judged("Square", "error beyond noise, Elastic Net over L2", ratio(found, "l2"), most=t["better"]),
+        judged("Absolute", "error beyond noise, Elastic Net over L1", ratio(found, "l1"), most=better),
+        judged("Square", "error beyond noise, Elastic Net over L2", ratio(found, "l2"), most=better),
         reported("UngroupedAbsolute", "without groups: Elastic Net over L1", ratio(free, "l1")),
         reported("UngroupedSquare", "without groups: Elastic Net over L2", ratio(free, "l2")),
         reported("KeptAbsolute", "weights kept, L1", every_seed(found["l1"]["kept"])),
@@ -300,28 +284,30 @@ def chosen_runs(runs: pd.DataFrame, decay: str, optimizer: str = "adam") -> pd.D
     return chosen.reindex(sorted(rows["seed"].unique()))
 
 
-def pruned_units(runs: pd.DataFrame, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """L6: hidden units without incoming or without outgoing weights."""
+@finding.claim("L6")
+def pruned_units(results: Results, *, pruned: float, none: float, loss: float) -> tuple[list[Part], str]:
+    """L1 leaves hidden units without incoming or without outgoing weights, and decoupled L2 does not."""
+    runs = results.runs
     chosen = {decay: chosen_runs(runs, decay) for decay in KINDS}
 
-    def share(decay: str, column: str = "zero_units"):
+    def share(decay: str, column: str = "zero_units") -> Estimate:
         return every_seed(chosen[decay][column], ACCURACY)
 
-    def loss(decay: str):
+    def over_none(decay: str) -> Estimate:
         return ratio_interval(np.log(chosen[decay]["test_loss"] / chosen["none"]["test_loss"]))
 
     return [
-        judged("Proximal", "units pruned, proximal L1", share("proximal_l1"), t["pruned"]),
-        judged("Subgradient", "units pruned, subgradient of L1", share("l1"), t["pruned"]),
-        judged("Decoupled", "units pruned, decoupled L2", share("decoupled"), most=t["none"]),
-        judged("Loss", "test loss, proximal L1 over no decay", loss("proximal_l1"), most=t["loss"]),
+        judged("Proximal", "units pruned, proximal L1", share("proximal_l1"), pruned),
+        judged("Subgradient", "units pruned, subgradient of L1", share("l1"), pruned),
+        judged("Decoupled", "units pruned, decoupled L2", share("decoupled"), most=none),
+        judged("Loss", "test loss, proximal L1 over no decay", over_none("proximal_l1"), most=loss),
         reported("SubgradientSmall", "units below .001, subgradient of L1", share("l1", "small_units")),
         reported("Net", "units pruned, Elastic Net", share("elastic_net")),
         reported("Coupled", "units pruned, L2 in the gradient", share("l2")),
         reported("Inputs", "irrelevant inputs cut off, proximal L1", share("proximal_l1", "zero_inputs")),
         reported("Weights", "first-layer weights 0, proximal L1", share("proximal_l1", "zero_weights")),
-        reported("SubgradientLoss", "test loss, subgradient of L1 over no decay", loss("l1")),
-        reported("DecoupledLoss", "test loss, decoupled L2 over no decay", loss("decoupled")),
+        reported("SubgradientLoss", "test loss, subgradient of L1 over no decay", over_none("l1")),
+        reported("DecoupledLoss", "test loss, decoupled L2 over no decay", over_none("decoupled")),
         reported("Lambda", "λ chosen, proximal L1", ratio_interval(np.log(chosen["proximal_l1"]["weight_decay"]))),
         *under_sgd(runs),
     ], counts(len(runs), {"diverged": diverged(runs)})
@@ -338,7 +324,3 @@ def under_sgd(runs: pd.DataFrame) -> list[Part]:
             ("SgdSubgradient", "units pruned, subgradient of L1", "l1"),
         )
     ]
-
-
-if __name__ == "__main__":
-    ledger.main(judge, Path(__file__).with_name("config.yaml"))

@@ -8,12 +8,13 @@ from typing import Annotated
 
 import numpy as np
 import pandas as pd
-from linear import proximal, ridge, subgradient
 from pydantic import Field
 from sklearn.linear_model import ElasticNet, Lasso, Ridge, enet_path
 
-from weightdecay.computation import main
 from weightdecay.errors import ConfigError
+
+from . import finding
+from .linear import proximal, ridge, subgradient
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -23,6 +24,7 @@ SMALL = 1e-3
 EXACT = {"fit_intercept": False, "tol": 1e-13, "max_iter": 1_000_000}
 
 
+@finding.computation
 def recovery(
     *,
     seeds: Count,
@@ -85,6 +87,7 @@ def recovery(
     return pd.DataFrame(rows)
 
 
+@finding.computation
 def groups(
     *,
     seeds: Count,
@@ -136,6 +139,7 @@ def groups(
     return pd.DataFrame(rows)
 
 
+@finding.computation
 def wide(
     *,
     seeds: Count,
@@ -175,6 +179,7 @@ def wide(
     return pd.DataFrame(rows)
 
 
+@finding.computation
 def contributions(
     *, seeds: Count, samples: Count, features: Count, relevant: Count, noise: Positive, penalties: Count
 ) -> pd.DataFrame:
@@ -243,7 +248,3 @@ def best(
     losses = ((validation[0] @ weights - validation[1][:, None]) ** 2).mean(0)
     place = losses.argmin()
     return weights[:, place], penalties[place], losses[place]
-
-
-if __name__ == "__main__":
-    main([recovery, groups, wide, contributions])

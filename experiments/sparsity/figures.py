@@ -1,21 +1,21 @@
 """Figures of sparsity, drawn from the runs and tables that claims.py judges."""
 
-import weightdecay  # noqa: F401, isort: skip (first: matplotlib reads its surroundings when it is imported)
-
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from claims import EXPERIMENT, KINDS, chosen_runs, recall_and_precision, tuned
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from weightdecay.report import style
+from weightdecay.finding import Inputs
 from weightdecay.report.plots import legend, over_columns, plain_ticks
-from weightdecay.report.style import COLUMN, MUTED, PAGE, Inputs, has_data
+from weightdecay.report.style import COLUMN, MUTED, PAGE, has_data
 from weightdecay.statistics.estimates import ACCURACY, geometric_interval, ratio_interval
 from weightdecay.statistics.measures import select
+
+from . import finding
+from .claims import KINDS, chosen_runs, recall_and_precision, tuned
 
 SEED = 0  # of every example shown
 METHODS = {  # colour, marker, name
@@ -35,8 +35,9 @@ NETWORK = {
 FLOOR = 1e-6  # where exact zeros are drawn
 
 
-def recovery(inputs: Inputs) -> None:
-    """L1, L2, L10: irrelevant weights at 0 and near 0, and validation loss, against λ."""
+@finding.figure("L1", "L2", "L10")
+def recovery(inputs: Inputs) -> Figure:
+    """Irrelevant weights at 0 and near 0, and validation loss, against λ."""
     table = inputs.results.tables["recovery"]
     figure, axes = plt.subplots(1, 3, figsize=(PAGE, 2.3), sharex=True)
     shown = {
@@ -56,11 +57,12 @@ def recovery(inputs: Inputs) -> None:
     legend(axes[1], loc="upper left", labelspacing=0.25)
     axes[2].set_yscale("log")
     ticks(axes[2], [1, 1.5, 2, 3, 5])
-    style.save(figure, inputs.figures, f"{EXPERIMENT}-recovery", inputs.scale)
+    return figure
 
 
-def support(inputs: Inputs) -> None:
-    """L8-L10: weights that are 0 against λ, and how well those that are not show the relevant features."""
+@finding.figure("L8", "L9", "L10")
+def support(inputs: Inputs) -> Figure:
+    """Weights that are 0 against λ, and how well those that are not show the relevant features."""
     table, runs = inputs.results.tables["recovery"], inputs.results.runs
     figure, axes = plt.subplots(1, 3, figsize=(PAGE, 2.4))
     for method in ("proximal", "subgradient"):
@@ -87,11 +89,12 @@ def support(inputs: Inputs) -> None:
         panel.set(xscale="log", xlabel="λ", title=title, ylim=(-0.03, 1.03))
     for panel, place in ((axes[0], "upper left"), (axes[1], "center left"), (axes[2], "center left")):
         legend(panel, loc=place, labelspacing=0.25)
-    style.save(figure, inputs.figures, f"{EXPERIMENT}-support", inputs.scale)
+    return figure
 
 
-def weights(inputs: Inputs) -> None:
-    """L1, L2, L10: every weight of one seed, each method at its own λ; S2's update at that of the proximal steps."""
+@finding.figure("L1", "L2", "L10")
+def weights(inputs: Inputs) -> Figure:
+    """Every weight of one seed, each method at its own λ; S2's update at that of the proximal steps."""
     table = inputs.results.tables["recovery"]
     own = table[table["seed"] == SEED]
     figure, axes = plt.subplots(figsize=(COLUMN, 2.5))
@@ -109,11 +112,12 @@ def weights(inputs: Inputs) -> None:
     axes.set_yticks([FLOOR, 1e-4, 1e-2, 1], ["0", "0.0001", "0.01", "1"])
     axes.set_yticks([], minor=True)
     figure.legend(loc="outside upper center", ncols=3, columnspacing=1)
-    style.save(figure, inputs.figures, f"{EXPERIMENT}-weights", inputs.scale)
+    return figure
 
 
-def groups(inputs: Inputs) -> None:
-    """L3, L4: weights of one group in three samples; weights kept, and spread over samples, against correlation."""
+@finding.figure("L3", "L4")
+def groups(inputs: Inputs) -> Figure:
+    """Weights of one group in three samples; weights kept, and spread over samples, against correlation."""
     table, t = inputs.results.tables["groups"], inputs.config.criteria["L3"].thresholds
     figure, axes = plt.subplots(1, 4, figsize=(PAGE, 2.3), width_ratios=(1, 1, 1.1, 1.1))
     own = select(table, seed=SEED, correlation=t["correlation"]).set_index("method")
@@ -141,11 +145,12 @@ def groups(inputs: Inputs) -> None:
         panel.set_xticks(range(len(correlations)), [f"{correlation:g}" for correlation in correlations])
         panel.set(xlabel="correlation in a group", title=title, ylim=(0, None))
     legend(axes[2], loc="lower left")
-    style.save(figure, inputs.figures, f"{EXPERIMENT}-groups", inputs.scale)
+    return figure
 
 
-def wide(inputs: Inputs) -> None:
-    """L5: expected error beyond the noise with more features than samples, with and without groups."""
+@finding.figure("L5")
+def wide(inputs: Inputs) -> Figure:
+    """Expected error beyond the noise with more features than samples, with and without groups."""
     table = inputs.results.tables["wide"]
     correlations = sorted(table["correlation"].unique())
     figure, axes = plt.subplots(figsize=(COLUMN, 2.4))
@@ -153,16 +158,17 @@ def wide(inputs: Inputs) -> None:
     axes.set_xticks(range(len(correlations)), [f"{correlation:g}" for correlation in correlations])
     axes.set(xlabel="correlation in a group (0: no groups)")
     ticks(axes, [1, 2, 3, 5, 10, 20, 30, 50, 100])
-    style.save(figure, inputs.figures, f"{EXPERIMENT}-wide", inputs.scale)
+    return figure
 
 
-def contributions(inputs: Inputs) -> None:
-    """L7: expected error beyond the noise where all features contribute a little, and where few do."""
+@finding.figure("L7")
+def contributions(inputs: Inputs) -> Figure:
+    """Expected error beyond the noise where all features contribute a little, and where few do."""
     figure, axes = plt.subplots(figsize=(COLUMN, 2.2))
     excesses(axes, inputs.results.tables["contributions"], "truth", ["dense", "sparse"], PAIR)
     axes.set_xticks([0, 1], ["all features contribute", "few are relevant"])
     ticks(axes, [0.05, 0.1, 0.2, 0.5, 1, 2, 5])
-    style.save(figure, inputs.figures, f"{EXPERIMENT}-contributions", inputs.scale)
+    return figure
 
 
 def excesses(axes: Axes, table: pd.DataFrame, column: str, settings: Sequence[object], methods: Mapping) -> None:
@@ -180,8 +186,9 @@ def excesses(axes: Axes, table: pd.DataFrame, column: str, settings: Sequence[ob
     legend(axes, loc="best", labelspacing=0.25)
 
 
-def network(inputs: Inputs) -> None:
-    """L6: hidden units and irrelevant inputs cut off, and test loss, against λ, for each kind of decay."""
+@finding.figure("L6")
+def network(inputs: Inputs) -> Figure:
+    """Hidden units and irrelevant inputs cut off, and test loss, against λ, for each kind of decay."""
     runs = inputs.results.runs[inputs.results.runs["optimizer"] == "adam"]
     figure, axes = plt.subplots(1, 4, figsize=(PAGE, 2.6))
     shown = {
@@ -207,7 +214,7 @@ def network(inputs: Inputs) -> None:
     ticks(axes[3], [0.3, 0.4, 0.5, 0.7, 1, 1.5])
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
-    style.save(figure, inputs.figures, f"{EXPERIMENT}-network", inputs.scale)
+    return figure
 
 
 def ticks(axes: Axes, wanted: list[float]) -> None:
@@ -215,9 +222,3 @@ def ticks(axes: Axes, wanted: list[float]) -> None:
     if has_data(axes):
         low, high = axes.get_ylim()
         plain_ticks(axes.yaxis, [tick for tick in wanted if low <= tick <= high])
-
-
-if __name__ == "__main__":
-    style.main(
-        [recovery, support, weights, groups, wide, contributions, network], Path(__file__).with_name("config.yaml")
-    )

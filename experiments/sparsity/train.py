@@ -1,20 +1,11 @@
-"""Sparsity in a network: which decay prunes hidden units that are not needed. (S0 §9, S2; claim L6)
-
-The target is made of a few hidden units on a few of the inputs, so that most of the network's units and most of its
-inputs are irrelevant. Settings: config.yaml beside this file. Linear models: compute.py.
-"""
-
-from collections.abc import Sequence
+"""How a row of the table is trained."""
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from weightdecay.datasets import Split, Splits
-from weightdecay.ensemble.layers import Layer
-from weightdecay.ensemble.networks.mlp import mlp
 from weightdecay.ensemble.state import Ensemble, Protocol
-from weightdecay.experiment import main
 from weightdecay.run import Run, require
 
 INPUTS, RELEVANT, UNITS = 20, 3, 4  # of the inputs the first few are relevant; hidden units of the teacher
@@ -42,11 +33,6 @@ def splits(run: Run) -> Splits:
     return found
 
 
-def network(runs: Sequence[Run]) -> Layer:
-    """`mlp` with one hidden layer."""
-    return mlp(INPUTS, 1, runs[0].width, runs[0].blocks)
-
-
 def measures(ensemble: Ensemble) -> dict[str, Tensor]:
     """Shares `[R]`, with `zero_`: exactly 0; with `small_`: below 1e-3 in size.
 
@@ -68,7 +54,4 @@ def check(run: Run) -> None:
     require(run, dataset="teacher", network="mlp", blocks=1, label_noise=0.0)
 
 
-PROTOCOL = Protocol(splits, network, measures)
-
-if __name__ == "__main__":
-    main(PROTOCOL)
+PROTOCOL = Protocol(splits, measures=measures)

@@ -41,7 +41,7 @@ def place(best: pd.DataFrame) -> Estimate:
     return exponential(bounded(*logarithms(best)))
 
 
-def ratio(first: pd.DataFrame, second: pd.DataFrame) -> Estimate:
+def quotient(first: pd.DataFrame, second: pd.DataFrame) -> Estimate:
     """Geometric mean and interval of the first best λ over the second, same seeds."""
     (low, high), (other_low, other_high) = logarithms(first), logarithms(second)
     return exponential(bounded(low - other_high, high - other_low))

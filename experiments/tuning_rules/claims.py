@@ -6,59 +6,28 @@ which leaves open a side of the interval of what needs it, and the note says so.
 never the best. Here are the claims on where the best λ lies; on what a choice costs: costs.py, regularisers.py.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from best import place, power, ratio
-from costs import a_little, grid_search, left_out, one_for_all, small_by_name, too_large, tuned_upwards
-from regularisers import among_others, together
-from settings import DECAYS, Runs, Setting, noted
 
-from weightdecay.claims import model as ledger
-from weightdecay.claims.model import Claim, Part, joined, judged, reported
-from weightdecay.report.latex import in_letters
+from weightdecay.claims.judging import joined, judged, reported
+from weightdecay.claims.model import Part
+from weightdecay.claims.names import in_letters
 from weightdecay.statistics.estimates import UNKNOWN, Estimate, every_seed, ratio_interval
 
-EXPERIMENT = "tuning_rules"
+from . import costs, finding, regularisers  # noqa: F401 (the claims of costs and regularisers)
+from .best import place, power, quotient
+from .settings import DECAYS, Runs, Setting, noted
+
 LEAST_SIZES = 4
 
 
-def judge(results: Any, criteria: Mapping[str, Any]) -> list[Claim]:
-    """The seventeen claims, in order."""
-    threshold = {id: words.thresholds for id, words in criteria.items()}
-    runs = Runs(results)
-    parts = {
-        "T1": falls_with_size(runs, threshold["T1"]),
-        "T2": smaller_with_dropout(runs, threshold["T2"]),
-        "T3": left_out(runs, threshold["T3"]),
-        "T4": under_a_schedule(runs, threshold["T4"]),
-        "T5": a_little(runs, threshold["T5"]),
-        "T6": grid_search(runs, threshold["T6"]),
-        "T7": named_values(runs, threshold["T7"]),
-        "T8": too_large(runs, threshold["T8"]),
-        "T9": typical_range(runs, threshold["T9"]),
-        "T10": goes_with_size(runs, threshold["T10"]),
-        "T11": goes_with_size(runs, threshold["T11"]),
-        "T12": among_others(runs, threshold["T12"]),
-        "T13": together(runs, threshold["T13"]),
-        "T14": tuned_upwards(runs, threshold["T14"]),
-        "T15": one_for_all(runs, threshold["T15"]),
-        "T16": norm_in_range(runs, threshold["T16"]),
-        "T17": small_by_name(runs, threshold["T17"]),
-    }
-    return [ledger.claim(id, EXPERIMENT, criteria, *found) for id, found in parts.items()]
-
-
-def falls_with_size(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """T1: the power of n, and the best λ and what it gives at each n. By error, which is flat and noisy, beside it."""
+@finding.claim("T1")
+def falls_with_size(runs: Runs, *, power: float) -> tuple[list[Part], str]:
+    """The best λ falls as a power of n; beside it the best λ of each n, and the power by error, flat and noisy."""
     what = "power of n that the best λ goes as"
-    parts = [
-        judged(name, f"{what}, {name.lower()}", powers(runs, decay), most=t["power"]) for decay, name in DECAYS.items()
-    ]
+    parts = [judged(name, f"{what}, {name.lower()}", powers(runs, decay), most=power) for decay, name in DECAYS.items()]
     parts += [
         reported(
             f"{name}ByError",
@@ -83,15 +52,16 @@ def falls_with_size(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str
     return parts + none, sizes_noted(runs)
 
 
-def smaller_with_dropout(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """T2: best λ with dropout over that without, at each rate."""
+@finding.claim("T2")
+def smaller_with_dropout(runs: Runs, *, ratio: float) -> tuple[list[Part], str]:
+    """The best λ with dropout is smaller than that without, at each rate."""
     parts, beside, used = [], [], []
     for decay, name in DECAYS.items():
         for rate in runs.rates(decay):
             with_it, without_it = Setting(decay=decay, dropout=rate), Setting(decay=decay)
-            found = ratio(runs.best(with_it), runs.best(without_it))
+            found = quotient(runs.best(with_it), runs.best(without_it))
             stem, where = f"{name}{in_letters(rate)}", f"{name.lower()}, dropout {rate:g}"
-            parts.append(judged(stem, f"best λ, {where} over none", found, most=t["ratio"]))
+            parts.append(judged(stem, f"best λ, {where} over none", found, most=ratio))
             error = runs.at("test_error", with_it, runs.tuned(with_it))
             alone = runs.undecayed("test_error", with_it)
             beside += [
@@ -103,17 +73,18 @@ def smaller_with_dropout(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part]
     return [*(parts or [judged("Ratio", "best λ, dropout over none", UNKNOWN)]), *beside], noted(runs, used)
 
 
-def under_a_schedule(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """T4: the best λ under a cosine schedule over that under a constant learning rate; other schedules beside it."""
+@finding.claim("T4")
+def under_a_schedule(runs: Runs, *, factor: float) -> tuple[list[Part], str]:
+    """A cosine schedule moves the best λ of a constant learning rate, either way; other schedules beside it."""
     parts, beside, used = [], [], []
     schedules = sorted(set(runs.runs["schedule"]) - {"constant"})
     for decay, name in DECAYS.items():
         for schedule in schedules:
             constant, decaying = Setting(decay=decay), Setting(decay=decay, schedule=schedule)
-            found = ratio(runs.best(decaying), runs.best(constant))
+            found = quotient(runs.best(decaying), runs.best(constant))
             stem, what = f"{name}{schedule.title()}", f"{name.lower()}: best λ, {schedule} over constant"
             if schedule == "cosine":
-                parts.append(outside(stem, what, found, t["factor"]))
+                parts.append(outside(stem, what, found, factor))
             else:
                 beside.append(reported(stem, what, found))
             own, other = runs.tuned(decaying), runs.tuned(constant)
@@ -130,58 +101,60 @@ def under_a_schedule(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], st
     return parts + beside, noted(runs, used)
 
 
-def named_values(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """T7: S0's values for small and for large data sets."""
+@finding.claim("T7")
+def named_values(
+    runs: Runs, *, small_low: float, small_high: float, large_low: float, large_high: float
+) -> tuple[list[Part], str]:
+    """The best λ of the smallest and of the largest data set lie where S0 says for small and for large ones."""
     sizes = runs.sizes()
-    ends = {"small": sizes[0], "large": sizes[-1]} if sizes else {}
-    used = [Setting(n, decay) for decay in DECAYS for n in ends.values()]
+    ends = {"Small": (sizes[0], small_low, small_high), "Large": (sizes[-1], large_low, large_high)} if sizes else {}
+    used = [Setting(n, decay) for decay in DECAYS for n, _, _ in ends.values()]
     return [
-        judged(
-            f"{name}{end.title()}",
-            f"{name.lower()}: best λ at n = {n:,}",
-            place(runs.best(Setting(n, decay))),
-            t[f"{end}_low"],
-            t[f"{end}_high"],
-        )
+        judged(f"{name}{end}", f"{name.lower()}: best λ at n = {n:,}", place(runs.best(Setting(n, decay))), low, high)
         for decay, name in DECAYS.items()
-        for end, n in ends.items()
+        for end, (n, low, high) in ends.items()
     ], joined("our large set is not large by S0's measure, which it does not give", noted(runs, used))
 
 
-def typical_range(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """T9: the best λ of every size within S1's range."""
+@finding.claim("T9")
+def typical_range(runs: Runs, *, low: float, high: float) -> tuple[list[Part], str]:
+    """The best λ of every size lies within S1's range."""
     return [
         judged(
             f"{name}{in_letters(n)}",
             f"best λ, {name.lower()}, n = {n:,}",
             place(runs.best(Setting(n, decay))),
-            t["low"],
-            t["high"],
+            low,
+            high,
         )
         for decay, name in DECAYS.items()
         for n in runs.sizes()
     ], noted(runs, sized(runs))
 
 
-def goes_with_size(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """T10: the power of n that S2's λ/m implies. T11: that of S3's λ."""
+@finding.claim("T10", "T11")
+def goes_with_size(runs: Runs, *, low: float, high: float) -> tuple[list[Part], str]:
+    """The best λ goes as the power of n that S2's λ/m implies (T10), or S3's λ (T11)."""
     what = "power of n that the best λ goes as"
-    found = {name: powers(runs, decay) for decay, name in DECAYS.items()}
-    parts = [judged(name, f"{what}, {name.lower()}", power, t["low"], t["high"]) for name, power in found.items()]
-    return parts, sizes_noted(runs)
+    return [
+        judged(name, f"{what}, {name.lower()}", powers(runs, decay), low, high) for decay, name in DECAYS.items()
+    ], sizes_noted(runs)
 
 
-def norm_in_range(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """T16: how far apart the norms at the best λ are, and whether those without decay lie above them."""
+@finding.claim("T16")
+def norm_in_range(runs: Runs, *, range: float, above: float) -> tuple[list[Part], str]:
+    """The norms at the best λ lie close together, and those without decay above them."""
     decayed, none = norms(runs)
     ends = {"Smallest": decayed.min(axis=1), "Largest": decayed.max(axis=1), "None": none.min(axis=1)}
-    spread, above = np.log(ends["Largest"] / ends["Smallest"]), np.log(ends["None"] / ends["Largest"])
     known = decayed.notna().all(axis=1) & none.notna().all(axis=1)  # a diverged run has no norm, and is no smallest one
-    spread, above = (ratio_interval(logs.where(known)) for logs in (spread, above))
+    spread, gap = (
+        ratio_interval(np.log(ends[upper] / ends[lower]).where(known))
+        for upper, lower in (("Largest", "Smallest"), ("None", "Largest"))
+    )
     said = {"Smallest": "smallest norm at the best λ", "Largest": "largest", "None": "smallest without decay"}
     return [
-        judged("Range", "norm at the best λ, largest over smallest", spread, most=t["range"]),
-        judged("Above", "smallest norm without decay over largest at the best λ", above, least=t["above"]),
+        judged("Range", "norm at the best λ, largest over smallest", spread, most=range),
+        judged("Above", "smallest norm without decay over largest at the best λ", gap, least=above),
         *(reported(name, said[name], ratio_interval(np.log(norm.where(known)))) for name, norm in ends.items()),
     ], noted(runs, sized(runs))
 
@@ -221,7 +194,3 @@ def sizes_noted(runs: Runs) -> str:
     """The note of a claim on how the best λ goes with the number of examples."""
     few = len(runs.sizes()) < LEAST_SIZES
     return joined(noted(runs, sized(runs)), f"fewer than {LEAST_SIZES} sizes" if few else "")
-
-
-if __name__ == "__main__":
-    ledger.main(judge, Path(__file__).with_name("config.yaml"))

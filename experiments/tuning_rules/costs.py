@@ -1,27 +1,30 @@
 """What a choice of λ costs in test loss and error: T3, T5, T6, T8, T14, T15, T17. Claims and figures both read it."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from best import place
-from settings import BATCH_NORM, DECAYS, OUTCOME, Runs, Setting, lowest, noted, values
 
-from weightdecay.claims.model import Part, counts, joined, judged, reported
-from weightdecay.report.latex import in_letters
+from weightdecay.claims.judging import counts, joined, judged, reported
+from weightdecay.claims.model import Part
+from weightdecay.claims.names import in_letters
 from weightdecay.statistics.estimates import DIFFERENCE, every_seed, ratio_interval
 from weightdecay.statistics.measures import diverged
 from weightdecay.statistics.shapes import at_largest
 
+from . import finding
+from .best import place
+from .settings import BATCH_NORM, DECAYS, Runs, Setting, lowest, noted, values
 
-def left_out(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """T3: biases and normalisation left out, against all decayed; λ chosen for each."""
+
+@finding.claim("T3")
+def left_out(runs: Runs, *, loss: float, error: float) -> tuple[list[Part], str]:
+    """Leaving biases and normalisation out of decay costs nothing, λ chosen for each."""
     parts, beside, used = [], [], []
     for name, what, decayed in (("BatchNorm", "BatchNorm", BATCH_NORM), ("Plain", "MLP", Setting())):
         spared = replace(decayed, decay_exclude="bias_and_norm")
         first, second = (runs.outcome(setting, runs.tuned(setting)) for setting in (spared, decayed))
-        parts += compared(name, f"{what}: test", ("left out", "decayed"), first, second, t)
+        parts += compared(name, f"{what}: test", ("left out", "decayed"), first, second, loss, error)
         by_error = [runs.at("test_error", s, runs.tuned(s, "validation_error")) for s in (spared, decayed)]
         difference = every_seed(by_error[0] - by_error[1], DIFFERENCE)
         beside.append(reported(f"{name}ByError", f"{what}: the same, λ chosen by validation error", difference))
@@ -33,22 +36,23 @@ def left_out(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
     return parts + beside, noted(runs, used)
 
 
-def a_little(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """T5: a small λ against none, at the setting where it does worst."""
+@finding.claim("T5")
+def a_little(runs: Runs, *, weight_decay: float, share: float, loss: float, error: float) -> tuple[list[Part], str]:
+    """A small λ does no harm, not even at the setting where it does worst."""
     parts, beside, notes = [], [], []
-    what_of = {"Fixed": f"λ = {t['weight_decay']:g}", "Tenth": "a tenth of the best λ"}
-    for name, (losses, errors) in small_effects(runs, t).items():
+    what_of = {"Fixed": f"λ = {weight_decay:g}", "Tenth": "a tenth of the best λ"}
+    for name, (losses, errors) in small_effects(runs, weight_decay, share).items():
         what = what_of[name]
+        over, less = f"test loss, {what} over none", f"test error, {what} less none"
         worst_loss, worst_error = (at_largest(table, table) for table in (losses, errors))
-        loss, error = f"test loss, {what} over none", f"test error, {what} less none"
         parts += [
-            judged(f"{name}Loss", f"{loss}, worst setting", ratio_interval(worst_loss), most=t["loss"]),
-            judged(f"{name}Error", f"{error}, worst setting", every_seed(worst_error, DIFFERENCE), most=t["error"]),
+            judged(f"{name}Loss", f"{over}, worst setting", ratio_interval(worst_loss), most=loss),
+            judged(f"{name}Error", f"{less}, worst setting", every_seed(worst_error, DIFFERENCE), most=error),
         ]
         mean_loss, mean_error = ratio_interval(losses.mean(axis=1)), every_seed(errors.mean(axis=1), DIFFERENCE)
         beside += [
-            reported(f"{name}MeanLoss", f"{loss}, all settings", mean_loss),
-            reported(f"{name}MeanError", f"{error}, all settings", mean_error),
+            reported(f"{name}MeanLoss", f"{over}, all settings", mean_loss),
+            reported(f"{name}MeanError", f"{less}, all settings", mean_error),
         ]
         left = [str(setting) for setting in runs.settings() if str(setting) not in losses.columns]
         notes.append(f"{what}: {len(losses.columns)} settings" + (f", without {'; '.join(left)}" if left else ""))
@@ -57,13 +61,14 @@ def a_little(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
     return parts + beside, joined(*notes)
 
 
-def grid_search(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """T6: λ chosen by cross-validation among S0's five, against the best of the whole grid."""
+@finding.claim("T6")
+def grid_search(runs: Runs, *, loss: float, error: float) -> tuple[list[Part], str]:
+    """Cross-validation among S0's five λ finds one that is as good as the best of the whole grid."""
     parts, beside, notes = [], [], []
     for decay, name in DECAYS.items():
         whole, chosen = Setting(decay=decay), cross_validated(runs, decay)
         searched, best = (runs.outcome(whole, choice) for choice in (chosen, runs.tuned(whole)))
-        parts += compared(name, f"{name.lower()}: test", ("searched", "best"), searched, best, t)
+        parts += compared(name, f"{name.lower()}: test", ("searched", "best"), searched, best, loss, error)
         gain = np.log(searched["test_loss"] / runs.undecayed("test_loss", whole))
         label = f"{name.lower()}: test loss, searched over no decay"
         beside.append(reported(f"{name}Gain", label, ratio_interval(gain)))
@@ -71,8 +76,9 @@ def grid_search(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
     return parts + beside, joined(f"{len(runs.folds())} folds", *notes)
 
 
-def too_large(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """T8: training and test error at the largest λ. Divergence would speak for the claim, and leaves it undecided."""
+@finding.claim("T8")
+def too_large(runs: Runs, *, train_error: float, test_error: float) -> tuple[list[Part], str]:
+    """Training and test error are high at the largest λ. Divergence would speak for it, and leaves it undecided."""
     parts, notes = [], []
     for decay, name in DECAYS.items():
         setting = Setting(decay=decay)
@@ -85,36 +91,40 @@ def too_large(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
         train_there, test_there = (runs.at(f"{split}_error", setting, chosen) for split in ("train", "test"))
         worse = every_seed(test_there - runs.undecayed("test_error", setting), DIFFERENCE)
         parts += [
-            judged(f"{name}Train", f"training error, {where}", every_seed(train_there), least=t["train_error"]),
-            judged(f"{name}Test", f"test error, {where} less none", worse, least=t["test_error"]),
+            judged(f"{name}Train", f"training error, {where}", every_seed(train_there), least=train_error),
+            judged(f"{name}Test", f"test error, {where} less none", worse, least=test_error),
         ]
         notes.append(counts(len(runs.of(setting)), {f"{name.lower()} diverged": diverged(runs.of(setting))}))
     return parts, joined(*notes)
 
 
-def tuned_upwards(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """T14: the λ that is found from a small one on by factors of ten, against the best of the whole grid."""
+@finding.claim("T14")
+def tuned_upwards(
+    runs: Runs, *, first: float, second: float, factor: float, loss: float, error: float
+) -> tuple[list[Part], str]:
+    """The λ that is found from a small one on by factors of ten is as good as the best of the whole grid."""
     parts, notes = [], []
     for decay, name in DECAYS.items():
         setting = Setting(decay=decay)
         best = runs.outcome(setting, runs.tuned(setting))
-        for start in (t["first"], t["second"]):
-            found = climbed(runs, setting, start, t["factor"])
+        for start in (first, second):
+            found = climbed(runs, setting, start, factor)
             where = f"{name.lower()}, from {start:g}"
-            outcome = runs.outcome(setting, found)
-            parts += compared(f"{name}{in_letters(start)}", f"{where}: test", ("found", "best"), outcome, best, t)
+            stem, outcome = f"{name}{in_letters(start)}", runs.outcome(setting, found)
+            parts += compared(stem, f"{where}: test", ("found", "best"), outcome, best, loss, error)
             notes.append(f"{where}: found {values(found)}" if len(found) else f"{where}: not run at this scale")
     return parts, joined(*notes)
 
 
-def one_for_all(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """T15: what a single λ costs at the setting that it suits least; the mean over settings beside it."""
+@finding.claim("T15")
+def one_for_all(runs: Runs, *, loss: float) -> tuple[list[Part], str]:
+    """A single λ costs test loss at the setting that it suits least; the mean over settings beside it."""
     parts, beside, notes = [], [], []
     for decay, name in DECAYS.items():
         costs, single, shared = single_costs(runs, decay)
         where = f"{name.lower()}: test loss, one λ over each setting's own"
         cost = ratio_interval(at_largest(costs, costs))
-        parts.append(judged(name, f"{where}, worst setting", cost, least=t["loss"]))
+        parts.append(judged(name, f"{where}, worst setting", cost, least=loss))
         beside.append(reported(f"{name}Mean", f"{where}, all settings", ratio_interval(costs.mean(axis=1))))
         if costs.notna().any(axis=None):
             worst = costs.mean().idxmax()
@@ -124,14 +134,14 @@ def one_for_all(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
     return parts + beside, joined(*notes)
 
 
-def small_by_name(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """T17: S2's usual values, with its coupled decay, against the best of the grid."""
+@finding.claim("T17")
+def small_by_name(runs: Runs, *, first: float, second: float, loss: float, error: float) -> tuple[list[Part], str]:
+    """S2's usual values, with its coupled decay, are as good as the best of the grid."""
     setting, parts = Setting(decay="l2"), []
     best = runs.tuned(setting)
-    for λ in (t["first"], t["second"]):
-        small = runs.outcome(setting, runs.on_grid(setting, λ))
-        best_outcome = runs.outcome(setting, best)
-        parts += compared(in_letters(λ), f"λ = {λ:g}: test", ("it", "best"), small, best_outcome, t)
+    for λ in (first, second):
+        small, tuned = (runs.outcome(setting, choice) for choice in (runs.on_grid(setting, λ), best))
+        parts += compared(in_letters(λ), f"λ = {λ:g}: test", ("it", "best"), small, tuned, loss, error)
     return parts, f"best {values(best)}"
 
 
@@ -141,19 +151,19 @@ def compared(
     words: tuple[str, str],
     first: pd.DataFrame,
     second: pd.DataFrame,
-    t: Mapping[str, float],
+    loss: float,
+    error: float,
     strict: bool = False,
 ) -> list[Part]:
     """Test loss of the first over that of the second, at most `loss`; test error less, at most `error`. By seed.
 
     `strict`: the loss below `loss`.
     """
-    loss, error = (first[metric] for metric in OUTCOME)
-    over = ratio_interval(np.log(loss / second["test_loss"]))
-    less = every_seed(error - second["test_error"], DIFFERENCE)
+    over = ratio_interval(np.log(first["test_loss"] / second["test_loss"]))
+    less = every_seed(first["test_error"] - second["test_error"], DIFFERENCE)
     return [
-        judged(f"{name}Loss", f"{what} loss, {' over '.join(words)}", over, most=t["loss"], strict=strict),
-        judged(f"{name}Error", f"{what} error, {' less '.join(words)}", less, most=t["error"]),
+        judged(f"{name}Loss", f"{what} loss, {' over '.join(words)}", over, most=loss, strict=strict),
+        judged(f"{name}Error", f"{what} error, {' less '.join(words)}", less, most=error),
     ]
 
 
@@ -163,7 +173,7 @@ def cross_validated(runs: Runs, decay: str) -> pd.Series:
     return lowest(sum(tables) / len(tables)) if tables else pd.Series(dtype=float)
 
 
-def small_effects(runs: Runs, t: Mapping[str, float]) -> dict[str, tuple[pd.DataFrame, pd.DataFrame]]:
+def small_effects(runs: Runs, weight_decay: float, share: float) -> dict[str, tuple[pd.DataFrame, pd.DataFrame]]:
     """What a small λ does against none: logarithm of the ratio of test losses, difference of test errors.
 
     "Fixed": λ = `weight_decay`, "Tenth": `share` of the best λ > 0 of the grid, per seed. Each `[seeds, setting]`,
@@ -175,7 +185,7 @@ def small_effects(runs: Runs, t: Mapping[str, float]) -> dict[str, tuple[pd.Data
         if 0.0 not in validation.columns:
             continue
         best = lowest(validation[[λ for λ in validation.columns if λ > 0]])
-        for name, aim in (("Fixed", t["weight_decay"]), ("Tenth", t["share"] * best)):
+        for name, aim in (("Fixed", weight_decay), ("Tenth", share * best)):
             choice = runs.on_grid(setting, aim)
             if len(choice):
                 small = runs.outcome(setting, choice)

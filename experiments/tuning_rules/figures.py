@@ -1,28 +1,29 @@
 """Figures and table of the tuning rules, drawn from the runs, measures and intervals that claims.py judges."""
 
-import weightdecay  # noqa: F401, isort: skip (first: matplotlib reads its surroundings when it is imported)
-
 from collections.abc import Mapping
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
-from best import place
-from claims import EXPERIMENT, norms
-from costs import climbed, cross_validated, single_costs, small_effects
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from regularisers import stopped, tuned, unregularised, with_dropout
-from settings import BATCH_NORM, DECAYS, Runs, Setting, values
 
-from weightdecay.report import style
-from weightdecay.report.latex import booktabs, integer, interval, write
-from weightdecay.report.plots import interval_line, legend, missing, plain_ticks, room
-from weightdecay.report.style import KINDS, MUTED, PAGE, Inputs, has_data
+from weightdecay.finding import Inputs
+from weightdecay.report.latex import booktabs
+from weightdecay.report.numbers import LATEX
+from weightdecay.report.plots import interval_line, legend, plain_ticks, room
+from weightdecay.report.style import KINDS, MUTED, PAGE, has_data, missing
 from weightdecay.statistics.estimates import ACCURACY, UNBOUNDED, Estimate, every_seed, ratio_interval
 from weightdecay.statistics.measures import band
+
+from . import finding
+from .best import place
+from .claims import norms
+from .costs import climbed, cross_validated, single_costs, small_effects
+from .regularisers import stopped, tuned, unregularised, with_dropout
+from .settings import BATCH_NORM, DECAYS, Runs, Setting, values
 
 COLOURS = {"decoupled": KINDS["free"], "l2": KINDS["clean"]}
 KIND = {decay: name.lower() for decay, name in DECAYS.items()}
@@ -35,8 +36,9 @@ ROW = 0.135  # inches, of a setting's name
 LABELS = {"test_loss": "test loss", "test_error": "test error"}
 
 
-def size(inputs: Inputs) -> None:
-    """T1, T7-T11: test loss against λ for each number of examples; the best λ against that number."""
+@finding.figure("T1", "T7", "T8", "T9", "T10", "T11")
+def size(inputs: Inputs) -> Figure:
+    """Test loss against λ for each number of examples; the best λ against that number."""
     runs, claims = inputs.made(Runs), inputs.claims
     figure, axes = plt.subplots(1, 3, figsize=(PAGE, 2.6), width_ratios=[1, 1, 1.1])
     shades = sns.color_palette("viridis_r", len(runs.sizes()) + 1)[1:]
@@ -62,11 +64,12 @@ def size(inputs: Inputs) -> None:
     panel.set_xlim(ends[0] / 1.35, ends[1] * 1.35)
     panel.set_ylim(2e-5, 300)
     legend(panel, loc="upper right")
-    style.save(figure, inputs.figures, f"{EXPERIMENT}-size", inputs.scale)
+    return figure
 
 
-def dropout_and_schedule(inputs: Inputs) -> None:
-    """T2, T4: test loss and error against λ with dropout, and under a schedule; the best λ below."""
+@finding.figure("T2", "T4")
+def dropout_and_schedule(inputs: Inputs) -> Figure:
+    """Test loss and error against λ with dropout, and under a schedule; the best λ below."""
     runs = inputs.made(Runs)
     rates = [0.0, *runs.rates("decoupled")]
     dropout = {"dropout, decoupled": {f"p = {rate:g}": Setting(dropout=rate) for rate in rates}}
@@ -81,11 +84,12 @@ def dropout_and_schedule(inputs: Inputs) -> None:
     loss_axis(axes)
     for panel in axes.flat:
         panel.label_outer()
-    style.save(figure, inputs.figures, f"{EXPERIMENT}-dropout_and_schedule", inputs.scale)
+    return figure
 
 
-def exclusion(inputs: Inputs) -> None:
-    """T3: test loss and error against λ, with biases and normalisation decayed or left out."""
+@finding.figure("T3")
+def exclusion(inputs: Inputs) -> Figure:
+    """Test loss and error against λ, with biases and normalisation decayed or left out."""
     runs = inputs.made(Runs)
     figure, axes = plt.subplots(1, 4, figsize=(PAGE, 2.2))
     pairs = axes.reshape(2, 2)
@@ -98,14 +102,15 @@ def exclusion(inputs: Inputs) -> None:
     loss_axis(pairs.T)
     if shown := pairs[0][1].get_legend():
         shown.remove()  # the same as the other
-    style.save(figure, inputs.figures, f"{EXPERIMENT}-exclusion", inputs.scale)
+    return figure
 
 
-def small_and_searched(inputs: Inputs) -> None:
-    """T5, T6, T14, T17: what a small λ does at every setting; test loss on the whole grid, S0's values, the chosen."""
+@finding.figure("T5", "T6", "T14", "T17")
+def small_and_searched(inputs: Inputs) -> Figure:
+    """What a small λ does at every setting; test loss on the whole grid, S0's values, the chosen."""
     runs = inputs.made(Runs)
     t, upwards = (inputs.config.criteria[id].thresholds for id in ("T5", "T14"))
-    effects = small_effects(runs, t)
+    effects = small_effects(runs, t["weight_decay"], t["share"])
     settings = [str(s) for s in runs.settings() if any(str(s) in losses for losses, _ in effects.values())]
     figure, axes = plt.subplots(1, 2, figsize=(PAGE, max(3.2, ROW * len(settings) + 0.5)), width_ratios=[1, 1.05])
     panel = axes[0]
@@ -141,11 +146,12 @@ def small_and_searched(inputs: Inputs) -> None:
     panel.set_xticks([], minor=True)
     shown_ticks(panel.yaxis, LOSSES)
     legend(panel, loc="lower left", borderaxespad=0.2)
-    style.save(figure, inputs.figures, f"{EXPERIMENT}-small_and_searched", inputs.scale)
+    return figure
 
 
-def regularisers(inputs: Inputs) -> None:
-    """T12, T13: test loss and error, n = 1,000, by how training is regularised; beside it more examples instead."""
+@finding.figure("T12", "T13")
+def regularisers(inputs: Inputs) -> Figure:
+    """Test loss and error, n = 1,000, by how training is regularised; beside it more examples instead."""
     runs, base = inputs.made(Runs), Setting().train_size
     kinds = {"none": unregularised(runs), "early stopping": stopped(runs), "dropout": with_dropout(runs, decayed=False)}
     kinds |= {f"{KIND[decay]} decay": tuned(runs, decay) for decay in DECAYS}
@@ -172,11 +178,12 @@ def regularisers(inputs: Inputs) -> None:
     axes[0].set_xscale("log")
     shown_ticks(axes[0].xaxis, LOSSES)
     axes[1].xaxis.set_major_locator(MaxNLocator(5))
-    style.save(figure, inputs.figures, f"{EXPERIMENT}-regularisers", inputs.scale)
+    return figure
 
 
-def one_for_all(inputs: Inputs) -> None:
-    """T15, T16: what a single λ costs at every setting; the norm of the weights at the best λ and without decay."""
+@finding.figure("T15", "T16")
+def one_for_all(inputs: Inputs) -> Figure:
+    """What a single λ costs at every setting; the norm of the weights at the best λ and without decay."""
     runs = inputs.made(Runs)
     costs_of = {decay: single_costs(runs, decay) for decay in DECAYS}
     rows = sum(len(costs.columns) for costs, _, _ in costs_of.values()) + 3  # room for the legend
@@ -204,11 +211,12 @@ def one_for_all(inputs: Inputs) -> None:
     shown_ticks(panel.xaxis, runs.sizes())
     shown_ticks(panel.yaxis, [1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 40, 60])
     legend(panel, loc="lower right")
-    style.save(figure, inputs.figures, f"{EXPERIMENT}-one_for_all", inputs.scale)
+    return figure
 
 
-def best_table(inputs: Inputs) -> None:
-    """T1: the best λ of every number of examples, and test error there and without decay."""
+@finding.table("T1")
+def best_table(inputs: Inputs) -> str:
+    """The best λ of every number of examples, and test error there and without decay."""
     runs, rows = inputs.made(Runs), []
     for decay in DECAYS:
         for n in runs.sizes():
@@ -219,11 +227,11 @@ def best_table(inputs: Inputs) -> None:
             cells = [place(runs.best(setting)), every_seed(table[0.0], ACCURACY)]
             cells.append(every_seed(runs.at("test_error", setting, tuned), ACCURACY))
             cells.append(every_seed(runs.at("test_error", setting, runs.tuned(setting, "validation_error")), ACCURACY))
-            shown = list(map(interval, cells))
-            rows.append([KIND[decay], integer(n), f"{grid[0]:g} to {grid[-1]:g}", *shown])
+            shown = list(map(LATEX.interval, cells))
+            rows.append([KIND[decay], LATEX.integer(n), f"{grid[0]:g} to {grid[-1]:g}", *shown])
     header = ["Decay", "$n$", "grid of $\\lambda$", "best $\\lambda$", "error, $\\lambda=0$", "error, best $\\lambda$"]
     header.append("error, $\\lambda$ by error")
-    write(inputs.tables / f"{EXPERIMENT}-best.tex", booktabs("@{}lrrrrrr@{}", header, rows))
+    return booktabs("@{}lrrrrrr@{}", header, rows)
 
 
 def family(column: np.ndarray, runs: Runs, title: str, settings: Mapping[str, Setting]) -> None:
@@ -308,10 +316,3 @@ def shown_ticks(axis: Axis, ticks: list[float]) -> None:
     low, high = axis.get_view_interval()
     if ticks := [tick for tick in ticks if low <= tick <= high]:
         plain_ticks(axis, ticks)
-
-
-if __name__ == "__main__":
-    style.main(
-        [size, dropout_and_schedule, exclusion, small_and_searched, regularisers, one_for_all, best_table],
-        Path(__file__).with_name("config.yaml"),
-    )

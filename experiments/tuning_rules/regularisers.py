@@ -1,28 +1,29 @@
 """Decay beside other ways to regularise, n = 1,000: early stopping, dropout, both, more examples. T12, T13."""
 
-from collections.abc import Mapping
-
 import numpy as np
 import pandas as pd
-from best import place
-from costs import compared
-from settings import DECAYS, OUTCOME, Runs, Setting, values
 
-from weightdecay.claims.model import NOT_RUN, Part, joined, reported
+from weightdecay.claims.judging import NOT_RUN, joined, reported
+from weightdecay.claims.model import Part
 from weightdecay.statistics.estimates import DIFFERENCE, Estimate, every_seed, ratio_interval
 from weightdecay.statistics.shapes import crossing
 
+from . import finding
+from .best import place
+from .costs import compared
+from .settings import DECAYS, OUTCOME, Runs, Setting, values
 
-def among_others(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """T12: tuned decay against early stopping, dropout and nothing; how many more examples it is worth beside it."""
+
+@finding.claim("T12")
+def among_others(runs: Runs, *, loss: float, error: float, gain: float, fewer: float) -> tuple[list[Part], str]:
+    """Tuned decay equals early stopping and dropout and beats nothing; beside it, how many examples it is worth."""
     parts, beside = [], []
     none, stopping, dropped = unregularised(runs), stopped(runs), with_dropout(runs, decayed=False)
     for decay, name in DECAYS.items():
         decayed, said = tuned(runs, decay), f"{name.lower()}: test"
-        parts += compared(f"{name}Stopping", said, ("decay", "early stopping"), decayed, stopping, t)
-        parts += compared(f"{name}Dropout", said, ("decay", "dropout"), decayed, dropped, t)
-        gain = {"loss": t["gain"], "error": t["fewer"]}
-        parts += compared(f"{name}None", said, ("decay", "nothing"), decayed, none, gain)
+        parts += compared(f"{name}Stopping", said, ("decay", "early stopping"), decayed, stopping, loss, error)
+        parts += compared(f"{name}Dropout", said, ("decay", "dropout"), decayed, dropped, loss, error)
+        parts += compared(f"{name}None", said, ("decay", "nothing"), decayed, none, gain, fewer)
         label = f"{name.lower()}: examples without decay for the same test error, over {Setting().train_size:,}"
         beside.append(reported(f"{name}Examples", label, worth(runs, decayed["test_error"])))
     every = {"Stopping": ("early stopping", stopping), "Dropout": ("dropout", dropped), "None": ("nothing", none)}
@@ -36,18 +37,19 @@ def among_others(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
     return parts + beside, f"rates of dropout: {values(dropped['rate'])}" if len(dropped) else "dropout: " + NOT_RUN
 
 
-def together(runs: Runs, t: Mapping[str, float]) -> tuple[list[Part], str]:
-    """T13: decay and dropout against either alone, and against early stopping beside it."""
+@finding.claim("T13")
+def together(runs: Runs, *, loss: float, error: float) -> tuple[list[Part], str]:
+    """Decay and dropout together are better than either alone; early stopping beside it."""
     both, decay, dropped = with_dropout(runs, decayed=True), tuned(runs), with_dropout(runs, decayed=False)
     stopping = stopped(runs)
-    loss = ratio_interval(np.log(both["test_loss"] / stopping["test_loss"]))
-    error = every_seed(both["test_error"] - stopping["test_error"], DIFFERENCE)
+    over = ratio_interval(np.log(both["test_loss"] / stopping["test_loss"]))
+    less = every_seed(both["test_error"] - stopping["test_error"], DIFFERENCE)
     chosen = [f"rates {values(both['rate'])}", f"λ {values(both['weight_decay'])}"] if len(both) else [NOT_RUN]
     return [
-        *compared("Decay", "test", ("both", "decay alone"), both, decay, t, strict=True),
-        *compared("Dropout", "test", ("both", "dropout alone"), both, dropped, t, strict=True),
-        reported("StoppingLoss", "test loss, both over early stopping", loss),
-        reported("StoppingError", "test error, both less early stopping", error),
+        *compared("Decay", "test", ("both", "decay alone"), both, decay, loss, error, strict=True),
+        *compared("Dropout", "test", ("both", "dropout alone"), both, dropped, loss, error, strict=True),
+        reported("StoppingLoss", "test loss, both over early stopping", over),
+        reported("StoppingError", "test error, both less early stopping", less),
     ], joined(*chosen)
 
 

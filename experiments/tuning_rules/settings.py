@@ -2,14 +2,16 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from best import best_of
 
-from weightdecay.claims.model import NOT_RUN, counts, joined
+from weightdecay.claims.judging import NOT_RUN, counts, joined
+from weightdecay.results import Results
 from weightdecay.statistics.measures import Histories, diverged, final_table, select
+
+from . import finding
+from .best import best_of
 
 DECAYS = {"decoupled": "Decoupled", "l2": "Coupled"}
 OUTCOME = ("test_loss", "test_error")
@@ -39,10 +41,11 @@ class Setting:
 BATCH_NORM = Setting(network="residual_mlp")
 
 
+@finding.measured
 class Runs:
     """The runs of all sweeps by their settings, with final values `[seeds, λ]`."""
 
-    def __init__(self, results: Any):
+    def __init__(self, results: Results):
         self.runs = results.runs
         self.histories = Histories(results.history)
         self._runs: dict[Setting, pd.DataFrame] = {}

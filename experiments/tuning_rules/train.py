@@ -1,25 +1,14 @@
-"""What the best λ depends on, and rules for finding it. (S0, sections 7 and 10; S1, S2, S3; claims T1-T17)
-
-MNIST-1D with clean labels; an MLP, or a residual network with BatchNorm; Adam with coupled or decoupled decay. The best
-λ is found for several sizes of the training set, rates of dropout and learning-rate schedules, with biases and
-normalisation left out of decay or not, and by S0's grid search with cross-validation. Settings and their sources:
-config.yaml beside this file.
-"""
+"""How a row of the table is trained."""
 
 import re
-from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
 
 from weightdecay.datasets import Split, Splits
-from weightdecay.datasets.mnist1d import CLASSES, LENGTH, mnist1d
-from weightdecay.ensemble.layers import Layer
-from weightdecay.ensemble.networks.mlp import mlp
-from weightdecay.ensemble.networks.residual_mlp import residual_mlp
+from weightdecay.datasets.mnist1d import mnist1d
 from weightdecay.ensemble.state import Protocol
 from weightdecay.errors import ConfigError
-from weightdecay.experiment import main
 from weightdecay.run import Run, require
 
 VALIDATION, TEST = 1_000, 2_000  # examples that are not trained on, whatever the training set's size
@@ -49,15 +38,6 @@ def train_examples(run: Run) -> int:
     return run.train_size - (len(range(int(fold[1]) - 1, run.train_size, int(fold[2]))) if fold else 0)
 
 
-def network(runs: Sequence[Run]) -> Layer:
-    """`mlp` or `residual_mlp` of the run's width and blocks."""
-    run = runs[0]
-    if run.network == "mlp":
-        return mlp(LENGTH, CLASSES, run.width, run.blocks, dropout=any(run.dropout for run in runs))
-    eps = None if run.batch_norm_eps is None else torch.tensor([run.batch_norm_eps for run in runs])
-    return residual_mlp(LENGTH, CLASSES, run.width, run.blocks, eps)
-
-
 def check(run: Run) -> None:
     """ConfigError for a row that asks for what is not trained here."""
     require(run, network=("mlp", "residual_mlp"), label_noise=0.0)
@@ -68,7 +48,4 @@ def check(run: Run) -> None:
         )
 
 
-PROTOCOL = Protocol(splits, network, train_examples=train_examples)
-
-if __name__ == "__main__":
-    main(PROTOCOL)
+PROTOCOL = Protocol(splits, train_examples=train_examples)

@@ -1,302 +1,382 @@
-"""weightdecay: train, join and judge without Snakemake. Run from the folder that holds experiments/.
+"""The command `weightdecay`: train, join, judge and compare without Snakemake."""
 
-`weightdecay train` makes the results of a scale, all of them or those of the experiments it is given; then
-`weightdecay claims NAME ...` judges them. To use several machines that share a folder, give each some of the shards
-(`weightdecay train NAME --shard 2/4`), then `weightdecay merge NAME` and, where the experiment has a compute.py,
-`weightdecay compute NAME`.
-The pipeline (`snakemake --cores all`) does the same, on all cores, and builds figures, tables and the paper as well.
+from __future__ import annotations
 
-`weightdecay ship` keeps the results of a scale in data/reference/, to be published with the code, and nothing else
-writes there; `weightdecay claims --results data/reference/laptop` prints their ledger, and `weightdecay compare` holds
-results against them, as does `snakemake verify`.
-"""
-
-import argparse
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from enum import StrEnum
+from functools import wraps
 from pathlib import Path
+from typing import Annotated, TypeVar
 
-from weightdecay import __version__, consistency, files, results
-from weightdecay.config import SCALES, Config, load_config
+import typer
+
+from weightdecay import __version__, files
+from weightdecay.config import SCALES, scale_of
 from weightdecay.errors import ConfigError, reports_user_errors
-from weightdecay.experiment import add_training_arguments
+from weightdecay.finding import Finding, findings
+from weightdecay.refusals import closest
 from weightdecay.results import shipped
 from weightdecay.surroundings import importing
-from weightdecay.table import computations_of, table_of
-from weightdecay.workflow import pipeline, shipping
+from weightdecay.table import table_of
+from weightdecay.workflow import gpus, pipeline, shipping, stages
 
-EXPERIMENTS = Path("experiments")
+ABOUT = """Train, join and judge the findings without Snakemake. Run it from the folder that holds experiments/.
+
+`weightdecay train` makes the results of a scale, all of them or those of the findings it is given; then `weightdecay
+claims NAME ...` judges them. To use several machines that share a folder, give each some shards (`weightdecay
+train NAME --shard 2/4`), then `weightdecay merge NAME` and, where a finding has a compute.py, `weightdecay compute
+NAME`. The pipeline (`snakemake --cores all`) does the same, on all cores, and builds figures, tables and the paper.
+
+`weightdecay ship` keeps the results of a scale in data/reference/, to be published with the code, and nothing else
+writes there. `weightdecay claims --results data/reference/laptop` prints their ledger, and `weightdecay compare` holds
+results against them, as does `snakemake verify`.
+"""
+Scale = StrEnum("Scale", {name: name for name in SCALES})
+Device = StrEnum("Device", {name: name for name in gpus.DEVICES})
+Precision = StrEnum("Precision", {name: name for name in stages.PRECISIONS})
+Command = TypeVar("Command", bound=Callable[..., None])
+
+app = typer.Typer(
+    help=ABOUT, rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False, invoke_without_command=True
+)
+
+Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Findings, by folder (default: all).")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A finding, by its folder in experiments/.")]
+AtScale = Annotated[Scale, typer.Option("--scale", help="How much is trained: the scale of config.yaml.")]
+OnDevice = Annotated[Device, typer.Option("--device", help="Where to train; auto is the GPU if there is one.")]
+Rounding = Annotated[
+    Precision,
+    typer.Option(
+        "--precision", help="A GPU's matrix products: IEEE float32, or tf32, which rounds factors to 10 bits."
+    ),
+]
+Output = Annotated[Path | None, typer.Option("--output", metavar="FILE", help="Where the table is written.")]
 
 
-def train(arguments: argparse.Namespace) -> None:
-    """Trains experiments shard by shard, joins the shards, and computes what needs no training.
+def command(hidden: bool = False) -> Callable[[Command], Command]:
+    """A command of `weightdecay`: its docstring is its help, and a user's error is one sentence."""
+
+    def add(function: Command) -> Command:
+        app.command(hidden=hidden)(wraps(function)(reports_user_errors(function)))
+        return function
+
+    return add
+
+
+@app.callback()
+def main_options(
+    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
+) -> None:
+    if version:
+        print(f"weightdecay {__version__}")
+    elif context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+@command()
+def train(
+    names: Names = None,
+    shard: Annotated[
+        str | None, typer.Option(metavar="k/K", help="Train this part of one table, and do not join.")
+    ] = None,
+    scale: AtScale = Scale.laptop,
+    device: OnDevice = Device.auto,
+    precision: Rounding = Precision.float32,
+    output: Output = None,
+) -> None:
+    """Train findings shard by shard, join the shards, and compute what needs no training.
 
     What is finished is kept: run it again to go on.
     """
-    names = arguments.experiments or _some_known()
-    if arguments.shard and len(names) > 1:
-        raise ConfigError("--shard is a part of one experiment: name that one.")
-    configs = [_config(name) for name in names]  # all are checked before any is trained
-    consistency.check({config.experiment: config for config in configs})
-    device = "cpu" if arguments.shard else pipeline.resolve(arguments.device)
-    for config in configs:
-        shards = _shards(config, arguments.scale, device)
-        if arguments.shard and arguments.shard not in shards:
-            raise ConfigError(f"shard is {arguments.shard!r}, but must be one of {', '.join(shards)}.")
-        for shard in [arguments.shard] if arguments.shard else shards:
-            chosen = {name: getattr(arguments, name) for name in ("scale", "device", "precision")}
-            _run_program(config, "train.py", **chosen, shard=shard, output=shards[shard])
-        if not arguments.shard:
-            _merge(config, arguments.scale, shards.values())
-            _compute(config, arguments.scale)
+    chosen = _chosen(names)
+    if (shard or output) and len(chosen) > 1:
+        raise ConfigError("--shard is a part of one finding: name that one.")
+    if output and not shard:
+        raise ConfigError("--output is the file of one shard: give --shard too.")
+    for finding in chosen if not shard else []:  # all are checked before any is trained; of shards, by the pipeline
+        finding.check()
+    where = gpus.resolve(device, local=shard is None)  # of a shard the pipeline has decided
+    for finding in chosen:
+        shards = {shard: output} if output else _shards(finding, scale, "cpu" if shard else where)
+        if shard and shard not in shards:
+            raise ConfigError(f"shard is {shard!r}, but must be one of {', '.join(shards)}.")
+        for part in [shard] if shard else shards:
+            stages.train(finding, scale, part, shards[part], where, precision)
+        if not shard:
+            stages.merge(finding, scale, shards.values(), _folder(finding, scale))
+            _compute(finding, scale)
 
 
-def compute(arguments: argparse.Namespace) -> None:
-    """Computes the tables of an experiment that need no training. `train` does so too, unless it is given a shard."""
-    _compute(_config(arguments.experiment), arguments.scale)
+@command()
+def merge(
+    name: Name,
+    shards: Annotated[
+        list[Path] | None, typer.Argument(metavar="[FILE]...", help="Its shards (default: those that train makes).")
+    ] = None,
+    scale: AtScale = Scale.laptop,
+) -> None:
+    """Join the shards of a finding into runs.parquet and history.parquet, if every run is there once."""
+    (finding,) = _chosen([name])
+    stages.merge(finding, scale, shards or _shards(finding, scale).values(), _folder(finding, scale))
 
 
-def merge(arguments: argparse.Namespace) -> None:
-    """Joins the shards of an experiment into runs.parquet and history.parquet, if every run is there once."""
-    config = _config(arguments.experiment)
-    _merge(config, arguments.scale, arguments.shards or _shards(config, arguments.scale).values())
+@command()
+def compute(
+    name: Name,
+    table: Annotated[str | None, typer.Argument(metavar="[TABLE]", help="One of its tables (default: all).")] = None,
+    scale: AtScale = Scale.laptop,
+    output: Output = None,
+) -> None:
+    """Compute the tables of a finding that need no training. `train` does so too, unless it is given a shard."""
+    (finding,) = _chosen([name])
+    if table:
+        stages.compute(finding, scale, table, output or _folder(finding, scale) / f"{table}.parquet")
+    elif output:
+        raise ConfigError("--output is the file of one table: name that table.")
+    else:
+        _compute(finding, scale)
 
 
-def claims(arguments: argparse.Namespace) -> None:
-    """Judges the claims of the named experiments, then joins all judgments into the ledger and prints it.
+@command()
+def claims(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Findings to judge anew.")] = None,
+    scale: Annotated[
+        Scale | None, typer.Option(help="Default: the one that --results is named for, else laptop.")
+    ] = None,
+    results: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="What is judged (default: results/SCALE). May be given several times: a finding's results are in the "
+            "first that has them. Without --output nothing is written there.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Where judgments go (default: beside the results, without --results)."),
+    ] = None,
+    paper: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write its tables and numbers.tex there.")
+    ] = None,
+) -> None:
+    """Judge the claims of the named findings, then join all judgments into the ledger and print it.
 
     With --results and without --output it only looks: `weightdecay claims --results data/reference/laptop` prints the
     ledger of what was shipped and writes nothing.
     """
     with importing():
-        from weightdecay.report import latex  # the analysis wing: nothing that trains needs it
+        from weightdecay.report import ledger  # matplotlib and pandas, which nothing that trains needs
 
-    if arguments.scale:
-        _check_scale(arguments.scale)
-    folders = arguments.results or [Path("results") / (arguments.scale or "laptop")]
+    folders = results or [Path("results") / (scale or Scale.laptop)]
     for folder in folders:
         if (folder / files.SUMS).is_file():
             shipped.check(folder)
-    known = _some_known()
+    chosen = _chosen(names) if names else []
+    known = findings()
     trained = {
         name: next((folder / name for folder in folders if (folder / name).is_dir()), folders[0] / name)
         for name in known
     }
-    for name in arguments.experiments:
-        _config(name)
     with tempfile.TemporaryDirectory() as unkept:
-        looks = arguments.results and not arguments.output
-        judged = Path(unkept) if looks else arguments.output or folders[0]
-        for output in filter(None, (judged, arguments.paper)):
-            files.check_unshipped(output)
-        for name in arguments.experiments:
-            shipped.judge(trained[name], name, _scale_of(trained[name], arguments.scale), judged / name / "claims.json")
-        there = {name for name in known if latex.judgments(judged, name, trained[name]).is_file()}
-        if there and not arguments.paper and (arguments.experiments or looks):  # else all are asked for
+        looks = results and not output
+        judged = Path(unkept) if looks else output or folders[0]
+        for place in filter(None, (judged, paper)):
+            files.check_unshipped(place)
+        for finding in chosen:
+            finding.check()
+            folder = trained[finding.name]
+            _judge(finding, scale or _scale_of(folder), folder, judged / finding.name / "claims.json")
+        there = {name for name in known if ledger.judgments(judged, name, trained[name]).is_file()}
+        if there and not paper and (chosen or looks):  # else all are asked for
             if lacking := [name for name in known if name not in there]:
                 print(f"not judged yet: {', '.join(lacking)}", file=sys.stderr)
             trained = {name: trained[name] for name in known if name in there}
-        latex.ledger(judged, trained, arguments.paper)
+        ledger.join(judged, trained, paper)
 
 
-def ship(arguments: argparse.Namespace) -> None:
-    """Keeps the results of a scale in data/reference/, thinned to a size, judged, with checksums and provenance."""
-    _check_scale(arguments.scale)
-    known = _some_known()
-    for name in arguments.experiments:
-        _config(name)
-    print(shipping.ship(arguments.scale, arguments.experiments or known, known, arguments.history_mib))
+@command()
+def ship(
+    names: Names = None,
+    scale: Annotated[Scale, typer.Option(help="What is shipped is results/SCALE.")] = ...,
+    history_mib: Annotated[
+        float, typer.Option(metavar="MIB", help="Size to which the history of each finding is cut down.")
+    ] = shipping.HISTORY_MIB,
+) -> None:
+    """Keep the results of a scale in data/reference/, thinned to a size, judged, with checksums and provenance."""
+    print(shipping.ship(scale, [finding.name for finding in _chosen(names)], findings(), history_mib))
 
 
-def compare(arguments: argparse.Namespace) -> None:
-    """Compares two results of a scale, claim by claim and curve by curve; status 1 where something contradicts."""
+@command()
+def compare(
+    here: Annotated[Path, typer.Argument(metavar="RESULTS", help="Say, results/laptop.")],
+    reference: Annotated[Path, typer.Argument(metavar="REFERENCE", help="Say, data/reference/laptop.")],
+    exact: Annotated[bool, typer.Option("--exact", help="Ask for equal numbers, to the last bit.")] = False,
+) -> None:
+    """Compare two results of a scale, claim by claim and curve by curve; status 1 where something contradicts."""
     with importing():
-        from weightdecay.claims import comparison
+        from weightdecay.workflow import comparison
+        from weightdecay.workflow.comparison_text import comparison_text
 
-    found = comparison.compare(arguments.here, arguments.shipped, _some_known())
-    print(comparison.report(found))
+    if exact:
+        lines = comparison.unequal(here, reference, findings())
+        print("\n".join(lines) or "Every number is the same.")
+        sys.exit(bool(lines))
+    found = comparison.compare(here, reference, findings())
+    print(comparison_text(found))
     if found.contradictions:
         sys.exit(1)
 
 
-def expected(arguments: argparse.Namespace) -> None:
-    """Prints, in Markdown, what the shipped results say of each claim, its figures, and how to get them."""
+@command()
+def fingerprint(
+    name: Name,
+    scale: AtScale = Scale.laptop,
+    device: OnDevice = Device.auto,
+) -> None:
+    """Print the hash of all that a finding's trained results depend on, and what it is made of."""
+    (finding,) = _chosen([name])
+    found = stages.fingerprint_of_results(finding, scale, gpus.resolve(device))
+    print(f"{found.digest}  {name}, {scale} scale\n\n{found.text}", end="")
+
+
+@command()
+def expected(
+    summary: Annotated[bool, typer.Option("--summary", help="Only the table of README.md.")] = False,
+) -> None:
+    """Print in Markdown what the shipped results say of each claim: docs/claims.md."""
     with importing():
-        from weightdecay.report import expectation
+        from weightdecay.workflow import expectation
 
-    print(expectation.markdown({name: _config(name) for name in _some_known()}))
+    print(expectation.summary(findings()) if summary else expectation.page(findings()))
 
 
-def bench(arguments: argparse.Namespace) -> None:
-    """Times the trainer beside torch.optim, torch.func and JAX on the same work, with the floor of this machine."""
+@command()
+def new(name: Annotated[str, typer.Argument(metavar="NAME", help="The folder that is made in experiments/.")]) -> None:
+    """Make a finding that runs at once: experiments/NAME, four short files to begin with."""
+    from weightdecay.workflow import template
+
+    print(template.make(name))
+
+
+@command()
+def bench(
+    cases: Annotated[
+        list[str] | None, typer.Argument(metavar="[CASE]...", help="What to train (default: every case).")
+    ] = None,
+    replicas: Annotated[
+        list[int] | None, typer.Option(metavar="R", min=1, help="How many at once (default: as many as take seconds).")
+    ] = None,
+    peers: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Beside ours (default: all that run).")
+    ] = None,
+    device: Annotated[Device, typer.Option(help="cpu is one core.")] = Device.cpu,
+    repeats: Annotated[int, typer.Option(metavar="N", min=1, help="Turns, whose median counts.")] = 5,
+    output: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Write bench.json, .pdf, .png there.")] = None,
+    list_them: Annotated[bool, typer.Option("--list", help="Say which cases and peers there are.")] = False,
+) -> None:
+    """Time the trainer beside torch.optim, torch.func and JAX on the same work, with the floor of this machine."""
     with importing():
-        from weightdecay.bench import command  # torch: seconds, and the other commands do without
+        from weightdecay.bench import command as benchmark  # torch, which the other commands do without
 
-    if arguments.list:
-        print(command.listing())
+    if list_them:
+        print(benchmark.listing())
     else:
-        command.bench(
-            arguments.case,
-            arguments.replicas,
-            arguments.peers,
-            arguments.device,
-            arguments.repeats,
-            arguments.output,
-        )
+        benchmark.bench(cases, replicas, peers, device, repeats, output)
+
+
+# What the pipeline calls, beside `train`, `merge`, `compute` and `claims`.
+
+
+@command(hidden=True)
+def plan(options: Annotated[list[str], typer.Argument(metavar="KEY=VALUE...")]) -> None:
+    """Write the plan that these options of --config make."""
+    made = pipeline.Plan(dict(option.split("=", 1) for option in options), local=False)
+    made.check_folders()
+    made.write()
+
+
+@command(hidden=True)
+def judge(
+    name: Name,
+    results: Annotated[Path, typer.Option(metavar="FOLDER")],
+    output: Annotated[Path, typer.Option(metavar="FILE")],
+    scale: AtScale = Scale.laptop,
+) -> None:
+    """Judge the claims of a finding by its tables in a folder."""
+    (finding,) = _chosen([name])
+    _judge(finding, scale, results, output)
+
+
+@command(hidden=True)
+def draw(
+    name: Name,
+    results: Annotated[Path, typer.Option(metavar="FOLDER")],
+    claims: Annotated[Path, typer.Option(metavar="FILE")],
+    figures: Annotated[Path, typer.Option(metavar="FOLDER")],
+    tables: Annotated[Path, typer.Option(metavar="FOLDER")],
+    scale: AtScale = Scale.laptop,
+) -> None:
+    """Draw the figures and write the tables of a finding."""
+    (finding,) = _chosen([name])
+    stages.draw(finding, scale, results, claims, figures, tables)
+
+
+@command(hidden=True)
+def overview(
+    claims: Annotated[Path, typer.Option(metavar="FILE")], figures: Annotated[Path, typer.Option(metavar="FOLDER")]
+) -> None:
+    """Draw all claims, on two pages."""
+    with importing():
+        from weightdecay.claims import model as ledger
+        from weightdecay.report import overview as pages
+        from weightdecay.report import style
+
+    style.apply()
+    pages.overview(ledger.read(claims), figures)
 
 
 def main() -> None:
     """The console script `weightdecay` and `python -m weightdecay`."""
-    parser = argparse.ArgumentParser(
-        prog="weightdecay", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--version", action="version", version=f"weightdecay {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    def command(function) -> argparse.ArgumentParser:
-        """A new command is a function of the parsed arguments; its docstring is its help."""
-        added = commands.add_parser(function.__name__, help=function.__doc__, description=function.__doc__)
-        added.set_defaults(function=function)
-        return added
-
-    added = command(train)
-    added.add_argument("experiments", nargs="*", metavar="NAME", help="folders of experiments/ (default: all)")
-    added.add_argument("--shard", metavar="k/K", help="train only this part of one experiment's table, and do not join")
-    add_training_arguments(added)
-
-    added = command(compute)
-    added.add_argument("experiment", metavar="NAME", help="a folder of experiments/")
-    added.add_argument("--scale", default="laptop", metavar="|".join(SCALES), help="default: laptop")
-
-    added = command(merge)
-    added.add_argument("experiment", metavar="NAME", help="a folder of experiments/")
-    added.add_argument("--shards", nargs="+", type=Path, metavar="FILE", help="default: those that `train` makes")
-    added.add_argument("--scale", default="laptop", metavar="|".join(SCALES), help="default: laptop")
-
-    added = command(claims)
-    added.add_argument("experiments", nargs="*", metavar="NAME", help="to judge anew; default: keep the judgments")
-    added.add_argument(
-        "--scale", metavar="|".join(SCALES), help="default: that which --results is named for, else laptop"
-    )
-    added.add_argument(
-        "--results",
-        nargs="+",
-        type=Path,
-        metavar="FOLDER",
-        help="what is judged (default: results/SCALE); of several, each experiment's are in the first that has it; "
-        "without --output nothing is written there: data/reference/laptop prints the ledger of what was shipped",
-    )
-    added.add_argument(
-        "--output",
-        type=Path,
-        metavar="FOLDER",
-        help="where judgments go (default: beside the results, if --results is not given); those that are not there "
-        "are read beside the results",
-    )
-    added.add_argument("--paper", type=Path, metavar="FOLDER", help="write its tables and numbers.tex there")
-
-    added = command(ship)
-    added.add_argument(
-        "experiments", nargs="*", metavar="NAME", help="of these (default: all); what is shipped of others stays"
-    )
-    added.add_argument("--scale", required=True, metavar="|".join(SCALES), help="results/SCALE is what is shipped")
-    added.add_argument(
-        "--history-mib",
-        type=float,
-        default=shipping.HISTORY_MIB,
-        metavar="MIB",
-        help=f"size to which each experiment's history is cut down (default: {shipping.HISTORY_MIB:g})",
-    )
-
-    added = command(compare)
-    added.add_argument("here", type=Path, metavar="RESULTS", help="results/laptop, say")
-    added.add_argument(
-        "shipped", type=Path, metavar="REFERENCE", help="what they are held against: data/reference/laptop"
-    )
-
-    command(expected)
-
-    added = command(bench)
-    added.add_argument("--case", nargs="+", metavar="NAME", help="what to train (default: every case)")
-    added.add_argument("--replicas", nargs="+", type=_count, metavar="R", help="default: as many as take seconds")
-    added.add_argument("--peers", nargs="+", metavar="NAME", help="beside ours (default: all that run here)")
-    added.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="default: cpu, one core")
-    added.add_argument("--repeats", type=_count, default=5, metavar="N", help="turns, whose median counts (default: 5)")
-    added.add_argument("--output", type=Path, metavar="FOLDER", help="write bench.json, bench.pdf and bench.png there")
-    added.add_argument("--list", action="store_true", help="say which cases and peers there are")
-
-    arguments = parser.parse_args()
-    reports_user_errors(arguments.function)(arguments)
+    app(prog_name="weightdecay")
 
 
-def _known() -> list[str]:
-    return sorted(path.parent.name for path in EXPERIMENTS.glob("*/config.yaml"))
+def _chosen(names: Iterable[str] | None) -> list[Finding]:
+    """The findings of these names, or all."""
+    known = findings()
+    for name in names or ():
+        if name not in known:
+            raise ConfigError(f"there is no experiments/{name}/config.yaml here{closest(name, known)}.")
+    return [known[name] for name in dict.fromkeys(names or known)]
 
 
-def _some_known() -> list[str]:
-    if not _known():
-        raise ConfigError(
-            "there is no experiments/<name>/config.yaml here: run from the folder that holds experiments/."
-        )
-    return _known()
+def _folder(finding: Finding, scale: str) -> Path:
+    return Path("results") / scale / finding.name
 
 
-def _scale_of(folder: Path, scale: str | None) -> str:
-    """The scale that was asked for, or that of the folder <scale>/<experiment>, or laptop."""
-    return scale or (folder.parent.name if folder.parent.name in SCALES else "laptop")
-
-
-def _check_scale(scale: str) -> None:
-    if scale not in SCALES:
-        raise ConfigError(f"scale is {scale!r}, but must be one of {', '.join(SCALES)}.")
-
-
-def _count(text: str) -> int:
-    if not (text.isdecimal() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"{text} is not a number of at least 1")
-    return int(text)
-
-
-def _config(name: str) -> Config:
-    if name not in _known():
-        raise ConfigError(
-            f"there is no experiments/{name}/config.yaml here: known experiments are {', '.join(_known()) or 'none'}."
-        )
-    return load_config(EXPERIMENTS / name / "config.yaml")
-
-
-def _folder(config: Config, scale: str) -> Path:
-    return Path("results") / scale / config.experiment
-
-
-def _shards(config: Config, scale: str, device: str = "cpu") -> dict[str, Path]:
-    """k/K of every shard of the experiment on that device, and its file."""
-    count = pipeline.shard_count(config, scale, len(table_of(config, scale)), device)
-    folder = _folder(config, scale) / "shards"
+def _shards(finding: Finding, scale: str, device: str = "cpu") -> dict[str, Path]:
+    """k/K of every shard of the finding on that device, and its file."""
+    count = pipeline.shard_count(finding.config, scale, len(table_of(finding.config, scale)), device)
+    folder = _folder(finding, scale) / "shards"
     return {f"{number}/{count}": folder / f"{number}of{count}.parquet" for number in range(1, count + 1)}
 
 
-def _merge(config: Config, scale: str, shards: Iterable[Path]) -> None:
-    folder = _folder(config, scale)
-    results.merge(shards, folder / "runs.parquet", folder / "history.parquet", table_of(config, scale))
+def _compute(finding: Finding, scale: str) -> None:
+    for name in scale_of(finding.config, scale).computations:
+        stages.compute(finding, scale, name, _folder(finding, scale) / f"{name}.parquet")
 
 
-def _compute(config: Config, scale: str) -> None:
-    for name in computations_of(config, scale):
-        output = _folder(config, scale) / f"{name}.parquet"
-        _run_program(config, "compute.py", scale=scale, table=name, output=output)
+def _judge(finding: Finding, scale: str, folder: Path, output: Path) -> None:
+    from weightdecay.claims import model as ledger
+
+    files.check_writable(output.parent)
+    ledger.write(output, stages.judge(finding, scale, folder))
 
 
-def _run_program(config: Config, program: str, **options: str | Path) -> None:
-    """Runs a program of the experiment; it says itself what is wrong when it fails, and its status becomes ours."""
-    command = [sys.executable, str(EXPERIMENTS / config.experiment / program)]
-    for name, value in options.items():
-        command += [f"--{name}", str(value)]
-    status = subprocess.run(command, check=False).returncode
-    if status:
-        sys.exit(status)
+def _scale_of(folder: Path) -> str:
+    """The scale that the folder <scale>/<finding> is named for, or laptop."""
+    return folder.parent.name if folder.parent.name in SCALES else Scale.laptop
 
 
 if __name__ == "__main__":

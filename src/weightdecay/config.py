@@ -127,10 +127,6 @@ class Config(Strict):
         description="These metrics are shipped without rounding, as claims take equal values for ties or have "
         "thresholds close by.",
     )
-    figures: Names = Field(description="The figures are paper/figures/<experiment>-<name>.pdf and .png, by name.")
-    tables: Names = Field(
-        default_factory=list, description="The tables are paper/tables/<experiment>-<name>.tex, by name."
-    )
 
 
 def load_config(path: str | Path) -> Config:

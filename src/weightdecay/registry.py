@@ -30,6 +30,10 @@ class Registry(Generic[T]):
         """Return every known name, sorted. Imports nothing."""
         return sorted({*self.files, *self.known})
 
+    def __contains__(self, name: str) -> bool:
+        """Tell whether a name is known. Imports nothing."""
+        return name in self.known or name in self.files
+
     def get(self, name: str) -> T:
         """Import and return what is registered under `name`; ConfigError with the closest name if nothing is."""
         if name not in self.known:

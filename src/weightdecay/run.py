@@ -203,7 +203,7 @@ class Run(Strict):
 
         A network that is not known counts as an MLP.
         """
-        network = NETWORKS.get(self.network if self.network in NETWORKS.names() else "mlp")
+        network = NETWORKS.get(self.network if self.network in NETWORKS else "mlp")
         return self.steps * self.batch_size * (600 + network.weights(self))
 
 
@@ -226,12 +226,12 @@ def broken_rule(run: Run) -> str | None:
         return only("weight_decay", 0, "decay is none")
     if run.decay != "elastic_net" and run.l1_ratio != unset["l1_ratio"].default:
         return only("l1_ratio", "0.5, or left out,", "decay is not elastic_net")
-    if run.loss in LOSSES.names() and LOSSES.declared(run.loss, "classes_from") is None:  # a regression
+    if run.loss in LOSSES and LOSSES.declared(run.loss, "classes_from") is None:  # a regression
         if run.label_noise:
             return only("label_noise", 0, f"loss is {run.loss}, which has no labels")
         if run.hold_norm == "saturation":
             return only("hold_norm", "never or start", f"loss is {run.loss}, which has no accuracy")
-    if run.network in NETWORKS.names() and (broken := NETWORKS.get(run.network).broken_rule(run)):
+    if run.network in NETWORKS and (broken := NETWORKS.get(run.network).broken_rule(run)):
         return broken
     weights = max(run.blocks, 1) * run.width**2
     if weights > MOST_WEIGHTS:

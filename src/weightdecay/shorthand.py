@@ -87,10 +87,16 @@ def _row_in_steps(row: dict[str, Any]) -> dict[str, Any]:
         value = row["log_every"] if row[key] is AS_OFTEN else row[key]
         if in_tau(key, value):
             exact = Fraction(value.removesuffix(" tau")) * _tau(key, row)
-            unit = row["log_dense_every" if row.get("log_dense_until", 0) else "log_every"] if key == "steps" else 1
+            unit = _interval(row, exact) if key == "steps" else 1
             value = max(1, round(exact / unit)) * unit
         row[key] = value
     return row
+
+
+def _interval(row: Mapping[str, Any], steps: Fraction) -> int:
+    """Return the interval of logging at the end of a run of about so many steps, which ends on one of them."""
+    interval: int = row["log_dense_every" if row.get("log_dense_until", 0) >= steps else "log_every"]
+    return interval if interval <= steps else 1
 
 
 def _tau(key: str, row: Mapping[str, Any]) -> Fraction:

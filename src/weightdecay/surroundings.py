@@ -18,7 +18,6 @@ from pathlib import Path
 from types import TracebackType
 
 SOURCE = Path(__file__).resolve().parents[1]
-PROGRAMS = ("train.py", "compute.py", "claims.py", "figures.py")  # of experiments/<name>/
 OWNER = "WEIGHTDECAY_OWNER"  # the process of ours that started this one
 INTERRUPTED = "interrupted; what is finished is kept, and the same command goes on from there"
 _importing = True  # what a program begins with
@@ -119,28 +118,14 @@ def enter() -> None:
 
 
 def is_ours() -> bool:
-    """Whether this process was started as a command of this package or as the program of an experiment."""
+    """Whether this process was started as a command of this package."""
     started, command = list(sys.orig_argv), Path(sys.argv[0] if sys.argv else "")
     if "--multiprocessing-fork" in started:
         return False
     if str(command) == "-m":  # being looked up
         module = started[started.index("-m") + 1] if "-m" in started[:-1] else ""
         return module.split(".")[0] == __package__
-    by_name = command.name == "weightdecay" and command.is_file()
-    return by_name or (command.name in PROGRAMS and _is_of_an_experiment(Path(os.path.abspath(command))))
-
-
-def _is_of_an_experiment(program: Path) -> bool:
-    """Whether a program of ours started it, or it lies in experiments/<name>/ of a checkout of this project.
-
-    Others, too, call a program train.py and put a config.yaml beside it.
-    """
-    if os.environ.get(OWNER) == str(os.getppid()):
-        return program.with_name("config.yaml").is_file()
-    experiments = program.parent.parent
-    needed = (program.with_name("config.yaml"), experiments.parent / "Snakefile")
-    package = experiments.parent / "src" / __package__ / "surroundings.py"
-    return experiments.name == "experiments" and all(path.is_file() for path in (*needed, package))
+    return command.name == __package__ and command.is_file()
 
 
 def take_on(**more: str) -> None:

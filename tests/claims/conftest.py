@@ -1,3 +1,3 @@
 """The synthetic binary addition, for tests of judging and drawing."""
 
-from tests.experiments.binary_addition import config, program, results_of, world  # noqa: F401
+from tests.experiments.binary_addition import config, results_of, world  # noqa: F401

@@ -6,7 +6,8 @@ from scipy import stats
 
 from weightdecay.claims import agreement
 from weightdecay.claims.agreement import holm, interval_difference, moderated_difference, paired_shift
-from weightdecay.claims.model import Part, reported
+from weightdecay.claims.judging import reported
+from weightdecay.claims.model import Part
 from weightdecay.statistics.estimates import ACCURACY, Estimate, geometric_interval, mean_interval, open_above
 
 

@@ -3,16 +3,19 @@
 import itertools
 import json
 import math
+from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
-from weightdecay.claims.model import claim as claim_of
-from weightdecay.claims.model import combine, judge_interval, read, title_of, verdicts, write
-from weightdecay.claims.model import judged as judged_part
-from weightdecay.errors import ResultError
+from tests.programs import finding, load_program
+from weightdecay.claims.judging import claim as claim_of
+from weightdecay.claims.judging import judge_interval, verdicts
+from weightdecay.claims.judging import judged as judged_part
+from weightdecay.claims.model import combine, read, title_of, write
+from weightdecay.errors import ConfigError, ResultError
 from weightdecay.results import Results
 from weightdecay.statistics.estimates import UNKNOWN, Estimate, mean_interval
 
@@ -72,14 +75,13 @@ def test_verdict_of_several_parts(parts, verdict):
 
 
 @pytest.fixture(scope="module")
-def judged(program, config, results_of):
+def judged(results_of):
     """`judged(seeds=3, lambdas=(...), steps=((λ, steps), ...), **world)`: the claims by id."""
-    judge = program("claims").judge
 
     @cache
     def judging(lambdas=None, steps=None, **options):
         results = results_of(lambdas=lambdas, steps=dict(steps or ()), **options)
-        return {claim.id: claim for claim in judge(results, config.criteria)}
+        return {claim.id: claim for claim in finding("binary_addition").judge(results, "laptop")}
 
     return judging
 
@@ -168,8 +170,8 @@ def test_a_small_weight_decay_is_judged_only_in_runs_as_long_as_a_good_one_needs
     assert judged(lambdas=(0.003, 1.0))["A1"].verdict == "undecided"
 
 
-def test_the_sweep_along_weight_decay_is_that_sweep_alone(program, results_of):
-    swept = program("protocol").lambda_sweep(results_of().runs)
+def test_the_sweep_along_weight_decay_is_that_sweep_alone(results_of):
+    swept = load_program("binary_addition", "protocol").lambda_sweep(results_of().runs)
     assert set(swept["sweep"]) == {"weight_decay"} and 0.2 not in set(swept["weight_decay"])
 
 
@@ -291,3 +293,58 @@ def test_the_note_says_once_how_many_runs_diverged_and_what_they_alone_decide(ow
 
     (found,) = verdicts(bad, results_with([0.9, 0.9, 0.9, None, None, None]), CRITERIA)
     assert (found.note, found.verdict) == (note, "undecided")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "bounds", "verdict"),
+    [
+        (1.5, math.inf, {"least": 1.0}, "reproduced"),  # the open end is on no bound
+        (-math.inf, 0.5, {"most": 1.0}, "reproduced"),
+        (0.2, math.inf, {"least": 1.0}, "undecided"),
+        (1.0, math.inf, {"least": 1.0}, "undecided"),
+        (0.5, 1.0, {"most": 1.0}, "undecided"),
+        (1.1, math.inf, {"most": 1.0}, "refuted"),
+    ],
+)
+def test_a_strict_criterion_is_left_open_by_an_end_on_its_bound_alone(low, high, bounds, verdict):
+    assert judge_interval(Estimate(1.0, low, high, 3), **bounds, strict=True) == verdict
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["Verdict"], r"the part Verdict of claim D21 .*: \\DtwentyoneVerdict belongs to the claim itself"),
+        (["Low"], r"\\DtwentyoneLow belongs to the claim itself"),
+        (["N"], r"\\DtwentyoneN belongs"),
+        (["Measured"], r"\\DtwentyoneMeasured belongs"),
+        (["Ratio", "RatioHigh"], r"the part RatioHigh .*: \\DtwentyoneRatioHigh belongs to its part Ratio"),
+        (["Ratio", "Ratio"], r"\\DtwentyoneRatio belongs to its part Ratio"),
+        (["Width 2"], r"the part 'Width 2' of claim D21 must have a name of letters only"),
+    ],
+)
+def test_parts_that_would_share_a_macro_are_refused_when_judged_and_when_read(tmp_path, names, said):
+    parts = [judged_part(name, "loss", Estimate(1, 0, 2, 3), most=3.0) for name in names]
+    criteria = {"D21": CRITERIA["Z1"]}
+    with pytest.raises(ConfigError, match=f"^moons: .*{said}"):
+        claim_of("D21", "moons", criteria, parts)
+    made = claim_of("D21", "moons", criteria, [judged_part("Good", "loss", Estimate(1, 0, 2, 3), most=3.0)])
+    write(tmp_path / "claims.json", [replace(made, parts=tuple(parts), scale="laptop")])
+    with pytest.raises(ResultError, match=r"claims\.json is damaged or not"):
+        read(tmp_path / "claims.json")
+
+
+@pytest.mark.parametrize("id", ["D22", "X", "AB1"])
+def test_a_claim_without_a_criterion_is_refused(id):
+    with pytest.raises(ConfigError, match=f"^moons judges claim {id}, but its config has no criterion {id} "):
+        claim_of(id, "moons", CRITERIA, [judged_part("Good", "loss", UNKNOWN)])
+
+
+@pytest.mark.parametrize(("ids", "said"), [(["Z1"], "Z2, but it is judged 0 times"), (["Z1", "Z1", "Z2"], "Z1, .* 2")])
+def test_every_criterion_is_judged_once(ids, said):
+    criteria = {id: CRITERIA["Z1"] for id in ("Z1", "Z2")}
+
+    def judge(results, criteria):
+        return [claim_of(id, "moons", criteria, [judged_part("Good", "loss", UNKNOWN)]) for id in ids]
+
+    with pytest.raises(ConfigError, match=said):
+        verdicts(judge, results_with([1.0, 1.0]), criteria)

@@ -27,21 +27,22 @@ scales:
   laptop: *all
   paper: *all
 criteria: {}
-figures: []
 """
-TRAIN = """
-from tests.ensemble.runs import PROTOCOL
-from weightdecay.experiment import main
-main(PROTOCOL)
-"""
+FILES = {
+    "__init__.py": "from weightdecay.finding import Finding\n\nfinding = Finding(__name__)\n",
+    "train.py": "from tests.ensemble.runs import PROTOCOL\n",
+    "config.yaml": CONFIG,
+}
 # A process that has imported everything, and of which every training is a copy: to start one takes no time.
 STORM = """
-import functools, os, random, runpy, shutil, signal, sys, time
+import functools, os, random, shutil, signal, sys, time
 from pathlib import Path
 from tests.ensemble.runs import PROTOCOL, make
 from weightdecay.ensemble import training
+from weightdecay.finding import findings
+from weightdecay.workflow import stages
 
-program, folder, kills = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+finding, folder, kills = findings(sys.argv[1])["storm"], Path(sys.argv[2]), int(sys.argv[3])
 training.train(  # so that the compiled code is there
     [make(dataset="classes", network="mlp", batch_norm_eps=None, loss="cross_entropy", steps=1)], PROTOCOL, "cpu"
 )
@@ -50,9 +51,8 @@ training.train = functools.partial(training.train, checkpoint_seconds=0.0)
 def started(output):
     process = os.fork()
     if process == 0:
-        sys.argv = [str(program), "--scale", "smoke", "--device", "cpu", "--output", str(output)]
         try:
-            runpy.run_path(str(program), run_name="__main__")
+            stages.train(finding, "smoke", "1/1", output, "cpu", "float32")
             os._exit(0)
         except BaseException as error:
             print(repr(error), file=sys.stderr, flush=True)
@@ -82,6 +82,13 @@ print(killed, resumable, finished + 1)
 """
 
 
+def write_finding(folder: Path, **changed: str) -> None:
+    """Write experiments/storm/ in a folder."""
+    (folder / "experiments/storm").mkdir(parents=True)
+    for name, text in (FILES | changed).items():
+        (folder / "experiments/storm" / name).write_text(text)
+
+
 def tables(folder: Path, runs: list[Run]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Runs and history, joined as the pipeline joins them."""
     joined = [folder / name for name in ("runs.parquet", "history.parquet")]
@@ -93,18 +100,15 @@ def tables(folder: Path, runs: list[Run]) -> tuple[pd.DataFrame, pd.DataFrame]:
 @pytest.mark.slow
 def test_a_training_that_is_killed_again_and_again_ends_as_if_it_never_was(tmp_path):
     """At the start, in the middle of a step, of a save, of the last write. Nothing but the shard is left behind."""
-    program = tmp_path / "storm" / "train.py"
-    program.parent.mkdir()
-    program.write_text(TRAIN)
-    program.with_name("config.yaml").write_text(CONFIG)
-    command = [sys.executable, "-c", STORM, str(program), str(tmp_path / "results"), str(KILLS)]
+    write_finding(tmp_path)
+    command = [sys.executable, "-c", STORM, str(tmp_path), str(tmp_path / "results"), str(KILLS)]
     environment = {**os.environ, "PYTHONPATH": "."}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "is ignored" not in done.stderr  # every checkpoint that was there was whole
     killed, resumable, finished = map(int, done.stdout.split()[-3:])
     assert killed >= KILLS and resumable >= KILLS // 2
-    runs = table_of(load_config(program.with_name("config.yaml")), "smoke")
+    runs = table_of(load_config(tmp_path / "experiments/storm/config.yaml"), "smoke")
     expected = tables(tmp_path / "results" / "undisturbed", runs)
     for number in range(finished):
         folder = tmp_path / "results" / str(number)

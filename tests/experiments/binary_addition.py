@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from tests.histories import history
-from tests.programs import EXPERIMENTS, load_program
+from tests.programs import EXPERIMENTS
 from tests.rows import defaults
 from weightdecay.config import Config, load_config
 from weightdecay.results import Results
@@ -125,12 +125,6 @@ def _curves(run: Run, world: World, steps: np.ndarray, noise: np.random.Generato
 @pytest.fixture(scope="session")
 def config() -> Config:
     return load_config(FOLDER / "config.yaml")
-
-
-@pytest.fixture(scope="session")
-def program():
-    """`program("claims")`, `program("figures")`: the experiment's programs."""
-    return lambda name: load_program("binary_addition", name)
 
 
 @pytest.fixture(scope="session")

@@ -1,16 +1,18 @@
 """Results in which networks diverged or are missing, made of the shipped ones as the trainer would have them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
-from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 
-from tests.programs import EXPERIMENTS, load_program
-from weightdecay.claims.model import Claim, verdicts
-from weightdecay.config import Config, load_config
+from tests.programs import EXPERIMENTS, finding
+from weightdecay.claims import judging
+from weightdecay.claims.judging import verdicts
+from weightdecay.claims.model import Claim
+from weightdecay.config import Config
 from weightdecay.results import Results, load_scale
 from weightdecay.results import shipped as reference
 
@@ -23,14 +25,8 @@ ENOUGH = {  # sweeps of the large ones that are kept, so that a judgment takes a
 SEEDS = 4
 
 
-@cache
 def config_of(name: str) -> Config:
-    return load_config(EXPERIMENTS / name / "config.yaml")
-
-
-@cache
-def program_of(name: str, kind: str):
-    return load_program(name, kind)
+    return finding(name).config
 
 
 @cache
@@ -66,16 +62,21 @@ def diverged(results: Results, lost: pd.Series | Sequence[bool], share: float = 
 
 
 def judgments(name: str, results: Results) -> tuple[list[Claim], list[tuple[Results, list[Claim]]]]:
-    """The claims of a finding as its program judges them, and each judgment that they rest on: of what, and what."""
-    claims, made = program_of(name, "claims"), []
+    """The claims of a finding as it judges them, and each judgment that they rest on: of what, and what."""
+    made = []
 
-    def judge(results: Results, criteria: Mapping[str, Any]) -> list[Claim]:
-        made.append((results, claims.judge(results, criteria)))
-        return made[-1][1]
+    def observed(judge: Callable[..., list[Claim]], *rest) -> list[Claim]:
+        def observing(found: Results, criteria) -> list[Claim]:
+            made.append((found, [replace(claim, scale=SCALE) for claim in judge(found, criteria)]))
+            return made[-1][1]
 
-    return verdicts(judge, results, config_of(name).criteria, getattr(claims, "OF_DIVERGENCE", {})), made
+        return verdicts(observing, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(judging, "verdicts", observed)
+        return judged(name, results), made
 
 
 def judged(name: str, results: Results) -> list[Claim]:
-    """The claims of a finding as its program judges them."""
-    return judgments(name, results)[0]
+    """The claims of a finding as it judges them."""
+    return finding(name).judge(results, SCALE)

@@ -10,13 +10,13 @@ import torch
 
 from tests.experiments.adam_vs_adamw import CONFIG, World, synthetic
 from tests.experiments.drawing import assert_legible, drawn, promised
-from tests.programs import load_program
+from tests.programs import finding, load_program
 from tests.rows import defaults
-from weightdecay.computation import call
 from weightdecay.ensemble.training import train
 from weightdecay.errors import ConfigError
 from weightdecay.report import latex
 from weightdecay.run import Run
+from weightdecay.workflow.stages import called
 
 NONE_OF_BOTH = {"O7": "mixed", "O11": "mixed", "O13": "undecided"}  # see the tests of each
 DIAGONAL = {"coupled_angle": -45.0, "decoupled_angle": -45.0, "across": 0.8}
@@ -25,11 +25,10 @@ DIAGONAL = {"coupled_angle": -45.0, "decoupled_angle": -45.0, "across": 0.8}
 @pytest.fixture(scope="module")
 def judged():
     """`judged(seeds=3, ..., **world)`: the claims by id."""
-    judge = load_program("adam_vs_adamw", "claims").judge
 
     @cache
     def judging(seeds=3, addition=False, **world):
-        found = judge(synthetic(World(**world), seeds, addition), CONFIG.criteria)
+        found = finding("adam_vs_adamw").judge(synthetic(World(**world), seeds, addition), "laptop")
         return {claim.id: claim for claim in found}
 
     return judging
@@ -180,7 +179,7 @@ def test_lines_of_ηλ_are_compared_over_the_η_that_both_have(windowed, couplin
     assert set(rates[0]) < set(rates[1])
     best, beside = coupling.at_common(lines["Best"], lines[""])
     assert [η for η, _ in best] == [η for η, _ in beside] == rates[0]
-    parts, note = coupling.constant_shrinkage(windowed, CONFIG.criteria["O11"].thresholds | {"usable": 10.0})
+    parts, note = coupling.constant_shrinkage(windowed, **{**CONFIG.criteria["O11"].thresholds, "usable": 10.0})
     found = {part.name: part.measured for part in parts}
     # across: ln 4/√2 from the valley's bottom; along: 2.94 at the smallest η of all, .98 at that of both lines
     floor = 1 + (np.log(4) / np.sqrt(2) / 1.2) ** 2
@@ -275,7 +274,7 @@ def test_all_that_the_config_promises_is_made_and_legible(tmp_path):
 
 
 def test_one_seed_is_drawn_without_intervals(tmp_path):
-    names = ["basins", "best_lambda", "exponents", "best_table", "basins_table"]
+    names = ["basins", "best_lambda", "exponents", "best"]
     drawn(CONFIG, synthetic(seeds=1, addition=True), tmp_path, names)
     text = (tmp_path / "adam_vs_adamw-basins.tex").read_text()
     assert "addition" in text and "pm" not in text
@@ -308,7 +307,7 @@ def compute():
 
     @cache
     def computing(name, **changes):
-        return call(getattr(program, name), CONFIG.scales.smoke.computations[name] | changes)
+        return called(getattr(program, name), CONFIG.scales.smoke.computations[name] | changes)
 
     return computing
 
@@ -326,7 +325,7 @@ def test_a_wrong_convention_is_seen(monkeypatch):
     program = load_program("adam_vs_adamw", "compute")
     monkeypatch.setitem(program.CONVENTIONS, "S0", (lambda λ, η, m: λ, *program.CONVENTIONS["S0"][1:]))
     settings = CONFIG.scales.smoke.computations["identities"] | {"steps": 2, "seeds": 1}
-    table = call(program.identities, settings).set_index("convention")
+    table = called(program.identities, settings).set_index("convention")
     assert table.loc["S0", "update"] > 1e-6 > table.loc["S3", "update"]
 
 

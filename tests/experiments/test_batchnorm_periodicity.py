@@ -9,7 +9,7 @@ import torch
 
 from tests.experiments.batchnorm_periodicity import ADDITION, CONFIG, World, synthetic
 from tests.experiments.drawing import assert_legible, drawn, promised
-from tests.programs import load_program
+from tests.programs import finding, load_program
 from tests.rows import defaults
 from weightdecay.ensemble import backend
 from weightdecay.ensemble.layer import Moment
@@ -23,11 +23,10 @@ from weightdecay.run import Run
 @pytest.fixture(scope="module")
 def judged():
     """`judged(seeds=3, ..., **world)`: the claims by id."""
-    judge = load_program("batchnorm_periodicity", "claims").judge
 
     @cache
     def judging(seeds=3, everything=True, **world):
-        found = judge(synthetic(World(**world), seeds, everything), CONFIG.criteria)
+        found = finding("batchnorm_periodicity").judge(synthetic(World(**world), seeds, everything), "laptop")
         return {claim.id: claim for claim in found}
 
     return judging

@@ -8,7 +8,7 @@ import pytest
 
 from tests.experiments.binary_addition import FOLDER, World, synthetic, table
 from tests.experiments.drawing import drawn
-from tests.programs import load_program
+from tests.programs import finding
 from weightdecay.config import load_config
 
 CONFIG = load_config(FOLDER / "config.yaml")
@@ -19,8 +19,7 @@ def results_of(lambdas=None, steps=None, **world):
 
 
 def judged(id, results):
-    claims = load_program("binary_addition", "claims").judge(results, CONFIG.criteria)
-    return next(claim for claim in claims if claim.id == id)
+    return next(claim for claim in finding("binary_addition").judge(results, "laptop") if claim.id == id)
 
 
 @pytest.mark.parametrize("growth", [1.1, 0.3], ids=["grows", "falls"])

@@ -14,14 +14,14 @@ from sklearn.linear_model import QuantileRegressor, Ridge
 from tests.ensemble import reference
 from tests.experiments.curve_fitting import CONFIG, World, synthetic
 from tests.experiments.drawing import assert_legible, drawn, promised
-from tests.programs import EXPERIMENTS, load_program
+from tests.programs import EXPERIMENTS, finding, load_program
 from tests.rows import defaults
 from weightdecay import results
-from weightdecay.computation import call
 from weightdecay.ensemble.training import train
 from weightdecay.errors import ConfigError, ResultError
 from weightdecay.report import latex
 from weightdecay.run import Run
+from weightdecay.workflow.stages import called
 
 PARTS = [  # what must be false for a part to be refuted, all others being reproduced
     ("C1", "Rough", {"rough": 1.0}),
@@ -77,11 +77,11 @@ PARTS = [  # what must be false for a part to be refuted, all others being repro
 @pytest.fixture(scope="module")
 def judged():
     """`judged(seeds=4, **world)`: the claims by id."""
-    judge = load_program("curve_fitting", "claims").judge
 
     @cache
     def judging(seeds=4, **world):
-        return {claim.id: claim for claim in judge(synthetic(World(**world), seeds), CONFIG.criteria)}
+        found = finding("curve_fitting").judge(synthetic(World(**world), seeds), "laptop")
+        return {claim.id: claim for claim in found}
 
     return judging
 
@@ -145,7 +145,7 @@ def test_a_learning_rate_that_no_run_fails_at_is_a_bound():
     assert under.value == pytest.approx(0.5) and under.low == 0 and 0.5 < under.high < np.inf
     assert runs.ratio_of_limits(some, some)[1:3] == (0, np.inf)
     assert runs.ratio_of_limits(every, every)[1:3] == (1, 1)
-    assert runs.limit(some).high == np.inf and runs.limit(every).high == pytest.approx(0.2)
+    assert runs.mean_limit(some).high == np.inf and runs.mean_limit(every).high == pytest.approx(0.2)
 
 
 def test_limits_that_the_grid_does_not_reach_decide_only_what_a_bound_can(judged):
@@ -350,9 +350,9 @@ def test_arguments_that_do_not_fit_are_refused_in_one_sentence(compute, function
         "minimisers": common | {"train_sizes": [4]},
         "nudges": common | {"train_size": 8, "nudge": 0.1, "draws": 1},
     }[function]
-    call(getattr(compute, function), fitting)
+    called(getattr(compute, function), fitting)
     with pytest.raises(ConfigError) as caught:
-        call(getattr(compute, function), fitting | changes)
+        called(getattr(compute, function), fitting | changes)
     assert str(caught.value).startswith(sentence)
 
 

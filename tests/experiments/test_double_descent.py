@@ -9,7 +9,7 @@ import pytest
 
 from tests.experiments.double_descent import CONFIG, World, synthetic
 from tests.experiments.drawing import assert_legible, drawn, promised
-from tests.programs import load_program
+from tests.programs import finding, load_program
 from tests.rows import defaults
 from weightdecay.ensemble.training import train
 from weightdecay.errors import ConfigError
@@ -20,11 +20,10 @@ from weightdecay.run import Run
 @pytest.fixture(scope="module")
 def judged():
     """`judged(seeds=3, ..., **world)`: the claims by id."""
-    judge = load_program("double_descent", "claims").judge
 
     @cache
     def judging(seeds=3, notebook=True, **world):
-        found = judge(synthetic(World(**world), seeds, notebook=notebook), CONFIG.criteria)
+        found = finding("double_descent").judge(synthetic(World(**world), seeds, notebook=notebook), "laptop")
         return {claim.id: claim for claim in found}
 
     return judging
@@ -123,7 +122,7 @@ def test_only_widths_up_to_the_first_minimum_of_test_error_underfit():
     history.loc[valley, "value"] += 0.05
     gains = (history["metric"] == "test_loss") & (runs["width"] > 8) & (runs["weight_decay"] > 0)
     history.loc[gains, "value"] *= 0.01
-    claims = load_program("double_descent", "claims").judge(replace(results, history=history), CONFIG.criteria)
+    claims = finding("double_descent").judge(replace(results, history=history), "laptop")
     d1, d6, d16 = (next(claim for claim in claims if claim.id == id) for id in ("D1", "D6", "D16"))
     assert d16.part("First").measured == d1.part("ErrorMinimum").measured == pytest.approx(8)
     assert (d6.verdict, d16.verdict) == ("refuted", "reproduced")

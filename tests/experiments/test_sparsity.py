@@ -11,9 +11,8 @@ import torch
 from sklearn.linear_model import ElasticNet, Lasso, Ridge
 
 from tests.experiments.drawing import assert_legible, drawn, promised
-from tests.programs import EXPERIMENTS, load_program
+from tests.programs import EXPERIMENTS, finding, load_program
 from tests.rows import defaults
-from weightdecay.computation import call
 from weightdecay.config import load_config
 from weightdecay.ensemble.state import Ensemble
 from weightdecay.ensemble.training import train
@@ -22,6 +21,7 @@ from weightdecay.report import latex
 from weightdecay.results import Results
 from weightdecay.run import Run
 from weightdecay.table import config_hash
+from weightdecay.workflow.stages import called
 
 CONFIG = load_config(EXPERIMENTS / "sparsity" / "config.yaml")
 PENALTIES = (0.01, 0.1, 1.0)  # the second is best
@@ -183,11 +183,11 @@ PARTS = [  # what must be false for a part to be refuted
 @pytest.fixture(scope="module")
 def judged():
     """`judged(seeds=3, **world)`: the claims by id."""
-    judge = load_program("sparsity", "claims").judge
 
     @cache
     def judging(seeds=3, **world):
-        return {claim.id: claim for claim in judge(synthetic(World(**world), seeds), CONFIG.criteria)}
+        found = finding("sparsity").judge(synthetic(World(**world), seeds), "laptop")
+        return {claim.id: claim for claim in found}
 
     return judging
 
@@ -316,9 +316,9 @@ def test_arguments_that_do_not_fit_are_refused_in_one_sentence(compute, function
         "wide": grouped | {"l1_ratios": [0.5]},
         "contributions": flat | {"penalties": 4},
     }[function]
-    call(getattr(compute, function), fitting)
+    called(getattr(compute, function), fitting)
     with pytest.raises(ConfigError) as caught:
-        call(getattr(compute, function), fitting | changes)
+        called(getattr(compute, function), fitting | changes)
     assert str(caught.value) == sentence
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.experiments.drawing import assert_legible, drawn, promised
 from tests.experiments.tuning_rules import CONFIG, World, synthetic
-from tests.programs import EXPERIMENTS, load_program
+from tests.programs import EXPERIMENTS, finding, load_program
 from tests.rows import defaults
 from weightdecay.ensemble.layers import Dropout
 from weightdecay.ensemble.stack import layers_of
@@ -22,12 +22,11 @@ from weightdecay.run import Run
 @pytest.fixture(scope="module")
 def judged():
     """`judged(seeds=3, ..., **world)`: the claims by id."""
-    judge = load_program("tuning_rules", "claims").judge
 
     @cache
     def judging(seeds=3, sizes=None, rates=None, **world):
         options = {name: value for name, value in (("sizes", sizes), ("rates", rates)) if value is not None}
-        found = judge(synthetic(World(**world), seeds, **options), CONFIG.criteria)
+        found = finding("tuning_rules").judge(synthetic(World(**world), seeds, **options), "laptop")
         return {claim.id: claim for claim in found}
 
     return judging
@@ -171,8 +170,9 @@ def test_bounds_go_through_to_estimates():
     assert best.place(exact).value == pytest.approx(2) and 0 < best.place(exact).low < 1
     raised = pd.DataFrame({"low": [2.0, 2.0, 4.0], "high": [2.0, 2.0, 4.0]})
     assert best.place(below).low == 0 and best.place(below)[::2] == best.place(raised)[::2]
-    assert best.ratio(exact, below).high == math.inf and best.ratio(exact, below).low == best.ratio(exact, exact).low
-    assert np.isnan(best.ratio(below, below).value) and best.ratio(below, below)[1:3] == (0, math.inf)
+    assert best.quotient(exact, below).high == math.inf
+    assert best.quotient(exact, below).low == best.quotient(exact, exact).low
+    assert np.isnan(best.quotient(below, below).value) and best.quotient(below, below)[1:3] == (0, math.inf)
     falling = {1: below, 2: exact, 4: exact}
     assert best.power(falling).high == math.inf and best.power({1: exact, 2: exact, 4: below}).low == -math.inf
     assert best.power({1: exact, 2: below, 4: exact}) == best.power({1: exact, 2: exact, 4: exact})  # no weight
@@ -184,10 +184,10 @@ def test_nothing_hangs_on_how_far_the_grid_reaches_beyond_the_known():
     once = pd.DataFrame({"low": [1.0] * 4, "high": [1.0] * 4})
     high = [0.5, 0.6, 0.4, 2e-4]
     fell = pd.DataFrame({"low": [*high[:3], 0.0], "high": high})  # the last has its best λ at 0
-    found, larger = best.ratio(fell, once), best.ratio(fell.assign(high=[*high[:3], 0.4]), once)
+    found, larger = best.quotient(fell, once), best.quotient(fell.assign(high=[*high[:3], 0.4]), once)
     assert found == larger and found.low == 0 and 0.4 < found.value < found.high < 0.7
-    assert best.ratio(fell.assign(high=[*high[:3], 0.55]), once).high > found.high  # a bound among the known stays
-    rose = best.ratio(once, fell)
+    assert best.quotient(fell.assign(high=[*high[:3], 0.55]), once).high > found.high  # a bound among the known stays
+    rose = best.quotient(once, fell)
     assert (rose.value, rose.low, rose.high) == pytest.approx((1 / found.value, 1 / found.high, math.inf))
 
 
@@ -199,13 +199,13 @@ def test_seeds_that_are_all_censored_share_the_loosest_bound():
     assert best.place(above) == (5, 5, math.inf, 4)
     against = pd.DataFrame({"low": [1.0, 2.0, 1.0, 2.0]}).assign(high=lambda table: table["low"])
     spread = best.place(against)  # the seeds of what is known still differ, and leave their spread
-    assert best.ratio(below, against).high == pytest.approx(0.02 / spread.low)
+    assert best.quotient(below, against).high == pytest.approx(0.02 / spread.low)
 
 
 def test_better_than_either_is_strict():
     compared = load_program("tuning_rules", "costs").compared
     alike = pd.DataFrame({"test_loss": [1.0, 2.0, 3.0], "test_error": [0.1, 0.2, 0.3]})
-    options = ("Part", "test", ("both", "either"), alike, alike, {"loss": 1.0, "error": 0.01})
+    options = ("Part", "test", ("both", "either"), alike, alike, 1.0, 0.01)
     assert [part.verdict for part in compared(*options, strict=True)] == ["undecided", "reproduced"]
     assert [part.verdict for part in compared(*options)] == ["reproduced", "reproduced"]
 

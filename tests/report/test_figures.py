@@ -7,59 +7,45 @@ import numpy as np
 import pytest
 
 from tests.experiments.drawing import assert_legible, drawn, promised
+from tests.programs import finding
 from weightdecay.report import style
 
 
-@pytest.fixture
-def draw(program, config, results_of, tmp_path):
-    """`draw(scale, functions=None, **options)`: the folder with what the figure program makes of synthetic results."""
-
-    def drawing(scale, functions=None, **options):
-        figures, results = program("figures"), results_of(**options)
-        claims = {claim.id: claim for claim in program("claims").judge(results, config.criteria)}
-        style.apply()
-        for name in functions or [*config.figures, *(f"{table}_table" for table in config.tables)]:
-            getattr(figures, name)(style.Inputs(scale, results, config, claims, tmp_path, tmp_path))
-        return tmp_path
-
-    return drawing
-
-
-def test_all_that_the_config_promises_is_made_and_legible_at_print_size(config, results_of, tmp_path):
+def test_all_that_is_registered_is_made_and_legible_at_print_size(config, results_of, tmp_path):
     figures = drawn(config, results_of(), tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == promised(config)
-    assert len(figures) == len(config.figures)
+    assert len(figures) == len(finding("binary_addition").figures)
     assert_legible(figures)
 
 
-def test_a_grid_of_which_most_is_missing_is_drawn_all_the_same(draw, config):
-    folder = draw("smoke", seeds=1, lambdas=[0.0, 0.1], delay=1e6)
-    assert {path.name for path in folder.iterdir()} == promised(config)
-    assert "not run" in (folder / "binary_addition-published.tex").read_text()
+def test_a_grid_of_which_most_is_missing_is_drawn_all_the_same(config, results_of, tmp_path):
+    drawn(config, results_of(seeds=1, lambdas=[0.0, 0.1], delay=1e6), tmp_path, scale="smoke")
+    assert {path.name for path in tmp_path.iterdir()} == promised(config)
+    assert "not run" in (tmp_path / "binary_addition-published.tex").read_text()
 
 
-def test_the_same_results_give_the_same_bytes(draw):
-    path = draw("laptop", ["delay"]) / "binary_addition-delay.pdf"
-    first = path.read_bytes()
-    assert draw("laptop", ["delay"]) and path.read_bytes() == first
-    assert b"CreationDate" not in first
+def test_the_same_results_give_the_same_bytes(config, results_of, tmp_path):
+    made = []
+    for _ in range(2):
+        drawn(config, results_of(), tmp_path, ["delay"])
+        made.append((tmp_path / "binary_addition-delay.pdf").read_bytes())
+    assert made[0] == made[1] and b"CreationDate" not in made[0]
 
 
 @pytest.mark.skipif(not shutil.which("pdftotext"), reason="needs pdftotext")
 @pytest.mark.parametrize("scale", ["laptop", "paper"])
-def test_only_the_paper_scale_is_not_stamped(draw, scale):
-    path = draw(scale, ["constant_norm"]) / "binary_addition-constant_norm.pdf"
+def test_only_the_paper_scale_is_not_stamped(config, results_of, tmp_path, scale):
+    drawn(config, results_of(), tmp_path, ["constant_norm"], scale=scale)
+    path = tmp_path / "binary_addition-constant_norm.pdf"
     text = subprocess.run(["pdftotext", path, "-"], capture_output=True, text=True, check=True).stdout
     assert ("laptop scale" in text) == (scale == "laptop")
 
 
-def test_any_number_of_learning_rates_can_be_drawn(program, config, results_of, tmp_path):
+def test_any_number_of_learning_rates_can_be_drawn(config, results_of, tmp_path):
     results = results_of()
-    claims = {claim.id: claim for claim in program("claims").judge(results, config.criteria)}
     many = results.runs["sweep"] == "delay"
     results.runs.loc[many, "learning_rate"] *= 1 + np.arange(many.sum()) // 3 / 100  # eight in all
-    style.apply()
-    program("figures").delay(style.Inputs("laptop", results, config, claims, tmp_path, tmp_path))
+    drawn(config, results, tmp_path, ["delay"])
     assert (tmp_path / "binary_addition-delay.pdf").exists()
 
 

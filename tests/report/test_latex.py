@@ -1,17 +1,18 @@
 """LaTeX that any engine can set, macros with the names the paper uses, and the joined ledger."""
 
-import math
 import re
 import shutil
 from dataclasses import replace
 
 import pytest
 
+from tests.programs import finding
 from weightdecay.claims.model import read, write
+from weightdecay.claims.names import in_letters
 from weightdecay.errors import ConfigError, ResultError
-from weightdecay.report import latex
+from weightdecay.report import latex, ledger
+from weightdecay.report.macros import macros_tex
 from weightdecay.results import write_table
-from weightdecay.statistics.estimates import Estimate
 
 
 def test_what_latex_would_read_as_a_command_is_escaped():
@@ -26,39 +27,23 @@ def test_every_claim_of_the_config_is_pure_ascii_once_escaped(config):
         assert latex.escape(criterion.statement + criterion.criterion).isascii()
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(0.9764, "0.976"), (1.0, "1.000"), (2.345, "2.35"), (12.34, "12.3"), (3665, r"3{,}665"), (100152, r"100{,}152"),
-     (-0.98, r"\ensuremath{-}0.980"), (0.0, "0.000"), (0.023, "0.023"), (-0.00031, r"\ensuremath{-}0.00031"),
-     (2.2e-16, r"\ensuremath{2.2\cdot10^{-16}}"), (math.nan, "--"), (math.inf, r"\ensuremath{\infty}")],
-)  # fmt: skip
-def test_numbers(value, text):
-    assert latex.number(value) == text
-
-
-def test_interval_says_value_and_ends():
-    assert latex.interval(Estimate(0.9764, 0.95, 0.99, 3)) == "0.976 [0.950, 0.990]"
-    assert latex.interval(Estimate(0.9764, math.nan, math.nan, 1)) == "0.976"
-    assert latex.interval(Estimate(math.nan, math.nan, math.nan, 0)) == "--"
-
-
 def test_macro_names_are_letters():
-    assert latex.in_letters(0.003) == "ZeroPointZeroZeroThree"
-    assert latex.in_letters(1.0) == "One"
+    assert in_letters(0.003) == "ZeroPointZeroZeroThree"
+    assert in_letters(1.0) == "One"
     with pytest.raises(ValueError, match="letters only"):
-        latex.macros_tex({"A4": "1"})
+        macros_tex({"A4": "1"})
 
 
 @pytest.fixture(scope="module")
-def built(program, config, results_of, tmp_path_factory):
+def built(results_of, tmp_path_factory):
     """Folders `results/laptop` and `paper` with the ledger of a synthetic experiment in them."""
     folder = tmp_path_factory.mktemp("ledger")
     results, experiment = results_of(), folder / "laptop" / "binary_addition"
     for name in ("runs", "history"):
         write_table(experiment / f"{name}.parquet", getattr(results, name), {**results.metadata, "scale": "laptop"})
-    claims = program("claims").judge(results, config.criteria)
+    claims = finding("binary_addition").judge(results, "laptop")
     write(experiment / "claims.json", [replace(claim, scale="laptop") for claim in claims])
-    latex.ledger(folder / "laptop", {"binary_addition": experiment}, folder / "paper")
+    ledger.join(folder / "laptop", {"binary_addition": experiment}, folder / "paper")
     return folder
 
 
@@ -97,30 +82,30 @@ def test_scales_that_differ_are_all_said(built, tmp_path):
     for name in ("runs", "history"):
         shutil.copy(built / f"laptop/binary_addition/{name}.parquet", tmp_path / "mixed/moons")
     trained = {name: tmp_path / "mixed" / name for name in ("moons", "binary_addition")}
-    latex.ledger(tmp_path / "mixed", trained, tmp_path / "paper")
+    ledger.join(tmp_path / "mixed", trained, tmp_path / "paper")
     text = (tmp_path / "paper/numbers.tex").read_text()
     assert r"\newcommand{\Scale}{laptop and paper}" in text
     assert r"\newcommand{\ClaimsByScale}{12 at laptop scale and 12 at paper scale}" in text
     assert [claim.id[0] for claim in read(tmp_path / "mixed/claims.json")] == [*12 * "A", *12 * "M"]  # by letter
-    ledger = (tmp_path / "paper/tables/claims.tex").read_text()
-    assert r"\textbf{Moons, paper scale}" in ledger and r"\textbf{Binary addition, laptop scale}" in ledger
+    tables = (tmp_path / "paper/tables/claims.tex").read_text()
+    assert r"\textbf{Moons, paper scale}" in tables and r"\textbf{Binary addition, laptop scale}" in tables
 
 
 def test_ledger_leaves_the_paper_alone_unless_asked(built, tmp_path, monkeypatch, capsys):
     shutil.copytree(built / "laptop", tmp_path / "laptop")
     monkeypatch.chdir(tmp_path)
-    latex.ledger(tmp_path / "laptop", {"binary_addition": tmp_path / "laptop/binary_addition"}, None)
+    ledger.join(tmp_path / "laptop", {"binary_addition": tmp_path / "laptop/binary_addition"}, None)
     assert [path.name for path in tmp_path.iterdir()] == ["laptop"]
-    assert capsys.readouterr().out.count("\n") == 12
+    assert capsys.readouterr().out.count("\n") == 13
 
 
 def test_ledger_refuses_missing_claims_and_an_id_given_twice(built, tmp_path):
     shutil.copytree(built / "laptop", tmp_path / "laptop")
     trained = {name: tmp_path / "laptop" / name for name in ("binary_addition", "moons")}
     with pytest.raises(ResultError, match=r"missing: make it with weightdecay claims moons --scale laptop\.$"):
-        latex.ledger(tmp_path / "laptop", trained, None)
+        ledger.join(tmp_path / "laptop", trained, None)
     text = (built / "laptop/binary_addition/claims.json").read_text()
     (tmp_path / "laptop/moons").mkdir()
     (tmp_path / "laptop/moons/claims.json").write_text(text.replace('"binary_addition"', '"moons"'))
     with pytest.raises(ConfigError, match=r"^claim A1 is in both .*binary_addition/config\.yaml and .*moons/config"):
-        latex.ledger(tmp_path / "laptop", trained, None)
+        ledger.join(tmp_path / "laptop", trained, None)

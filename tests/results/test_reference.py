@@ -26,7 +26,8 @@ from weightdecay.workflow import shipping
 ROOT = Path(__file__).parents[2]
 SMOKE = ("--config", "scale=smoke")
 SHIPPED = "data/reference/smoke"
-REBUILT = {"claims": 2, "ledger": 1, "overview": 1, "figures_first": 1, "figures_second": 1, "reference": 1}
+REBUILT = {"claims": 2, "ledger": 1, "overview": 1, "figures_first": 1, "figures_second": 1}
+REFERENCE = ("--config", "results=reference")
 
 
 @pytest.fixture
@@ -43,27 +44,27 @@ def sums(folder: Path) -> dict[str, str]:
 
 def test_everything_is_rebuilt_from_shipped_results_and_nothing_is_trained(shipped):
     before = sums(shipped.path("data"))
-    assert shipped.planned("reference") == REBUILT
+    assert shipped.planned(*REFERENCE) == REBUILT
     shipped.make("reference")
     assert shipped.path("paper/figures/first-norm.pdf").read_text() == "smoke"
     assert shipped.path("paper/numbers.tex").read_text() == f"% {SHIPPED}/first, {SHIPPED}/second"
     assert [path.name for path in shipped.path("results").iterdir()] == ["reference"]
     assert sums(shipped.path("data")) == before
     shutil.rmtree(shipped.path(".snakemake"))
-    assert shipped.planned("reference") in ({}, {"reference": 1})
+    assert shipped.planned(*REFERENCE) == {}
 
 
 def test_each_experiment_is_of_the_largest_scale_at_which_it_was_shipped(shipped):
     assert shipped.run("weightdecay", "train", "second", "--scale", "paper").returncode == 0
     assert shipped.run("weightdecay", "ship", "second", "--scale", "paper").returncode == 0
-    shipped.make("reference")
+    shipped.make(*REFERENCE)
     assert shipped.path("paper/scale.txt").read_text() == "smoke and paper, shipped\n"
     scales = [shipped.path(f"paper/figures/{name}-norm.pdf").read_text() for name in ("first", "second")]
     assert scales == ["smoke", "paper"]
     assert shipped.path("paper/numbers.tex").read_text() == f"% {SHIPPED}/first, data/reference/paper/second"
-    shipped.make("reference", *SMOKE)
+    shipped.make(*REFERENCE, "scale=smoke")
     assert shipped.path("paper/figures/second-norm.pdf").read_text() == "smoke"
-    done = shipped.run("snakemake", "--cores", "2", "reference", "--config", "scale=paper")
+    done = shipped.run("snakemake", "--cores", "2", *REFERENCE, "scale=paper")
     assert "error: data/reference/paper has no results of first: make them, then weightdecay ship first" in done.stderr
     page = shipped.run("weightdecay", "expected").stdout
     assert "Expected at smoke scale | Expected at paper scale |" in page
@@ -71,17 +72,17 @@ def test_each_experiment_is_of_the_largest_scale_at_which_it_was_shipped(shipped
 
 
 def test_shipping_one_anew_makes_only_that_one_again(shipped):
-    shipped.make("reference")
+    shipped.make(*REFERENCE)
     shipped.edit("src/weightdecay/ensemble/training.py", "LOSS = 1.0", "LOSS = 2.0")
     for command in ("train", "ship"):
         shipped.run("weightdecay", command, "second", "--scale", "smoke")
-    again = shipped.planned("reference")
+    again = shipped.planned(*REFERENCE)
     assert again["claims"] == 1 and "figures_second" in again and "figures_first" not in again
 
 
 def test_what_was_shipped_at_no_scale_is_said(shipped):
     shutil.rmtree(shipped.path(SHIPPED))
-    done = shipped.run("snakemake", "--cores", "2", "reference")
+    done = shipped.run("snakemake", "--cores", "2", *REFERENCE)
     assert "error: data/reference has no results of first at any scale: make them, then weightdecay ship" in done.stderr
     done = shipped.run("weightdecay", "expected")
     assert done.returncode == 2 and "error: data/reference holds no shipped results" in done.stderr
@@ -110,29 +111,29 @@ def test_times_of_files_do_not_matter(shipped):
         if path.is_file() and not path.is_symlink():
             time = draw.choice([0, 946684800, 1990000000])  # 1970, 2000, 2033
             os.utime(path, (time, time))
-    shipped.make("reference")
+    shipped.make(*REFERENCE)
     assert shipped.path("results/reference/claims.json").is_file()
 
 
 def test_own_results_take_the_place_of_shipped_ones_and_the_other_way_round(shipped):
-    shipped.make("reference")
+    shipped.make(*REFERENCE)
     shipped.make(*SMOKE)
     assert shipped.path("paper/scale.txt").read_text() == "smoke\n"
     shutil.rmtree(shipped.path(".snakemake"))
-    again = shipped.planned("reference")
+    again = shipped.planned(*REFERENCE)
     assert (again["figures_first"], again["ledger"]) == (1, 1) and "claims" not in again
 
 
 def test_a_new_criterion_judges_shipped_results_again_and_new_settings_are_refused(shipped):
-    shipped.make("reference")
+    shipped.make(*REFERENCE)
     shipped.edit("experiments/first/config.yaml", "enough: 1.0", "enough: 0.5")
-    assert shipped.planned("reference")["claims"] == 1
-    shipped.make("reference")
+    assert shipped.planned(*REFERENCE)["claims"] == 1
+    shipped.make(*REFERENCE)
     first, second = json.loads(shipped.path("results/reference/claims.json").read_text())
     assert (first["verdict"], second["verdict"]) == ("refuted", "reproduced")
     assert json.loads(shipped.path(f"{SHIPPED}/first/claims.json").read_text())[0]["verdict"] == "reproduced"
     shipped.edit("experiments/first/config.yaml", "steps: 10", "steps: 20")
-    done = shipped.run("snakemake", "--cores", "2", "reference")
+    done = shipped.run("snakemake", "--cores", "2", *REFERENCE)
     assert done.returncode != 0
     assert f"error: {SHIPPED}/first was made with other settings than experiments/first/config.yaml" in done.stderr
 
@@ -166,7 +167,7 @@ def test_a_damaged_file_is_named_and_refused_before_any_job(shipped, monkeypatch
 def test_damaged_and_foreign_files_stop_every_command(shipped):
     truncate(shipped.path(f"{SHIPPED}/first/history.parquet"))
     sentence = f"error: {SHIPPED}/first/history.parquet is not the file that was shipped (its SHA-256 differs)"
-    for command in (("snakemake", "--cores", "2", "reference"), ("snakemake", "--cores", "2", "verify", *SMOKE)):
+    for command in (("snakemake", "--cores", "2", *REFERENCE), ("snakemake", "--cores", "2", "verify", *SMOKE)):
         done = shipped.run(*command)
         assert done.returncode != 0 and sentence in done.stderr and "Traceback" not in done.stderr
     assert not shipped.path("results/smoke/first/runs.parquet").exists()
@@ -186,7 +187,7 @@ def test_a_file_without_a_sum_is_refused(shipped, monkeypatch):
 
 def test_what_was_not_shipped_is_said(shipped_beside):
     checkout = shipped_beside
-    done = checkout.run("snakemake", "--cores", "2", "reference", "--config", "scale=paper")
+    done = checkout.run("snakemake", "--cores", "2", *REFERENCE, "scale=paper")
     assert "error: data/reference/paper holds no shipped results; scales that were shipped: smoke." in done.stderr
     done = checkout.run("snakemake", "--cores", "2", "verify", "--config", "scale=laptop")
     assert "error: data/reference/laptop holds no shipped results; scales that were shipped: smoke." in done.stderr

@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from weightdecay import checksums, results
+from weightdecay import checksums, files, results
 from weightdecay.errors import ResultError
+from weightdecay.results import tables
 from weightdecay.run import Run
 from weightdecay.table import config_hash
 
@@ -96,11 +97,11 @@ def test_merging_refuses_a_lacking_a_doubled_and_a_foreign_run(tmp_path):
 def test_a_file_is_written_whole_or_not_at_all(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(RuntimeError), results.atomic_path(path) as temporary:
+    with pytest.raises(RuntimeError), files.atomic_path(path) as temporary:
         temporary.write_text("half")
         raise RuntimeError
     assert path.read_text() == "old"
-    with results.atomic_path(path) as temporary:
+    with files.atomic_path(path) as temporary:
         temporary.write_text("new")
         assert path.read_text() == "old"
     assert path.read_text() == "new"
@@ -133,9 +134,9 @@ def test_no_flipped_bit_is_read_as_another_value(tmp_path, name):
         path.write_bytes(damaged)
         with pytest.raises(ResultError, match=rf"{name}\.parquet (is|was) .*: (delete|move) it .*make .*\.$"):
             read_every_way(path)
-        assert not results.is_made(path, {}, since=0)
+        assert not results.is_made(path, {})
     path.write_bytes(whole)
-    assert read_every_way(path) == read and results.is_made(path, {}, since=0)
+    assert read_every_way(path) == read and results.is_made(path, {})
 
 
 def test_nothing_cut_off_or_added_is_read(tmp_path):
@@ -149,7 +150,7 @@ def test_nothing_cut_off_or_added_is_read(tmp_path):
         path.write_bytes(data)
         with pytest.raises(ResultError, match=r"a\.parquet (is|was|does) .*make it again\.$|of another program"):
             results.read_table(path)
-        assert not results.is_made(path, {}, since=0)
+        assert not results.is_made(path, {})
 
 
 def test_a_table_is_a_parquet_file_that_others_can_read(tmp_path):
@@ -188,7 +189,7 @@ def older(path: Path) -> None:
     """The table as versions before the digest wrote it."""
     frame, metadata = results.read_table(path)
     made = pa.Table.from_pandas(frame)
-    pq.write_table(made.replace_schema_metadata({**made.schema.metadata, results.KEY: json.dumps(metadata)}), path)
+    pq.write_table(made.replace_schema_metadata({**made.schema.metadata, tables.KEY: json.dumps(metadata)}), path)
 
 
 def test_a_table_without_a_digest_is_read_only_if_it_was_shipped(tmp_path):
@@ -217,7 +218,7 @@ def test_a_table_without_a_digest_is_read_only_if_it_was_shipped(tmp_path):
     [b"", b"null", b"[1]", b'{"scale": 3}', b'{"wall_seconds": "long"}', b'{"wall_seconds": -1}', b"{", b"\xff"],
 )
 def test_a_table_that_does_not_say_how_it_was_made_is_refused(tmp_path, metadata):
-    made = pa.table({"run": ["x"]}).replace_schema_metadata({results.KEY: metadata})
+    made = pa.table({"run": ["x"]}).replace_schema_metadata({tables.KEY: metadata})
     with pq.ParquetWriter(tmp_path / "a.parquet", made.schema) as writer:
         writer.write_table(made)
         writer.add_key_value_metadata({"digest": checksums.UNSEALED.decode()})
@@ -266,7 +267,7 @@ def test_results_of_other_settings_are_refused(tmp_path):
 def test_a_folder_that_cannot_be_written_is_refused_before_the_work(tmp_path):
     (tmp_path / "results").write_text("a file where a folder should be")
     with pytest.raises(ResultError, match=r"cannot write in .*results/smoke: Not a directory"):
-        results.check_writable(tmp_path / "results" / "smoke")
+        files.check_writable(tmp_path / "results" / "smoke")
 
 
 def test_provenance_is_known_without_torch():

@@ -49,6 +49,7 @@ ELSEWHERE = ("--executor", "nodes", "--jobs", "2", "--seconds-between-status-che
 
 def with_nodes(checkout, torch: str = "False"):
     checkout.write("fake/snakemake_executor_plugin_nodes/__init__.py", NODES)
+    checkout.path("fake/torch.py").unlink(missing_ok=True)
     checkout.write("fake/torch/__init__.py", TORCH.format(torch))
     return checkout
 
@@ -81,7 +82,7 @@ def test_everything_is_the_same_as_here(checkout):
 
 
 def test_the_shipped_results_are_read_by_every_job(shipped_beside):
-    run(with_nodes(shipped_beside), "reference")
+    run(with_nodes(shipped_beside), "--config", "results=reference")
     assert shipped_beside.path("paper/scale.txt").read_text() == "smoke, shipped\n"
     made = sorted(path.name for path in shipped_beside.path("results").iterdir())
     assert made == ["reference", "smoke"]  # no job planned the default scale of its own
@@ -94,27 +95,28 @@ def test_an_exported_profile_changes_no_job_and_no_plan(shipped_beside, monkeypa
     profile = "executor: nodes\njobs: 2\nseconds-between-status-checks: 1\nconfig: {scale: paper}\n"
     with_nodes(shipped_beside).write("elsewhere/config.yaml", profile)
     monkeypatch.setenv("SNAKEMAKE_PROFILE", str(shipped_beside.path("elsewhere")))
-    done = shipped_beside.run("snakemake", "reference", "--config", "scale=smoke")
+    done = shipped_beside.run("snakemake", "--config", "results=reference", "scale=smoke")
     assert done.returncode == 0, done.stdout + done.stderr
     assert shipped_beside.path("paper/scale.txt").read_text() == "smoke, shipped\n"
     assert not shipped_beside.path("results/paper").exists()
 
 
 def test_the_device_is_decided_here_even_where_a_node_has_a_gpu(checkout):
-    with_nodes(checkout, torch=ON_A_NODE).tool("../node/nvidia-smi", "")
+    with_nodes(checkout, torch=ON_A_NODE)
     shutil.rmtree(checkout.path("results"))
     run(checkout, TRAINED, "--config", "scale=smoke", "device=auto")
     assert devices(checkout, 2) == ["cpu", "cpu"]
 
 
 def test_a_gpu_is_taken_as_asked_and_only_the_trainer_needs_one(checkout):
-    with_nodes(checkout, torch="False").tool("../node/nvidia-smi", "")
+    with_nodes(checkout, torch="False")
     run(checkout, TRAINED, "--config", "scale=smoke", "device=cuda")
     assert devices(checkout, 1) == ["cuda"]
 
 
 def test_a_gpu_found_here_is_what_the_jobs_are_told(checkout):
-    with_nodes(checkout, torch=f"not {ON_A_NODE}").tool("nvidia-smi", "")
+    checkout.gpu()
+    with_nodes(checkout, torch=f"not {ON_A_NODE}")
     run(checkout, TRAINED, "--config", "scale=smoke")
     assert devices(checkout, 1) == ["cuda"]
 

@@ -89,7 +89,7 @@ def test_a_computation_is_made_again_for_its_own_reasons_alone(checkout):
 def test_code_reruns_the_experiments_that_execute_it(checkout):
     checkout.write("src/weightdecay/datasets/blobs.py", "")
     assert checkout.planned(*SMOKE) == {}
-    checkout.edit("experiments/first/train.py", "main(None)", "from weightdecay.datasets import blobs\nmain(None)")
+    checkout.edit("experiments/first/train.py", "PROTOCOL", "from weightdecay.datasets import blobs\nPROTOCOL")
     assert checkout.planned(*SMOKE) == {"train": 2, "merge": 1, **JUDGED_FIRST}
 
 
@@ -129,8 +129,7 @@ def test_a_foreign_or_damaged_shard_is_named_and_the_others_survive(checkout):
 
 
 def test_on_a_gpu_experiments_are_one_shard_each_and_take_turns(checkout):
-    checkout.tool("nvidia-smi", "")
-    checkout.write("fake/torch.py", "class cuda:\n    is_available = staticmethod(lambda: True)\n")
+    checkout.gpu()
     checkout.make("--config", "scale=smoke")
     code = (
         "from weightdecay import results\n"
@@ -149,9 +148,9 @@ def test_on_a_gpu_experiments_are_one_shard_each_and_take_turns(checkout):
     ("options", "sentence"),
     [
         ({"scale": "papr"}, "--config scale=papr is unknown: choose from smoke, laptop, paper."),
-        ({"device": "gpu"}, "--config device=gpu is unknown: choose from auto, cpu, cuda."),
+        ({"device": "gpu"}, "device=gpu is unknown: choose from auto, cpu, cuda."),
         ({"scal": "smoke"}, "--config scal is not an option: scale, device, results are."),
-        ({"device": "cuda"}, "--config device=cuda asks for a GPU, but torch finds none here: choose auto or cpu."),
+        ({"device": "cuda"}, "device=cuda asks for a GPU, but torch finds none here: choose auto or cpu."),
     ],
 )
 def test_bad_options_are_refused_in_one_sentence(checkout, monkeypatch, options, sentence):
@@ -202,7 +201,7 @@ def test_an_experiment_can_be_trained_and_judged_without_snakemake(checkout):
 
 def test_all_experiments_are_trained_by_one_command_and_those_on_a_gpu_in_one_shard(checkout):
     shutil.rmtree(checkout.path("results"))
-    checkout.write("fake/torch/__init__.py", "class cuda:\n    is_available = staticmethod(lambda: True)")
+    checkout.gpu()
     done = checkout.run("weightdecay", "train", "--scale", "smoke", "--device", "cuda")
     assert done.returncode == 0, done.stderr
     for name in ("first", "second"):
@@ -225,32 +224,38 @@ def test_the_ledger_can_be_cut_short_by_its_reader(checkout):
     assert done.stdout.count("\n") == 1 and done.stderr == ""
 
 
-def test_a_checkpoint_is_taken_up_unless_the_program_has_changed_since(checkout):
-    code = (
-        "from weightdecay import results\n"
-        "print(*(results.read_table(f'results/smoke/first/shards/{k}of2.parquet')[1]['resumed'] for k in (1, 2)))"
-    )
-    checkout.write("fake/resumed.py", code)
-    for shard in ("1of2", "2of2"):
-        checkout.path(f"results/smoke/first/shards/{shard}.parquet").unlink()
-        checkout.write(f"results/smoke/first/checkpoints/{shard}.checkpoint", "weightdecay checkpoint 1: half")
-    os.utime(checkout.path("results/smoke/first/checkpoints/2of2.checkpoint"), (0, 0))  # older than the program
-    checkout.run("weightdecay", "train", "first", "--scale", "smoke")
-    assert checkout.run("resumed").stdout == "True False\n"
-    assert list(checkout.path("results/smoke/first/checkpoints").iterdir()) == []
+def test_a_shard_is_kept_unless_its_code_has_changed(checkout):
+    """Times and comments say nothing, in either direction."""
+    train = ("weightdecay", "train", "first", "--scale", "smoke")
+    for path in checkout.path("src/weightdecay").rglob("*.py"):
+        path.touch()
+    checkout.edit("experiments/first/train.py", "PROTOCOL", "# A comment.\nPROTOCOL")
+    assert checkout.run(*train).stdout.count("is finished already") == 2
+    checkout.edit("experiments/first/train.py", "how a row", "how one row")
+    os.utime(checkout.path("experiments/first/train.py"), (0, 0))
+    assert checkout.run(*train).stdout == ""
 
 
 @pytest.mark.parametrize(
     ("command", "sentence"),
     [
-        (("train", "frist"), "there is no experiments/frist/config.yaml here: known experiments are first, second."),
-        (("train", "first", "--scale", "tiny"), "scale is 'tiny', but must be one of smoke, laptop, paper"),
-        (("claims", "--scale", "papr"), "scale is 'papr', but must be one of smoke, laptop, paper."),
+        (("train", "frist"), "there is no experiments/frist/config.yaml here (did you mean first?)."),
         (("train", "first", "--scale", "smoke", "--shard", "3/2"), "shard is '3/2', but must be one of 1/2, 2/2."),
-        (("train", "--scale", "smoke", "--shard", "1/2"), "--shard is a part of one experiment: name that one."),
+        (("train", "--scale", "smoke", "--shard", "1/2"), "--shard is a part of one finding: name that one."),
     ],
 )
 def test_the_command_line_refuses_in_one_sentence(checkout, command, sentence):
     done = checkout.run("weightdecay", *command)
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: {sentence}") and done.stderr.count("\n") == 1
+
+
+def test_the_command_line_names_the_scales(checkout):
+    done = checkout.run("weightdecay", "claims", "--scale", "papr")
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "'papr' is not one of 'smoke', 'laptop', 'paper'" in done.stderr
+
+
+def test_bare_weightdecay_prints_its_help(checkout):
+    done = checkout.run("weightdecay")
+    assert done.returncode == 0 and done.stdout.startswith("Usage: weightdecay")

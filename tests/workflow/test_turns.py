@@ -189,14 +189,23 @@ def _imports_ours(process: subprocess.Popen) -> bool:
 
 
 @pytest.mark.parametrize(
-    "command", [("-n",), ("--lint",), ("--summary",), ("--unlock",), ("--dag",), ("-n", "reference"), ("--list-rules",)]
+    "command",
+    [
+        ("-n",),
+        ("--lint",),
+        ("--summary",),
+        ("--unlock",),
+        ("--dag",),
+        ("-n", "--config", "results=reference"),
+        ("--list-rules",),
+    ],
 )
 def test_looking_at_the_plan_writes_nothing(checkout, command):
     for folder in ("paper/figures", "results/smoke/first/logs"):
         shutil.rmtree(checkout.path(folder))
     checkout.edit("experiments/first/config.yaml", "steps: 10", "steps: 20")
     before = seen(checkout.folder)
-    checkout.run("snakemake", *command, *(() if "reference" in command else SMOKE))
+    checkout.run("snakemake", *command, *(() if "--config" in command else SMOKE))
     assert seen(checkout.folder) == before
 
 
@@ -252,8 +261,7 @@ def test_files_of_the_future_keep_their_order_and_stay_newer_than_others(tmp_pat
 def test_copied_results_that_look_old_are_named_and_can_be_kept(checkout, tmp_path):
     """Trained on the CPU of a machine with a GPU, on which the shards would have other names."""
     clone = Checkout(tmp_path / "clone")
-    clone.tool("nvidia-smi", "")
-    clone.write("fake/torch.py", "class cuda:\n    is_available = staticmethod(lambda: True)\n")
+    clone.gpu()
     here = (*SMOKE, "device=cpu")
     shutil.copytree(checkout.path("results"), clone.path("results"))  # with its times, as `cp -a` does
     for path in clone.path("results").rglob("*"):

@@ -21,7 +21,7 @@ PART_RESOLUTION = 0.002  # the same of the standard error of a claim's quantity,
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:
-    """Adjusted p-values (Holm 1979): at most α, and the chance of any false alarm among all is at most α."""
+    """Adjust p-values (Holm 1979): the chance of any false alarm among those below α is at most α."""
     p = np.asarray(p_values, dtype=float)
     order = np.argsort(p)
     adjusted = np.empty(len(p))
@@ -30,7 +30,9 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
 
 
 def interval_difference(first: Part, second: Part) -> float:
-    """p-value of Welch's t that two quantities are one, from their 95 % t intervals; NaN where either has no interval.
+    """Return the p-value of Welch's t that two quantities are one, from their 95 % t intervals.
+
+    NaN where either has no interval.
 
     The standard errors are those of the ends that face each other: the others may be clipped to a bound or open. On the
     logarithmic scale where the intervals are more symmetric on it.
@@ -64,7 +66,9 @@ def _is_logarithmic(*parts: Part) -> bool:
 
 
 def moderated_difference(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """p-values `[F]` that the means over seeds of F features are one; from `[n, F]` and `[m, F]`, NaN for a lost seed.
+    """Return p-values `[F]` that the means over seeds of F features are one.
+
+    From `[n, F]` and `[m, F]`, NaN for a lost seed.
 
     With three seeds a variance of one's own has 4 degrees of freedom, and hardly any difference would survive the
     correction for thousands of curves. The features' variances are therefore taken for draws of one inverse χ² law,
@@ -94,7 +98,9 @@ def moderated_difference(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def paired_shift(first: np.ndarray, second: np.ndarray) -> float:
-    """p-value that runs `[R]` of the same seeds differ by no more than `RESOLUTION` on average; NaN for fewer than 6.
+    """Return the p-value that runs `[R]` of the same seeds differ by no more than `RESOLUTION` on average.
+
+    NaN for fewer than 6.
 
     Student's t over the runs: what rounding becomes in one of them says nothing about another. Not tested against 0, as
     other processors round sums in a direction of their own.
@@ -108,7 +114,7 @@ def paired_shift(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def variance_prior(variance: np.ndarray, freedom: np.ndarray) -> tuple[float, float]:
-    """Degrees of freedom and centre of the inverse χ² law of variances `[F]`, by moments of their logarithm.
+    """Return degrees of freedom and centre of the inverse χ² law of variances `[F]`, by moments of their logarithm.
 
     Smyth (2004), section 6.2; but no more degrees of freedom than half the features, as they cannot tell: with more,
     sets of independent seeds of networks that jump were told apart in 7 % of cases at a level of 0.3 %, with these in
@@ -127,7 +133,7 @@ def variance_prior(variance: np.ndarray, freedom: np.ndarray) -> tuple[float, fl
 
 
 def comparable(values: np.ndarray, metric: str, scale: float) -> np.ndarray:
-    """Values of a metric on a scale on which `RESOLUTION` is small.
+    """Put values of a metric on a scale on which `RESOLUTION` is small.
 
     Accuracies as they are; positive ones as logarithms, but what is below `NEGLIGIBLE` of `scale` as that, since the
     loss of a network that fits is rounding; others in units of `scale`.
@@ -140,7 +146,7 @@ def comparable(values: np.ndarray, metric: str, scale: float) -> np.ndarray:
 
 
 def repeated_seeds(values: np.ndarray) -> bool:
-    """Whether two rows of `[seeds, F]` agree in every value; of nothing but NaN there are no repetitions."""
+    """Return whether two rows of `[seeds, F]` agree in every value; of nothing but NaN there are no repetitions."""
     if len(values) < 2 or not np.isfinite(values).any():
         return False
     rows = {tuple(np.nan_to_num(row, nan=-1e308)) for row in values}

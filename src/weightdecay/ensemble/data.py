@@ -113,7 +113,7 @@ def _check_row(run: Run, examples: int, expected: int, features: int, outputs: i
         f"train_size is {run.train_size}, for which the train split must have {expected} examples, but it has "
         f"{examples}",
     )
-    if run.dataset in DATASETS.names():  # a data set of the user's own has any shape
+    if run.dataset in DATASETS:  # a data set of the user's own has any shape
         known = DATASETS.get(run.dataset)
         require(
             (known.inputs, known.outputs) == (features, outputs),

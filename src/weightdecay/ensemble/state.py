@@ -18,7 +18,7 @@ from weightdecay.ensemble.schedules import log_steps
 from weightdecay.ensemble.stack import Stack
 from weightdecay.ensemble.structure import check_network
 from weightdecay.errors import ConfigError, ResultError
-from weightdecay.registry import LOSSES, OPTIMIZERS
+from weightdecay.registry import LOSSES, NETWORKS, OPTIMIZERS
 from weightdecay.run import Run
 
 
@@ -27,7 +27,8 @@ class Protocol:
     """How a row of the table becomes a training problem."""
 
     splits: Callable[[Run], Splits]  # the run's data, a function of its seed
-    network: Callable[[Sequence[Run]], Layer]  # one network for a stack of runs, per-replica constants as `[R]`
+    # One network for a stack of runs, per-replica constants as `[R]`; None: the one that the rows name.
+    network: Callable[[Sequence[Run]], Layer] | None = None
     # What else is measured at every logged step, name -> `[R]`: of `ensemble.stack`, whose gradients are those of the
     # last batch, without penalty, at the weights before the last step.
     measures: Callable[[Ensemble], dict[str, Tensor]] = lambda ensemble: {}
@@ -44,7 +45,7 @@ class Ensemble:
     def __init__(self, runs: Sequence[Run], protocol: Protocol, dtype: torch.dtype, device: torch.device):
         """Raises ConfigError for runs, data and networks that cannot be trained, or that contradict each other."""
         if not isinstance(protocol, Protocol):
-            raise ConfigError(f"protocol is a {type(protocol).__name__}, but must be Protocol(splits, network).")
+            raise ConfigError(f"protocol is a {type(protocol).__name__}, but must be Protocol(splits).")
         self.runs, self.protocol, self.device = checked_stack(runs, dtype), protocol, device
         self.run = self.runs[0]  # for what all runs of a stack have in common
         self.loss = LOSSES.get(self.run.loss)
@@ -53,7 +54,8 @@ class Ensemble:
         self.examples = self.data["train"][0].shape[1]
         inputs, outputs = (part.shape[2] for part in self.data["train"])
         self.classifies = self.loss.classifies(outputs)
-        network = protocol.network(self.runs)
+        build = protocol.network
+        network = build(self.runs) if build else NETWORKS.get(self.run.network).build(self.runs, inputs, outputs)
         check_network(network, self.runs, inputs, outputs)
         self.words = words_of(self.runs, device)
         self.stack = Stack(network, [generator_of(run.seed, 0) for run in self.runs], dtype, device)

@@ -7,7 +7,6 @@ not of size: the size stands beside it, in its own unit. Where the claim is name
 others as well, each of those is a small marker in the colour of its own verdict.
 """
 
-import argparse
 import math
 from collections.abc import Sequence
 from itertools import groupby
@@ -20,10 +19,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
-from weightdecay.claims.model import Claim, Part, Verdict, read, title_of
+from weightdecay.claims.model import Claim, Part, Verdict, title_of
 from weightdecay.config import in_words
-from weightdecay.errors import reports_user_errors
 from weightdecay.report import style
+from weightdecay.report.numbers import PLAIN
 
 VERDICTS: dict[Verdict, tuple[str, str]] = {  # colour and marker
     "reproduced": ("#009E73", "o"),
@@ -40,7 +39,9 @@ SIZE = 7
 
 
 def distances(part: Part) -> tuple[float, float, float] | None:
-    """Of the measured value and its interval's ends, low first, in half-widths from the bound; None where unknown.
+    """Return how far the measured value and its interval's ends, low first, are from the bound, in half-widths.
+
+    None where unknown.
 
     Positive where the criterion is satisfied. Of two bounds the one nearer to the measured value counts.
     """
@@ -59,26 +60,26 @@ def distances(part: Part) -> tuple[float, float, float] | None:
 
 
 def overview(claims: Sequence[Claim], folder: Path) -> None:
-    """overview-1 and overview-2, .pdf and .png, in `folder`: the claims by experiment, a row each."""
+    """Draw overview-1 and overview-2, .pdf and .png, in `folder`: the claims by experiment, a row each."""
     scale = in_words(claim.scale for claim in claims)
     for place, groups in enumerate(pages(claims), 1):
         style.save(page(groups, claims), folder, f"overview-{place}", scale)
 
 
 def pages(claims: Sequence[Claim]) -> tuple[list[list[Claim]], list[list[Claim]]]:
-    """The claims of each experiment, on two pages as nearly equal as whole experiments allow."""
+    """Split the claims by experiment, on two pages as nearly equal as whole experiments allow."""
     groups = [list(group) for _, group in groupby(claims, key=lambda claim: claim.experiment)]
     cut = min(range(1, len(groups) + 1), key=lambda cut: max(rows_of(groups[:cut]), rows_of(groups[cut:])))
     return groups[:cut], groups[cut:]
 
 
 def rows_of(groups: Sequence[Sequence[Claim]]) -> int:
-    """A row a claim, and one for the name of each experiment."""
+    """Count a row a claim, and one for the name of each experiment."""
     return sum(1 + len(group) for group in groups)
 
 
 def page(groups: Sequence[Sequence[Claim]], claims: Sequence[Claim]) -> Figure:
-    """Some experiments' claims; the legend counts the verdicts of all `claims`."""
+    """Draw some experiments' claims; the legend counts the verdicts of all `claims`."""
     scales = {claim.scale for claim in claims}
     rows = max(1, rows_of(groups))
     height = min(ROW, TALLEST / rows)
@@ -101,7 +102,7 @@ def page(groups: Sequence[Sequence[Claim]], claims: Sequence[Claim]) -> Figure:
         row += 1 + len(group)
     axes.set_xscale("symlog", linthresh=1, linscale=0.6)
     axes.set(xlim=(-1.6 * FARTHEST, 1.6 * FARTHEST), ylim=(row - 0.4, -0.6), yticks=[])
-    axes.set_xticks(TICKS, [f"{tick:g}".replace("-", "−") for tick in TICKS], fontsize=SIZE)
+    axes.set_xticks(TICKS, [PLAIN.exact(tick) for tick in TICKS], fontsize=SIZE)
     axes.set_xticks([], minor=True)
     axes.set_xlabel("distance from the criterion, in half-widths\nof the 95 % interval", fontsize=SIZE, labelpad=1)
     axes.axvline(0, color="black", linewidth=0.7)
@@ -110,8 +111,9 @@ def page(groups: Sequence[Sequence[Claim]], claims: Sequence[Claim]) -> Figure:
         axes.text(x, 1.0, word, transform=axes.transAxes, ha="center", va="bottom", fontsize=SIZE, color=style.MUTED)
     heads = {"quantity": "first quantity of the claim", "measured": "measured [95 % interval]", "bound": "criterion"}
     for key, word in heads.items():
-        side = {"ha": "right" if key == "bound" else "left", "va": "bottom"}
-        texts.text(COLUMNS[key], 1.0, word, transform=texts.transAxes, fontsize=SIZE, color=style.MUTED, **side)
+        side = "right" if key == "bound" else "left"
+        words = texts.text(COLUMNS[key], 1.0, word, transform=texts.transAxes, ha=side, va="bottom")
+        words.set(fontsize=SIZE, color=style.MUTED)
     _legend(figure, claims)
     return figure
 
@@ -121,20 +123,18 @@ def _texts(axes: Axes, claim: Claim, row: int) -> None:
     axes.plot(COLUMNS["verdict"], row, color=colour, marker=marker, markersize=4, clip_on=False)
     axes.text(COLUMNS["id"], row, claim.id, va="center", fontsize=SIZE, weight="bold", color=colour)
     quantity = axes.text(COLUMNS["quantity"], row, lead.quantity, va="center", fontsize=SIZE, parse_math=False)
-    _fit(quantity, FOREST[0] - 0.01)
+    _fit(quantity, axes, FOREST[0] - 0.01)
     if math.isnan(lead.measured):
         axes.text(COLUMNS["measured"], row, "unknown", va="center", fontsize=SIZE, color=style.MUTED)
         return
-    shown = f"{number(lead.measured)} [{number(lead.low)}, {number(lead.high)}]"
-    axes.text(COLUMNS["measured"], row, shown, va="center", fontsize=SIZE)
+    axes.text(COLUMNS["measured"], row, PLAIN.interval(lead), va="center", fontsize=SIZE)
     axes.text(COLUMNS["bound"], row, bound(lead), va="center", ha="right", fontsize=SIZE, color=style.MUTED)
 
 
-def _fit(text: Text, right: float) -> None:
+def _fit(text: Text, axes: Axes, right: float) -> None:
     """Shorten a text by whole words, with an ellipsis, until it ends left of `right`, a share of the figure's width."""
-    figure, words = text.get_figure(), text.get_text().split()
-    renderer = figure.canvas.get_renderer()
-    while text.get_window_extent(renderer).x1 > right * figure.bbox.width and len(words) > 1:
+    words, width = text.get_text().split(), axes.figure.bbox.width
+    while text.get_window_extent().x1 > right * width and len(words) > 1:
         words.pop()
         text.set_text(" ".join(words).rstrip(",;:") + " …")
 
@@ -142,7 +142,7 @@ def _fit(text: Text, right: float) -> None:
 def _bar(axes: Axes, claim: Claim, row: int) -> None:
     for part in reversed(claim.parts):
         found = distances(part)
-        if found is None:
+        if found is None or part.verdict is None:
             continue
         colour, marker = VERDICTS[part.verdict]
         value, low, high = np.clip(found, -FARTHEST, FARTHEST)
@@ -164,39 +164,10 @@ def _legend(figure: Figure, claims: Sequence[Claim]) -> None:
     figure.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 0), ncols=2, fontsize=SIZE, borderaxespad=0.2)
 
 
-def number(value: float) -> str:
-    """Two significant digits or more, with a true minus; ∞ for an interval's open end, a dash where there is none."""
-    if math.isnan(value):
-        return "–"
-    if math.isinf(value):
-        return "∞" if value > 0 else "−∞"
-    if value == 0:
-        return "0"
-    size = abs(value)
-    decimals = next((places for places, least in enumerate((99.5, 9.95, 0.0995, 0.00995)) if size >= least), 4)
-    text = f"{size:,.{decimals}f}"
-    return f"−{text}" if value < 0 and float(text.replace(",", "")) else text
-
-
 def bound(part: Part) -> str:
-    """The criterion of a part: "≥ 1.3", "≤ .05", or both bounds."""
+    """Write the criterion of a part: "≥ 1.3", "≤ 0.05", or both bounds, which may be computed."""
     if math.isinf(part.most):
-        return f"≥ {part.least:g}".replace("-", "−")
+        return f"≥ {PLAIN.exact(part.least)}"
     if math.isinf(part.least):
-        return f"≤ {part.most:g}".replace("-", "−")
-    return f"{part.least:.3g} … {part.most:.3g}".replace("-", "−")
-
-
-@reports_user_errors
-def main() -> None:
-    """The command line: python -m weightdecay.report.overview."""
-    parser = argparse.ArgumentParser(description="Draw all claims, on two pages.")
-    parser.add_argument("--claims", required=True, type=Path, help="claims.json of all experiments")
-    parser.add_argument("--figures", required=True, type=Path, help="folder for the figures")
-    arguments = parser.parse_args()
-    style.apply()
-    overview(read(arguments.claims), arguments.figures)
-
-
-if __name__ == "__main__":
-    main()
+        return f"≤ {PLAIN.exact(part.most)}"
+    return " … ".join(PLAIN.exact(float(f"{end:.3g}")) for end in (part.least, part.most))

@@ -9,35 +9,47 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 
-from weightdecay.claims.model import NOT_RUN
+from weightdecay.claims.judging import NOT_RUN
 from weightdecay.report.style import has_data, missing
-from weightdecay.statistics.estimates import ACCURACY, UNBOUNDED, mean_interval
+from weightdecay.statistics.estimates import ACCURACY, UNBOUNDED, Estimate, mean_interval
 from weightdecay.statistics.measures import Histories, band
 
+OPEN = 1e9  # where an interval that has no upper end is drawn to
 FAINT = 20  # single seeds drawn behind a mean, at most: more would hide it
 
 
 def points(axes: Axes, table: pd.DataFrame, colour: str, label: str, hollow: Sequence[float] = ()) -> None:
-    """Means over seeds with 95 % intervals against λ, and every seed faintly; from `[seeds, λ]`. `hollow`: those λ."""
+    """Draw means over seeds with 95 % intervals against λ, and every seed faintly, from a table `[seeds, λ]`.
+
+    The means at the λ in `hollow` are drawn as rings.
+    """
     if table.isna().all(axis=None):
         return
-    found = pd.DataFrame(
-        {λ: mean_interval(values.dropna(), ACCURACY)._asdict() for λ, values in table.items()}
-    ).T.astype(float)
     for _, values in table.iterrows():
         axes.plot(table.columns, values, linestyle="", marker=".", markersize=2.5, color=colour, alpha=0.35)
-    error = [(found["value"] - found["low"]).fillna(0), (found["high"] - found["value"]).fillna(0)]
-    axes.errorbar(
-        found.index, found["value"], error, color=colour, marker="o", elinewidth=0.9, capsize=1.5, label=label
-    )
-    marked = found.loc[found.index.isin(hollow), "value"]
-    axes.plot(marked, linestyle="", marker="o", color=colour, markerfacecolor="white", zorder=3)
+    found = {λ: mean_interval(values.dropna(), ACCURACY) for λ, values in table.items()}
+    estimates(axes, found, color=colour, marker="o", elinewidth=0.9, capsize=1.5, label=label)
+    rings = pd.Series({λ: estimate.value for λ, estimate in found.items() if λ in hollow}, dtype=float)
+    axes.plot(rings, linestyle="", marker="o", color=colour, markerfacecolor="white", zorder=3)
+
+
+def estimates(axes: Axes, found: Mapping[float, Estimate], across: bool = False, **style: Any) -> None:
+    """Draw estimates with their 95 % intervals at places on the x axis; `across`: on the y axis.
+
+    An unknown value leaves a gap. An unknown end is not drawn, and an open one leaves the panel.
+    """
+    value, low, high = np.array([estimate[:3] for estimate in found.values()], dtype=float).reshape(-1, 3).T
+    ends = np.nan_to_num([value - low, np.minimum(high, OPEN) - value])
+    if across:
+        axes.errorbar(value, list(found), xerr=ends, **style)
+    else:
+        axes.errorbar(list(found), value, ends, **style)
 
 
 def curves(
     axes: Axes, histories: Histories, runs: pd.DataFrame, metric: str, colour: object, label: str | None
 ) -> None:
-    """One metric of several seeds against the step: mean, band, and seeds faintly; says where there is none."""
+    """Draw one metric of several seeds against the step: mean, band, and seeds faintly; says where there is none."""
     seeds: Mapping[int, pd.Series] = {row["seed"]: histories.curve(row["run"], metric) for _, row in runs.iterrows()}
     seeds = {seed: curve for seed, curve in seeds.items() if len(curve)}
     if seeds:
@@ -48,7 +60,7 @@ def curves(
 
 
 def interval_line(axes: Axes, band: pd.DataFrame, seeds: Mapping[int, pd.Series], colour: Any, **line: Any) -> None:
-    """A mean curve with its 95 % band over seeds (`measures.band`), and single seeds, `FAINT` at most, behind it."""
+    """Draw a mean curve with its 95 % band over seeds (`measures.band`), and at most `FAINT` single seeds behind it."""
     for curve in islice(seeds.values(), FAINT):
         axes.plot(curve.index, curve, color=colour, alpha=0.25, linewidth=0.4)
     axes.fill_between(band.index, band["low"], band["high"], color=colour, alpha=0.2, linewidth=0)
@@ -63,27 +75,27 @@ def over_columns(
     log: bool = False,
     **line: Any,
 ) -> None:
-    """Mean and band over seeds against the columns of `[seeds, x]` that no seed lacks; `log`: geometric."""
+    """Draw mean and band over seeds against the columns of `[seeds, x]` that no seed lacks; `log`: geometric."""
     rows = {seed: row for seed, row in table.dropna(axis=1).iterrows()}
     if rows and len(next(iter(rows.values()))):
         interval_line(axes, band(rows, bounds, logarithmic=log), rows, colour, **line)
 
 
 def legend(axes: Axes, **options: Any) -> None:
-    """The legend of a panel; none where nothing in it has a name."""
+    """Draw the legend of a panel; none where nothing in it has a name."""
     if axes.get_legend_handles_labels()[0]:
         axes.legend(**options)
 
 
 def room(axes: Axes, below: float = 1.0, above: float = 1.0) -> None:
-    """Factors on the ends of a y axis, for room below and above what is drawn; nothing where nothing is."""
+    """Widen a y axis by factors, for room below and above what is drawn; leave an empty panel as it is."""
     if has_data(axes, "y"):
         low, high = axes.get_ylim()
         axes.set_ylim(low * below, high * above)
 
 
 def zero_and_logarithm(axes: Axes, smallest: float, largest: float) -> None:
-    """A logarithmic λ axis with λ = 0 at its left end (symlog, linear only below the smallest λ > 0)."""
+    """Make a logarithmic λ axis with λ = 0 at its left end (symlog, linear only below the smallest λ > 0)."""
     linear = 10 ** np.floor(np.log10(smallest))
     axes.set_xscale("symlog", linthresh=linear, linscale=0.5)
     decades = 10.0 ** np.arange(np.log10(linear), np.floor(np.log10(largest)) + 1)
@@ -94,17 +106,18 @@ def zero_and_logarithm(axes: Axes, smallest: float, largest: float) -> None:
 
 
 def edges(values: pd.Index) -> np.ndarray:
-    """Edges of cells around values on a logarithmic axis."""
+    """Return the edges of cells around values on a logarithmic axis."""
     logs = np.log(np.asarray(values, dtype=float))
     middle = (logs[1:] + logs[:-1]) / 2
     return np.exp(np.concatenate([[2 * logs[0] - middle[0]], middle, [2 * logs[-1] - middle[-1]]]))
 
 
 def plain_ticks(axis: Axis, ticks: Sequence[float]) -> None:
-    """These ticks alone, as plain numbers: what a logarithmic axis of one decade needs."""
+    """Show these ticks alone, as plain numbers: what a logarithmic axis of one decade needs."""
     axis.set_ticks(list(ticks), [f"{tick:g}" for tick in ticks])
     axis.set_ticks([], minor=True)
 
 
 def thousands(axes: Axes) -> None:
+    """Count the x axis in thousands of steps."""
     axes.xaxis.set_major_formatter(lambda step, _: f"{step / 1000:g}")

@@ -3,9 +3,6 @@
 Sizes are those at which the paper prints (no scaling there), so 7 pt here is 7 pt on paper.
 """
 
-import argparse
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -20,11 +17,8 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from weightdecay.claims.model import Claim, read
-from weightdecay.config import SCALES, Config, load_config
-from weightdecay.errors import reports_user_errors
+from weightdecay.config import SCALES
 from weightdecay.files import atomic_path
-from weightdecay.results import Results, load_scale
 
 Made = TypeVar("Made")
 
@@ -43,14 +37,14 @@ LAMBDA_COLOURS = sns.color_palette("viridis_r", as_cmap=True)
 
 
 def weight_decay_colour(weight_decay: float) -> tuple[float, ...] | str:
-    """The colour of a λ, the same in every figure: from yellow (.001) to dark violet (120); grey for λ = 0."""
+    """Return the colour of a λ, the same in every figure: from yellow (.001) to dark violet (120); grey for λ = 0."""
     if weight_decay == 0:
         return "0.55"
     return LAMBDA_COLOURS(0.08 + 0.92 * float(LAMBDA_NORM(weight_decay)))  # the palest yellow cannot be seen on white
 
 
 def apply() -> None:
-    """Sets the style for every figure made from now on. Nothing of a matplotlibrc stays."""
+    """Set the style for every figure made from now on. Nothing of a matplotlibrc stays."""
     mpl.rcdefaults()
     sns.set_theme(context="paper", style="ticks", palette="colorblind")
     small, text = 7, 8
@@ -90,7 +84,7 @@ def apply() -> None:
 
 
 def missing(axes: Axes, what: str) -> None:
-    """Says in an empty panel what is not there, rather than leaving the reader to guess."""
+    """Say in an empty panel what is not there, rather than leaving the reader to guess."""
     said = axes.text(0.5, 0.5, what, transform=axes.transAxes, ha="center", va="center", color=MUTED, fontsize=8)
     said.set(wrap=True, gid=EXPLAINED, in_layout=False)  # a long one would leave the panels no room
     # the panel's own ticks alone: panels that share an axis share where its ticks are
@@ -98,7 +92,10 @@ def missing(axes: Axes, what: str) -> None:
 
 
 def has_data(axes: Axes, shared: Literal["x", "y"] | None = None) -> bool:
-    """Whether anything is drawn in a panel but lines at a threshold; `shared`: or in any that shares this axis."""
+    """Return whether anything is drawn in a panel but lines at a threshold.
+
+    `shared`: or in any that shares this axis.
+    """
     if shared is not None:
         return any(map(has_data, getattr(axes, f"get_shared_{shared}_axes")().get_siblings(axes)))
     lines = (line.get_xydata() for line in axes.lines if line.get_transform() == axes.transData)
@@ -110,7 +107,7 @@ def has_data(axes: Axes, shared: Literal["x", "y"] | None = None) -> bool:
 
 
 def say_what_is_missing(figure: Figure) -> None:
-    """Says so in every panel in which nothing is drawn; a logarithm of nothing has no axis."""
+    """Say so in every panel in which nothing is drawn; a logarithm of nothing has no axis."""
     for axes in figure.axes:
         explained = any(text.get_gid() == EXPLAINED for text in axes.texts)
         if axes.axison and axes.get_label() != "<colorbar>" and not has_data(axes) and not explained:
@@ -123,7 +120,7 @@ def say_what_is_missing(figure: Figure) -> None:
 
 
 def save(figure: Figure, folder: Path, stem: str, scale: str) -> None:
-    """<folder>/<stem>.pdf and .png, stamped unless the scale is the paper's; the same figure gives the same bytes.
+    """Save <folder>/<stem>.pdf and .png, stamped unless the scale is the paper's; the same figure gives the same bytes.
 
     `scale`: that of what is drawn, or several in words, "laptop and paper". A panel in which nothing is drawn says so.
     """
@@ -143,41 +140,3 @@ def save(figure: Figure, folder: Path, stem: str, scale: str) -> None:
             figure.savefig(temporary, format=kind, metadata=about)
         figure.set_layout_engine("none")  # it is laid out once, for both
     plt.close(figure)
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What a figure program is given: results, claims by id, the scale, and the folders to write to."""
-
-    scale: str
-    results: Results
-    config: Config
-    claims: dict[str, Claim]
-    figures: Path
-    tables: Path
-    _made: dict = field(default_factory=dict, init=False, repr=False)
-
-    def made(self, kind: Callable[[Results], Made]) -> Made:
-        """`kind(results)`; the same one for all figures, as all read the same curves and events."""
-        if kind not in self._made:
-            self._made[kind] = kind(self.results)
-        return self._made[kind]
-
-
-@reports_user_errors
-def main(programs: Sequence[Callable[[Inputs], None]], config_path: Path) -> None:
-    """The command line of experiments/<e>/figures.py: runs each of the functions that draw or tabulate."""
-    parser = argparse.ArgumentParser(description=f"Draw the figures and write the tables of {config_path.parent.name}.")
-    parser.add_argument("--scale", required=True, help="the scale of the results: smoke, laptop or paper")
-    parser.add_argument("--results", required=True, type=Path, help="folder with runs.parquet and history.parquet")
-    parser.add_argument("--claims", required=True, type=Path, help="claims.json of the experiment")
-    parser.add_argument("--figures", required=True, type=Path, help="folder for figures")
-    parser.add_argument("--tables", required=True, type=Path, help="folder for tables")
-    arguments = parser.parse_args()
-    config = load_config(config_path)
-    results = load_scale(arguments.results, config, arguments.scale)
-    claims = {claim.id: claim for claim in read(arguments.claims, config.experiment, arguments.scale)}
-    inputs = Inputs(arguments.scale, results, config, claims, arguments.figures, arguments.tables)
-    apply()
-    for program in programs:
-        program(inputs)

@@ -1,20 +1,8 @@
-"""The door between the wings: tidy tables on disk, each with its provenance, each written whole or not at all."""
+"""The door between the wings: tidy tables on disk, each with its provenance."""
 
-from weightdecay.results.tables import (
-    HISTORY,
-    Results,
-    is_made,
-    load,
-    load_scale,
-    merge,
-    provenance,
-    read_metadata,
-    read_shard,
-    read_table,
-    said,
-    write_shard,
-    write_table,
-)
+from weightdecay.results.loading import Results, load, load_scale
+from weightdecay.results.shards import HISTORY, merge, read_shard, write_shard
+from weightdecay.results.tables import is_made, provenance, read_metadata, read_table, said, write_table
 
 __all__ = [
     "HISTORY",

@@ -11,8 +11,6 @@ these too. Every file is checked against its sum before any of it is used.
 """
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated
@@ -92,8 +90,8 @@ def check_settings(scale: str, configs: Mapping[str, Config]) -> dict[str, str]:
             raise ResultError(
                 f"{folder} has no results of {name}: make them, then weightdecay ship {name} --scale {scale}."
             )
-        hashes = {"config_hash": config_hash(table_of(config, scale))}
-        hashes |= {"computations": computation_hashes(config, scale)}
+        computations = computation_hashes(config, scale)
+        hashes = {"config_hash": config_hash(table_of(config, scale)), "computations": computations}
         if any(shipped[name].get(key) != value for key, value in hashes.items()):
             raise ResultError(
                 f"{folder / name} was made with other settings than experiments/{name}/config.yaml has now: take the "
@@ -107,24 +105,20 @@ def scales() -> list[str]:
     return [scale for scale in SCALES if (FOLDER / scale / SUMS).is_file()]
 
 
-def largest(names: Iterable[str]) -> dict[str, str]:
-    """The largest scale at which each experiment was shipped; ResultError where one was at none."""
-    found = {name: scale for scale in scales() for name in provenance(scale)}
-    for name in names:
-        if name not in found:
-            raise ResultError(
-                f"{FOLDER} has no results of {name} at any scale: make them, then weightdecay ship {name} --scale ..."
-            )
-    return {name: found[name] for name in names}
+def largest(names: Iterable[str], scale: str | None = None) -> dict[str, str]:
+    """The largest scale at which each finding was shipped, or `scale`; without those that were not.
 
-
-def judge(folder: Path, name: str, scale: str, output: Path) -> None:
-    """Runs the claims.py of an experiment on the results in `folder`; exits with its status if it fails."""
-    program = Path("experiments", name, "claims.py")
-    command = [sys.executable, program, "--scale", scale, "--results", folder, "--output", output]
-    status = subprocess.run([str(part) for part in command], check=False).returncode
-    if status:
-        sys.exit(status)
+    ResultError where nothing was shipped of any.
+    """
+    chosen = scales() if scale is None else [scale]
+    found = {name: each for each in chosen for name in provenance(each)}
+    shipped = {name: found[name] for name in names if name in found}
+    if not shipped:
+        where = f"at {scale} scale" if scale else "at any scale"
+        raise ResultError(
+            f"{FOLDER} has no results {where}; scales that were shipped: {', '.join(scales()) or 'none'}."
+        )
+    return shipped
 
 
 def provenance(scale: str) -> dict[str, dict]:

@@ -24,30 +24,33 @@ class Shape(NamedTuple):
 
     @property
     def tilt(self) -> float:
-        """Degrees from the longer axis to the nearer axis of the plane: 0 along one of them, 45 on a diagonal."""
+        """Return the degrees from the longer axis to the nearer axis of the plane: 45 on a diagonal."""
         return 45 - abs(abs(self.angle) - 45)
 
 
 def best_cells(errors: pd.DataFrame) -> pd.Series:
-    """Per seed the position of the cell with the lowest mean over the other seeds; of those that have one."""
+    """Return per seed the position of the cell with the lowest mean over the other seeds; of those that have one."""
     found = leave_one_out(errors, lambda others, own: int(np.nanargmin(others.to_numpy(dtype=float))))
     return found.dropna().astype(int)
 
 
 def at_cells(values: pd.DataFrame, cells: pd.Series) -> pd.Series:
-    """Per seed its value in its cell, one of `best_cells`; NaN for a seed without one."""
+    """Return per seed its value in its cell, one of `best_cells`; NaN for a seed without one."""
     found = pd.Series({seed: values.loc[seed].iloc[cell] for seed, cell in cells.items()}, dtype=float)
     return found.reindex(values.index)
 
 
 def good_cells(errors: pd.Series, share: float = 0.1) -> pd.MultiIndex:
-    """The `share` of cells with the lowest errors, at least three; the first of equals. Fewer where few are known."""
+    """Return the `share` of cells with the lowest errors, at least three.
+
+    The first of equals. Fewer where few are known.
+    """
     count, known = max(LEAST_CELLS, round(share * len(errors))), errors.dropna()
     return known.index[np.argsort(known.to_numpy(), kind="stable")[:count]]
 
 
 def shape(cells: pd.MultiIndex, grid: pd.MultiIndex, coordinate: str) -> Shape:
-    """Principal axes of a set of cells of a grid, in the coordinate "λ" or "ηλ".
+    """Return the principal axes of a set of cells of a grid, in the coordinate "λ" or "ηλ".
 
     From the covariance of the area that the cells cover, which is that of their centres and that of a cell itself, as
     wide as the grid's steps: cells in a row are no line. NaN for fewer than `LEAST_CELLS`.
@@ -59,7 +62,7 @@ def shape(cells: pd.MultiIndex, grid: pd.MultiIndex, coordinate: str) -> Shape:
 
 
 def tilts(errors: np.ndarray, grid: pd.MultiIndex, coordinate: str, share: float = 0.1) -> np.ndarray:
-    """Of many surfaces `[surfaces, cells]` at once, in degrees: `shape(good_cells(row), grid, coordinate).tilt`.
+    """Return of many surfaces `[surfaces, cells]`, in degrees: `shape(good_cells(row), grid, coordinate).tilt`.
 
     NaN for a surface of which fewer cells are known than are good.
     """
@@ -73,12 +76,12 @@ def tilts(errors: np.ndarray, grid: pd.MultiIndex, coordinate: str, share: float
 
 
 def noise_tilts(grid: pd.MultiIndex, coordinate: str, draws: int, generator: np.random.Generator) -> np.ndarray:
-    """Tilts `[draws]` of basins on surfaces that are noise and nothing else: cells drawn at random."""
+    """Return the tilts `[draws]` of basins on surfaces that are noise and nothing else: cells drawn at random."""
     return tilts(generator.random((draws, len(grid))), grid, coordinate)
 
 
 def renoised(errors: pd.DataFrame, draws: int, generator: np.random.Generator) -> np.ndarray:
-    """Surfaces `[draws, cells]`: the mean over seeds and the noise of one, of each cell from a seed at random.
+    """Draw surfaces `[draws, cells]`: the mean over seeds and the noise of one, of each cell from a seed at random.
 
     Logarithms of both, from positive errors `[seeds, cells]` of two seeds at least. Noise: a seed's distance from the
     mean, less its median over cells, a factor common to the surface that shapes nothing; times √(n/(n − 1)), as the
@@ -107,7 +110,7 @@ def _axes(points: np.ndarray, grid: pd.MultiIndex, coordinate: str) -> tuple[np.
 
 
 def area(errors: pd.Series, reference: float, tolerance: float) -> float:
-    """Area of the cells with errors up to `tolerance` times `reference`, in decades of η times decades of λ.
+    """Return the area of the cells with errors up to `tolerance` times `reference`, in decades of η times decades of λ.
 
     The shear has determinant 1: it is the same in either coordinate. NaN where the reference is not known.
     """
@@ -118,7 +121,7 @@ def area(errors: pd.Series, reference: float, tolerance: float) -> float:
 
 
 def at_edge(errors: pd.Series, reference: float, tolerance: float) -> float:
-    """Share of the boundary of that region, in sides of cells, that is the window's edge, beyond which it may go on."""
+    """Return the share of that region's boundary, in sides of cells, that is the edge of the window."""
     table = errors.unstack().sort_index().sort_index(axis=1) <= tolerance * reference  # [η, λ]
     inside = np.pad(table.to_numpy(), 1)
     boundary = sum(np.count_nonzero(np.diff(inside.astype(int), axis=axis)) for axis in (0, 1))
@@ -128,7 +131,7 @@ def at_edge(errors: pd.Series, reference: float, tolerance: float) -> float:
 
 
 def at_border(cells: pd.MultiIndex, grid: pd.MultiIndex) -> float:
-    """Share of the cells at the border of the grid, beyond which a region may go on; NaN without cells."""
+    """Return the share of the cells at the border of the grid, beyond which a region may go on; NaN without cells."""
     if not len(cells):
         return np.nan
     ends = [(level.min(), level.max()) for level in (grid.get_level_values(number) for number in (0, 1))]
@@ -136,6 +139,6 @@ def at_border(cells: pd.MultiIndex, grid: pd.MultiIndex) -> float:
 
 
 def cell_sides(grid: pd.MultiIndex) -> np.ndarray:
-    """Mean step of the grid in ln η and in ln λ; NaN where it has no two values."""
+    """Return the mean step of the grid in ln η and in ln λ; NaN where it has no two values."""
     values = [np.unique(grid.get_level_values(number)) for number in (0, 1)]
     return np.array([np.log(v[-1] / v[0]) / (len(v) - 1) if len(v) > 1 else np.nan for v in values])

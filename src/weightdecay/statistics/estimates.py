@@ -9,18 +9,20 @@ No function here drops a value: a NaN is refused, because what a failed run coun
 for the caller to decide and to say.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
-from scipy import optimize, special, stats
+from scipy import stats
 
 CONFIDENCE = 0.95
 LEAST_BOOTSTRAP = 10  # seeds
 ACCURACY = (0.0, 1.0)  # bounds of an accuracy
 DIFFERENCE = (-1.0, 1.0)  # bounds of a difference of two
 UNBOUNDED = (-np.inf, np.inf)
+
+Values: TypeAlias = Sequence[float] | np.ndarray | pd.Series  # one number a seed, `[n]`
 
 
 class Estimate(NamedTuple):
@@ -35,8 +37,8 @@ class Estimate(NamedTuple):
 UNKNOWN = Estimate(np.nan, np.nan, np.nan, 0)
 
 
-def mean_interval(per_seed: Sequence[float] | pd.Series, bounds: tuple[float, float] = UNBOUNDED) -> Estimate:
-    """Mean of one number per seed `[n]` with Student's t interval, mean ± t(n-1) s/√n, clipped to `bounds`.
+def mean_interval(per_seed: Values, bounds: tuple[float, float] = UNBOUNDED) -> Estimate:
+    """Return the mean of one number per seed `[n]` with Student's t interval, mean ± t(n-1) s/√n, clipped to `bounds`.
 
     Seeds that agree exactly give an interval of width 0: true of the seeds, and of nothing else. ValueError on NaN.
     """
@@ -52,8 +54,8 @@ def mean_interval(per_seed: Sequence[float] | pd.Series, bounds: tuple[float, fl
     return Estimate(mean, float(low), float(high), n)
 
 
-def geometric_interval(per_seed: Sequence[float] | pd.Series) -> Estimate:
-    """Geometric mean of positive ratios or times `[n]`: the t interval of the logarithms, taken back to their unit."""
+def geometric_interval(per_seed: Values) -> Estimate:
+    """Return the geometric mean of positive ratios or times `[n]`, with the t interval of their logarithms."""
     values = _checked(per_seed)
     if (values <= 0).any():
         raise ValueError(f"a geometric mean takes positive numbers, and the smallest here is {values.min():g}")
@@ -62,18 +64,23 @@ def geometric_interval(per_seed: Sequence[float] | pd.Series) -> Estimate:
 
 
 def every_seed(per_seed: pd.Series, bounds: tuple[float, float] = UNBOUNDED) -> Estimate:
-    """The interval; UNKNOWN where any seed has no value, as leaving it out would choose the seeds by their result."""
+    """Return the interval.
+
+    UNKNOWN where any seed has no value, as leaving it out would choose the seeds by their result.
+    """
     return UNKNOWN if per_seed.empty or per_seed.isna().any() else mean_interval(per_seed, bounds)
 
 
 def ratio_interval(log_per_seed: pd.Series) -> Estimate:
-    """A ratio from its logarithm per seed, geometric mean and interval; UNKNOWN as in `every_seed`."""
+    """Return a ratio from its logarithm per seed, geometric mean and interval; UNKNOWN as in `every_seed`."""
     value, low, high, n = every_seed(log_per_seed)
     return Estimate(float(np.exp(value)), float(np.exp(low)), float(np.exp(high)), n)
 
 
-def axial_interval(per_seed: Sequence[float] | pd.Series) -> Estimate:
-    """Mean of axes, angles in degrees of which 180 is 0, and its interval about it; ends may lie outside (−90, 90].
+def axial_interval(per_seed: Values) -> Estimate:
+    """Return the mean of axes, angles in degrees of which 180 is 0, and its interval about it.
+
+    Ends may lie outside (−90, 90].
 
     The mean is that of the doubled angles' directions (Mardia & Jupp 2000, section 1.1), which is no mean of numbers:
     its interval is the bootstrap's from 10 seeds on, below that Student's t over the seeds' angles from it.
@@ -90,30 +97,38 @@ def axial_interval(per_seed: Sequence[float] | pd.Series) -> Estimate:
 
 
 def axial_mean(angles: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Mean axis along `axis`, of angles in degrees of which 180 is 0: in (−90, 90]."""
+    """Return the mean axis along `axis`, of angles in degrees of which 180 is 0: in (−90, 90]."""
     return np.degrees(np.angle(np.exp(2j * np.radians(angles)).mean(axis))) / 2
 
 
 def open_above(estimate: Estimate, censored: bool) -> Estimate:
-    """An estimate made of lower bounds has no upper end."""
+    """Return the estimate, without an upper end where it is made of lower bounds."""
     return estimate._replace(high=np.inf) if censored else estimate
 
 
 def paired_interval(first: pd.Series, second: pd.Series, bounds: tuple[float, float] = UNBOUNDED) -> Estimate:
-    """Mean of `first - second`, both indexed by seed, over the seeds that have both; `n` is how many those are."""
+    """Return the mean of `first - second`, both indexed by seed, over the seeds that have both.
+
+    `n` is how many those are.
+    """
     return mean_interval((first - second).loc[first.index.intersection(second.index)], bounds)
 
 
 def proportion_interval(successes: int, trials: int) -> Estimate:
-    """Exact interval of a proportion (Clopper & Pearson 1934); never shorter than it should be, wide for few trials."""
+    """Return the exact interval of a proportion (Clopper & Pearson 1934).
+
+    Never shorter than it should be, wide for few trials.
+    """
     if trials == 0:
         return UNKNOWN
     interval = stats.binomtest(successes, trials).proportion_ci(CONFIDENCE, method="exact")
     return Estimate(successes / trials, float(interval.low), float(interval.high), trials)
 
 
-def bootstrap_interval(per_seed: Sequence[float] | pd.Series, statistic: Callable[..., float]) -> Estimate:
-    """Bias-corrected, accelerated bootstrap (Efron 1987) of `statistic` over n >= 10 seeds; fewer: ValueError.
+def bootstrap_interval(per_seed: Values, statistic: Callable[..., Any]) -> Estimate:
+    """Return the bias-corrected, accelerated bootstrap (Efron 1987) of `statistic` over n >= 10 seeds.
+
+    Fewer: ValueError.
 
     `statistic(values, axis)` is vectorised, as `numpy.median`. Resampling is seeded: same data, same interval.
     """
@@ -127,19 +142,21 @@ def bootstrap_interval(per_seed: Sequence[float] | pd.Series, statistic: Callabl
     return Estimate(float(statistic(values, axis=0)), float(interval.low), float(interval.high), len(values))
 
 
-def rank_correlation(x: Sequence[float] | pd.Series, y: Sequence[float] | pd.Series) -> float:
-    """Spearman's correlation of two series of one run; 0 where either is constant, as nothing then moves together.
+def rank_correlation(x: Values, y: Values) -> float:
+    """Return Spearman's correlation of two series of one run.
+
+    0 where either is constant, as nothing then moves together.
 
     Steps of a run are not independent, so its p-value means nothing: take one correlation per seed and their interval.
     """
-    x, y = _checked(x), _checked(y)
-    if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
+    first, second = _checked(x), _checked(y)
+    if len(first) < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
         return 0.0
-    return float(stats.spearmanr(x, y).statistic)
+    return float(stats.spearmanr(first, second).statistic)
 
 
 def rank_correlation_interval(rows: pd.DataFrame, x: str, y: str) -> Estimate:
-    """Mean over seeds of the rank correlation of two columns of `rows`, which have a `seed`, and its interval.
+    """Return the mean over seeds of the rank correlation of two columns of `rows`, with its interval.
 
     UNKNOWN where a seed has a value that is NaN, or fewer than three rows.
     """
@@ -149,7 +166,7 @@ def rank_correlation_interval(rows: pd.DataFrame, x: str, y: str) -> Estimate:
 
 
 def digits_interval(rows: pd.DataFrame, column: str) -> Estimate:
-    """Mean over seeds of the decimal digits to which an error vanishes, −log10, at the worst row of each `seed`.
+    """Return the mean over seeds of the digits to which an error vanishes, −log10, at the worst row of each `seed`.
 
     An error below 1e-17 counts as 17 digits; UNKNOWN where one is NaN.
     """
@@ -157,62 +174,8 @@ def digits_interval(rows: pd.DataFrame, column: str) -> Estimate:
     return every_seed(-np.log10(worst.clip(lower=1e-17)))
 
 
-def power_law(
-    factors: Mapping[str, Sequence[float]], times: Sequence[float], reached: Sequence[bool]
-) -> dict[str, float]:
-    """Exponents a of `time = constant · Π factor^a`, all jointly; keys: the factors', and "constant".
-
-    `factors[name]`, `times`, `reached`: `[runs]`, positive. Where `reached` is False the event had not come by `times`:
-    a right-censored time. Long times are the ones a run's length cuts off, so dropping them would flatten the
-    exponents; instead the log-normal model is fitted by maximum likelihood (Tobin 1958, in Olsen's 1978 concave form),
-    which without censoring is the least-squares line through the logarithms.
-    All NaN where the events that were reached cannot determine the exponents (too few, or a factor that never varies).
-    """
-    reached = np.asarray(reached, dtype=bool)
-    if not reached.any():
-        return dict.fromkeys([*factors, "constant"], np.nan)
-    logs = np.column_stack([np.log(np.asarray(values, dtype=float)) for values in factors.values()])
-    centre = logs.mean(axis=0)  # taken out for the fit, or the constant would be far outside the data
-    design = np.column_stack([logs - centre, np.ones(len(logs))])  # [runs, factors + 1]
-    y = np.log(np.asarray(times, dtype=float))
-    solution, _ = censored_line(design, y, np.where(reached, 0, 1))
-    solution[-1] = np.exp(solution[-1] - centre @ solution[:-1])
-    return dict(zip([*factors, "constant"], map(float, solution), strict=True))
-
-
-def censored_line(design: np.ndarray, y: np.ndarray, side: np.ndarray) -> tuple[np.ndarray, float]:
-    """Likeliest coefficients `[p]` of y = design @ coefficients + normal noise, and the noise's standard deviation.
-
-    `design` `[n, p]`; y `[n]` is a value where `side` `[n]` is 0, a lower bound where it is 1, an upper one where −1.
-    Without bounds it is least squares; the deviation is corrected for p by √(n/(n − p)), as it is there. All NaN where
-    the values that are no bounds cannot determine the coefficients (no more of them than p, or of lesser rank).
-    """
-    reached, (n, parameters) = side == 0, design.shape
-    if reached.sum() <= parameters or np.linalg.matrix_rank(design[reached]) < parameters:
-        return np.full(parameters, np.nan), np.nan
-    start, *_ = np.linalg.lstsq(design[reached], y[reached], rcond=None)
-    spread, correction = float(np.std(y[reached] - design[reached] @ start)), np.sqrt(n / (n - parameters))
-    if reached.all():
-        return start, spread * correction
-
-    def cost(theta: np.ndarray) -> tuple[float, np.ndarray]:
-        # theta = (coefficients / σ, 1 / σ): in these the log-likelihood is concave, so there is one optimum
-        residual = theta[-1] * y - design @ theta[:-1]
-        survival = special.log_ndtr(-side * residual)  # logarithm of the chance of a value beyond the bound
-        slope = np.where(reached, residual, side * np.exp(-(residual**2) / 2 - survival) / np.sqrt(2 * np.pi))
-        value = np.where(reached, residual**2 / 2, -survival).sum() - reached.sum() * np.log(theta[-1])
-        return value, np.append(-design.T @ slope, slope @ y - reached.sum() / theta[-1])
-
-    spread = max(spread, 1e-2)
-    # σ below .001 is below what a logged step resolves, and would let an exact fit run off to infinity
-    limits = [(None, None)] * len(start) + [(1e-3, 1e3)]
-    begin = np.append(start, 1) / spread
-    fit = optimize.minimize(cost, begin, jac=True, method="L-BFGS-B", bounds=limits, options={"maxiter": 2000})
-    return fit.x[:-1] / fit.x[-1], correction / float(fit.x[-1])
-
-
 def leave_one_out(per_seed: pd.DataFrame, estimate: Callable[[pd.Series, pd.Series], float]) -> pd.Series:
-    """One estimate per seed, of a quantity that needs a choice (the best λ, say), the choice being made on the others.
+    """Estimate per seed a quantity that needs a choice (the best λ, say), which is made on the other seeds.
 
     `per_seed` `[seeds, settings]`; `estimate(others, own)` gets the mean curve of the other seeds, to choose by, and
     the seed's own, to measure on. Choosing and measuring on the same noise would flatter the chosen ("winner's curse").
@@ -227,7 +190,7 @@ def leave_one_out(per_seed: pd.DataFrame, estimate: Callable[[pd.Series, pd.Seri
     return pd.Series(found)
 
 
-def _checked(values: Sequence[float] | pd.Series) -> np.ndarray:
+def _checked(values: Values) -> np.ndarray:
     array = np.asarray(values, dtype=float)
     if np.isnan(array).any():
         raise ValueError(

@@ -14,7 +14,7 @@ LOSS_RISE = 2.0  # of the loss in that time, over its median in the window befor
 
 
 def destabilisations(norm: pd.Series, loss: pd.Series, window: float) -> pd.DataFrame:
-    """Sudden rises of ρ and of the loss, both logged by step: one row an event, columns `start, end, rise, loss_rise`.
+    """Find sudden rises of ρ and of the loss, logged by step: one row an event, columns `start, end, rise, loss_rise`.
 
     An event starts where ρ is lowest before it rises by `RISE` or more within `window` steps, and ends at the highest
     point of that window; the loss between them is at least `LOSS_RISE` times its median over the window before. The
@@ -40,7 +40,7 @@ def destabilisations(norm: pd.Series, loss: pd.Series, window: float) -> pd.Data
 
 
 def collapses(accuracy: pd.Series, high: float, low: float) -> pd.DataFrame:
-    """Falls of an accuracy from `high` or more to `low` or less, by step: columns `start, bottom, lowest`.
+    """Find falls of an accuracy from `high` or more to `low` or less, by step: columns `start, bottom, lowest`.
 
     `start`: the last step at `high` before; `bottom`: the step of the lowest accuracy before it is at `high` again.
     """
@@ -58,12 +58,15 @@ def collapses(accuracy: pd.Series, high: float, low: float) -> pd.DataFrame:
 
 
 def spacings(starts: pd.Series) -> np.ndarray:
-    """Steps from each event to the next; empty with fewer than two."""
+    """Return the steps from each event to the next; empty with fewer than two."""
     return np.diff(starts.to_numpy(float))
 
 
 def variation(spacing: np.ndarray) -> float:
-    """Coefficient of variation of the spacings: 0 for a clock, 1 for events at random; NaN with fewer than three."""
+    """Return the coefficient of variation of the spacings: 0 for a clock, 1 for events at random.
+
+    NaN with fewer than three.
+    """
     return float(np.std(spacing, ddof=1) / np.mean(spacing)) if len(spacing) >= 3 else np.nan
 
 
@@ -84,7 +87,10 @@ def dominant_period(values: pd.Series) -> tuple[float, float]:
 
 
 def times_to_next(steps: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each step the time to the next start, and whether there is one; otherwise the time to the last step."""
+    """Return for each step the time to the next start, and whether there is one.
+
+    Otherwise the time to the last step.
+    """
     following = np.searchsorted(starts, steps)
     observed = following < len(starts)
     ends = np.append(starts, steps[-1])[following]
@@ -92,7 +98,7 @@ def times_to_next(steps: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np
 
 
 def concordance(predictor: np.ndarray, time: np.ndarray, observed: np.ndarray) -> float:
-    """Harrell's C: of two moments, how often that with the larger predictor has its event first; 0.5 by chance.
+    """Return Harrell's C: of two moments, how often that with the larger predictor has its event first; 0.5 by chance.
 
     All `[N]`. Pairs count of which it is known that one event came first (Harrell et al. 1982); equal predictors count
     half. NaN where no pair does.

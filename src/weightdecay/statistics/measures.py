@@ -31,21 +31,27 @@ class Histories:
             self._metrics.setdefault(run, []).append(metric)
 
     def curve(self, run: str, metric: str) -> pd.Series:
-        """Logged values by step; empty where none was logged. A diverged run's curve ends where it diverged."""
+        """Return the logged values by step.
+
+        Empty where none was logged. A diverged run's curve ends where it diverged.
+        """
         steps_values = self._values.get((run, metric), np.empty((0, 2)))
         return pd.Series(steps_values[:, 1], index=pd.Index(steps_values[:, 0], name="step"), name=metric)
 
     def interval(self, run: str, metric: str) -> float:
-        """Median steps between two logged values; NaN with fewer than two."""
+        """Return the median steps between two logged values; NaN with fewer than two."""
         steps = self.curve(run, metric).index
         return float(np.median(np.diff(steps))) if len(steps) > 1 else np.nan
 
     def metrics(self, run: str) -> list[str]:
-        """What was logged of a run."""
+        """Return the metrics that were logged of a run."""
         return self._metrics.get(run, [])
 
     def first_step(self, run: str, metric: str, threshold: float) -> float:
-        """First logged step with `metric >= threshold`, late by at most a logging interval; NaN where it never came."""
+        """Return the first logged step with `metric >= threshold`, late by at most a logging interval.
+
+        NaN where it never came.
+        """
         curve = self.curve(run, metric)
         reached = curve.index[curve >= threshold]
         return float(reached[0]) if len(reached) else np.nan
@@ -58,7 +64,7 @@ class Histories:
         until: float = np.inf,
         if_diverged: float = np.nan,
     ) -> float:
-        """Mean over the last `window` steps (at most the last fifth) of a row of `runs`, up to step `until`.
+        """Return the mean over the last `window` steps (at most the last fifth) of a row of `runs`, up to step `until`.
 
         `if_diverged` for a run that diverged before. NaN where the metric was never logged.
         """
@@ -72,12 +78,12 @@ class Histories:
         return float(values[: len(steps)][steps >= end - min(window, end / 5)].mean())
 
     def final_accuracy(self, run: pd.Series, metric: str, window: float, until: float = np.inf) -> float:
-        """The same of an accuracy: 0 for a run that diverged, as it classifies nothing."""
+        """Return the same of an accuracy: 0 for a run that diverged, as it classifies nothing."""
         return self.final(run, metric, window, until, if_diverged=0.0)
 
 
 def select(runs: pd.DataFrame, **settings: object) -> pd.DataFrame:
-    """The runs with these settings; floats are compared to 1e-9, as they went through YAML and parquet."""
+    """Return the runs with these settings; floats are compared to 1e-9, as they went through YAML and parquet."""
     chosen = pd.Series(True, index=runs.index)
     for column, value in settings.items():
         same = np.isclose(runs[column], value, rtol=1e-9, atol=0) if isinstance(value, float) else runs[column] == value
@@ -86,19 +92,19 @@ def select(runs: pd.DataFrame, **settings: object) -> pd.DataFrame:
 
 
 def between(values: pd.Series, low: float, high: float) -> pd.Series:
-    """Whether each value, of λ say, lies in [low, high]; compared to 1e-9, as in `select`."""
+    """Return whether each value, of λ say, lies in [low, high]; compared to 1e-9, as in `select`."""
     return values.between(low * (1 - 1e-9), high * (1 + 1e-9))
 
 
 def longest(runs: pd.DataFrame, by: tuple[str, ...] = ("weight_decay", "seed")) -> pd.DataFrame:
-    """One run for each combination of `by`: the longest, where the same setting was trained for several lengths."""
+    """Return the longest run for each combination of `by`; a setting may have been trained for several lengths."""
     return runs.sort_values("steps").drop_duplicates(list(by), keep="last").sort_values(list(by))
 
 
 def final_table(
     histories: Histories, runs: pd.DataFrame, metric: str, window: float, column: str = "weight_decay"
 ) -> pd.DataFrame:
-    """Final values `[seeds, column]`; NaN where that seed was not run there.
+    """Return final values `[seeds, column]`; NaN where that seed was not run there.
 
     A diverged run has accuracy 0 and an unknown loss.
     """
@@ -110,7 +116,7 @@ def final_table(
 
 
 def finals(runs: pd.DataFrame, history: pd.DataFrame, metrics: Sequence[str], share: float = 0.1) -> pd.DataFrame:
-    """Means over the last `share` of every run, `[runs, metrics]`, indexed as `runs`: of thousands of runs at once.
+    """Return the means over the last `share` of each of thousands of runs, `[runs, metrics]`, indexed as `runs`.
 
     As `Histories.final`: a diverged run has accuracy 0 and an unknown loss.
     """
@@ -126,14 +132,14 @@ def finals(runs: pd.DataFrame, history: pd.DataFrame, metrics: Sequence[str], sh
 
 
 def diverged(runs: pd.DataFrame) -> int:
-    """How many of the runs diverged."""
+    """Return how many of the runs diverged."""
     return int(runs["diverged_at"].notna().sum())
 
 
 def band(
     curves: dict[int, pd.Series], bounds: tuple[float, float] = UNBOUNDED, logarithmic: bool = False
 ) -> pd.DataFrame:
-    """Curves by seed on the steps they share: columns `mean, low, high` (95 % over seeds, t), indexed by step.
+    """Average curves by seed on the steps they share: columns `mean, low, high` (95 % over seeds, t), indexed by step.
 
     Clipped to `bounds`; `logarithmic`: geometric mean, for what is drawn on a logarithmic axis. `low` and `high` are
     NaN with one seed. The pointwise version of `statistics.mean_interval` and `geometric_interval`.
@@ -149,7 +155,7 @@ def band(
 
 
 def delays(histories: Histories, runs: pd.DataFrame, fitted: float, generalised: float) -> pd.DataFrame:
-    """Steps from fitting to generalising: `runs` with columns `delay, generalised, reached, note` added.
+    """Measure the steps from fitting to generalising: `runs` with columns `delay, generalised, reached, note` added.
 
     From the first logged step with train-mode train accuracy >= `fitted` to that with test accuracy >= `generalised`,
     which is the column `generalised`. Where the latter never came, `reached` is False and both columns last to the end
@@ -178,7 +184,9 @@ def delays(histories: Histories, runs: pd.DataFrame, fitted: float, generalised:
 
 
 def dip(curves: pd.DataFrame, interpolated: float) -> pd.Series:
-    """Depth of the dip at the interpolation threshold, one per seed; from final accuracies `[seeds, (split, λ)]`.
+    """Return the depth of the dip at the interpolation threshold, one per seed.
+
+    From final accuracies `[seeds, (split, λ)]`.
 
     Splits "train" and "test". The threshold λ* is the largest λ with train accuracy >= `interpolated`; the trough is
     the lower of λ* and the next λ; the dip is the lower of the best on either side, less the trough. All these λ are

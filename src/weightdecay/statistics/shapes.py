@@ -15,7 +15,7 @@ from weightdecay.statistics.estimates import leave_one_out
 
 
 def peak(curve: pd.Series) -> object:
-    """Where a curve stands highest above its lowest point so far; its first point where it never rises.
+    """Return where a curve stands highest above its lowest point so far; its first point where it never rises.
 
     Not the largest value: networks too small for anything do worst of all, and are no peak. NaN for a curve without a
     value.
@@ -24,22 +24,25 @@ def peak(curve: pd.Series) -> object:
 
 
 def first_minimum(curve: pd.Series) -> object:
-    """Where a curve is lowest up to its peak; the peak itself where it never rises. NaN for a curve without a value."""
+    """Return where a curve is lowest up to its peak.
+
+    The peak itself where it never rises. NaN for a curve without a value.
+    """
     return curve.loc[: peak(curve)].idxmin() if curve.notna().any() else np.nan
 
 
 def first_rises(curves: pd.DataFrame) -> pd.Series:
-    """Per seed the height of the peak above the lowest point before it; from curves `[seeds, x]`. 0: no peak."""
+    """Return per seed the height of the peak above the lowest point before it; from curves `[seeds, x]`. 0: no peak."""
     return leave_one_out(curves, lambda others, own: own[peak(others)] - own[first_minimum(others)])
 
 
 def last_falls(curves: pd.DataFrame) -> pd.Series:
-    """Per seed the height of the peak above the curve's end; 0 where the end is the peak."""
+    """Return per seed the height of the peak above the curve's end; 0 where the end is the peak."""
     return leave_one_out(curves, lambda others, own: own[peak(others)] - own.iloc[-1])
 
 
 def largest_rises(curves: pd.DataFrame) -> pd.Series:
-    """Per seed the largest rise from a point to a later one; negative where the curve falls throughout."""
+    """Return per seed the largest rise from a point to a later one; negative where the curve falls throughout."""
 
     def of_seed(others: pd.Series, own: pd.Series) -> float:
         known = others.dropna()
@@ -54,14 +57,14 @@ def largest_rises(curves: pd.DataFrame) -> pd.Series:
 
 
 def at_largest(curves: pd.DataFrame, values: pd.DataFrame) -> pd.Series:
-    """Per seed its `values` `[seeds, x]` where the other seeds' curve is largest."""
+    """Return per seed its `values` `[seeds, x]` where the other seeds' curve is largest."""
     chosen = leave_one_out(curves, lambda others, own: float(others.index.get_loc(others.idxmax())))
     found = {seed: values.loc[seed].iloc[int(place)] for seed, place in chosen.dropna().items()}
     return pd.Series(found, dtype=float).reindex(chosen.index)
 
 
 def rises_and_falls(curves: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
-    """Per seed the rise and then the fall between three points in order, those with the largest lesser of the two."""
+    """Return per seed the rise and the fall between three points in order, chosen for the largest lesser of the two."""
 
     def points(others: pd.Series) -> tuple[object, object, object]:
         known = others.dropna()
@@ -82,7 +85,9 @@ def rises_and_falls(curves: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
 
 
 def crossing(curve: pd.Series, level: float) -> float:
-    """Where a positive curve first falls to `level`, between its points on logarithmic axes; NaN where it never does.
+    """Return where a positive curve first falls to `level`, between its points on logarithmic axes.
+
+    NaN where it never does.
 
     The first point itself where the curve begins below.
     """
@@ -98,7 +103,7 @@ def crossing(curve: pd.Series, level: float) -> float:
 
 
 def vertex(curve: pd.Series) -> float:
-    """Where a positive curve is largest: of the parabola through its largest point and the two beside it, on log axes.
+    """Return where a positive curve is largest, by a parabola on log axes through its largest point and the next two.
 
     The largest point itself where that is an end of the curve. Points without a value are left out; NaN without any.
     """
@@ -114,7 +119,7 @@ def vertex(curve: pd.Series) -> float:
 
 
 def valley(curve: pd.Series, points: int = 5) -> float:
-    """Where a positive curve is lowest: of the parabola through its lowest point and those about it, on log axes.
+    """Return where a positive curve is lowest, by a parabola on log axes through its lowest point and those about it.
 
     Least squares over `points` of the curve's, or as many of them as it has; NaN where the lowest is an end, beyond
     which the curve may fall on. The lowest point itself where the parabola has no minimum among those points.
@@ -132,7 +137,7 @@ def valley(curve: pd.Series, points: int = 5) -> float:
 
 
 def located(curve: pd.Series) -> tuple[float, int]:
-    """Where a positive curve is lowest, and whether that is known: 0, or 1 or −1 where it is a lower or upper bound.
+    """Return where a positive curve is lowest, and 0 where that is known, 1 or −1 where it is a lower or upper bound.
 
     `valley`; where the lowest is an end of the curve, the geometric middle between that end and the point next to it,
     beyond which the minimum of a curve that is symmetric about it on a logarithmic axis lies. A NaN is no low point,
@@ -149,7 +154,9 @@ def located(curve: pd.Series) -> tuple[float, int]:
 
 
 def best_settings(validation: dict[float, pd.DataFrame], joint: bool = False) -> pd.DataFrame:
-    """The setting with the lowest validation loss, per seed and x, `[seeds, x]`; from losses `[seeds, x]` by setting.
+    """Return the setting with the lowest validation loss, per seed and x, `[seeds, x]`.
+
+    From losses `[seeds, x]` by setting.
 
     `joint`: one setting for all x, that with the lowest geometric mean over those that have a loss. NaN where none has.
     The seeds and the x are those that any setting has.
@@ -176,7 +183,7 @@ def _of_one_shape(tables: list[pd.DataFrame]) -> list[pd.DataFrame]:
 
 
 def at_settings(values: dict[float, pd.DataFrame], settings: pd.DataFrame) -> pd.DataFrame:
-    """Values `[seeds, x]`, each of the setting that `settings` names there."""
+    """Return values `[seeds, x]`, each of the setting that `settings` names there."""
     result = pd.DataFrame(np.nan, index=settings.index, columns=settings.columns)
     for setting, table in values.items():
         result = result.mask(settings == setting, table)

@@ -5,6 +5,7 @@ terminals. A GPU is held by the name of a socket, which no file system sees and 
 ends. Slurm, or CUDA_VISIBLE_DEVICES as the user set it, says which GPUs there are to choose from.
 """
 
+import ctypes
 import os
 import shutil
 import socket
@@ -12,19 +13,36 @@ import subprocess
 import sys
 import time
 
+from weightdecay.errors import ConfigError, DeviceError
+
+DEVICES = ("auto", "cpu", "cuda")
 _held: list[socket.socket] = []
+
+
+def resolve(device: str, local: bool = True) -> str:
+    """`auto`, `cpu` or `cuda` to `cpu` or `cuda`; the one place that decides it.
+
+    Not `local`: for another machine, which is taken at its word and checks by itself.
+    """
+    if device not in DEVICES:
+        raise ConfigError(f"device={device} is unknown: choose from {', '.join(DEVICES)}.")
+    if device == "cpu" or (device == "cuda" and not local):
+        return device
+    if usable():
+        return "cuda"
+    if device == "cuda":
+        raise DeviceError("device=cuda asks for a GPU, but torch finds none here: choose auto or cpu.")
+    return "cpu"
 
 
 def take_one(device: str) -> None:
     """Leave one GPU visible to this process, and wait for it where others hold all. Call it before CUDA starts.
 
-    A training on `cpu` takes none, nor does one on `auto` where torch cannot use them.
+    A training on `cpu` takes none.
     """
     visible = _visible() if device != "cpu" else []
     if _held or len(visible) < 2 or sys.platform != "linux":
         return  # nothing to choose
-    if device == "auto" and not usable():
-        return
     said = False
     while (free := next(filter(_hold, visible), None)) is None:
         if not said:
@@ -36,6 +54,10 @@ def take_one(device: str) -> None:
 
 def usable() -> bool:
     """Whether torch can compute on a GPU here. A process of its own asks, so that CUDA does not start in this one."""
+    try:  # torch takes seconds to load, and cannot do without the driver
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
     asks = [sys.executable, "-c", "import sys, torch; sys.exit(not torch.cuda.is_available())"]
     return subprocess.run(asks, capture_output=True, check=False).returncode == 0
 

@@ -5,28 +5,28 @@ import math
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from weightdecay import files, results
 from weightdecay.checksums import read_sums, sums_of
-from weightdecay.config import Config, load_config
+from weightdecay.claims import model as ledger
+from weightdecay.claims.model import Claim, Part
+from weightdecay.config import Config
 from weightdecay.errors import ResultError
 from weightdecay.files import PROVENANCE, SUMS
+from weightdecay.finding import Finding
 from weightdecay.results import Results
-from weightdecay.results.shipped import FOLDER, check, judge, provenance
+from weightdecay.results.shipped import FOLDER, check, provenance
 from weightdecay.table import computation_hashes, table_of
-
-if TYPE_CHECKING:
-    from weightdecay.claims.model import Part
+from weightdecay.workflow import stages
 
 MOST_BYTES = 40 * 2**20  # of all shipped results
-HISTORY_MIB = 4.0  # of one experiment's history, unless asked otherwise
+HISTORY_MIB = 4.0  # of one finding's history, unless asked otherwise
 LAST_STEPS, LAST_SHARE = 20, 0.1  # what final values are means over: at most so many logged steps of so much of a run
 FEW_STEPS = 3  # the first, and one or two that final values are means over
 MOST_MOVED = 0.25  # by rounding and thinning, of half an interval's width
@@ -94,7 +94,7 @@ def without_idle_metrics(history: pd.DataFrame, unread: Iterable[str]) -> pd.Dat
 def ship(scale: str, names: Sequence[str], known: Sequence[str], history_mib: float = HISTORY_MIB) -> str:
     """Makes data/reference/<scale> of results/<scale>; of other experiments than `names`, what is shipped stays.
 
-    Returns what it did, a line an experiment. ResultError, and nothing is changed, where results are missing, damaged,
+    Returns what it did, a line a finding. ResultError, and nothing is changed, where results are missing, damaged,
     incomplete or of other settings, where all that is shipped would be larger than `MOST_BYTES`, or where files would
     be lost that were not shipped.
     """
@@ -117,8 +117,7 @@ def ship(scale: str, names: Sequence[str], known: Sequence[str], history_mib: fl
         for name in about["experiments"]:
             shutil.copytree(target / name, made / name)
         for name in names:
-            config = load_config(Path("experiments", name, "config.yaml"))
-            about["experiments"][name] = _ship_experiment(config, scale, made / name, history_mib)
+            about["experiments"][name] = _ship_finding(known[name], scale, made / name, history_mib)
         about["experiments"] = dict(sorted(about["experiments"].items()))
         files.write(made / PROVENANCE, json.dumps(about, indent=1, ensure_ascii=False) + "\n")
         lines = [f"{digest}  {path}\n" for path, digest in sums_of(made).items()]
@@ -161,9 +160,9 @@ def _clean(place: Path, target: Path) -> None:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _ship_experiment(config: Config, scale: str, made: Path, history_mib: float) -> dict:
-    """Writes the folder of one experiment; returns what provenance.json says of it."""
-    name = config.experiment
+def _ship_finding(finding: Finding, scale: str, made: Path, history_mib: float) -> dict[str, Any]:
+    """Write the folder of one finding; returns what provenance.json says of it."""
+    name, config = finding.name, finding.config
     source = Path("results", scale, name)
     found = results.load_scale(source, config, scale)
     _check_complete(found, [run.id for run in table_of(config, scale)], source)
@@ -173,9 +172,10 @@ def _ship_experiment(config: Config, scale: str, made: Path, history_mib: float)
         whole = results.read_table(source / f"{table}.parquet")
         results.write_table(made / f"{table}.parquet", *whole, compression_level=COMPRESSION)
     kept = _write_history(made / "history.parquet", found, config, history_mib)
-    judge(made, name, scale, made / "claims.json")
+    judged = stages.judge(finding, scale, made)
+    ledger.write(made / "claims.json", judged)
     if kept["significant_bits"] < FLOAT32_BITS or kept["share_of_history"] < 1:
-        _check_unmoved(name, scale, source, made / "claims.json", history_mib)
+        _check_unmoved(name, stages.judge(finding, scale, source), judged, history_mib)
     return {
         **{key: value for key, value in found.metadata.items() if key not in ("experiment", "scale")},
         "computations": hashes,
@@ -228,17 +228,12 @@ def _write_rows(path: Path, history: pd.DataFrame, bits: int, metadata: Mapping,
     return path.stat().st_size / 2**20
 
 
-def _check_unmoved(name: str, scale: str, source: Path, shipped: Path, history_mib: float) -> None:
+def _check_unmoved(name: str, whole: Sequence[Claim], shipped: Sequence[Claim], history_mib: float) -> None:
     """ResultError where judged quantities of the whole history and those of what is kept of it differ."""
-    from weightdecay.claims import model as ledger  # the analysis wing: the pipeline, at its start, does without
-
-    with tempfile.TemporaryDirectory() as folder:
-        whole = Path(folder, "claims.json")
-        judge(source, name, scale, whole)
-        before = {(claim.id, part.name): part for claim in ledger.read(whole, name, scale) for part in claim.parts}
+    before = {(claim.id, part.name): part for claim in whole for part in claim.parts}
     moved = [
         f"{claim.id} ({part.quantity})"
-        for claim in ledger.read(shipped, name, scale)
+        for claim in shipped
         for part, old in ((part, before.get((claim.id, part.name))) for part in claim.parts)
         if part.verdict is not None and (old is None or part.verdict != old.verdict or _moved(part, old))
     ]
@@ -249,7 +244,7 @@ def _check_unmoved(name: str, scale: str, source: Path, shipped: Path, history_m
         )
 
 
-def _moved(part: "Part", old: "Part") -> bool:
+def _moved(part: Part, old: Part) -> bool:
     """Whether the measured value of a part differs by more than `MOST_MOVED` of half the old interval."""
     now, then = part.measured, old.measured
     if math.isnan(now) or math.isnan(then) or now == then:

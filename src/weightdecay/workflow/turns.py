@@ -10,20 +10,22 @@ import json
 import logging
 import os
 import platform
+import shlex
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from weightdecay.errors import FolderError, WeightDecayError
 from weightdecay.workflow.pipeline import Plan
 
 FOLDER = Path(".snakemake")
-# What Snakemake and the trainer compare the times of. Not the shipped results, whose times count for nothing.
+WITHIN = "WEIGHTDECAY_TURN"  # set for a Snakemake that another one starts in its own turn
+# What Snakemake compares the times of.
 DATED = (
-    *("experiments/*/*.py", "experiments/*/*.yaml", "src/weightdecay/**/*.py", "results/**/*"),
+    "results/**/*",
     *("paper/*.tex", "paper/*.bib", "paper/sections/*.tex", "paper/scale.txt", "paper/main.pdf", "paper/tables/*.tex"),
     *("paper/figures/*.pdf", "paper/figures/*.png"),
 )
@@ -47,7 +49,7 @@ def guard(workflow, plan: Plan) -> None:
         if common.dryrun_exec or not workflow.execution_settings.lock:
             execute(**settings)
             return
-        with turn():
+        with nullcontext() if os.environ.pop(WITHIN, None) else turn():
             end_the_future()
             plan.check_folders()
             if common.touch_exec:
@@ -63,6 +65,14 @@ def guard(workflow, plan: Plan) -> None:
     if workflow.is_main_process:
         logging.raiseExceptions = False  # Snakemake's log that finds no room is no reason for a traceback
         workflow.execute, workflow.unlock = guarded, unlocked
+
+
+def within(workflow, scale: str | None) -> str:
+    """The command of a Snakemake that makes everything of what was shipped, in the turn of the one that starts it."""
+    cores = workflow.resource_settings.cores or os.cpu_count()
+    options = ["results=reference", *([f"scale={scale}"] if scale else [])]
+    command = [sys.executable, "-m", "snakemake", "--cores", str(cores), "--config", *options]
+    return f"{WITHIN}=1 {shlex.join(command)}"
 
 
 def _in_a_sentence(method: Callable[..., None]) -> Callable[..., None]:

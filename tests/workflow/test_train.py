@@ -1,33 +1,27 @@
-"""A training program does without its checkpoint where it must, and leaves none behind when it is done."""
+"""A training does without its checkpoint where it must, and leaves none behind when it is done."""
 
 import os
-import runpy
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.ensemble.test_kill_storm import CONFIG, TRAIN
+from tests.ensemble.test_kill_storm import CONFIG, write_finding
 from weightdecay import files, results
+from weightdecay.finding import findings
+from weightdecay.workflow import stages
 
 
 @pytest.fixture
-def program(tmp_path, monkeypatch) -> Callable[..., None]:
+def program(tmp_path, monkeypatch) -> Callable[[str], None]:
     """`program(output)`: train the shard, in this process, in a folder of its own."""
-    folder = tmp_path / "here"
-    (tmp_path / "storm").mkdir()
-    folder.mkdir()
-    (tmp_path / "storm/train.py").write_text(TRAIN)
     few = CONFIG.replace("steps: 2000, log_every: 20", "steps: 20, log_every: 20")
     assert few != CONFIG
-    (tmp_path / "storm/config.yaml").write_text(few)
-    monkeypatch.chdir(folder)
-
-    def run(output: str) -> None:
-        monkeypatch.setattr("sys.argv", ["train.py", "--scale", "smoke", "--device", "cpu", "--output", output])
-        runpy.run_path(str(tmp_path / "storm/train.py"), run_name="__main__")
-
-    return run
+    write_finding(tmp_path / "storm", **{"config.yaml": few})
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    finding = findings(tmp_path / "storm")["storm"]
+    return lambda output: stages.train(finding, "smoke", "1/1", Path(output), "cpu", "float32")
 
 
 def everything(folder: str = ".") -> list[str]:
@@ -49,7 +43,7 @@ def test_a_checkpoint_that_was_left_by_a_kill_after_the_last_write_is_deleted(pr
     assert "is finished already" in capsys.readouterr().out and not left.exists()
 
 
-def test_a_program_whose_checkpoints_have_no_folder_finishes(program, capsys):
+def test_a_training_whose_checkpoints_have_no_folder_finishes(program, capsys):
     """A file stands where the folder should be; what is written is the same."""
     program("one/shards/1.parquet")
     assert not capsys.readouterr().err
@@ -63,13 +57,11 @@ def test_a_program_whose_checkpoints_have_no_folder_finishes(program, capsys):
     assert ours.to_json() == theirs.to_json()
 
 
-@pytest.mark.parametrize("age", [0, 10**9], ids=["older than the code", "newer"])
-def test_a_file_of_the_user_in_the_place_of_the_checkpoint_is_kept(program, capsys, age):
-    """Not deleted before training, as outdated; not replaced meanwhile; not deleted afterwards, nor when run again."""
+def test_a_file_of_the_user_in_the_place_of_the_checkpoint_is_kept(program, capsys):
+    """Neither replaced meanwhile, nor deleted afterwards, nor when run again."""
     mine = Path("checkpoints/mine.checkpoint")
     mine.parent.mkdir()
     mine.write_text("weeks of work")
-    os.utime(mine, (age, age))
     for _ in range(2):
         program("out/mine.parquet")
         assert mine.read_text() == "weeks of work"

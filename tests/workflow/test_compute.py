@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.checkout import INIT
 from weightdecay import results
 from weightdecay.config import load_config
 from weightdecay.errors import ConfigError, ResultError
@@ -17,12 +18,11 @@ from weightdecay.table import computation_hashes
 ROOT = Path(__file__).parents[1]
 PROGRAM = """
 import pandas as pd
-from weightdecay.computation import main
+from . import finding
 
+@finding.computation
 def squares(*, count: int, scale: float = 1.0) -> pd.DataFrame:
     return pd.DataFrame({"x": range(count), "y": [scale * x * x for x in range(count)]})
-
-main([squares])
 """
 
 
@@ -40,8 +40,9 @@ def experiment(tmp_path):
         scale = {"seeds": 1, "shards": 1, "sweeps": {"main": [{}]}}
         scales = {"smoke": scale | {"computations": computations}, "laptop": scale, "paper": scale}
         config = {"experiment": "blobs", "title": "Blobs", "sources": ["S1"], "defaults": defaults, "scales": scales}
-        text = yaml.safe_dump(config | {"datasets": ["blobs"], "criteria": {}, "figures": []})
+        text = yaml.safe_dump(config | {"datasets": ["blobs"], "criteria": {}})
         (folder / "config.yaml").write_text(text, encoding="utf-8")
+        (folder / "__init__.py").write_text(INIT)
         if not (folder / "compute.py").exists():
             (folder / "compute.py").write_text(PROGRAM, encoding="utf-8")
         return folder
@@ -50,9 +51,7 @@ def experiment(tmp_path):
 
 
 def compute(folder: Path, table: str = "squares") -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "weightdecay", "compute", "blobs", "--scale", "smoke"]
-    if table != "squares":
-        command = [sys.executable, folder / "compute.py", "--scale", "smoke", "--table", table, "--output", "x.parquet"]
+    command = [sys.executable, "-m", "weightdecay", "compute", "blobs", table, "--scale", "smoke"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     return subprocess.run(command, cwd=folder.parents[1], env=environment, capture_output=True, text=True, check=False)
 
@@ -79,6 +78,8 @@ def test_other_arguments_and_a_newer_program_compute_again(experiment):
     assert compute(folder).stdout == "" and len(results.read_table(made(folder))[0]) == 4
     newer = made(folder).stat().st_mtime + 10
     os.utime(folder / "compute.py", (newer, newer))
+    assert "is finished already" in compute(folder).stdout
+    (folder / "compute.py").write_text(PROGRAM.replace("x * x", "x ** 2"))
     assert compute(folder).stdout == ""
 
 
@@ -124,9 +125,9 @@ def test_arguments_that_are_no_plain_values_are_refused_when_the_configuration_i
 
 def test_names_without_a_function_are_refused(experiment):
     done = compute(experiment(cubes={"count": 2}))
-    assert done.returncode == 2 and done.stderr.startswith("error: table is 'cubes', which is not among the ")
-    done = compute(experiment(squares={"count": 2}), table="cubes")
-    assert done.stderr == "error: table is 'cubes', which is not among the computations of scale smoke.\n"
+    assert (done.returncode, done.stderr) == (2, "error: scale smoke of blobs computes no squares (known are cubes).\n")
+    done = compute(experiment(cubes={"count": 2}), table="cubes")
+    assert done.stderr.endswith("compute.py has no @finding.computation cubes (known are squares).\n")
 
 
 def test_a_computation_needs_its_program_and_a_name_of_its_own(experiment):

@@ -7,8 +7,8 @@ alarm. Opposite verdicts alone are none: few seeds put a quantity near its crite
 judged anew by the criteria and the code that are here now. The statistics are those of weightdecay.claims.agreement.
 """
 
-import tempfile
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 
 from weightdecay import results
-from weightdecay.claims import model as ledger
 from weightdecay.claims.agreement import (
     comparable,
     holm,
@@ -25,16 +24,16 @@ from weightdecay.claims.agreement import (
     paired_shift,
     repeated_seeds,
 )
-from weightdecay.claims.model import Claim, Part
-from weightdecay.config import load_config
+from weightdecay.claims.model import Claim
 from weightdecay.errors import ResultError
-from weightdecay.results import Results, shipped
+from weightdecay.finding import Finding
+from weightdecay.results import Results
+from weightdecay.results import shipped as reference
 from weightdecay.run import Run
 
 FALSE_ALARM = 0.01  # a third for each family of tests
 STAGES = 5  # steps at which a curve is compared, from the first logged one after 0 to the last
 SAME = 1e-3  # difference, relative or of accuracies, up to which two numbers are the same
-MOST_LISTED = 10  # of each kind of contradiction
 SETTINGS = [name for name in Run.model_fields if name != "seed"]
 SIDES = ("here", "shipped")
 
@@ -55,25 +54,25 @@ class Comparison:
         return len(self.repeats) + sum(int(table["contradicts"].sum()) for table in tables)
 
 
-def compare(here: Path, shipped: Path, known: Sequence[str]) -> Comparison:
-    """Compares two folders <...>/<scale>, in those of the `known` experiments that the second has.
+def compare(here: Path, shipped: Path, known: Mapping[str, Finding]) -> Comparison:
+    """Compare two folders <...>/<scale>, in those of the `known` findings that the second has.
 
     ResultError where one of them is missing in the first, damaged, or has other settings than now. A folder that has
-    checksums is checked first.
+    checksums is checked first. A line a finding on stderr says how far it is.
     """
     for folder in (here, shipped):
-        if (folder / shipped.SUMS).is_file():
-            shipped.check(folder)
+        if (folder / reference.SUMS).is_file():
+            reference.check(folder)
     names = [name for name in known if (shipped / name).is_dir()]
     if not names:
-        raise ResultError(f"{shipped} holds results of no experiment: give a folder like results/<scale>.")
+        raise ResultError(f"{shipped} holds results of no finding: give a folder like results/<scale>.")
     notes = [f"{name} is not in {shipped}, and not compared" for name in known if name not in names]
     parts, curves, shifts, repeats = [], [], [], []
-    for name in names:
-        config = load_config(Path("experiments", name, "config.yaml"))
-        scale = _scale(here / name, shipped / name)
-        sides = [results.load_scale(folder / name, config, scale) for folder in (here, shipped)]
-        parts.append(compare_claims(*(_judged(folder / name, name, scale) for folder in (here, shipped))))
+    for number, name in enumerate(names, 1):
+        print(f"comparing {name} ({number} of {len(names)})", file=sys.stderr)
+        finding, scale = known[name], _scale(here / name, shipped / name)
+        sides = [results.load_scale(folder / name, finding.config, scale) for folder in (here, shipped)]
+        parts.append(compare_claims(*(finding.judge(side, scale) for side in sides)))
         pairs = matched(*sides)
         alike = starts_alike(*sides)
         curves.append(compare_curves(pairs).assign(experiment=name))
@@ -88,6 +87,26 @@ def compare(here: Path, shipped: Path, known: Sequence[str]) -> Comparison:
                 "random numbers of another library), and are compared as independent ones"
             )
     return decided(*(pd.concat(tables, ignore_index=True) for tables in (parts, curves, shifts)), repeats, notes)
+
+
+def unequal(here: Path, shipped: Path, known: Iterable[str]) -> list[str]:
+    """Return what two folders <...>/<scale> do not have in common to the last bit, a line for each table.
+
+    For results of one machine, before and after a change that should not change a number.
+    """
+    lines = []
+    tables = [path.relative_to(shipped) for name in known for path in sorted((shipped / name).glob("*.parquet"))]
+    if not tables:
+        raise ResultError(f"{shipped} holds results of no finding: give a folder like results/<scale>.")
+    for table in tables:
+        sides = [results.read_table(folder / table)[0] for folder in (here, shipped)]
+        keys = [name for name in results.HISTORY if name != "value" and name in sides[0]]
+        ordered = [side.sort_values(keys, ignore_index=True) if len(keys) > 1 else side for side in sides]
+        try:
+            pd.testing.assert_frame_equal(*ordered, check_exact=True, check_dtype=False, check_like=True)
+        except AssertionError as error:
+            lines.append(f"{table}: {' '.join(str(error).split())}")
+    return lines
 
 
 def decided(
@@ -215,13 +234,6 @@ def _settings(runs: pd.DataFrame) -> pd.Series:
     return runs.apply(name_of, axis=1)
 
 
-def _judged(folder: Path, name: str, scale: str) -> list[Claim]:
-    with tempfile.TemporaryDirectory() as temporary:
-        output = Path(temporary, "claims.json")
-        shipped.judge(folder, name, scale, output)
-        return ledger.read(output, name, scale)
-
-
 def _scale(*folders: Path) -> str:
     found = [results.read_metadata(folder / "runs.parquet").get("scale") for folder in folders]
     if found[0] != found[1]:
@@ -229,55 +241,3 @@ def _scale(*folders: Path) -> str:
             f"{folders[0]} is of scale {found[0]} and {folders[1]} of {found[1]}: compare results of one scale."
         )
     return str(found[0])
-
-
-def report(comparison: Comparison) -> str:
-    """The comparison as text: every judged part of every claim, every metric of every experiment, what contradicts."""
-    return "\n".join([*_claim_lines(comparison.parts), "", *_curve_lines(comparison), "", *_closing_lines(comparison)])
-
-
-def _claim_lines(parts: pd.DataFrame) -> list[str]:
-    rows = [("claim", "part", *SIDES, "verdict", "")]
-    for row in parts.itertuples():
-        same_verdict = row.verdict_here == row.verdict_shipped
-        verdict = row.verdict_here if same_verdict else f"{row.verdict_here}, was {row.verdict_shipped}"
-        differs = "not compared" if np.isnan(row.p) else "within chance"
-        state = "CONTRADICTS" if row.contradicts else "agrees" if same_verdict else differs
-        rows.append((row.id, row.part, _interval(row.here), _interval(row.shipped), verdict, state))
-    return _aligned(rows)
-
-
-def _curve_lines(comparison: Comparison) -> list[str]:
-    """One line for each experiment and metric."""
-    rows = [("experiment", "metric", "settings", "same numbers", "contradict", "shifted sweeps")]
-    shifted = comparison.shifts.groupby(["experiment", "metric"])["contradicts"].sum()
-    for (name, metric), curves in comparison.curves.groupby(["experiment", "metric"], sort=False):
-        settings = curves.groupby("setting")
-        same = (settings["distance"].max() <= SAME).sum()
-        counts = (len(settings), same, settings["contradicts"].any().sum(), shifted.get((name, metric), 0))
-        rows.append((name, str(metric), *(str(count) for count in counts)))
-    return _aligned(rows)
-
-
-def _closing_lines(comparison: Comparison) -> list[str]:
-    lines = [f"note: {note}." for note in comparison.notes]
-    lines += [f"contradicts: {repeat}." for repeat in comparison.repeats]
-    worst = comparison.curves[comparison.curves["contradicts"]].sort_values("adjusted")
-    for row in worst.head(MOST_LISTED).itertuples():
-        distance = f"{row.here - row.shipped:+.3g}, p = {row.adjusted:.1g}"
-        lines.append(f"contradicts: {row.experiment}, {row.setting}, {row.metric} at step {row.step}: {distance}.")
-    worst = comparison.shifts[comparison.shifts["contradicts"]].sort_values("adjusted")
-    for row in worst.head(MOST_LISTED).itertuples():
-        where = f"{row.experiment}, sweep {row.sweep}, {row.metric} at stage {row.stage + 1} of {STAGES}"
-        lines.append(f"contradicts: {where}: shifted by {row.shift:+.3g} in {row.runs} runs, p = {row.adjusted:.1g}.")
-    compared = f"{len(comparison.parts)} judged quantities, {len(comparison.curves)} points of curves"
-    return [*lines, f"{comparison.contradictions or 'No'} contradictions in {compared}."]
-
-
-def _interval(part: Part) -> str:
-    return "--" if np.isnan(part.measured) else f"{part.measured:.3g} [{part.low:.3g}, {part.high:.3g}]"
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    return ["  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

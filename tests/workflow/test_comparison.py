@@ -9,8 +9,7 @@ import torch
 
 from tests.ensemble import runs as small
 from weightdecay import results
-from weightdecay.claims import comparison
-from weightdecay.claims.model import claim, judged, reported
+from weightdecay.claims.judging import claim, judged, reported
 from weightdecay.config import Criterion
 from weightdecay.ensemble import training
 from weightdecay.ensemble.cpu import CpuProgram
@@ -18,6 +17,8 @@ from weightdecay.ensemble.training import train
 from weightdecay.results import Results
 from weightdecay.run import Run
 from weightdecay.statistics.estimates import mean_interval
+from weightdecay.workflow import comparison
+from weightdecay.workflow.comparison_text import comparison_text
 
 CRITERIA = {"A1": Criterion(source="S1", statement="It decays.", criterion="Enough.")}
 
@@ -185,7 +186,7 @@ def test_an_undecided_verdict_contradicts_nothing():
 def test_a_verdict_on_what_is_unknown_is_not_compared():
     found = comparison.compare_claims([ledger()], [ledger(0.979, 0.98, 0.981)])
     none = pd.DataFrame({"p": [], "contradicts": [], "experiment": [], "metric": [], "setting": [], "distance": []})
-    told = comparison.report(comparison.decided(found, none.copy(), none.copy(), [], []))
+    told = comparison_text(comparison.decided(found, none.copy(), none.copy(), [], []))
     assert "undecided, was reproduced  not compared" in told
 
 
@@ -204,7 +205,7 @@ def test_verify_trains_what_is_missing_and_agrees(shipped_beside):
     (checkout.path("results/smoke/first/runs.parquet")).unlink()
     done = checkout.run("snakemake", "--cores", "2", "verify", "--config", "scale=smoke")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "A1     Loss  1 [1, 1]  1 [1, 1]  reproduced  agrees" in done.stdout
+    assert "A1     Loss  1.000 [1.000, 1.000]  1.000 [1.000, 1.000]  reproduced  agrees" in done.stdout
     assert "No contradictions in 2 judged quantities" in done.stdout
 
 
@@ -214,7 +215,19 @@ def test_verify_names_what_contradicts_and_fails(shipped_beside):
     done = checkout.run("snakemake", "--cores", "2", "verify", "--config", "scale=smoke")
     said = done.stdout + done.stderr
     assert done.returncode != 0 and "Traceback" not in said
-    assert "refuted, was reproduced  CONTRADICTS" in said and "2 contradictions in 2 judged quantities" in said
+    assert "refuted, was reproduced  CONTRADICTS" in said
+    assert done.stdout.startswith("2 contradictions in 2 judged quantities")
+
+
+def test_equal_numbers_are_equal_to_the_last_bit(shipped_beside):
+    exact = ("weightdecay", "compare", "results/smoke", "data/reference/smoke", "--exact")
+    assert shipped_beside.run(*exact).stdout == "Every number is the same.\n"
+    path = shipped_beside.path("results/smoke/first/history.parquet")
+    history, metadata = results.read_table(path)
+    history.loc[3, "value"] *= 1 + 2**-52
+    results.write_table(path, history, metadata)
+    done = shipped_beside.run(*exact)
+    assert done.returncode == 1 and done.stdout.startswith("first/history.parquet: ") and done.stdout.count("\n") == 1
 
 
 def test_folders_that_cannot_be_compared_are_refused_in_one_sentence(shipped_beside):
@@ -222,11 +235,12 @@ def test_folders_that_cannot_be_compared_are_refused_in_one_sentence(shipped_bes
 
     def refusal(*folders: str) -> str:
         done = checkout.run("weightdecay", "compare", *folders)
-        assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
-        return done.stderr
+        *progress, sentence = done.stderr.splitlines()
+        assert done.returncode == 2 and all(line.startswith("comparing ") for line in progress), done.stderr
+        return sentence
 
     assert "error: results/nothing/first/runs.parquet is missing" in refusal("results/nothing", shipped)
-    assert "error: results holds results of no experiment" in refusal("results/smoke", "results")
+    assert "error: results holds results of no finding" in refusal("results/smoke", "results")
     runs = checkout.path("results/smoke/first/runs.parquet")
     frame, metadata = results.read_table(runs)
     results.write_table(runs, frame, metadata | {"scale": "laptop"})

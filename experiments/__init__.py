@@ -1,0 +1,1 @@
+"""The findings: one folder each. See weightdecay.finding."""

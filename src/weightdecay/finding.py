@@ -1,0 +1,281 @@
+"""Findings: what each folder of experiments/ trains, computes, claims and shows.
+
+    experiments/<name>/__init__.py   what it is about, and `finding = Finding(__name__)`
+                       config.yaml   what is trained at each scale, and the criteria of its claims
+                       train.py      PROTOCOL: how a row of the table is trained
+                       compute.py    functions marked @finding.computation, if something needs no training
+                       claims.py     functions marked @finding.claim("A1"), and @finding.measured
+                       figures.py    functions marked @finding.figure("A1", "A2") and @finding.table("A1")
+
+A function registers itself where it is defined. A module is imported when something of it is asked for, since torch and
+matplotlib take seconds to load.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from weightdecay.config import Config, Criterion, load_config
+from weightdecay.errors import ConfigError
+from weightdecay.refusals import closest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from weightdecay.claims.model import Claim, Part
+    from weightdecay.ensemble.state import Protocol
+    from weightdecay.results import Results
+
+    Judged = tuple[Sequence[Part], str]  # a claim's parts, and a note
+    Judge = Callable[..., Judged]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Made = TypeVar("Made")
+EXPERIMENTS = "experiments"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A figure or a table of the paper: the function that makes it, and the claims that it shows."""
+
+    make: Callable[[Inputs], Any]
+    claims: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a figure or table is made of: results of one scale, and the claims that were judged by them."""
+
+    scale: str
+    results: Results
+    config: Config
+    claims: Mapping[str, Claim]  # by id
+    _made: dict[Callable[..., Any], Any] = field(default_factory=dict, init=False, repr=False)
+
+    def made(self, kind: Callable[[Results], Made]) -> Made:
+        """`kind(results)`, made once for all figures: all read the same curves and events."""
+        if kind not in self._made:
+            self._made[kind] = kind(self.results)
+        return self._made[kind]
+
+
+class Finding:
+    """One folder of experiments/, and what its modules register here."""
+
+    def __init__(self, package: str):
+        """`package`: the `__name__` of the folder's `__init__.py`."""
+        self.package, self.name = package, package.rpartition(".")[2]
+        self.folder = Path(sys.modules[package].__path__[0])
+        self._measured: Callable[[Results], Any] = lambda results: results
+        self._judges: dict[str, Judge] = {}
+        self._of_divergence: dict[str, Collection[str]] = {}
+        self._figures: dict[str, Shown] = {}
+        self._tables: dict[str, Shown] = {}
+        self._computations: dict[str, Callable[..., pd.DataFrame]] = {}
+
+    @cached_property
+    def config(self) -> Config:
+        """The checked config.yaml; ConfigError where something in it is wrong."""
+        return load_config(self.folder / "config.yaml")
+
+    # What the modules say
+
+    def measured(self, make: Function) -> Function:
+        """Mark what the judges are given: `make(results)`, a class or a function. Without it they get the results."""
+        self._measured = make
+        return make
+
+    def claim(self, *ids: str, of_divergence: Collection[str] = ()) -> Callable[[Function], Function]:
+        """Mark the judge of a claim: a function `(measured, *, <its thresholds>) -> parts, note`.
+
+        The thresholds are those of the claim's criterion in config.yaml, as keyword-only arguments of their names.
+        `of_divergence`: names of the parts that assert where training diverges.
+        """
+
+        def register(judge: Function) -> Function:
+            for id in ids:
+                if self._judges.setdefault(id, judge) is not judge:
+                    raise ConfigError(
+                        f"{self._place('claims')} judges {id} twice, by {judge.__name__} the second time."
+                    )
+                self._of_divergence[id] = of_divergence
+            return judge
+
+        return register
+
+    def figure(self, *claims: str) -> Callable[[Function], Function]:
+        """Mark a function `(inputs) -> Figure`, drawn as paper/figures/<finding>-<function>; it shows these claims."""
+        return self._shown(self._figures, claims)
+
+    def table(self, *claims: str) -> Callable[[Function], Function]:
+        """Mark a function `(inputs) -> str`, written as paper/tables/<finding>-<function>.tex, a LaTeX table."""
+        return self._shown(self._tables, claims)
+
+    def _shown(self, register: dict[str, Shown], claims: tuple[str, ...]) -> Callable[[Function], Function]:
+        def add(make: Function) -> Function:
+            register[make.__name__.removesuffix("_table")] = Shown(make, claims)
+            return make
+
+        return add
+
+    def computation(self, function: Function) -> Function:
+        """Mark a function of compute.py that returns a table; a scale of config.yaml gives its arguments by name."""
+        self._computations[function.__name__] = function
+        return function
+
+    # What they have said
+
+    @property
+    def protocol(self) -> Protocol:
+        """How a row of its table is trained: PROTOCOL of train.py."""
+        protocol = getattr(self._load("train"), "PROTOCOL", None)
+        if protocol is None:
+            raise ConfigError(f"{self._place('train')} has no PROTOCOL: it must be a weightdecay Protocol.")
+        return protocol
+
+    @property
+    def computations(self) -> Mapping[str, Callable[..., pd.DataFrame]]:
+        """The functions of compute.py, by name."""
+        self._load("compute")
+        return self._computations
+
+    @property
+    def figures(self) -> Mapping[str, Shown]:
+        """The figures, by name, in the order in which they are drawn."""
+        self._load("figures")
+        return self._figures
+
+    @property
+    def tables(self) -> Mapping[str, Shown]:
+        """The LaTeX tables, by name."""
+        self._load("figures")
+        return self._tables
+
+    def judge(self, results: Results, scale: str) -> list[Claim]:
+        """The claims as these results of one scale decide them, in the order of config.yaml.
+
+        No part is decided by what a diverged run counts as: see `claims.judging.verdicts`.
+        """
+        from weightdecay.claims.judging import claim, verdicts
+
+        self._load("claims")
+
+        def judged(found: Results, criteria: Mapping[str, Criterion]) -> list[Claim]:
+            measured = self._measured(found)
+            return [
+                claim(id, self.name, criteria, *self._judges[id](measured, **words.thresholds))
+                for id, words in criteria.items()
+            ]
+
+        return [
+            replace(one, scale=scale) for one in verdicts(judged, results, self.config.criteria, self._of_divergence)
+        ]
+
+    def check(self) -> None:
+        """ConfigError where its modules and config.yaml do not fit: all that can be known without training.
+
+        Imports claims.py and figures.py, but neither train.py nor compute.py, which need torch.
+        """
+        if not (self.folder / "train.py").is_file():
+            raise ConfigError(f"{self._place('train')} is missing: it says how a row of the table is trained.")
+        self._load("claims")
+        criteria = self.config.criteria
+        for id, judge in self._judges.items():
+            if id not in criteria:
+                raise ConfigError(
+                    f"{self._place('claims')} judges {id}, for which {self.folder / 'config.yaml'} has no criterion"
+                    f"{closest(id, criteria)}."
+                )
+            self._check_thresholds(id, judge, criteria[id].thresholds)
+        for id in criteria:
+            if id not in self._judges:
+                raise ConfigError(f"{self.folder / 'config.yaml'}: criteria.{id} is judged by nothing in claims.py.")
+        for name, shown in {**self.figures, **self.tables}.items():
+            for id in shown.claims:
+                if id not in criteria:
+                    raise ConfigError(f"{self._place('figures')}: {name} shows {id}, which is no claim here.")
+
+    def _check_thresholds(self, id: str, judge: Judge, thresholds: Mapping[str, float]) -> None:
+        parameters = inspect.signature(judge).parameters.values()
+        if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+            return
+        named = {each.name: each.default is each.empty for each in parameters if each.kind is each.KEYWORD_ONLY}
+        where = f"{self.folder / 'config.yaml'}: criteria.{id}.thresholds"
+        for name in thresholds:
+            if name not in named:
+                raise ConfigError(
+                    f"{where}.{name} is no argument of {judge.__name__} in claims.py{closest(name, named)}."
+                )
+        for name, needed in named.items():
+            if needed and name not in thresholds:
+                raise ConfigError(f"{where} lacks {name}, which {judge.__name__} in claims.py asks for.")
+
+    def _place(self, module: str) -> Path:
+        return self.folder / f"{module}.py"
+
+    def _load(self, module: str) -> ModuleType | None:
+        """Import a module of the folder; None where it has none of that name."""
+        if not self._place(module).is_file():
+            return None
+        return imported(f"{self.package}.{module}")
+
+
+def findings(root: str | Path = ".") -> dict[str, Finding]:
+    """Every finding of a folder with experiments/, by name; ConfigError where there are none."""
+    root = Path(root)
+    names = sorted(path.parent.name for path in root.glob(f"{EXPERIMENTS}/*/config.yaml"))
+    if not names:
+        raise ConfigError(
+            f"there is no {root / EXPERIMENTS}/<name>/config.yaml: run from the folder that holds {EXPERIMENTS}/."
+        )
+    _import_experiments(root / EXPERIMENTS)
+    return {name: _finding(root, name) for name in names}
+
+
+def check(chosen: Iterable[Finding]) -> None:
+    """ConfigError where a finding's files do not fit together, or two findings claim by the same id."""
+    owners: dict[str, Finding] = {}
+    for finding in chosen:
+        finding.check()
+        for id in finding.config.criteria:
+            if owners.setdefault(id, finding) is not finding:
+                places = f"{owners[id].folder / 'config.yaml'} and {finding.folder / 'config.yaml'}"
+                raise ConfigError(f"claim {id} is in both {places}, but ids must be unique over all findings.")
+
+
+def _finding(root: Path, name: str) -> Finding:
+    place = root / EXPERIMENTS / name / "__init__.py"
+    finding = getattr(imported(f"{EXPERIMENTS}.{name}"), "finding", None) if place.is_file() else None
+    if not isinstance(finding, Finding):
+        raise ConfigError(f"{place} must say: finding = Finding(__name__).")
+    return finding
+
+
+def _import_experiments(folder: Path) -> None:
+    """Make `experiments` the package of this folder, which need not be on any path."""
+    known = sys.modules.get(EXPERIMENTS)
+    path = str(folder.resolve())
+    if known is not None and list(known.__path__) == [path]:
+        return
+    for name in [name for name in sys.modules if name.split(".")[0] == EXPERIMENTS]:
+        del sys.modules[name]  # of another checkout
+    package = ModuleType(EXPERIMENTS, "The findings of this checkout.")
+    package.__path__ = [path]
+    sys.modules[EXPERIMENTS] = package
+
+
+def imported(name: str) -> ModuleType:
+    """Import a module of a finding; ConfigError where it is not Python."""
+    try:
+        return importlib.import_module(name)
+    except SyntaxError as error:
+        raise ConfigError(f"{error.filename}, line {error.lineno}, is not Python.") from error

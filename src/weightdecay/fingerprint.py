@@ -1,0 +1,205 @@
+"""What a result depends on, as a hash that anyone can print: rows of the table, code that runs, versions.
+
+Code counts by what it does: comments, docstrings, layout and the times of files play no part. Of this project's files
+those count that a program imports, directly or through others; of other packages their versions. Imports are read from
+the source text, so a file can be named before it is imported, and what is put together at run time goes unseen.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.metadata
+import platform
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from weightdecay.errors import ConfigError
+
+PACKAGE = Path(__file__).parent
+# What one device alone runs, in `ensemble`: a CPU's results do not depend on a GPU's kernels, nor the other way round.
+ONLY = {"cpu": ("cpu.py", "loops.py", "compiler.py", "cache.py"), "cuda": ("gpu.py", "triton/")}
+COMPILED = "compiled"  # the decorator of what Numba compiles, of no use to a GPU
+# What refuses, reports or finds files, and computes no number of a result.
+IDLE = {
+    PACKAGE / f"{name}.py"
+    for name in (
+        *(
+            "__init__",
+            "blocks",
+            "checksums",
+            "commit",
+            "config",
+            "criteria",
+            "errors",
+            "files",
+            "finding",
+            "fingerprint",
+        ),
+        *("refusals", "registry", "setting_types", "shorthand", "surroundings", "version", "yaml_file"),
+        *(f"ensemble/{name}" for name in ("array_checks", "cache", "checkpoint", "checks", "progress", "structure")),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What a result depends on: name -> digest or version. Two results of equal fingerprints are the same result."""
+
+    parts: Mapping[str, str]
+
+    @property
+    def text(self) -> str:
+        """One line a part, sorted: two texts differ in the lines that tell why something is made again."""
+        return "".join(f"{value}  {name}\n" for name, value in sorted(self.parts.items()))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the text, in hex."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+def fingerprint(programs: Iterable[Path], device: str | None = None, **more: str) -> Fingerprint:
+    """The fingerprint of running `programs` on `device`, cpu, cuda or any, and of `more` that it depends on."""
+    files = [path for path in sources(programs) if device is None or not _is_of_another(path, device)]
+    parts = {_name(path): _digest(path, device == "cuda") for path in files}
+    parts |= {f"version of {name}": _version(name) for path in files for name in _read(path).others}
+    return Fingerprint({**parts, "version of python": platform.python_version(), **more})
+
+
+def sources(programs: Iterable[Path]) -> list[Path]:
+    """The programs and all files of this project that they import, sorted."""
+    found: set[Path] = set()
+    waiting = [Path(program).resolve() for program in programs]
+    while waiting:
+        path = waiting.pop()
+        if path not in found | IDLE and path.is_file():
+            found.add(path)
+            waiting.extend(_read(path).ours)
+    return sorted(found)
+
+
+def _is_of_another(path: Path, device: str) -> bool:
+    inside = path.relative_to(PACKAGE / "ensemble").as_posix() if PACKAGE / "ensemble" in path.parents else ""
+    return any(inside.startswith(start) for other, starts in ONLY.items() if other != device for start in starts)
+
+
+def _name(path: Path) -> str:
+    """The path as people know it: src/weightdecay/... or experiments/..."""
+    root = PACKAGE.parents[1] if PACKAGE in path.parents else _experiments(path).parent
+    return path.relative_to(root).as_posix()
+
+
+@cache
+def _digest(path: Path, without_compiled: bool) -> str:
+    """SHA-256 of what a file does."""
+    tree = _tree(path)
+    for node in ast.walk(tree):
+        if isinstance(body := getattr(node, "body", None), list):
+            if without_compiled:
+                body[:] = [each for each in body if not _is_compiled(each)]
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and body and _is_text(body[0]):
+                del body[0]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+
+
+def _tree(path: Path) -> ast.Module:
+    """A file's syntax tree, without what only a type checker reads."""
+    try:
+        tree = ast.parse(path.read_bytes(), filename=str(path))
+    except (SyntaxError, ValueError) as error:
+        line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+        raise ConfigError(f"{path}{line}, is not Python.") from error
+    tree.body = [
+        node for node in tree.body if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+    ]
+    return tree
+
+
+def _is_text(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def _is_compiled(node: ast.stmt) -> bool:
+    return isinstance(node, ast.FunctionDef) and any(ast.unparse(one) == COMPILED for one in node.decorator_list)
+
+
+@cache
+def _version(name: str) -> str:
+    for distribution in importlib.metadata.packages_distributions().get(name, [name]):
+        try:
+            return importlib.metadata.version(distribution)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return "not installed"
+
+
+@dataclass(frozen=True)
+class _Imports:
+    ours: tuple[Path, ...]
+    others: tuple[str, ...]  # top-level names of other packages
+
+
+@cache
+def _read(path: Path) -> _Imports:
+    """What a file imports."""
+    tree = _tree(path)
+    names = set(_imported(tree, path))
+    ours = {file for name in names for file in _files(name, path) if file.is_file()}
+    tops = {name.split(".")[0] for name in names} - {"weightdecay", "experiments", ""}
+    return _Imports(tuple(sorted(ours)), tuple(sorted(tops - sys.stdlib_module_names)))
+
+
+def _imported(tree: ast.AST, path: Path) -> Iterator[str]:
+    """The dotted names that may be modules: of import statements, and of what is taken out of imported packages."""
+    modules: dict[str, str] = {}  # variable -> dotted name
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            of = _absolute(node, path)
+            yield of
+            for alias in node.names:
+                yield from _spellings(of, alias.name)
+                modules[alias.asname or alias.name] = f"{of}.{alias.name}"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
+            yield from _spellings(modules[node.value.id], node.attr)
+
+
+def _spellings(of: str, name: str) -> Iterator[str]:
+    """A module `of.name`, or the one that `name` comes from where a package imports its files only when asked."""
+    yield f"{of}.{name}"
+    yield f"{of}.{re.sub('(?<=[a-z0-9])(?=[A-Z])', '_', name).lower()}"
+
+
+def _absolute(node: ast.ImportFrom, path: Path) -> str:
+    """The dotted name that an import is from, wherever it stands."""
+    if not node.level:
+        return node.module or ""
+    root = PACKAGE.parent if PACKAGE in path.parents else _experiments(path).parent
+    package = path.parents[node.level - 1].relative_to(root).parts
+    return ".".join([*package, *([node.module] if node.module else [])])
+
+
+def _experiments(path: Path) -> Path:
+    """The folder experiments/ that holds a finding's program, or the program's own where there is none."""
+    return path.parents[1] if len(path.parents) > 1 else path.parent
+
+
+def _files(name: str, path: Path) -> list[Path]:
+    """The files that importing a dotted name runs: the module and the __init__.py of the packages around it."""
+    top, *parts = name.split(".")
+    if top == "experiments":  # whose packages only register
+        return [_experiments(path).joinpath(*parts).with_suffix(".py").resolve()] if parts else []
+    if top != PACKAGE.name:
+        return []
+    packages = [PACKAGE.joinpath(*parts[:depth], "__init__.py") for depth in range(len(parts) + 1)]
+    module = PACKAGE.joinpath(*parts).with_suffix(".py") if parts else PACKAGE
+    if module.parent == PACKAGE / "ensemble/layers" and parts[-1][0].isupper():  # its file may have another name
+        return [*packages, *module.parent.glob("*.py")]
+    return [*packages, module]

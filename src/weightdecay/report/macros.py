@@ -1,0 +1,85 @@
+r"""numbers.tex: every number of the paper's text is a macro, whose name says where the number comes from.
+
+    claim A4                        \AfourVerdict \AfourMeasured \AfourLow \AfourHigh \AfourN \AfourCI
+    its part "Ratio"                \AfourRatio \AfourRatioLow \AfourRatioHigh \AfourRatioN \AfourRatioCI ...Verdict
+    the experiment binary_addition  \BinaryAdditionScale \BinaryAdditionRuns \BinaryAdditionSeeds ...
+    the whole                       \Scale \Code \Claims \ClaimsReproduced \ClaimsRefuted \ClaimsMixed \ClaimsUndecided
+
+`Scale` of the whole is in words, "laptop and paper" where experiments differ. `Measured, Low, High, N` are those of a
+claim's first part; `CI` is value and interval in one, "0.976 [0.970, 0.982]".
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import pandas as pd
+
+from weightdecay.claims.model import Claim, Part, Verdict
+from weightdecay.claims.names import stem_of_claim, stem_of_experiment
+from weightdecay.config import in_order, in_words
+from weightdecay.errors import ConfigError
+from weightdecay.report.latex import check_commands, escape
+from weightdecay.report.numbers import LATEX
+from weightdecay.results import read_table, said
+
+
+def macros_of(claims: Sequence[Claim], trained: Iterable[Path]) -> dict[str, str]:
+    """Return macro name (no backslash) -> LaTeX, for all claims and the experiments whose tables are in `trained`."""
+    verdicts, scales = Counter(claim.verdict for claim in claims), Counter(str(claim.scale) for claim in claims)
+    macros = {"Scale": in_words(scales), "Claims": str(len(claims))}
+    macros |= {f"Claims{verdict.title()}": str(verdicts[verdict]) for verdict in get_args(Verdict)}
+    macros["ClaimsByScale"] = " and ".join(f"{scales[scale]} at {scale} scale" for scale in in_order(scales))
+    folders = list(trained)
+    tables, metadata = zip(*(read_table(folder / "runs.parquet") for folder in folders), strict=True)
+    macros["Code"] = escape(", ".join(dict.fromkeys(said(about, "code_version") for about in metadata)))
+    macros["Networks"] = LATEX.integer(sum(map(len, tables)))
+    macros["NetworksDiverged"] = LATEX.integer(sum(int(runs["diverged_at"].notna().sum()) for runs in tables))
+    for folder, runs, about in zip(folders, tables, metadata, strict=True):
+        macros |= experiment_macros(folder.name, runs, about)
+    for claim in claims:
+        macros |= claim_macros(claim)
+    return macros
+
+
+def claim_macros(claim: Claim) -> dict[str, str]:
+    """Return macro name -> LaTeX, for one claim and its parts."""
+    prefix = stem_of_claim(claim.id)
+    macros: dict[str, str] = {f"{prefix}Verdict": claim.verdict}
+    named: list[tuple[str, Claim | Part]] = [("", claim), *((part.name, part) for part in claim.parts)]
+    for name, found in named:
+        stem = prefix + name
+        macros |= {
+            stem if name else f"{prefix}Measured": LATEX.number(found.measured),
+            f"{stem}Low": LATEX.number(found.low),
+            f"{stem}High": LATEX.number(found.high),
+            f"{stem}N": str(found.n),
+            f"{stem}CI": LATEX.interval(found),
+        }
+        if found.verdict is not None:
+            macros[f"{stem}Verdict"] = found.verdict
+    return macros
+
+
+def experiment_macros(name: str, runs: pd.DataFrame, metadata: Mapping[str, Any]) -> dict[str, str]:
+    """Return how an experiment's results were made: \\<Experiment>Runs, Seeds, Diverged, Minutes, Device, Torch, ..."""
+    stem, seconds = stem_of_experiment(name), metadata.get("wall_seconds")
+    macros = {
+        "Runs": LATEX.integer(len(runs)),
+        "Seeds": LATEX.integer(runs["seed"].nunique()),
+        "Diverged": LATEX.integer(int(runs["diverged_at"].notna().sum())),
+        "Minutes": LATEX.unknown if seconds is None else f"{seconds / 60:.1f}",
+    }
+    for key in ("scale", "device", "torch", "precision", "matmul", "code_version"):
+        macros[key.title().replace("_", "")] = escape(said(metadata, key))
+    return {f"{stem}{key}": value for key, value in macros.items()}
+
+
+def macros_tex(macros: Mapping[str, str]) -> str:
+    r"""Return numbers.tex, one \newcommand a number; ConfigError for a name that TeX would not read as one."""
+    for name, value in macros.items():
+        if not (name.isascii() and name.isalpha()):
+            raise ConfigError(f"\\{name} is no macro name: letters only")
+        check_commands(f"\\{name}", value)
+    return "".join(f"\\newcommand{{\\{name}}}{{{value}}}\n" for name, value in macros.items())

@@ -1,0 +1,60 @@
+"""How analysis reads the results of an experiment: its runs, their history, and the tables of its computations."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import pandas as pd
+
+from weightdecay.config import Config
+from weightdecay.errors import ResultError
+from weightdecay.results.shards import HISTORY
+from weightdecay.results.tables import read_table
+from weightdecay.table import computation_hashes, config_hash, table_of
+
+
+@dataclass(frozen=True)
+class Results:
+    """The results of one experiment at one scale."""
+
+    runs: pd.DataFrame  # one row a run: settings, last value of every metric, diverged_at (step or NaN)
+    history: pd.DataFrame  # run, step, metric, value
+    metadata: dict[str, Any]
+    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)  # of compute.py, by name
+
+
+def load(
+    folder: str | Path, expected_hash: str | None = None, computations: Mapping[str, str] = MappingProxyType({})
+) -> Results:
+    """Load the results of an experiment at one scale, from the folder of its runs.parquet and history.parquet.
+
+    `computations`: name -> hash of the tables of compute.py, <name>.parquet in the same folder.
+    """
+    expect = None if expected_hash is None else {"config_hash": expected_hash}
+    runs, metadata = read_table(Path(folder) / "runs.parquet", expect)
+    history, _ = read_table(Path(folder) / "history.parquet", {"config_hash": metadata.get("config_hash")})
+    tables = {
+        name: read_table(Path(folder) / f"{name}.parquet", {"config_hash": hash_})[0]
+        for name, hash_ in computations.items()
+    }
+    _check_columns(folder, runs, history)
+    history = history.astype({"step": "int64", "value": "float64"})  # shipped ones are smaller
+    return Results(runs, history, metadata, tables)
+
+
+def load_scale(folder: str | Path, config: Config, scale: str) -> Results:
+    """Load the same; ResultError unless all of it was made with the settings that `config` has for the scale."""
+    return load(folder, config_hash(table_of(config, scale)), computation_hashes(config, scale))
+
+
+def _check_columns(folder: str | Path, runs: pd.DataFrame, history: pd.DataFrame) -> None:
+    """Raise a ResultError where one of the two tables has taken the other's place, or a third's."""
+    numbers = all(name in history and pd.api.types.is_numeric_dtype(history[name]) for name in ("step", "value"))
+    for name, is_one in (
+        ("runs", {"run", "diverged_at"} <= set(runs) and runs["run"].is_unique),
+        ("history", set(history) == set(HISTORY) and numbers),
+    ):
+        if not is_one:
+            raise ResultError(f"{Path(folder) / name}.parquet is another table: delete it and make it again.")

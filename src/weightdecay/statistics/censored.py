@@ -1,0 +1,62 @@
+"""Fits to values of which some are only known to lie above or below a bound, as where a run ended too early."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from scipy import optimize, special
+
+
+def power_law(
+    factors: Mapping[str, Sequence[float]], times: Sequence[float], reached: Sequence[bool]
+) -> dict[str, float]:
+    """Fit the exponents a of `time = constant · Π factor^a` jointly; keys: the factors', and "constant".
+
+    `factors[name]`, `times`, `reached`: `[runs]`, positive. Where `reached` is False the event had not come by `times`:
+    a right-censored time. Long times are the ones a run's length cuts off, so dropping them would flatten the
+    exponents; instead the log-normal model is fitted by maximum likelihood (Tobin 1958, in Olsen's 1978 concave form),
+    which without censoring is the least-squares line through the logarithms.
+    All NaN where the events that were reached cannot determine the exponents (too few, or a factor that never varies).
+    """
+    known = np.asarray(reached, dtype=bool)
+    if not known.any():
+        return dict.fromkeys([*factors, "constant"], np.nan)
+    logs = np.column_stack([np.log(np.asarray(values, dtype=float)) for values in factors.values()])
+    centre = logs.mean(axis=0)  # taken out for the fit, or the constant would be far outside the data
+    design = np.column_stack([logs - centre, np.ones(len(logs))])  # [runs, factors + 1]
+    y = np.log(np.asarray(times, dtype=float))
+    solution, _ = censored_line(design, y, np.where(known, 0, 1))
+    solution[-1] = np.exp(solution[-1] - centre @ solution[:-1])
+    return dict(zip([*factors, "constant"], map(float, solution), strict=True))
+
+
+def censored_line(design: np.ndarray, y: np.ndarray, side: np.ndarray) -> tuple[np.ndarray, float]:
+    """Fit y = design @ coefficients + normal noise to values of which some are only bounds, by maximum likelihood.
+
+    Returns the coefficients `[p]` and the noise's standard deviation.
+
+    `design` `[n, p]`; y `[n]` is a value where `side` `[n]` is 0, a lower bound where it is 1, an upper one where −1.
+    Without bounds it is least squares; the deviation is corrected for p by √(n/(n − p)), as it is there. All NaN where
+    the values that are no bounds cannot determine the coefficients (no more of them than p, or of lesser rank).
+    """
+    reached, (n, parameters) = side == 0, design.shape
+    if reached.sum() <= parameters or np.linalg.matrix_rank(design[reached]) < parameters:
+        return np.full(parameters, np.nan), np.nan
+    start, *_ = np.linalg.lstsq(design[reached], y[reached], rcond=None)
+    spread, correction = float(np.std(y[reached] - design[reached] @ start)), np.sqrt(n / (n - parameters))
+    if reached.all():
+        return start, spread * correction
+
+    def cost(theta: np.ndarray) -> tuple[float, np.ndarray]:
+        # theta = (coefficients / σ, 1 / σ): in these the log-likelihood is concave, so there is one optimum
+        residual = theta[-1] * y - design @ theta[:-1]
+        survival = special.log_ndtr(-side * residual)  # logarithm of the chance of a value beyond the bound
+        slope = np.where(reached, residual, side * np.exp(-(residual**2) / 2 - survival) / np.sqrt(2 * np.pi))
+        value = np.where(reached, residual**2 / 2, -survival).sum() - reached.sum() * np.log(theta[-1])
+        return value, np.append(-design.T @ slope, slope @ y - reached.sum() / theta[-1])
+
+    spread = max(spread, 1e-2)
+    # σ below .001 is below what a logged step resolves, and would let an exact fit run off to infinity
+    limits = [(None, None)] * len(start) + [(1e-3, 1e3)]
+    begin = np.append(start, 1) / spread
+    fit = optimize.minimize(cost, begin, jac=True, method="L-BFGS-B", bounds=limits, options={"maxiter": 2000})
+    return fit.x[:-1] / fit.x[-1], correction / float(fit.x[-1])

@@ -1,0 +1,177 @@
+"""The shipped verdicts as Markdown: every claim on a page of its own, docs/claims.md, and a summary for README.md."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+
+from weightdecay.claims import model as ledger
+from weightdecay.claims.model import Claim, Part, Verdict
+from weightdecay.config import Criterion
+from weightdecay.errors import ResultError
+from weightdecay.finding import Finding
+from weightdecay.results import said, shipped
+
+INTRODUCTION = f"""\
+# Every claim, its criterion, and what we measured
+
+`weightdecay expected` writes this page. The words come from the findings' `config.yaml`, the numbers from the results
+in `{shipped.FOLDER}`. A measured number is a mean over seeds, with its 95 % interval in brackets; an interval that ends
+at `inf` is open. [How claims are judged](statistics.md) says what the verdicts mean.
+
+To make one figure or table yourself, ask for its file: `snakemake --cores all TARGET` at laptop scale, and
+`snakemake --cores all TARGET --config scale=paper` at paper scale. To see what you measured, call
+`weightdecay claims NAME --scale laptop`."""
+ESCAPED = {ord("|"): r"\|", ord("<"): "&lt;", ord("*"): r"\*"}
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """What is shipped of one finding: at each scale its claims by id, and what its provenance says."""
+
+    finding: Finding
+    claims: Mapping[str, Mapping[str, Claim]]  # by scale
+    about: Mapping[str, Mapping[str, Any]]  # by scale
+
+    @property
+    def criteria(self) -> Mapping[str, Criterion]:
+        """Its criteria, by claim."""
+        return self.finding.config.criteria
+
+
+def page(known: Mapping[str, Finding]) -> str:
+    """Return docs/claims.md: a section a finding, a paragraph a claim, and what training took.
+
+    A finding of which nothing is shipped is left out. Checksums and settings are checked first; ResultError where they
+    do not fit, or where nothing is shipped at all.
+    """
+    found = _shipped(known)
+    sections = [INTRODUCTION, *(_section(each) for each in found), _costs(found)]
+    return "\n\n".join(sections)
+
+
+def summary(known: Mapping[str, Finding]) -> str:
+    """Return the table of README.md: how many claims of each finding have which verdict. Leaves out as `page` does."""
+    found = _shipped(known)
+    scales = [scale for scale in shipped.scales() if any(scale in each.claims for each in found)]
+    rows = [_row("Finding", "About", "Claims", *(f"At {scale} scale" for scale in scales))]
+    rows.append(_row(*["---"] * (3 + len(scales))))
+    for each in found:
+        name, ids = each.finding.name, list(each.criteria)
+        cells = [_tally(each.claims[scale].values()) if scale in each.claims else "not shipped" for scale in scales]
+        ends = " to ".join(dict.fromkeys((ids[0], ids[-1])))
+        rows.append(_row(f"[`{name}`](docs/claims.md#{name})", each.finding.config.title, ends, *cells))
+    everything = [[claim for each in found for claim in each.claims.get(scale, {}).values()] for scale in scales]
+    total = sum(len(each.criteria) for each in found)
+    return "\n".join([*rows, _row("all", "", total, *map(_tally, everything))])
+
+
+def targets_of(finding: Finding) -> dict[str, list[str]]:
+    """Return claim id -> the figures and tables that show it, as targets of the pipeline."""
+    shown: dict[str, list[str]] = {}
+    places = {"paper/figures/{}-{}.pdf": finding.figures, "paper/tables/{}-{}.tex": finding.tables}
+    for place, made in places.items():
+        for stem, one in made.items():
+            for id in one.claims:
+                shown.setdefault(id, []).append(place.format(finding.name, stem))
+    return shown
+
+
+def _shipped(known: Mapping[str, Finding]) -> list[Shipped]:
+    """What is shipped of the findings, in the order of their letters, checked."""
+    about = {scale: shipped.provenance(scale) for scale in shipped.scales()}
+    if not about:
+        raise ResultError(f"{shipped.FOLDER} holds no shipped results: make some, then weightdecay ship.")
+    for scale, made in about.items():
+        shipped.check_settings(scale, {name: finding.config for name, finding in known.items() if name in made})
+    found = []
+    for name, finding in known.items():
+        made_of = {scale: made[name] for scale, made in about.items() if name in made}
+        claims = {scale: _claims(scale, name) for scale in made_of}
+        if made_of:
+            found.append(Shipped(finding, claims, made_of))
+    return sorted(found, key=lambda each: next(iter(each.criteria), ""))
+
+
+def _claims(scale: str, name: str) -> dict[str, Claim]:
+    path = shipped.FOLDER / scale / name / "claims.json"
+    return {claim.id: claim for claim in ledger.read(path, name, scale)}
+
+
+def _section(one: Shipped) -> str:
+    """A finding: what it is about, its figure of docs/figures, if there is one, and its claims."""
+    finding = one.finding
+    folder = f"experiments/{finding.name}"
+    lines = [
+        f"## `{finding.name}`",
+        f"{_text(finding.config.title)}. Sources: {', '.join(finding.config.sources)}. Its files are in "
+        f"[`{folder}`](../{folder}).",
+    ]
+    for name, shown in finding.figures.items():
+        figure = f"figures/{finding.name}-{name}.png"
+        if Path("docs", figure).is_file():
+            caption = _text((shown.make.__doc__ or name).split("\n\n")[0])
+            lines += [f"![{caption}]({figure})", f"*Shows {', '.join(shown.claims)}: {caption}*"]
+    targets = targets_of(finding)
+    lines += [_claim(one, id, targets.get(id, [])) for id in one.criteria]
+    return "\n\n".join(lines)
+
+
+def _claim(one: Shipped, id: str, targets: list[str]) -> str:
+    words = one.criteria[id]
+    lines = [
+        f"### {id}",
+        "",
+        _text(words.statement),
+        "",
+        f"- Source: {_text(words.source)}",
+        f"- Criterion: {_text(words.criterion)}",
+    ]
+    if targets:
+        lines.append(f"- Shown in: {', '.join(f'`{target}`' for target in targets)}")
+    for scale, claims in one.claims.items():
+        if id in claims:
+            lines.append(f"- At {scale} scale: {_measured(claims[id])}")
+    return "\n".join(lines)
+
+
+def _measured(claim: Claim) -> str:
+    judged = [part for part in claim.parts if part.verdict is not None]
+    return f"**{claim.verdict}**. " + "; ".join(f"{_text(part.quantity)}: {_interval(part)}" for part in judged)
+
+
+def _interval(part: Part) -> str:
+    if np.isnan(part.measured):
+        return "unknown"
+    ends = "" if np.isnan(part.low) else f" [{part.low:.3g}, {part.high:.3g}]"
+    return f"{part.measured:.3g}{ends}"
+
+
+def _costs(found: list[Shipped]) -> str:
+    rows = [_row("Finding", "Scale", "Networks", "Seeds", "Minutes", "GiB per process", "Device"), _row(*["---"] * 7)]
+    for one in found:
+        for scale, about in one.about.items():
+            seconds, memory = (about.get(key) or np.nan for key in ("wall_seconds", "peak_memory_mib"))
+            cost = f"{seconds / 60:.1f}", f"{memory / 1024:.2f}", said(about, "device")
+            rows.append(_row(f"`{one.finding.name}`", scale, about["runs"], about["seeds"], *cost))
+    return "## What training took\n\nMinutes are summed over processes.\n\n" + "\n".join(rows)
+
+
+def _tally(claims: Iterable[Claim]) -> str:
+    """`9 reproduced, 2 refuted`, in the order of the verdicts."""
+    counts = Counter(claim.verdict for claim in claims)
+    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in get_args(Verdict) if counts[verdict])
+
+
+def _row(*cells: object) -> str:
+    return f"| {' | '.join(_text(str(cell)) for cell in cells)} |"
+
+
+def _text(text: str) -> str:
+    """One line that is neither HTML nor Markdown, and ends no cell of a table."""
+    return " ".join(text.split()).translate(ESCAPED)

@@ -1,0 +1,174 @@
+"""The stages of the pipeline, each a function of a finding: train, merge, compute, judge, draw.
+
+A stage reads files and writes files, so that it can run anywhere and be taken up again: what is finished, and has the
+fingerprint that it would have now, is kept.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ConfigDict, ValidationError, validate_call
+
+from weightdecay import files, results
+from weightdecay.config import scale_of
+from weightdecay.errors import ConfigError, ResultError
+from weightdecay.finding import Finding, Inputs
+from weightdecay.fingerprint import Fingerprint, fingerprint
+from weightdecay.refusals import closest, sentence
+from weightdecay.registry import LOSSES, NETWORKS, OPTIMIZERS
+from weightdecay.run import Run, canonical
+from weightdecay.shards import cut
+from weightdecay.surroundings import importing
+from weightdecay.table import computation_hashes, config_hash, table_of
+from weightdecay.workflow import gpus
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from weightdecay.claims.model import Claim
+
+PRECISIONS = ("float32", "tf32")
+
+
+PACKAGE = Path(__file__).parents[1]
+# What runs beside a finding's own module, which it need not import.
+BESIDE = {"claims": "claims/judging.py", "figures": "report/style.py"}
+
+
+def code_of(finding: Finding, module: str) -> Fingerprint:
+    """What a stage depends on that runs one module of a finding, compute, claims or figures; its code alone."""
+    beside = [PACKAGE / BESIDE[module]] if module in BESIDE else []
+    return fingerprint([finding.folder / f"{module}.py", *beside])
+
+
+def code_of_training(finding: Finding, runs: Iterable[Run], device: str) -> Fingerprint:
+    """What training these runs on `cpu` or `cuda` depends on, but for the rows themselves: of losses, optimisers and
+    networks the ones that the rows name.
+    """
+    named = {(LOSSES, run.loss) for run in runs} | {(OPTIMIZERS, run.optimizer) for run in runs}
+    named |= {(NETWORKS, run.network) for run in runs}
+    files = [registry.files[name] for registry, name in named if name in registry.files]
+    return fingerprint([finding.folder / "train.py", PACKAGE / "ensemble/training.py", *files], device)
+
+
+def fingerprint_of_results(finding: Finding, scale: str, device: str) -> Fingerprint:
+    """All that the trained results of a scale depend on: every row of the table, the code, the versions."""
+    runs = table_of(finding.config, scale)
+    rows = {f"run {run.id}": canonical(run.differing()) for run in runs}
+    return Fingerprint({**code_of_training(finding, runs, device).parts, **rows})
+
+
+def shard_of(text: str, runs: list[Run]) -> list[Run]:
+    """The part of the table named by, say, "2/4": the second of four."""
+    try:
+        number, count = (int(part) for part in text.split("/"))
+        parts = cut(runs, count)
+        return parts[range(1, len(parts) + 1).index(number)]
+    except ValueError as error:
+        raise ConfigError(
+            f"shard is {text!r}, but must be k/K with 1 <= k <= K <= {len(runs)}, the number of runs."
+        ) from error
+
+
+def train(finding: Finding, scale: str, shard: str, output: Path, device: str, precision: str) -> None:
+    """Train one shard of the table of a scale on `cpu` or `cuda`, and write it to `output`.
+
+    An interrupted training is taken up where it was.
+    """
+    runs = shard_of(shard, table_of(finding.config, scale))
+    gpus.take_one(device)
+    code = code_of_training(finding, runs, device).digest
+    about = {"config_hash": config_hash(runs), "precision": precision, "fingerprint": code}
+    # Beside the results, but no output that Snakemake would remove.
+    checkpoint = output.parent.parent / "checkpoints" / f"{output.stem}.checkpoint"
+    if results.is_made(output, about):
+        print(f"{output} is finished already.")
+        _delete(checkpoint)  # killed after the last write
+        return
+    files.check_writable(output.parent)
+    with importing():
+        from weightdecay.ensemble import training
+
+        protocol = finding.protocol
+    trained = training.train(
+        runs, protocol, device=device, checkpoint=checkpoint, precision=precision, code=about["fingerprint"]
+    )
+    metadata = {**results.provenance(), **trained.metadata, "experiment": finding.name, "scale": scale, **about}
+    results.write_shard(output, trained.runs, trained.history, metadata)
+    _delete(checkpoint)
+
+
+def _delete(checkpoint: Path) -> None:
+    """Delete a checkpoint that is of no use any more, and no other file."""
+    try:
+        if files.is_checkpoint(checkpoint):
+            checkpoint.unlink()
+    except OSError as error:
+        raise ResultError(f"{checkpoint} cannot be deleted: {error.strerror}.") from error
+
+
+def merge(finding: Finding, scale: str, shards: Iterable[Path], folder: Path) -> None:
+    """Join the shards of a scale into runs.parquet and history.parquet in `folder`, if every run is there once."""
+    results.merge(shards, folder / "runs.parquet", folder / "history.parquet", table_of(finding.config, scale))
+
+
+def compute(finding: Finding, scale: str, name: str, output: Path) -> None:
+    """Compute a table that needs no training, by the function of compute.py of that name, and write it to `output`.
+
+    Arguments are checked against the function's signature: unknown or missing ones and wrong types are refused.
+    """
+    settings = scale_of(finding.config, scale).computations
+    if name not in settings:
+        raise ConfigError(f"scale {scale} of {finding.name} computes no {name}{closest(name, settings)}.")
+    about = {
+        "config_hash": computation_hashes(finding.config, scale)[name],
+        "fingerprint": code_of(finding, "compute").digest,
+    }
+    if results.is_made(output, about):
+        print(f"{output} is finished already.")
+        return
+    with importing():
+        functions = finding.computations
+    if name not in functions:
+        place = finding.folder / "compute.py"
+        raise ConfigError(f"{place} has no @finding.computation {name}{closest(name, functions)}.")
+    files.check_writable(output.parent)
+    began = time.monotonic()
+    table = called(functions[name], settings[name])
+    about |= {"experiment": finding.name, "scale": scale, "wall_seconds": round(time.monotonic() - began, 2)}
+    results.write_table(output, table, results.provenance() | about)
+
+
+def called(function: Callable[..., pd.DataFrame], settings: dict[str, Any]) -> pd.DataFrame:
+    """`function(**settings)`, or a ConfigError where they do not fit its signature."""
+    checked = validate_call(function, config=ConfigDict(strict=True, allow_inf_nan=False))
+    try:
+        return checked(**settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigError(f"computation {function.__name__}: {sentence(first)}.") from error
+
+
+def judge(finding: Finding, scale: str, folder: Path) -> list[Claim]:
+    """The claims of a finding by the tables in `folder`, which must have the settings of now."""
+    return finding.judge(results.load_scale(folder, finding.config, scale), scale)
+
+
+def draw(finding: Finding, scale: str, folder: Path, claims: Path, figures: Path, tables: Path) -> None:
+    """Draw the figures and write the tables of a finding, by the tables in `folder` and the judgments in `claims`."""
+    with importing():
+        from weightdecay.claims import model as ledger
+        from weightdecay.report import latex, style
+
+    found = results.load_scale(folder, finding.config, scale)
+    judged = {claim.id: claim for claim in ledger.read(claims, finding.name, scale)}
+    inputs = Inputs(scale, found, finding.config, judged)
+    style.apply()
+    for name, shown in finding.figures.items():
+        style.save(shown.make(inputs), figures, f"{finding.name}-{name}", scale)
+    for name, shown in finding.tables.items():
+        latex.write(tables / f"{finding.name}-{name}.tex", shown.make(inputs))

@@ -1,0 +1,116 @@
+"""A fingerprint changes with what code does, and with nothing else."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.programs import EXPERIMENTS, finding
+from weightdecay import fingerprint as module
+from weightdecay.errors import ConfigError
+from weightdecay.fingerprint import fingerprint, sources
+from weightdecay.table import table_of
+from weightdecay.workflow import stages
+
+PROGRAM = (
+    '"""What it does."""\nfrom .lines import slope\n\n\ndef twice(x):\n    """Double it."""\n    return 2 * slope(x)\n'
+)
+LINES = "import numpy as np\n\n\ndef slope(x):\n    return np.diff(x)\n"
+
+
+@pytest.fixture
+def program(tmp_path):
+    folder = tmp_path / "experiments" / "blobs"
+    folder.mkdir(parents=True)
+    (folder / "lines.py").write_text(LINES)
+    (folder / "claims.py").write_text(PROGRAM)
+    return folder / "claims.py"
+
+
+def digest(program: Path) -> str:
+    for cached in (module._digest, module._read):  # a program is read once a process
+        cached.cache_clear()
+    return fingerprint([program]).digest
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("What it does", "What else it does"),
+        ("Double it", "Twice as much"),
+        ("return 2", "# why\n    return 2"),
+        ("2 * slope(x)", "(\n        2\n        * slope(x)\n    )"),
+        ('    """Double it."""\n', ""),
+        ('"""What it does."""', ""),
+    ],
+)
+def test_comments_docstrings_and_layout_play_no_part(program, old, new):
+    before = digest(program)
+    program.write_text(PROGRAM.replace(old, new))
+    assert digest(program) == before
+
+
+def test_times_and_places_play_no_part(program, tmp_path):
+    before = digest(program)
+    os.utime(program, (0, 0))
+    (tmp_path / "experiments").rename(tmp_path / "moved")
+    (tmp_path / "clone").mkdir()
+    (tmp_path / "moved").rename(tmp_path / "clone/experiments")
+    assert digest(tmp_path / "clone/experiments/blobs/claims.py") == before
+
+
+@pytest.mark.parametrize(("name", "old", "new"), [("claims.py", "2 *", "3 *"), ("lines.py", "diff(x)", "diff(x, 2)")])
+def test_what_the_code_does_counts_with_what_it_imports(program, name, old, new):
+    before = digest(program)
+    path = program.with_name(name)
+    path.write_text(path.read_text().replace(old, new))
+    assert digest(program) != before
+
+
+def test_its_text_says_what_it_is_made_of(program):
+    text = fingerprint([program], scale="smoke").text
+    names = [line.split("  ", 1)[1] for line in text.splitlines()]
+    assert names == [
+        "experiments/blobs/claims.py",
+        "experiments/blobs/lines.py",
+        "scale",
+        "version of numpy",
+        "version of python",
+    ]
+
+
+def test_a_file_that_is_not_python_is_named(program):
+    program.write_text("def (")
+    with pytest.raises(ConfigError, match=r"claims\.py, line 1, is not Python\.$"):
+        digest(program)
+
+
+def test_a_module_is_found_however_it_is_imported(program):
+    package = "from weightdecay import closed_form\nfrom weightdecay.statistics.estimates import mean_interval\n"
+    program.write_text(package + "import weightdecay.files\nfrom . import lines\n")
+    digest(program)
+    found = {path.name for path in sources([program])}
+    assert {"closed_form.py", "estimates.py", "lines.py", "claims.py", "__init__.py"} <= found
+    assert "files.py" not in found  # it computes nothing
+
+
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in EXPERIMENTS.glob("*/config.yaml")))
+def test_training_depends_on_what_its_rows_name_and_on_its_own_device(name):
+    made = finding(name)
+    runs = table_of(made.config, "smoke")
+    cpu, cuda = (set(stages.code_of_training(made, runs, device).parts) for device in ("cpu", "cuda"))
+    assert f"experiments/{name}/train.py" in cpu & cuda
+    losses = {f"src/weightdecay/ensemble/losses/{run.loss}.py" for run in runs}
+    assert {each for each in cpu if "/losses/" in each} == losses
+    assert not any(wing in each for wing in ("/claims", "/report/", "statistics", "progress") for each in cpu | cuda)
+    assert "version of torch" in cpu & cuda and "version of tqdm" not in cpu | cuda
+    of_one = {"loops.py": cpu, "cpu.py": cpu, "gpu.py": cuda, "triton/adam.py": cuda}
+    for file, device in of_one.items():
+        assert {f"src/weightdecay/ensemble/{file}"} & (cpu | cuda) <= device
+
+
+def test_a_rows_of_another_loss_have_another_fingerprint():
+    made = finding("curve_fitting")
+    runs = table_of(made.config, "smoke")
+    digests = {stages.code_of_training(made, [run], "cpu").digest for run in runs}
+    assert len(digests) == len({(run.loss, run.optimizer, run.network) for run in runs}) > 1
