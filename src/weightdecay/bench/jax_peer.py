@@ -35,7 +35,7 @@ class Jax:
     def __init__(self, case: Case, replicas: int, device: torch.device, precision: str | None = "highest"):
         jax.config.update("jax_default_matmul_precision", precision)
         self.run, self.replicas = case.run, replicas
-        decays, self.update = UPDATES.get(case.run.optimizer, ((), None))
+        decays, self.update = UPDATES.get(case.run.optimizer, ((), _sgd))
         if case.run.decay not in decays or case.run.loss not in OBJECTIVES:
             about = f"loss {case.run.loss}, optimizer {case.run.optimizer} and decay {case.run.decay}"
             raise ConfigError(f"the JAX peer has no {about} together: write them there.")
@@ -45,7 +45,9 @@ class Jax:
         self.network = initial_network(case, replicas)
         self.index = {layer: index for index, layer in enumerate(leaves(self.network))}
         put = partial(jax.device_put, device=self.device)
-        self.frozen, trained, statistics = {}, {}, {}
+        self.frozen: dict[int, Any] = {}
+        trained: dict[int, Any] = {}
+        statistics: dict[int, Any] = {}
         for layer, index in self.index.items():
             values = {name: put(_array(getattr(layer, name))) for name in layer.shapes}
             if isinstance(layer, layers.BatchNorm):
@@ -63,7 +65,7 @@ class Jax:
         self.program = jax.jit(self._scan, donate_argnums=0)
 
     def first_steps(self) -> float:
-        losses = []  # of every step
+        losses: list[float] = []  # of every step
         while len(losses) < CHECKED_STEPS:
             self.carry, more = self.program(self.carry, self.batches)
             losses += more[:, 0].tolist()
@@ -90,7 +92,7 @@ class Jax:
         """One step of one replica."""
 
         def loss_of(trained):
-            statistics = {}
+            statistics: dict[int, Any] = {}
             outputs = self._apply(self.network, {**trained, **frozen}, state["statistics"], statistics, inputs)
             loss, correct = self.objective(outputs, targets)
             return loss, (statistics, correct)
@@ -167,7 +169,10 @@ def _adam(run: Run, step, trained, gradients, slots):
     return trained, {"first": first, "second": second}
 
 
-UPDATES = {"sgd": (("l2", "none"), _sgd), "adam": (("decoupled", "none"), _adam)}  # with which decays
+UPDATES: dict[str, tuple[tuple[str, ...], Any]] = {
+    "sgd": (("l2", "none"), _sgd),
+    "adam": (("decoupled", "none"), _adam),
+}  # with which decays
 
 
 def _array(tensor: torch.Tensor) -> np.ndarray:

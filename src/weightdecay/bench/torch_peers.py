@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from weightdecay.bench.cases import Case, batches, initial_network
 from weightdecay.ensemble import layers
+from weightdecay.ensemble.layer import filled
 from weightdecay.ensemble.literal import module_of, optimizer_of
 from weightdecay.registry import LOSSES
 
@@ -125,9 +126,8 @@ class Grouped(TorchPeer):
         module = nn.Conv1d(
             self.replicas * inputs, self.replicas * outputs, weight.shape[2], stride, padding, groups=self.replicas
         )
-        module.weight.data.copy_(weight)
-        module.bias.data.copy_(layer.bias.flatten())
-        return module
+        bias = None if layer.bias is None else layer.bias.flatten()
+        return filled(module, True, weight=weight, bias=bias)
 
     def _batch(self, part):
         """Inputs `[B, R, positions]`, one channel a replica; targets `[B · R]`."""

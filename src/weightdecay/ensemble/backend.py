@@ -81,7 +81,8 @@ def description(device: torch.device) -> dict[str, str]:
 def processor() -> str:
     """The CPU's name, with family and model where the name says little."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    fields = dict(tuple(part.strip() for part in line.split(":", 1)) for line in reversed(lines) if ":" in line)
+    pairs = (line.split(":", 1) for line in reversed(lines) if ":" in line)
+    fields = {name.strip(): value.strip() for name, value in pairs}
     if not {"model name", "cpu family", "model"} <= fields.keys():
         return platform.processor() or platform.machine()
     return f"{fields['model name']} (family {fields['cpu family']}, model {fields['model']})"
@@ -125,7 +126,7 @@ def arithmetic(device: torch.device, precision: Precision = "float32"):
 @contextmanager
 def _products(precision: Precision):
     """How torch's products of float32 matrices round, on a GPU and, where the CPU can do it otherwise, there too."""
-    backends = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul
+    backends = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     before = [backend.fp32_precision for backend in backends]
     try:
         everywhere = torch.get_float32_matmul_precision()

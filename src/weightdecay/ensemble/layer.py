@@ -145,13 +145,15 @@ class Layer:
 class Weighted(Layer):
     """A layer with a weight, and perhaps a bias, trained or not. In an operation they are offsets and numbers."""
 
-    fields = ("trained", "weight", "weights", "bias", "biases")
+    fields: ClassVar[tuple[str, ...]] = ("trained", "weight", "weights", "bias", "biases")
+    weight: Tensor
+    bias: Tensor | None
 
     def check_parameters(self, sizes: Mapping[str, Any], **shapes: tuple[int, ...]) -> None:
         """Raise ConfigError unless sizes are whole numbers of at least 1, and parameters have the shapes they give."""
         name = type(self).__name__
         for size, value in sizes.items():
-            fits = isinstance(value, Integral) and not isinstance(value, bool) and value >= 1
+            fits = isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
             require(fits, f"{name} has {value!r} {size}, but must have a whole number of at least 1")
         unlike = {key: shape for key, shape in self.shapes.items() if shape != shapes.get(key)}
         require("weight" in self.shapes and not unlike, f"{name} has parameters of shapes {dict(self.shapes)}")

@@ -16,17 +16,15 @@ from weightdecay.datasets import Splits
 from weightdecay.ensemble.layer import Layer
 from weightdecay.ensemble.optimizer import shares
 from weightdecay.ensemble.schedules import multiplier
-from weightdecay.ensemble.stack import Stack
-from weightdecay.ensemble.state import Protocol, generator_of
+from weightdecay.ensemble.state import Ensemble, Protocol, generator_of
 from weightdecay.registry import LOSSES, OPTIMIZERS
 from weightdecay.run import Run
 
 
 def initial(protocol: Protocol, run: Run, dtype: torch.dtype = torch.float32) -> nn.Module:
     """Return the run's network as it starts."""
-    network = protocol.network([run])
-    Stack(network, [generator_of(run.seed, 0)], dtype, torch.device("cpu"))
-    return module_of(network, 0, run)
+    ensemble = Ensemble([run], protocol, dtype, torch.device("cpu"))
+    return module_of(ensemble.stack.network, 0, run)
 
 
 def module_of(network: Layer, replica: int, run: Run) -> nn.Module:

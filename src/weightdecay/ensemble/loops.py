@@ -216,7 +216,7 @@ def _loops(
     """`kept`: on disk. The cache knows files, and not what is registered at run time."""
     forwards = {name: layer.forward_loop for name, layer in layers if layer.forward_loop}
     backwards = {name: layer.backward_loop for name, layer in layers if layer.backward_loop}
-    cases = {
+    cases: dict[Callable, Mapping[str, Callable]] = {
         forward: forwards,
         backward: backwards,
         loss_of: {name: loss.loop for name, loss in losses},
@@ -230,9 +230,11 @@ def _loops(
         namespace[function.__name__] = compiled(bound, keep=kept)
     own = sorted({field for _, layer in layers for field in layer.fields})
     return Loops(
-        *(namespace[name] for name in ("advance", "evaluate", "update")),
-        np.dtype([(name, np.int64) for name in (*FIELDS, *own)]),
-        *(numbers(kinds) for kinds in (forwards, dict(losses), dict(optimizers))),
+        **{name: namespace[name] for name in ("advance", "evaluate", "update")},
+        operation=np.dtype([(name, np.int64) for name in (*FIELDS, *own)]),
+        layers=numbers(forwards),
+        losses=numbers(dict(losses)),
+        optimizers=numbers(dict(optimizers)),
     )
 
 
@@ -244,7 +246,8 @@ def numbers(kinds: Mapping[str, Any]) -> dict[str, int]:
 def _with_cases(function: Callable, cases: Mapping[str, Callable]) -> Any:
     """Compile a function of this file with `case(kind, ...)` written out: which case is called, `kind` says."""
     text = inspect.getsource(function)
-    indent, returned, kind, arguments = re.search(r"^( *)(return )?case\((.*?), (.*)\)$", text, re.M).groups("")
+    (found,) = re.finditer(r"^( *)(return )?case\((.*?), (.*)\)$", text, re.M)
+    indent, returned, kind, arguments = found.groups("")
     numbered = numbers(cases).items()
     tests = [f"{indent}if {kind} == {number}:\n{indent}    {returned}{name}({arguments})" for name, number in numbered]
     chain = f"\n{indent}el".join(test.lstrip() for test in tests)
@@ -271,4 +274,4 @@ def update_by(optimizer: type[Optimizer]) -> Any:
 def _written(text: str, namespace: dict[str, Any]) -> Any:
     """Compile the function that a text defines."""
     exec(text, namespace)
-    return compiled(namespace[re.match(r"def (\w+)", text)[1]])
+    return compiled(namespace[text.split("(")[0].removeprefix("def ")])

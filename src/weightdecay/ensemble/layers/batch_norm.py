@@ -95,6 +95,9 @@ class BatchNorm(Weighted):
     name = "batch_norm"
     overwrites_input = True
     setting = "batch_norm_eps"
+    bias: Tensor
+    weight_gradient: Tensor
+    bias_gradient: Tensor
     fields = (
         *Weighted.fields,
         "running_mean",
@@ -125,8 +128,8 @@ class BatchNorm(Weighted):
         shape = f"BatchNorm has eps of shape {tuple(eps.shape)}, but must have one for each of {replicas} runs"
         require(eps.shape == (replicas,), shape)
         for run, value in zip(runs, eps.tolist(), strict=True):
-            said = run.batch_norm_eps
-            require(said is not None, "batch_norm_eps is None, but the network has BatchNorm")
+            said = run.batch_norm_eps or 0.0
+            require(said, "batch_norm_eps is None, but the network has BatchNorm")
             require(abs(value - said) <= 1e-6 * said, f"batch_norm_eps is {said}, but the network has {value:g}")
         single = "batch_size is 1, but BatchNorm needs at least 2 examples to have a variance"
         require(runs[0].batch_size > 1, single)

@@ -72,7 +72,7 @@ class Conv1d(Weighted):
         self.shapes = {"weight": (outputs, kernel * inputs), **({"bias": (outputs,)} if bias else {})}
 
     def check(self) -> None:
-        fits = isinstance(self.padding, Integral) and self.padding >= 0
+        fits = isinstance(self.padding, Integral) and int(self.padding) >= 0
         require(fits, f"{type(self).__name__} has a padding of {self.padding!r}")
         sizes = {name: getattr(self, name) for name in ("inputs", "outputs", "kernel", "stride")}
         self.check_parameters(sizes, weight=(self.outputs, self.kernel * self.inputs), bias=(self.outputs,))

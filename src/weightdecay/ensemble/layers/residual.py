@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -39,7 +40,8 @@ class Residual(Layer):
         return self.body.forward(x, moment).add_(x)
 
     def backward(self, gradient: Tensor, input_gradient: bool = True) -> Tensor:
-        return self.body.backward(gradient).add_(gradient)
+        through: Any = self.body.backward(gradient)
+        return through.add_(gradient)
 
     def lay_out(self, operations: Operations, x: int, inputs: int) -> tuple[int, int]:
         fork = operations.append(self, x, inputs, x, inputs)

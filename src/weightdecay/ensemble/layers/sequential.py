@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -40,9 +41,10 @@ class Sequential(Layer):
         return x
 
     def backward(self, gradient: Tensor, input_gradient: bool = True) -> Tensor | None:
+        upstream: Any = gradient
         for child in reversed(self.children[1:]):
-            gradient = child.backward(gradient)
-        return self.children[0].backward(gradient, input_gradient)
+            upstream = child.backward(upstream)
+        return self.children[0].backward(upstream, input_gradient)
 
     def lay_out(self, operations: Operations, x: int, inputs: int) -> tuple[int, int]:
         for child in self.children:
