@@ -131,7 +131,7 @@ def succeeds(monkeypatch, *arguments: str) -> None:
             "error: device=cuda was asked for",
             marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU"),
         ),
-        (["--replicas", "0"], "0 is not in the range x>=1"),
+        (["--replicas", "0"], "greater than or equal to 1"),
     ],
 )
 def test_bad_input_is_one_sentence_and_status_2(monkeypatch, capsys, arguments, sentence):

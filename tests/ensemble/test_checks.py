@@ -71,7 +71,7 @@ def test_a_step_that_single_precision_does_not_hold_is_refused(settings):
 
 
 def test_what_is_no_protocol_is_refused():
-    assert refusal([make()], None) == "protocol is a NoneType, but must be Protocol(splits, network)."
+    assert refusal([make()], None) == "protocol is a NoneType, but must be Protocol(splits)."
 
 
 def test_a_seed_of_numpy_is_the_seed():
