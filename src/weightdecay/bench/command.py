@@ -35,9 +35,9 @@ def bench(
     Raises ConfigError for an unknown name, DeviceError where there is no GPU, ResultError where it cannot write, and
     at the end Refused, if a case could not be measured.
     """
+    device = resolve_device(device).type
     names = _known("case", cases or list(CASES), CASES)
     kinds = _known("peer", [*(peers or contest.default_kinds(device)), "ours"], KINDS)
-    resolve_device(device)
     if output:
         check_writable(output)
     results: list[contest.CaseResult] = []
