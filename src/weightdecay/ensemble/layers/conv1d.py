@@ -167,7 +167,10 @@ class Conv1d(Weighted):
         bias = None if self.bias is None else self.bias[replica]
         shape = self.inputs, self.outputs, self.kernel, self.stride, self.padding
         module = filled(nn.Conv1d(*shape, bias=bias is not None), self.trained, weight=weight, bias=bias)
-        before = [] if channels else [nn.Unflatten(1, (-1, self.inputs)), Transposed()]
+        if channels:
+            return [module], self.outputs
+        one = self.inputs == 1  # a signal as it is usually given
+        before = [nn.Unflatten(1, (1, -1))] if one else [nn.Unflatten(1, (-1, self.inputs)), Transposed()]
         return [*before, module], self.outputs
 
 
