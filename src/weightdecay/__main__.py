@@ -253,6 +253,14 @@ def expected(
 
 
 @command()
+def settings() -> None:
+    """Print in Markdown what every key of a configuration means: docs/settings.md."""
+    from weightdecay.settings_page import settings_page
+
+    print(settings_page(), end="")
+
+
+@command()
 def new(name: Annotated[str, typer.Argument(metavar="NAME", help="The folder that is made in experiments/.")]) -> None:
     """Make a finding that runs at once: experiments/NAME, four short files to begin with."""
     from weightdecay.workflow import template
