@@ -24,7 +24,8 @@ from weightdecay.run import Run
 
 def initial(protocol: Protocol, run: Run, dtype: torch.dtype = torch.float32) -> nn.Module:
     """Return the run's network as it starts."""
-    network = protocol.network([run])
+    inputs, outputs = (part.shape[1] for part in protocol.splits(run)["train"])
+    network = protocol.built([run], inputs, outputs)
     Stack(network, [generator_of(run.seed, 0)], dtype, torch.device("cpu"))
     return module_of(network, 0, run)
 
