@@ -133,8 +133,6 @@ class Checkout:
             shutil.copytree(ROOT / name, folder / name, ignore=ignored)
         for name in ("Snakefile", "environment.yml"):
             shutil.copy(ROOT / name, folder / name)
-        shutil.rmtree(folder / "src/weightdecay/ensemble")
-        self.write("src/weightdecay/ensemble/__init__.py", "")
         self.write("src/weightdecay/ensemble/training.py", TRAINER)
         self.write("src/weightdecay/report/style.py", STYLE)
         self.write("src/weightdecay/report/ledger.py", TABLES)

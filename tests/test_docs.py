@@ -12,6 +12,7 @@ import typer.main
 
 from tests.programs import EXPERIMENTS, ROOT
 from weightdecay.__main__ import app
+from weightdecay.settings_page import settings_page
 from weightdecay.workflow.pipeline import OPTIONS
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -103,13 +104,17 @@ def test_the_tutorials_finding_is_trained_judged_and_drawn(tmp_path):
         assert (tmp_path / name).is_file()
         (tmp_path / name).write_text(text, encoding="utf-8")
     run("weightdecay train noisy_labels --scale smoke --device cpu")
-    assert re.match(r"Z1 ", run("weightdecay claims noisy_labels --scale smoke"))
+    assert "\nZ1 " in run("weightdecay claims noisy_labels --scale smoke")
     results = "results/smoke/noisy_labels"
     run(
         f"weightdecay draw noisy_labels --scale smoke --results {results} --claims {results}/claims.json "
         "--figures paper/figures --tables paper/tables"
     )
     assert (tmp_path / "paper/figures/noisy_labels-accuracy.png").is_file()
+
+
+def test_the_page_of_settings_is_that_of_the_schema():
+    assert (ROOT / "docs/settings.md").read_text(encoding="utf-8") == settings_page()
 
 
 def test_the_readme_is_short():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
-from enum import StrEnum
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -13,7 +12,7 @@ from typing import Annotated, TypeVar
 import typer
 
 from weightdecay import __version__, files
-from weightdecay.config import SCALES, scale_of
+from weightdecay.config import SCALES, ScaleName, scale_of
 from weightdecay.errors import ConfigError, reports_user_errors
 from weightdecay.finding import Finding, findings
 from weightdecay.refusals import closest
@@ -21,6 +20,7 @@ from weightdecay.results import shipped
 from weightdecay.surroundings import importing
 from weightdecay.table import table_of
 from weightdecay.workflow import gpus, pipeline, shipping, stages
+from weightdecay.workflow.gpus import DeviceName
 
 ABOUT = """Train, join and judge the findings without Snakemake. Run it from the folder that holds experiments/.
 
@@ -33,9 +33,6 @@ NAME`. The pipeline (`snakemake --cores all`) does the same, on all cores, and b
 writes there. `weightdecay claims --results data/reference/laptop` prints their ledger, and `weightdecay compare` holds
 results against them, as does `snakemake verify`.
 """
-Scale = StrEnum("Scale", {name: name for name in SCALES})
-Device = StrEnum("Device", {name: name for name in gpus.DEVICES})
-Precision = StrEnum("Precision", {name: name for name in stages.PRECISIONS})
 Command = TypeVar("Command", bound=Callable[..., None])
 
 app = typer.Typer(
@@ -44,10 +41,10 @@ app = typer.Typer(
 
 Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Findings, by folder (default: all).")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A finding, by its folder in experiments/.")]
-AtScale = Annotated[Scale, typer.Option("--scale", help="How much is trained: the scale of config.yaml.")]
-OnDevice = Annotated[Device, typer.Option("--device", help="Where to train; auto is the GPU if there is one.")]
+AtScale = Annotated[ScaleName, typer.Option("--scale", help="How much is trained: the scale of config.yaml.")]
+OnDevice = Annotated[DeviceName, typer.Option("--device", help="Where to train; auto is the GPU if there is one.")]
 Rounding = Annotated[
-    Precision,
+    stages.Precision,
     typer.Option(
         "--precision", help="A GPU's matrix products: IEEE float32, or tf32, which rounds factors to 10 bits."
     ),
@@ -81,9 +78,9 @@ def train(
     shard: Annotated[
         str | None, typer.Option(metavar="k/K", help="Train this part of one table, and do not join.")
     ] = None,
-    scale: AtScale = Scale.laptop,
-    device: OnDevice = Device.auto,
-    precision: Rounding = Precision.float32,
+    scale: AtScale = "laptop",
+    device: OnDevice = "auto",
+    precision: Rounding = "float32",
     output: Output = None,
 ) -> None:
     """Train findings shard by shard, join the shards, and compute what needs no training.
@@ -115,7 +112,7 @@ def merge(
     shards: Annotated[
         list[Path] | None, typer.Argument(metavar="[FILE]...", help="Its shards (default: those that train makes).")
     ] = None,
-    scale: AtScale = Scale.laptop,
+    scale: AtScale = "laptop",
 ) -> None:
     """Join the shards of a finding into runs.parquet and history.parquet, if every run is there once."""
     (finding,) = _chosen([name])
@@ -126,7 +123,7 @@ def merge(
 def compute(
     name: Name,
     table: Annotated[str | None, typer.Argument(metavar="[TABLE]", help="One of its tables (default: all).")] = None,
-    scale: AtScale = Scale.laptop,
+    scale: AtScale = "laptop",
     output: Output = None,
 ) -> None:
     """Compute the tables of a finding that need no training. `train` does so too, unless it is given a shard."""
@@ -143,7 +140,7 @@ def compute(
 def claims(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Findings to judge anew.")] = None,
     scale: Annotated[
-        Scale | None, typer.Option(help="Default: the one that --results is named for, else laptop.")
+        ScaleName | None, typer.Option(help="Default: the one that --results is named for, else laptop.")
     ] = None,
     results: Annotated[
         list[Path] | None,
@@ -169,7 +166,7 @@ def claims(
     with importing():
         from weightdecay.report import ledger  # matplotlib and pandas, which nothing that trains needs
 
-    folders = results or [Path("results") / (scale or Scale.laptop)]
+    folders = results or [Path("results") / (scale or "laptop")]
     for folder in folders:
         if (folder / files.SUMS).is_file():
             shipped.check(folder)
@@ -199,7 +196,8 @@ def claims(
 @command()
 def ship(
     names: Names = None,
-    scale: Annotated[Scale, typer.Option(help="What is shipped is results/SCALE.")] = ...,
+    *,
+    scale: Annotated[ScaleName, typer.Option(help="What is shipped is results/SCALE.")],
     history_mib: Annotated[
         float, typer.Option(metavar="MIB", help="Size to which the history of each finding is cut down.")
     ] = shipping.HISTORY_MIB,
@@ -232,8 +230,8 @@ def compare(
 @command()
 def fingerprint(
     name: Name,
-    scale: AtScale = Scale.laptop,
-    device: OnDevice = Device.auto,
+    scale: AtScale = "laptop",
+    device: OnDevice = "auto",
 ) -> None:
     """Print the hash of all that a finding's trained results depend on, and what it is made of."""
     (finding,) = _chosen([name])
@@ -250,6 +248,14 @@ def expected(
         from weightdecay.workflow import expectation
 
     print(expectation.summary(findings()) if summary else expectation.page(findings()))
+
+
+@command()
+def settings() -> None:
+    """Print in Markdown what every key of a configuration means: docs/settings.md."""
+    from weightdecay.settings_page import settings_page
+
+    print(settings_page(), end="")
 
 
 @command()
@@ -271,7 +277,7 @@ def bench(
     peers: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Beside ours (default: all that run).")
     ] = None,
-    device: Annotated[Device, typer.Option(help="cpu is one core.")] = Device.cpu,
+    device: Annotated[DeviceName, typer.Option(help="cpu is one core.")] = "cpu",
     repeats: Annotated[int, typer.Option(metavar="N", min=1, help="Turns, whose median counts.")] = 5,
     output: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Write bench.json, .pdf, .png there.")] = None,
     list_them: Annotated[bool, typer.Option("--list", help="Say which cases and peers there are.")] = False,
@@ -302,7 +308,7 @@ def judge(
     name: Name,
     results: Annotated[Path, typer.Option(metavar="FOLDER")],
     output: Annotated[Path, typer.Option(metavar="FILE")],
-    scale: AtScale = Scale.laptop,
+    scale: AtScale = "laptop",
 ) -> None:
     """Judge the claims of a finding by its tables in a folder."""
     (finding,) = _chosen([name])
@@ -316,7 +322,7 @@ def draw(
     claims: Annotated[Path, typer.Option(metavar="FILE")],
     figures: Annotated[Path, typer.Option(metavar="FOLDER")],
     tables: Annotated[Path, typer.Option(metavar="FOLDER")],
-    scale: AtScale = Scale.laptop,
+    scale: AtScale = "laptop",
 ) -> None:
     """Draw the figures and write the tables of a finding."""
     (finding,) = _chosen([name])
@@ -376,7 +382,7 @@ def _judge(finding: Finding, scale: str, folder: Path, output: Path) -> None:
 
 def _scale_of(folder: Path) -> str:
     """The scale that the folder <scale>/<finding> is named for, or laptop."""
-    return folder.parent.name if folder.parent.name in SCALES else Scale.laptop
+    return folder.parent.name if folder.parent.name in SCALES else "laptop"
 
 
 if __name__ == "__main__":

@@ -261,11 +261,13 @@ def test_the_notebooks_networks_have_its_parameters():
         own = sum(int(np.prod(shape)) for shape in network.shapes.values())
         return own + sum(parameters(child) for child in network.children)
 
-    mlp = parameters(program.network([run(width=47, blocks=2)]))
+    mlp = parameters(program.PROTOCOL.built([run(width=47, blocks=2)], 40, 10))
     assert mlp == 41 * 47 + 48 * 47 + 48 * 10
-    cnn = parameters(program.network([run(width=25, network="cnn", blocks=3)]))
+    cnn = parameters(program.PROTOCOL.built([run(width=25, network="cnn", blocks=3)], 40, 10))
     assert cnn == (5 + 1) * 25 + 2 * (3 * 25 + 1) * 25 + (5 * 25 + 1) * 10
-    assert parameters(program.network([run(width=98)])) == pytest.approx(500 * 10, rel=0.002)  # n K, the threshold
+    assert parameters(program.PROTOCOL.built([run(width=98)], 40, 10)) == pytest.approx(
+        500 * 10, rel=0.002
+    )  # n K, the threshold
 
 
 def test_a_network_trains_alike_alone_and_among_all_widths():

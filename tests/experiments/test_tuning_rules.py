@@ -330,7 +330,7 @@ def test_rows_that_cannot_be_trained_are_refused_in_one_sentence(changes, senten
 def test_networks_are_as_the_rows_say():
     program = load_program("tuning_rules", "train")
     for rate, count in ((0.0, 0), (0.5, 2)):
-        layers = layers_of(program.network([run(), run(seed=1, dropout=rate)]))
+        layers = layers_of(program.PROTOCOL.built([run(), run(seed=1, dropout=rate)], 40, 10))
         assert sum(isinstance(layer, Dropout) for layer in layers) == count
     with pytest.raises(ConfigError, match="which has no dropout"):
         train([run(network="residual_mlp", batch_norm_eps=1e-5, dropout=0.5)], program.PROTOCOL, device="cpu")

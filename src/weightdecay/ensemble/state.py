@@ -35,6 +35,10 @@ class Protocol:
     # How many examples the train split of a row has; another number where `train_size` counts some that are held out.
     train_examples: Callable[[Run], int] = lambda run: run.train_size
 
+    def built(self, runs: Sequence[Run], inputs: int, outputs: int) -> Layer:
+        """Return one network for a stack of runs whose data have so many inputs and targets."""
+        return self.network(runs) if self.network else NETWORKS.get(runs[0].network).build(runs, inputs, outputs)
+
 
 class Ensemble:
     """R runs of one `stack_key` in training. All that changes is in tensors, so that it can be saved and restored.
@@ -54,8 +58,7 @@ class Ensemble:
         self.examples = self.data["train"][0].shape[1]
         inputs, outputs = (part.shape[2] for part in self.data["train"])
         self.classifies = self.loss.classifies(outputs)
-        build = protocol.network
-        network = build(self.runs) if build else NETWORKS.get(self.run.network).build(self.runs, inputs, outputs)
+        network = protocol.built(self.runs, inputs, outputs)
         check_network(network, self.runs, inputs, outputs)
         self.words = words_of(self.runs, device)
         self.stack = Stack(network, [generator_of(run.seed, 0) for run in self.runs], dtype, device)

@@ -86,7 +86,8 @@ def compare(here: Path, shipped: Path, known: Mapping[str, Finding]) -> Comparis
                 f"{name}: {(~alike).sum()} of {len(alike)} runs do not start as the shipped ones did (other seeds, or "
                 "random numbers of another library), and are compared as independent ones"
             )
-    return decided(*(pd.concat(tables, ignore_index=True) for tables in (parts, curves, shifts)), repeats, notes)
+    found = [pd.concat(tables, ignore_index=True) for tables in (parts, curves, shifts)]
+    return decided(found[0], found[1], found[2], repeats, notes)
 
 
 def unequal(here: Path, shipped: Path, known: Iterable[str]) -> list[str]:

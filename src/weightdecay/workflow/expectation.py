@@ -11,18 +11,20 @@ from typing import Any, get_args
 import numpy as np
 
 from weightdecay.claims import model as ledger
-from weightdecay.claims.model import Claim, Part, Verdict
+from weightdecay.claims.model import Claim, Verdict
 from weightdecay.config import Criterion
 from weightdecay.errors import ResultError
 from weightdecay.finding import Finding
+from weightdecay.report.numbers import PLAIN
 from weightdecay.results import said, shipped
 
 INTRODUCTION = f"""\
 # Every claim, its criterion, and what we measured
 
 `weightdecay expected` writes this page. The words come from the findings' `config.yaml`, the numbers from the results
-in `{shipped.FOLDER}`. A measured number is a mean over seeds, with its 95 % interval in brackets; an interval that ends
-at `inf` is open. [How claims are judged](statistics.md) says what the verdicts mean.
+in `{shipped.FOLDER}`. A measured number is a mean over seeds, with its 95 % interval in brackets. An interval that ends
+at ∞ is open; a dash is a quantity that the runs cannot give. [How claims are judged](statistics.md) says what the
+verdicts mean.
 
 To make one figure or table yourself, ask for its file: `snakemake --cores all TARGET` at laptop scale, and
 `snakemake --cores all TARGET --config scale=paper` at paper scale. To see what you measured, call
@@ -142,14 +144,7 @@ def _claim(one: Shipped, id: str, targets: list[str]) -> str:
 
 def _measured(claim: Claim) -> str:
     judged = [part for part in claim.parts if part.verdict is not None]
-    return f"**{claim.verdict}**. " + "; ".join(f"{_text(part.quantity)}: {_interval(part)}" for part in judged)
-
-
-def _interval(part: Part) -> str:
-    if np.isnan(part.measured):
-        return "unknown"
-    ends = "" if np.isnan(part.low) else f" [{part.low:.3g}, {part.high:.3g}]"
-    return f"{part.measured:.3g}{ends}"
+    return f"**{claim.verdict}**. " + "; ".join(f"{_text(part.quantity)}: {PLAIN.interval(part)}" for part in judged)
 
 
 def _costs(found: list[Shipped]) -> str:

@@ -12,10 +12,12 @@ import socket
 import subprocess
 import sys
 import time
+from typing import Literal, get_args
 
 from weightdecay.errors import ConfigError, DeviceError
 
-DEVICES = ("auto", "cpu", "cuda")
+DeviceName = Literal["auto", "cpu", "cuda"]
+DEVICES: tuple[str, ...] = get_args(DeviceName)
 _held: list[socket.socket] = []
 
 

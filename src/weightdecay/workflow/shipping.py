@@ -108,7 +108,7 @@ def ship(scale: str, names: Sequence[str], known: Sequence[str], history_mib: fl
     made, old = files.temporary_path(place), files.temporary_path(place, "old")
     files.check_writable(made)
     try:
-        about = {
+        about: dict[str, Any] = {
             "scale": scale,
             "rule": RULE,
             "shipped_by": results.provenance(),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ConfigDict, ValidationError, validate_call
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from weightdecay.claims.model import Claim
 
-PRECISIONS = ("float32", "tf32")
+Precision = Literal["float32", "tf32"]
 
 
 PACKAGE = Path(__file__).parents[1]
@@ -74,7 +74,7 @@ def shard_of(text: str, runs: list[Run]) -> list[Run]:
         ) from error
 
 
-def train(finding: Finding, scale: str, shard: str, output: Path, device: str, precision: str) -> None:
+def train(finding: Finding, scale: str, shard: str, output: Path, device: str, precision: Precision) -> None:
     """Train one shard of the table of a scale on `cpu` or `cuda`, and write it to `output`.
 
     An interrupted training is taken up where it was.
