@@ -13,7 +13,7 @@ OWN = {  # who may, and why it is its own
     "src/weightdecay/workflow/turns.py": "Snakemake's lock, when the snakemake that held it was killed",
     "src/weightdecay/workflow/stages.py": "the checkpoint of a finished shard",
 }
-NO_PATHS = {"_lost(side).rename"}  # a column of a data frame
+NO_PATHS = {"_lost(side).rename", "self.move"}  # a column of a data frame, an optimiser's step
 
 
 def deletions(text: str) -> list[str]:

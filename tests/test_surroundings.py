@@ -38,7 +38,7 @@ TRAIN = """
 from weightdecay.datasets.mnist1d import mnist1d
 from weightdecay.ensemble.state import Protocol
 
-PROTOCOL = Protocol(lambda run: mnist1d(run.seed, run.train_size, 20, 20, 0.0, "incorrect"))
+PROTOCOL = Protocol(lambda run: mnist1d(run.seed, run.train_size, 200, 200, 0.0, "incorrect"))
 print("λ")
 """
 FIGURES = """

@@ -117,7 +117,7 @@ def test_a_disk_that_is_full_while_shipping_changes_nothing(shipped_beside, monk
         whole(source, target)
 
     monkeypatch.setattr(shipping.os, "replace", fails)
-    monkeypatch.setattr(shipping, "_ship_experiment", lambda config, scale, made, mib: made.mkdir() or {})
+    monkeypatch.setattr(shipping, "_ship_finding", lambda finding, scale, made, mib: made.mkdir() or {})
     with pytest.raises(ResultError, match=r"^cannot write in data/reference: No space left on device\.$"):
         shipping.ship("smoke", ["first"], ["first", "second"])
     assert everything(shipped_beside.path("data")) == before

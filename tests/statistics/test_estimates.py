@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from weightdecay.statistics import estimates
+from weightdecay.statistics import censored, estimates
 from weightdecay.statistics.measures import Histories, band, dip, final_table, finals, longest, select
 
 
@@ -99,13 +99,13 @@ def grid_of_times(noise: float, generator: np.random.Generator):
 
 def test_exponents_of_an_exact_law():
     η, λ, times = grid_of_times(0, np.random.default_rng(0))
-    fit = estimates.power_law({"η": η, "λ": λ}, times, np.full(η.size, True))
+    fit = censored.power_law({"η": η, "λ": λ}, times, np.full(η.size, True))
     assert fit == pytest.approx({"η": -1.0, "λ": -0.8, "constant": 0.5})
 
 
 def test_without_censoring_the_fit_is_least_squares():
     η, λ, times = grid_of_times(0.3, np.random.default_rng(0))
-    fit = estimates.power_law({"η": η, "λ": λ}, times, np.full(η.size, True))
+    fit = censored.power_law({"η": η, "λ": λ}, times, np.full(η.size, True))
     line = np.linalg.lstsq(np.column_stack([np.log(η), np.log(λ), np.ones(η.size)]), np.log(times))[0]
     assert [fit["η"], fit["λ"], np.log(fit["constant"])] == pytest.approx(list(line))
 
@@ -116,9 +116,9 @@ def test_censored_times_do_not_bias_the_exponents_and_dropping_them_does():
     for _ in range(100):
         η, λ, times = grid_of_times(0.5, generator)
         reached, seen = times <= longest_run, np.minimum(times, longest_run)
-        fitted.append(estimates.power_law({"η": η, "λ": λ}, seen, reached)["λ"])
+        fitted.append(censored.power_law({"η": η, "λ": λ}, seen, reached)["λ"])
         kept = {"η": η[reached], "λ": λ[reached]}
-        dropped.append(estimates.power_law(kept, times[reached], np.full(reached.sum(), True))["λ"])
+        dropped.append(censored.power_law(kept, times[reached], np.full(reached.sum(), True))["λ"])
     assert np.mean(fitted) == pytest.approx(-0.8, abs=0.05)
     assert np.mean(dropped) > -0.72  # flatter than the truth
 
@@ -131,19 +131,19 @@ def test_bounds_on_either_side_bend_no_line():
     for _ in range(60):
         y = 2 * x + generator.normal(0, 1, 30)
         side = np.where(y > 9, 1, np.where(y < 1, -1, 0))
-        coefficients, spread = estimates.censored_line(design, y.clip(1, 9), side)
+        coefficients, spread = censored.censored_line(design, y.clip(1, 9), side)
         fitted.append(coefficients[0])
         spreads.append(spread)
-        kept.append(estimates.censored_line(design, y.clip(1, 9), 0 * side)[0][0])
+        kept.append(censored.censored_line(design, y.clip(1, 9), 0 * side)[0][0])
     assert np.mean(fitted) == pytest.approx(2, abs=0.04) and np.mean(spreads) == pytest.approx(1, abs=0.07)
     assert np.mean(kept) < 1.85
 
 
 def test_exponents_that_the_data_cannot_tell_are_unknown():
-    one_rate = estimates.power_law({"η": [1e-3] * 5, "λ": [0.1, 0.2, 0.3, 0.4, 0.5]}, [5, 4, 3, 2, 1], [True] * 5)
+    one_rate = censored.power_law({"η": [1e-3] * 5, "λ": [0.1, 0.2, 0.3, 0.4, 0.5]}, [5, 4, 3, 2, 1], [True] * 5)
     assert np.isnan(one_rate["η"])
     η, λ, times = grid_of_times(0, np.random.default_rng(0))
-    assert np.isnan(estimates.power_law({"η": η, "λ": λ}, times, np.arange(η.size) < 3)["λ"])
+    assert np.isnan(censored.power_law({"η": η, "λ": λ}, times, np.arange(η.size) < 3)["λ"])
 
 
 def test_choosing_on_the_other_seeds_does_not_flatter_the_best():

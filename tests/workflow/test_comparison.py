@@ -1,7 +1,5 @@
 """The comparison catches broken trainers and passes what only looks different: small networks, really trained."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -216,7 +214,7 @@ def test_verify_names_what_contradicts_and_fails(shipped_beside):
     said = done.stdout + done.stderr
     assert done.returncode != 0 and "Traceback" not in said
     assert "refuted, was reproduced  CONTRADICTS" in said
-    assert done.stdout.startswith("2 contradictions in 2 judged quantities")
+    assert said.index("2 contradictions in 2 judged quantities") < said.index("CONTRADICTS")
 
 
 def test_equal_numbers_are_equal_to_the_last_bit(shipped_beside):
@@ -247,17 +245,3 @@ def test_folders_that_cannot_be_compared_are_refused_in_one_sentence(shipped_bes
     assert "results/smoke/first is of scale laptop and data/reference/smoke/first of smoke" in refusal(
         "results/smoke", shipped
     )
-
-
-def test_what_is_expected_is_a_table_of_the_shipped_claims(shipped_beside):
-    checkout = shipped_beside
-    checkout.write("experiments/first/figures.py", 'def norm(inputs):\n    """A1: the loss."""\n')
-    lines = checkout.run("weightdecay", "expected").stdout.splitlines()
-    assert lines[0] == "# What to expect"
-    assert lines[6:8] == [
-        "| A1 | `norm` | `snakemake --cores all paper/figures/first-norm.pdf` "
-        "| **reproduced**. loss, 44 values: 1 [1, 1] |",
-        "| D1 | `claims` | `snakemake --cores all results/laptop/second/claims.json` "
-        "| **reproduced**. loss, 44 values: 1 [1, 1] |",
-    ]
-    assert json.loads(checkout.path("data/reference/smoke/provenance.json").read_text())["experiments"]["first"]
