@@ -17,6 +17,7 @@ from weightdecay.ensemble.literal import module_of, optimizer_of
 from weightdecay.registry import LOSSES
 
 CHECKED_STEPS = 50
+Named = dict[str, Tensor]
 
 
 class TorchPeer:
@@ -62,7 +63,7 @@ class Sequential(TorchPeer):
         self.model = module_of(initial_network(case, 1), 0, case.run).to(device)
         self.optimizer = optimizer_of(self.model.parameters(), case.run, fused=fused)
 
-    def _update(self, inputs, targets):
+    def _update(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         self.optimizer.zero_grad()
         loss, correct = self.objective(self.model(inputs), targets)
         loss.backward()
@@ -84,7 +85,9 @@ class Vmap(TorchPeer):
         frozen = {n: p.detach().to(device) for n, p in stacked.items() if n not in trained}
         self.constant = frozen, {name: buffer.to(device) for name, buffer in buffers.items()}
 
-        def loss_of(parameters, frozen, buffers, inputs, targets):
+        def loss_of(
+            parameters: Named, frozen: Named, buffers: Named, inputs: Tensor, targets: Tensor
+        ) -> tuple[Tensor, Tensor]:
             outputs = torch.func.functional_call(skeleton, (parameters, frozen, buffers), (inputs,))
             return self.objective(outputs, targets)
 
@@ -92,10 +95,10 @@ class Vmap(TorchPeer):
         self.gradients = torch.compile(gradients) if compiled else gradients
         self.optimizer = optimizer_of(self.trained.values(), case.run, fused=True)
 
-    def _batch(self, part):
+    def _batch(self, part: Tensor) -> Tensor:
         return part.expand(self.replicas, *part.shape).contiguous()
 
-    def _update(self, inputs, targets):
+    def _update(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         gradients, (loss, correct) = self.gradients(self.trained, *self.constant, inputs, targets)
         for name, parameter in self.trained.items():
             parameter.grad = gradients[name]
@@ -126,16 +129,17 @@ class Grouped(TorchPeer):
             self.replicas * inputs, self.replicas * outputs, weight.shape[2], stride, padding, groups=self.replicas
         )
         module.weight.data.copy_(weight)
+        assert module.bias is not None
         module.bias.data.copy_(layer.bias.flatten())
         return module
 
-    def _batch(self, part):
+    def _batch(self, part: Tensor) -> Tensor:
         """Inputs `[B, R, positions]`, one channel a replica; targets `[B · R]`."""
         if part.dim() == 2:
             return part[:, None].expand(-1, self.replicas, -1).contiguous()
         return part[:, None].expand(-1, self.replicas).flatten()
 
-    def _update(self, inputs, targets):
+    def _update(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         self.optimizer.zero_grad()
         outputs = self.model(inputs).view(len(targets), -1)  # [B · R, classes]
         loss = nn.functional.cross_entropy(outputs, targets, reduction="none").view(-1, self.replicas).mean(0)

@@ -76,8 +76,9 @@ class Checkpoint:
             return self._ignored("it belongs to other runs, another device or other library versions")
         return state
 
-    def _ignored(self, why: str) -> None:
+    def _ignored(self, why: str) -> dict[str, Any] | None:
         print(f"the checkpoint {self.path} is ignored, and training starts anew: {why}.", file=sys.stderr)
+        return None
 
     def _say_once(self, sentence: str) -> None:
         """A save is tried every half minute."""
@@ -86,5 +87,5 @@ class Checkpoint:
         self.said = True
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     return (getattr(error, "strerror", None) or str(error)).rstrip(".")

@@ -41,10 +41,11 @@ def gathered(
         _check_alike(split, owners[id(split)], first, owner)
     features, outputs = (part.shape[1] for part in first["train"])
     _check_row(owner, len(first["train"][0]), train_examples(owner), features, outputs)
-    data = {
-        name: tuple(torch.stack([split[name][part].detach().to(device, dtype) for split in unique]) for part in (0, 1))
-        for name in first
-    }
+
+    def stacked(name: str, part: int) -> Tensor:
+        return torch.stack([split[name][part].detach().to(device, dtype) for split in unique])
+
+    data = {name: (stacked(name, 0), stacked(name, 1)) for name in first}
     for name, (inputs, targets) in data.items():
         for part, values in zip(PARTS, (inputs, targets), strict=True):
             require(bool(values.isfinite().all()), f"the {name} {part} are not finite: they hold NaN or infinity")

@@ -60,7 +60,8 @@ class GpuProgram(Program):
                 graph.replay()
 
     def evaluate(self, split: str) -> tuple[Tensor, Tensor]:
-        ensemble, loss_sum, correct_sum = self.ensemble, 0.0, 0.0
+        ensemble = self.ensemble
+        loss_sum = correct_sum = torch.zeros_like(ensemble.sums["loss_sum"])
         which, pair = ensemble.which, ensemble.data[split]
         for inputs, targets in zip(*(part.split(EVALUATION_ROWS, dim=1) for part in pair), strict=True):
             outputs = ensemble.stack.network.forward(inputs[which], EVALUATION)

@@ -169,7 +169,7 @@ def parameter_spans(op: Mapping[str, int]) -> Iterator[Span]:
 def whole(layer: Layer, **sizes: Any) -> None:
     """Raise ConfigError unless the sizes of a layer are whole numbers of at least 1."""
     for size, value in sizes.items():
-        fits = isinstance(value, Integral) and not isinstance(value, bool) and value >= 1
+        fits = isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
         require(fits, f"{type(layer).__name__} has {value!r} {size}, but must have a whole number of at least 1")
 
 

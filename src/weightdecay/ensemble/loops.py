@@ -201,9 +201,8 @@ class Loops(NamedTuple):
 
 def loops_of_all() -> Loops:
     """Return the loops for all that is registered now."""
-    registries = (LAYERS, LOSSES, OPTIMIZERS)
-    kept = all(set(registry.names()) == set(registry.files) for registry in registries)
-    return _loops(*(tuple(registry.all().items()) for registry in registries), kept)
+    kept = not any(registry.known.keys() - registry.files for registry in (LAYERS, LOSSES, OPTIMIZERS))
+    return _loops(tuple(LAYERS.all().items()), tuple(LOSSES.all().items()), tuple(OPTIMIZERS.all().items()), kept)
 
 
 @cache
@@ -216,7 +215,7 @@ def _loops(
     """`kept`: on disk. The cache knows files, and not what is registered at run time."""
     forwards = {name: layer.forward_loop for name, layer in layers if layer.forward_loop}
     backwards = {name: layer.backward_loop for name, layer in layers if layer.backward_loop}
-    cases = {
+    cases: dict[Callable, dict[str, Callable]] = {
         forward: forwards,
         backward: backwards,
         loss_of: {name: loss.loop for name, loss in losses},
@@ -230,9 +229,9 @@ def _loops(
         namespace[function.__name__] = compiled(bound, keep=kept)
     own = sorted({field for _, layer in layers for field in layer.fields})
     return Loops(
-        *(namespace[name] for name in ("advance", "evaluate", "update")),
+        *(namespace["advance"], namespace["evaluate"], namespace["update"]),
         np.dtype([(name, np.int64) for name in (*FIELDS, *own)]),
-        *(numbers(kinds) for kinds in (forwards, dict(losses), dict(optimizers))),
+        *(numbers(forwards), numbers(dict(losses)), numbers(dict(optimizers))),
     )
 
 
@@ -244,7 +243,7 @@ def numbers(kinds: Mapping[str, Any]) -> dict[str, int]:
 def _with_cases(function: Callable, cases: Mapping[str, Callable]) -> Any:
     """Compile a function of this file with `case(kind, ...)` written out: which case is called, `kind` says."""
     text = inspect.getsource(function)
-    indent, returned, kind, arguments = re.search(r"^( *)(return )?case\((.*?), (.*)\)$", text, re.M).groups("")
+    [(indent, returned, kind, arguments)] = re.findall(r"^( *)(return )?case\((.*?), (.*)\)$", text, re.M)
     numbered = numbers(cases).items()
     tests = [f"{indent}if {kind} == {number}:\n{indent}    {returned}{name}({arguments})" for name, number in numbered]
     chain = f"\n{indent}el".join(test.lstrip() for test in tests)
@@ -271,4 +270,4 @@ def update_by(optimizer: type[Optimizer]) -> Any:
 def _written(text: str, namespace: dict[str, Any]) -> Any:
     """Compile the function that a text defines."""
     exec(text, namespace)
-    return compiled(namespace[re.match(r"def (\w+)", text)[1]])
+    return compiled(namespace[re.findall(r"^def (\w+)", text)[0]])

@@ -59,8 +59,8 @@ class Network:
         return None
 
 
-def eps_of(runs: Sequence[Run]) -> Tensor | None:
-    """The runs' `batch_norm_eps`, `[R]`, or None if they have no BatchNorm."""
+def eps_of(runs: Sequence[Run]) -> Tensor:
+    """Return `batch_norm_eps` of runs that have BatchNorm, `[R]`."""
     import torch
 
-    return None if runs[0].batch_norm_eps is None else torch.tensor([run.batch_norm_eps for run in runs])
+    return torch.tensor([run.batch_norm_eps for run in runs])

@@ -50,4 +50,4 @@ class Operations:
     def array(self, kind: np.dtype, codes: dict[str, int]) -> np.ndarray:
         """Return the records as an array of `kind`, with each operation's number among `codes`."""
         rows = [{"kind": codes[layer.name], **row} for layer, row in zip(self.layers, self.records, strict=True)]
-        return np.array([tuple(row.get(name, 0) for name in kind.names) for row in rows], kind)
+        return np.array([tuple(row.get(name, 0) for name in kind.names or ()) for row in rows], kind)

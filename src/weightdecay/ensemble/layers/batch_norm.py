@@ -134,6 +134,7 @@ class BatchNorm(Layer):
         for run, value in zip(runs, eps.tolist(), strict=True):
             said = run.batch_norm_eps
             require(said is not None, "batch_norm_eps is None, but the network has BatchNorm")
+            assert said is not None
             require(abs(value - said) <= 1e-6 * said, f"batch_norm_eps is {said}, but the network has {value:g}")
         single = "batch_size is 1, but BatchNorm needs at least 2 examples to have a variance"
         require(runs[0].batch_size > 1, single)

@@ -39,7 +39,9 @@ class Residual(Layer):
         return self.body.forward(x, moment).add_(x)
 
     def backward(self, gradient: Tensor, input_gradient: bool = True) -> Tensor:
-        return self.body.backward(gradient).add_(gradient)
+        of_body = self.body.backward(gradient)
+        assert of_body is not None  # it was asked for
+        return of_body.add_(gradient)
 
     def lay_out(self, operations: Operations, x: int, inputs: int) -> tuple[int, int]:
         fork = operations.append(self, x, inputs, x, inputs)

@@ -41,7 +41,9 @@ class Sequential(Layer):
 
     def backward(self, gradient: Tensor, input_gradient: bool = True) -> Tensor | None:
         for child in reversed(self.children[1:]):
-            gradient = child.backward(gradient)
+            passed_on = child.backward(gradient)
+            assert passed_on is not None  # it was asked for
+            gradient = passed_on
         return self.children[0].backward(gradient, input_gradient)
 
     def lay_out(self, operations: Operations, x: int, inputs: int) -> tuple[int, int]:

@@ -33,7 +33,8 @@ def residual_mlp(inputs: int, outputs: int, width: int, blocks: int, batch_norm_
 
 def build(runs: Sequence[Run], inputs: int, outputs: int) -> layers.Layer:
     """`blocks` residual blocks, with BatchNorm where the runs have an eps."""
-    return residual_mlp(inputs, outputs, runs[0].width, runs[0].blocks, eps_of(runs))
+    eps = None if runs[0].batch_norm_eps is None else eps_of(runs)
+    return residual_mlp(inputs, outputs, runs[0].width, runs[0].blocks, eps)
 
 
 def weights(run: Run) -> int:
