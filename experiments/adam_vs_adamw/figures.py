@@ -139,8 +139,8 @@ def retuning(inputs: Inputs) -> Figure:
     """Test error over the best cell's, against η: λ tuned again, the best cell's λ or ηλ kept, ηλ = .01."""
     grids, t = inputs.made(Grids), inputs.config.criteria["O11"].thresholds
     datasets = [dataset for dataset in DATASETS if grids.schedules(dataset)]
-    shape = {"figsize": (PAGE, 1.6 * len(datasets) + 0.6), "squeeze": False, "sharey": "row"}
-    figure, axes = plt.subplots(len(datasets), len(METHODS), **shape)
+    size = (PAGE, 1.6 * len(datasets) + 0.6)
+    figure, axes = plt.subplots(len(datasets), len(METHODS), figsize=size, squeeze=False, sharey="row")
     for line, dataset in zip(axes, datasets, strict=True):
         for panel, method in zip(line, METHODS, strict=True):
             if not (schedules := grids.schedules(dataset, method)):

@@ -1,6 +1,6 @@
 """Figures and table of BatchNorm with decay, drawn from the runs, events and intervals that claims.py judges."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import cycle
 
 import matplotlib.pyplot as plt
@@ -114,9 +114,9 @@ def norm(inputs: Inputs) -> Figure:
     axes[0].set(title="all η and λ, one seed", ylabel="norm ρ of the weights")
     axes[1].set(title="the same", ylabel="effective learning rate η/ρ²")
     found = controls(records)
-    for label, run, colour in found:
+    for label, run, own in found:
         loss = records.curve(run, "train_loss_batch").loc[1:]
-        axes[2].plot(loss.index / records.tau(run), loss, color=colour, linewidth=0.6, label=label)
+        axes[2].plot(loss.index / records.tau(run), loss, color=own, linewidth=0.6, label=label)
     for panel in axes[: 3 if found else 2]:
         panel.set(xlabel="time in 1/(ηλ)", yscale="log")
     axes[1].set_ylim(top=0.6)
@@ -274,7 +274,12 @@ def events_table(inputs: Inputs) -> str:
         for (η, λ), runs in records.sweep(sweep).groupby(["learning_rate", "weight_decay"]):
             table = periods(records, runs)
 
-            def measured(value, geometric=False, bounds=COUNT, runs=runs) -> str:
+            def measured(
+                value: Callable[[str], float],
+                geometric: bool = False,
+                bounds: tuple[float, float] = COUNT,
+                runs: pd.DataFrame = runs,
+            ) -> str:
                 seeds = per_seed(runs, value)
                 return LATEX.interval(ratio_interval(np.log(seeds)) if geometric else every_seed(seeds, bounds))
 

@@ -88,11 +88,12 @@ def threshold(inputs: Inputs) -> Figure:
     for colour, marker, (n, rows) in zip(colours, "osD^v<>", found.groupby("train_size"), strict=False):
         axes.plot(rows["threshold"], rows["peak"], linestyle="", marker=".", color=colour, alpha=0.5, markersize=4)
         x, y = geometric_interval(rows["threshold"]), geometric_interval(rows["peak"])
-        errors = [[[m.value - m.low], [m.high - m.value]] if np.isfinite(m.low) else None for m in (y, x)]
+        y_ends, x_ends = ([[m.value - m.low], [m.high - m.value]] if np.isfinite(m.low) else None for m in (y, x))
         axes.errorbar(
             x.value,
             y.value,
-            *errors,
+            y_ends,
+            x_ends,
             color=colour,
             marker=marker,
             markersize=5,

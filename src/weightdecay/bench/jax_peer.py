@@ -40,7 +40,7 @@ class Jax:
     def __init__(self, case: Case, replicas: int, device: torch.device, precision: str | None = "highest"):
         jax.config.update("jax_default_matmul_precision", precision)
         self.run, self.replicas = case.run, replicas
-        decays, self.update = UPDATES.get(case.run.optimizer, ((), _sgd))  # with no decay, nothing
+        decays, self.update = UPDATES.get(case.run.optimizer, ((), _sgd))  # of no other a decay is known
         if case.run.decay not in decays or case.run.loss not in OBJECTIVES:
             about = f"loss {case.run.loss}, optimizer {case.run.optimizer} and decay {case.run.decay}"
             raise ConfigError(f"the JAX peer has no {about} together: write them there.")
@@ -176,10 +176,11 @@ def _adam(run: Run, step: jax.Array, trained: Tree, gradients: Tree, slots: Slot
     return trained, {"first": first, "second": second}
 
 
+# Of each optimiser the kinds of decay that are written here, and its update.
 UPDATES: dict[str, tuple[tuple[str, ...], Update]] = {
     "sgd": (("l2", "none"), _sgd),
     "adam": (("decoupled", "none"), _adam),
-}  # with which decays
+}
 
 
 def _array(tensor: torch.Tensor) -> np.ndarray:

@@ -108,6 +108,8 @@ class BatchNorm(Layer):
     overwrites_input = True
     setting = "batch_norm_eps"
     fields = (*PARAMETERS, "running_mean", "running_variance", "eps", "inverse_std")  # offsets in the row of buffers
+    bias: Tensor
+    weight_gradient: Tensor
 
     def __init__(self, features: int, eps: Tensor, affine: bool = True):
         """`eps`: `[R]`, added to the variance. Not `affine`: scale 1 and shift 0 stay."""
