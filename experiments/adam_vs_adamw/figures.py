@@ -6,6 +6,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.typing import ColorType
 
 from weightdecay.claims.judging import NOT_RUN
 from weightdecay.finding import Inputs
@@ -337,7 +338,7 @@ def scientific(value: float) -> str:
     return f"${digits}\\cdot 10^{{{int(power)}}}$"
 
 
-def error_bar(axes: Axes, found: Estimate, x: float, colour: object, label: str | None) -> None:
+def error_bar(axes: Axes, found: Estimate, x: float, colour: ColorType, label: str | None) -> None:
     """A value with its interval."""
     errors = np.nan_to_num([[found.value - found.low], [found.high - found.value]])
     axes.errorbar(

@@ -9,6 +9,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.typing import ColorType
 
 from weightdecay.claims.judging import NOT_RUN
 from weightdecay.finding import Inputs
@@ -43,7 +44,7 @@ DASHES = ("-", "--", ":", "-.")  # curves that lie on each other are told apart 
 ALIGNED = 0.3  # τ on either side of an event
 
 
-def colours_of(values: Iterable[float], palette: str) -> dict[float, tuple[float, ...]]:
+def colours_of(values: Iterable[float], palette: str) -> dict[float, ColorType]:
     """A colour of the palette for each of the values, in their order."""
     distinct = sorted(set(values))
     return dict(zip(distinct, sns.color_palette(palette, len(distinct)), strict=True))
@@ -341,7 +342,7 @@ def aligned(records: Records, run: str, curve: pd.Series, starts: pd.Series) -> 
 
 
 def intervals(
-    axes: Axes, found: dict[float, Estimate], colour: object, marker: str, label: str, linestyle: str = "-"
+    axes: Axes, found: dict[float, Estimate], colour: ColorType, marker: str, label: str, linestyle: str = "-"
 ) -> None:
     """Values against x with their 95 % intervals."""
     x, values = list(found), list(found.values())

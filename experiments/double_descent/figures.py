@@ -11,6 +11,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.typing import ColorType
 
 from weightdecay.finding import Inputs
 from weightdecay.report.latex import booktabs
@@ -338,7 +339,7 @@ def three_places(table: pd.DataFrame) -> list[str]:
 
 
 def line(
-    axes: Axes, table: pd.DataFrame, colour: object, label: str, metric: str, seeds: bool = True, marker: str = "o"
+    axes: Axes, table: pd.DataFrame, colour: ColorType, label: str, metric: str, seeds: bool = True, marker: str = "o"
 ) -> None:
     """Mean over seeds with its band against the columns of `[seeds, x]`: geometric for all but errors."""
     rows: Mapping[int, pd.Series] = {seed: row for seed, row in table.dropna(axis=1).iterrows()}

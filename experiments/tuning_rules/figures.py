@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis, XAxis
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from matplotlib.typing import ColorType
 
 from weightdecay.finding import Inputs
 from weightdecay.report.latex import booktabs
@@ -266,7 +267,7 @@ def against_decay(
     runs: Runs,
     metric: str,
     setting: Setting,
-    colour: object,
+    colour: ColorType,
     label: str,
     marker: str = "o",
     zero: float | None = None,
@@ -295,7 +296,7 @@ def against_decay(
 def errors(
     axes: Axes,
     found: Mapping[float, Estimate] | Mapping[int, Estimate],
-    colour: object,
+    colour: ColorType,
     label: str,
     marker: str = "o",
     upright: bool = True,
