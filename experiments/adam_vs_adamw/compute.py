@@ -93,14 +93,14 @@ def identities(
                 stepped = before[l2] - learning_rate * gradient_of(ensemble, l2, before[l2], penalty, decayed)
                 updates.append((stepped, after[l2]))
                 found = max(relative(*pair) for pair in updates)
-                largest[seed] = max(largest[seed], found)
+                largest[seed] = max(float(largest[seed]), found)
                 alone[seed] -= learning_rate * gradient_of(ensemble, l2, alone[seed], penalty, decayed)
         final = ensemble.stack.parameters
         for seed in range(seeds):
-            l2, decoupled = final[2 * seed], final[2 * seed + 1]
-            run = max(relative(l2, decoupled), relative(l2, alone[seed]))
-            row = {"seed": seed, "convention": convention, "factor": factor, "λ": λ}
-            rows.append(row | {"update": float(largest[seed]), "run": run})
+            of_l2, of_decoupled = final[2 * seed], final[2 * seed + 1]
+            run = max(relative(of_l2, of_decoupled), relative(of_l2, alone[seed]))
+            about = {"seed": seed, "convention": convention, "factor": factor, "λ": λ}
+            rows.append(about | {"update": float(largest[seed]), "run": run})
     return pd.DataFrame(rows)
 
 
@@ -218,7 +218,7 @@ def classifier(
         return Sequential(Linear(PIXELS, 256), ReLU(), Linear(256, 128), ReLU(), Linear(128, CLASSES))
 
     protocol = Protocol(lambda run: data(run.seed, train_size, validation_size, test_size), network)
-    common = {"dataset": dataset, "train_size": train_size, "batch_size": batch_size}
+    common: dict[str, object] = {"dataset": dataset, "train_size": train_size, "batch_size": batch_size}
     common |= {"network": "mlp_256_128", "width": 256, "blocks": 2}
     steps = epochs * (train_size // batch_size)
     edges = np.linspace(-limit, limit, bins + 1)
@@ -267,7 +267,7 @@ def torch_optimizers(*, seeds: Count, steps: Count, learning_rate: Positive, wei
         for step in range(1, steps + 1):
             optimizer.zero_grad()
             torch.nn.functional.mse_loss(model(x), y).backward()
-            before = [(p.detach().clone(), p.grad.clone()) for p in model.parameters()]
+            before = [(p.detach().clone(), p.grad.clone()) for p in model.parameters() if p.grad is not None]
             optimizer.step()
             for mean, parameter, (w, gradient) in zip(first, model.parameters(), before, strict=True):
                 alone = learning_rate * gradient

@@ -6,6 +6,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.typing import ColorType
 
 from weightdecay.claims.judging import NOT_RUN
 from weightdecay.finding import Inputs
@@ -139,8 +140,8 @@ def retuning(inputs: Inputs) -> Figure:
     """Test error over the best cell's, against η: λ tuned again, the best cell's λ or ηλ kept, ηλ = .01."""
     grids, t = inputs.made(Grids), inputs.config.criteria["O11"].thresholds
     datasets = [dataset for dataset in DATASETS if grids.schedules(dataset)]
-    shape = {"figsize": (PAGE, 1.6 * len(datasets) + 0.6), "squeeze": False, "sharey": "row"}
-    figure, axes = plt.subplots(len(datasets), len(METHODS), **shape)
+    size = (PAGE, 1.6 * len(datasets) + 0.6)
+    figure, axes = plt.subplots(len(datasets), len(METHODS), figsize=size, squeeze=False, sharey="row")
     for line, dataset in zip(axes, datasets, strict=True):
         for panel, method in zip(line, METHODS, strict=True):
             if not (schedules := grids.schedules(dataset, method)):
@@ -337,7 +338,7 @@ def scientific(value: float) -> str:
     return f"${digits}\\cdot 10^{{{int(power)}}}$"
 
 
-def error_bar(axes: Axes, found: Estimate, x: float, colour: object, label: str | None) -> None:
+def error_bar(axes: Axes, found: Estimate, x: float, colour: ColorType, label: str | None) -> None:
     """A value with its interval."""
     errors = np.nan_to_num([[found.value - found.low], [found.high - found.value]])
     axes.errorbar(

@@ -1,12 +1,14 @@
 """Heat maps of the grids of η × λ, in PyTorch's coordinate of decay and in Loshchilov & Hutter's."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
@@ -20,7 +22,11 @@ from weightdecay.statistics.basins import good_cells
 from .surfaces import METHODS, Grids
 
 NAMES = {"mnist1d": "MNIST-1D", "digits": "digits", "addition": "addition"}
-OUTLINE = {"color": "white", "linewidth": 0.9, "path_effects": [withStroke(linewidth=1.5, foreground="#555555")]}
+OUTLINE: dict[str, Any] = {
+    "color": "white",
+    "linewidth": 0.9,
+    "path_effects": [withStroke(linewidth=1.5, foreground="#555555")],
+}
 TICKS = (1, 1.05, 1.1, 1.15, 1.2, 1.25, 1.3)  # of colour, in times the best error
 WIDE_TICKS = {"addition": (1, 1.5, 2, 3, 4, 6)}  # where a solved task stands beside one that is not
 
@@ -30,9 +36,9 @@ def heat_maps(inputs: Inputs, dataset: str) -> Figure:
     grids = inputs.made(Grids)
     schedules = grids.schedules(dataset)
     if not schedules:
-        figure, axes = plt.subplots(figsize=(COLUMN, 1.2))
-        missing(axes, f"{NAMES[dataset]}: {NOT_RUN}")
-        axes.set_axis_off()
+        figure, panel = plt.subplots(figsize=(COLUMN, 1.2))
+        missing(panel, f"{NAMES[dataset]}: {NOT_RUN}")
+        panel.set_axis_off()
         return figure
     methods = [method for method in METHODS if grids.schedules(dataset, method)]
     tables = {
@@ -47,7 +53,6 @@ def heat_maps(inputs: Inputs, dataset: str) -> Figure:
     figure, axes = plt.subplots(
         len(rows), len(methods), figsize=(PAGE, 1.2 * len(rows) + 0.4), squeeze=False, sharex="col"
     )
-    mesh = None
     for line, (schedule, coordinate) in zip(axes, rows, strict=True):
         for panel, method in zip(line, methods, strict=True):
             mesh = heat_map(panel, tables[method, schedule], coordinate, norm)
@@ -59,7 +64,7 @@ def heat_maps(inputs: Inputs, dataset: str) -> Figure:
     return figure
 
 
-def heat_map(axes: Axes, errors: pd.Series, coordinate: str, norm: LogNorm) -> object:
+def heat_map(axes: Axes, errors: pd.Series, coordinate: str, norm: LogNorm) -> QuadMesh:
     """One grid: the best tenth of cells outlined in white, the best with a dot. A shear in the coordinate ηλ."""
     table = errors.unstack("learning_rate")  # [λ, η]
     x, y = np.meshgrid(edges(table.columns), edges(table.index))

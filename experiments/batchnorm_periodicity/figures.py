@@ -1,6 +1,6 @@
 """Figures and table of BatchNorm with decay, drawn from the runs, events and intervals that claims.py judges."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import cycle
 
 import matplotlib.pyplot as plt
@@ -9,6 +9,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.typing import ColorType
 
 from weightdecay.claims.judging import NOT_RUN
 from weightdecay.finding import Inputs
@@ -43,7 +44,7 @@ DASHES = ("-", "--", ":", "-.")  # curves that lie on each other are told apart 
 ALIGNED = 0.3  # τ on either side of an event
 
 
-def colours_of(values: Iterable[float], palette: str) -> dict[float, tuple[float, ...]]:
+def colours_of(values: Iterable[float], palette: str) -> dict[float, ColorType]:
     """A colour of the palette for each of the values, in their order."""
     distinct = sorted(set(values))
     return dict(zip(distinct, sns.color_palette(palette, len(distinct)), strict=True))
@@ -114,9 +115,9 @@ def norm(inputs: Inputs) -> Figure:
     axes[0].set(title="all η and λ, one seed", ylabel="norm ρ of the weights")
     axes[1].set(title="the same", ylabel="effective learning rate η/ρ²")
     found = controls(records)
-    for label, run, colour in found:
+    for label, run, own in found:
         loss = records.curve(run, "train_loss_batch").loc[1:]
-        axes[2].plot(loss.index / records.tau(run), loss, color=colour, linewidth=0.6, label=label)
+        axes[2].plot(loss.index / records.tau(run), loss, color=own, linewidth=0.6, label=label)
     for panel in axes[: 3 if found else 2]:
         panel.set(xlabel="time in 1/(ηλ)", yscale="log")
     axes[1].set_ylim(top=0.6)
@@ -274,7 +275,12 @@ def events_table(inputs: Inputs) -> str:
         for (η, λ), runs in records.sweep(sweep).groupby(["learning_rate", "weight_decay"]):
             table = periods(records, runs)
 
-            def measured(value, geometric=False, bounds=COUNT, runs=runs) -> str:
+            def measured(
+                value: Callable[[str], float],
+                geometric: bool = False,
+                bounds: tuple[float, float] = COUNT,
+                runs: pd.DataFrame = runs,
+            ) -> str:
                 seeds = per_seed(runs, value)
                 return LATEX.interval(ratio_interval(np.log(seeds)) if geometric else every_seed(seeds, bounds))
 
@@ -336,7 +342,7 @@ def aligned(records: Records, run: str, curve: pd.Series, starts: pd.Series) -> 
 
 
 def intervals(
-    axes: Axes, found: dict[float, Estimate], colour: object, marker: str, label: str, linestyle: str = "-"
+    axes: Axes, found: dict[float, Estimate], colour: ColorType, marker: str, label: str, linestyle: str = "-"
 ) -> None:
     """Values against x with their 95 % intervals."""
     x, values = list(found), list(found.values())

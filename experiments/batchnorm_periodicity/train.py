@@ -55,7 +55,7 @@ def measures(ensemble: Ensemble) -> dict[str, Tensor]:
     measured = {"rho": norm([layer.weight for layer in before])}
     if ensemble.step == 0:
         return measured
-    measured["gradient_norm"] = norm([layer.weight_gradient for layer in before])
+    measured["gradient_norm"] = norm([layer.weight_gradient for layer in before if layer.weight_gradient is not None])
     for k, layer in enumerate((layer for layer in layers if isinstance(layer, BatchNorm)), 1):
         variance = (layer.inverse_std.double() ** -2 - layer.eps.double()).clamp_min(0).to(layer.inverse_std.dtype)
         measured[f"smallest_variance_{k}"] = variance.amin(1)

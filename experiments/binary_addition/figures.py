@@ -2,6 +2,7 @@
 
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -74,7 +75,7 @@ def training_curves(inputs: Inputs) -> Figure:
     """Training curves at λ = .1 beside the control that S1 lacks: accuracy, loss, norm over steps."""
     histories, sweep = inputs.made(curves_of), lambda_sweep(inputs.results.runs)
     figure, axes = plt.subplots(3, 2, figsize=(PAGE, 4.6), sharex=True, sharey="row")
-    rows = [
+    rows: list[tuple[str, dict[str | None, str]]] = [
         ("accuracy", {"train": TRAIN, "test": "test_accuracy"}),
         ("loss", {"train": "train_loss_batch", "test": "test_loss"}),
         ("weight norm\n(sum over tensors)", {None: "weight_norm_sum"}),
@@ -128,7 +129,7 @@ def delay(inputs: Inputs) -> Figure:
     aside = {η: 1.06 ** (place - (len(markers) - 1) / 2) for place, η in enumerate(markers)}  # of one timescale
     for (η, λ), runs in reached.groupby(["learning_rate", "weight_decay"]):
         colour, mean = weight_decay_colour(λ), geometric_interval(runs["delay"])
-        dots = {"linestyle": "", "marker": ".", "markersize": 3, "alpha": 0.5}
+        dots: dict[str, Any] = {"linestyle": "", "marker": ".", "markersize": 3, "alpha": 0.5}
         axes.plot(runs["timescale"] * aside[η], runs["delay"], color=colour, **dots)
         error = None if np.isnan(mean.low) else [[mean.value - mean.low], [mean.high - mean.value]]
         axes.errorbar(
@@ -260,8 +261,8 @@ def published_table(inputs: Inputs) -> str:
         ("test accuracy at step 30{,}000", [at_step(test, 30_000) for test in tests], "test_at_30000"),
     ):
         reached = [value for value in values if not np.isnan(value)]
-        ours = f"{LATEX.interval(mean_interval(reached, ACCURACY))} ($n={len(reached)}$)" if reached else "not reached"
-        facts.append([name, ours, f"{curve[key]:g}"])
+        mean = f"{LATEX.interval(mean_interval(reached, ACCURACY))} ($n={len(reached)}$)" if reached else "not reached"
+        facts.append([name, mean, f"{curve[key]:g}"])
     header = [rf"Training curve, $\lambda = {t['weight_decay']:g}$", "ours", "S1"]
     text += "\n\\par\\medskip\n" + booktabs("@{}lrr@{}", header, facts)
     return text

@@ -55,8 +55,8 @@ def polynomials(
         for degree in degrees:
             paths = polynomial_path(*splits["train"], degree, weight_decays)
             for weight_decay, weights in zip(weight_decays, paths, strict=True):
-                row = {"seed": seed, "degree": degree, "weight_decay": weight_decay}
-                row["norm"] = np.linalg.norm(weights[1:])
+                row: dict[str, float] = {"seed": seed, "degree": degree, "weight_decay": weight_decay}
+                row["norm"] = float(np.linalg.norm(weights[1:]))
                 row["sensitivity"] = sensitivity(weights)
                 for name, (x, y) in splits.items():
                     row[f"{name}_loss"] = ((np.polynomial.polynomial.polyval(x, weights) - y) ** 2).mean()
@@ -111,7 +111,7 @@ def constraints(
         hessian, slope = 2 * features.T @ features / len(x), -2 * features.T @ targets / len(x)
         for weight_decay in weight_decays:
             weights = next(ridge_path(features, targets[:, None], [len(x) * weight_decay]))[:, 0]
-            found = in_ball(hessian, slope, np.linalg.norm(weights))
+            found = in_ball(hessian, slope, float(np.linalg.norm(weights)))
             multiplier = -(hessian @ found + slope) @ found / (2 * found @ found)
             rows.append(
                 {
@@ -170,7 +170,7 @@ def balls(
         features, targets = centred(x, y, degree)
         hessian, slope = 2 * features.T @ features / len(x), -2 * features.T @ targets / len(x)
         free = np.linalg.solve(hessian, -slope)
-        norm = np.linalg.norm(free)
+        norm = float(np.linalg.norm(free))
         for radius in (1.0, *radii):
             weights = free if radius == 1 else in_ball(hessian, slope, radius * norm)
             constant = y.mean() - weights @ (x[:, None] ** np.arange(1, degree + 1)).mean(0)

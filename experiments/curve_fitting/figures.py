@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.typing import ColorType
 
 from weightdecay.finding import Inputs
 from weightdecay.report.plots import legend, over_columns, zero_and_logarithm
@@ -78,7 +79,7 @@ def histograms(inputs: Inputs) -> Figure:
 
 
 def ridge_lines(
-    axes: Axes, shares: pd.DataFrame, edges: np.ndarray, colour: object, highest: float, zeros: bool
+    axes: Axes, shares: pd.DataFrame, edges: np.ndarray, colour: ColorType, highest: float, zeros: bool
 ) -> None:
     """One line a step from shares `[steps, bins]`; `highest` is 1.9 steps high. `zeros`: how many are below them."""
     steps = shares.index.to_numpy(float)

@@ -45,6 +45,7 @@ def measures(ensemble: Ensemble) -> dict[str, Tensor]:
     found = {"gradient_norm": stack.gradients.norm(dim=1)} if ensemble.step else {}
     if not full and ensemble.step % SPREAD_EVERY:
         return found
+    assert layer.weight_gradient is not None
     weights, gradients = layer.weight.flatten(1), layer.weight_gradient.flatten(1)
     found |= {"layer2_weight_std": weights.std(1), "layer2_weight_largest": weights.abs().amax(1)}
     if full and ensemble.run.dataset in LINES:
@@ -59,9 +60,10 @@ def measures(ensemble: Ensemble) -> dict[str, Tensor]:
 def curve(stack: Stack, replica: int, grid: Tensor) -> Tensor:
     """One network's outputs on `grid` `[N]`: a product over all replicas would round by how many there are."""
     x = grid[:, None]
-    for layer in stack.leaves[:-1]:
-        x = torch.addmm(layer.bias[replica], x, layer.weight[replica].T).relu_()
-    return torch.addmm(stack.leaves[-1].bias[replica], x, stack.leaves[-1].weight[replica].T)[:, 0]
+    for index, layer in enumerate(stack.leaves):
+        assert layer.bias is not None
+        x = torch.addmm(layer.bias[replica], x.relu_() if index else x, layer.weight[replica].T)
+    return x[:, 0]
 
 
 def counts(values: Tensor, edges: np.ndarray) -> Tensor:

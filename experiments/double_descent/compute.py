@@ -52,8 +52,8 @@ def random_features(
             path = list(ridge_path(mapped[0], arrays["train"][1], ridges))
             gradients = features_of.squared_gradients(arrays["test"][0], path)
             for ridge, weights, gradient in zip(ridges, path, gradients, strict=True):
-                row = {"seed": seed, "train_size": train_size, "features": count, "ridge": ridge}
-                row |= {"weight_norm": np.linalg.norm(weights), "squared_gradient": gradient}
+                row: dict[str, float] = {"seed": seed, "train_size": train_size, "features": count, "ridge": ridge}
+                row |= {"weight_norm": float(np.linalg.norm(weights)), "squared_gradient": gradient}
                 for (name, (_, targets)), x in zip(arrays.items(), mapped, strict=True):
                     outputs = x @ weights
                     row[f"{name}_loss"] = ((outputs - targets) ** 2).sum(1).mean()

@@ -11,6 +11,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.typing import ColorType
 
 from weightdecay.finding import Inputs
 from weightdecay.report.latex import booktabs
@@ -88,11 +89,12 @@ def threshold(inputs: Inputs) -> Figure:
     for colour, marker, (n, rows) in zip(colours, "osD^v<>", found.groupby("train_size"), strict=False):
         axes.plot(rows["threshold"], rows["peak"], linestyle="", marker=".", color=colour, alpha=0.5, markersize=4)
         x, y = geometric_interval(rows["threshold"]), geometric_interval(rows["peak"])
-        errors = [[[m.value - m.low], [m.high - m.value]] if np.isfinite(m.low) else None for m in (y, x)]
+        y_ends, x_ends = ([[m.value - m.low], [m.high - m.value]] if np.isfinite(m.low) else None for m in (y, x))
         axes.errorbar(
             x.value,
             y.value,
-            *errors,
+            y_ends,
+            x_ends,
             color=colour,
             marker=marker,
             markersize=5,
@@ -337,7 +339,7 @@ def three_places(table: pd.DataFrame) -> list[str]:
 
 
 def line(
-    axes: Axes, table: pd.DataFrame, colour: object, label: str, metric: str, seeds: bool = True, marker: str = "o"
+    axes: Axes, table: pd.DataFrame, colour: ColorType, label: str, metric: str, seeds: bool = True, marker: str = "o"
 ) -> None:
     """Mean over seeds with its band against the columns of `[seeds, x]`: geometric for all but errors."""
     rows: Mapping[int, pd.Series] = {seed: row for seed, row in table.dropna(axis=1).iterrows()}

@@ -174,8 +174,8 @@ def powers(runs: Runs, decay: str, by: str = "validation_loss") -> Estimate:
 
 def outside(name: str, quantity: str, found: Estimate, factor: float) -> Part:
     """A part judged on "differs by `factor` either way": on the side where it was measured."""
-    bounds = {"most": 1 / factor} if found.value < 1 else {"least": factor}
-    part = judged(name, quantity, found, **bounds)
+    least, most = (-np.inf, 1 / factor) if found.value < 1 else (factor, np.inf)
+    part = judged(name, quantity, found, least, most)
     within = 1 / factor < found.low and found.high < factor
     return replace(part, verdict="undecided") if part.verdict == "refuted" and not within else part
 

@@ -1,14 +1,16 @@
 """Figures and table of the tuning rules, drawn from the runs, measures and intervals that claims.py judges."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
+from matplotlib.axis import Axis, XAxis
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from matplotlib.typing import ColorType
 
 from weightdecay.finding import Inputs
 from weightdecay.report.latex import booktabs
@@ -188,7 +190,8 @@ def one_for_all(inputs: Inputs) -> Figure:
     costs_of = {decay: single_costs(runs, decay) for decay in DECAYS}
     rows = sum(len(costs.columns) for costs, _, _ in costs_of.values()) + 3  # room for the legend
     figure, axes = plt.subplots(1, 2, figsize=(PAGE, max(2.9, ROW * rows + 0.5)), width_ratios=[1, 1.05])
-    panel, labels = axes[0], []
+    panel = axes[0]
+    labels: list[str] = []
     for decay, (costs, single, _) in costs_of.items():
         found = {len(labels) + index: ratio_interval(costs[name]) for index, name in enumerate(costs)}
         said = values(single)
@@ -264,7 +267,7 @@ def against_decay(
     runs: Runs,
     metric: str,
     setting: Setting,
-    colour: object,
+    colour: ColorType,
     label: str,
     marker: str = "o",
     zero: float | None = None,
@@ -291,14 +294,19 @@ def against_decay(
 
 
 def errors(
-    axes: Axes, found: Mapping[float, Estimate], colour: object, label: str, marker: str = "o", upright: bool = True
+    axes: Axes,
+    found: Mapping[float, Estimate] | Mapping[int, Estimate],
+    colour: ColorType,
+    label: str,
+    marker: str = "o",
+    upright: bool = True,
 ) -> None:
     """Estimates with their intervals at places on an axis; what is unknown is left out, open ends leave the axis."""
     known = {at: estimate for at, estimate in found.items() if np.isfinite(estimate.value)}
     values = [estimate.value for estimate in known.values()]
-    ends = [[e.value - e.low for e in known.values()], [min(e.high, 1e9) - e.value for e in known.values()]]
-    ends = None if np.isnan(ends).any() else ends
-    style_ = {"color": colour, "marker": marker, "markersize": 3.5, "elinewidth": 0.9, "label": label}
+    sides = [[e.value - e.low for e in known.values()], [min(e.high, 1e9) - e.value for e in known.values()]]
+    ends = None if np.isnan(sides).any() else sides
+    style_: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 3.5, "elinewidth": 0.9, "label": label}
     if upright:
         axes.errorbar(list(known), values, ends, capsize=1.5, **style_)
     else:
@@ -309,9 +317,9 @@ def minus(value: float) -> str:
     return f"{value:.2f}".replace("-", "−")
 
 
-def shown_ticks(axis: Axis, ticks: list[float]) -> None:
+def shown_ticks(axis: Axis, ticks: Sequence[float]) -> None:
     """Those of the ticks that the axis shows now, as plain numbers; its own where it shows none of them."""
-    if not has_data(axis.axes, axis.axis_name):
+    if not has_data(axis.axes, "x" if isinstance(axis, XAxis) else "y"):
         return
     low, high = axis.get_view_interval()
     if ticks := [tick for tick in ticks if low <= tick <= high]:

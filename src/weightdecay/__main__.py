@@ -96,7 +96,7 @@ def train(
         finding.check()
     where = gpus.resolve(device, local=shard is None)  # of a shard the pipeline has decided
     for finding in chosen:
-        shards = {shard: output} if output else _shards(finding, scale, "cpu" if shard else where)
+        shards = {shard: output} if shard and output else _shards(finding, scale, "cpu" if shard else where)
         if shard and shard not in shards:
             raise ConfigError(f"shard is {shard!r}, but must be one of {', '.join(shards)}.")
         for part in [shard] if shard else shards:
@@ -171,7 +171,11 @@ def claims(
         if (folder / files.SUMS).is_file():
             shipped.check(folder)
     chosen = _chosen(names) if names else []
-    known = findings()
+    known = [name for name in findings() if not results or any((folder / name).is_dir() for folder in folders)]
+    if not known:
+        raise ConfigError(
+            f"{', '.join(map(str, folders))} holds results of no finding: give a folder like results/laptop."
+        )
     trained = {
         name: next((folder / name for folder in folders if (folder / name).is_dir()), folders[0] / name)
         for name in known
@@ -373,16 +377,16 @@ def _compute(finding: Finding, scale: str) -> None:
         stages.compute(finding, scale, name, _folder(finding, scale) / f"{name}.parquet")
 
 
-def _judge(finding: Finding, scale: str, folder: Path, output: Path) -> None:
+def _judge(finding: Finding, scale: ScaleName, folder: Path, output: Path) -> None:
     from weightdecay.claims import model as ledger
 
     files.check_writable(output.parent)
     ledger.write(output, stages.judge(finding, scale, folder))
 
 
-def _scale_of(folder: Path) -> str:
+def _scale_of(folder: Path) -> ScaleName:
     """The scale that the folder <scale>/<finding> is named for, or laptop."""
-    return folder.parent.name if folder.parent.name in SCALES else "laptop"
+    return next((scale for scale in SCALES if scale == folder.parent.name), "laptop")
 
 
 if __name__ == "__main__":

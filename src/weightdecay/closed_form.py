@@ -1,11 +1,11 @@
 """Linear models solved exactly, in float64: nothing here is trained, so nothing depends on steps or a learning rate."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
 
-def ridge_path(features: np.ndarray, targets: np.ndarray, ridges: Sequence[float]) -> Iterator[np.ndarray]:
+def ridge_path(features: np.ndarray, targets: np.ndarray, ridges: Iterable[float]) -> Iterator[np.ndarray]:
     """For each ρ of `ridges` the weights `[N, K]` that minimise ‖ΦW − Y‖² + ρ‖W‖²; ρ = 0: the least of least squares.
 
     `features` Φ `[n, N]`, `targets` Y `[n, K]`. One singular value decomposition serves the path: Φ = U S Vᵀ gives

@@ -33,7 +33,7 @@ from weightdecay.setting_types import (
 )
 
 ScaleName = Literal["smoke", "laptop", "paper"]
-SCALES: tuple[str, ...] = get_args(ScaleName)
+SCALES: tuple[ScaleName, ...] = get_args(ScaleName)
 TABLES = ("runs", "history")  # what training makes; no computation may be called so
 TAKEN = ("logs", "overview")  # results/<scale>/logs and paper/figures/overview-1.pdf; no experiment may be called so
 
@@ -202,9 +202,8 @@ def _scales(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _known(own: Iterable[str]) -> dict[str, list[str]]:
     """Return the names that a configuration may use. In Python a user's own network or data set has any name."""
-    registries = {"dataset": DATASETS, "network": NETWORKS, "loss": LOSSES, "optimizer": OPTIMIZERS}
-    names = {setting: registry.names() for setting, registry in registries.items()}
-    return names | {"dataset": [*names["dataset"], *own]}
+    names = {"network": NETWORKS.names(), "loss": LOSSES.names(), "optimizer": OPTIMIZERS.names()}
+    return names | {"dataset": [*DATASETS.names(), *own]}
 
 
 def in_order(scales: Iterable[str]) -> list[str]:
@@ -217,10 +216,12 @@ def in_words(scales: Iterable[str]) -> str:
     return " and ".join(in_order(scales))
 
 
-def check_scale(scale: str) -> None:
-    """Raise ConfigError for what is not the name of a scale."""
-    if scale not in SCALES:
-        raise ConfigError(f"scale is {short(scale)}, but must be one of {', '.join(SCALES)}{closest(scale, SCALES)}.")
+def check_scale(scale: str) -> ScaleName:
+    """Return the scale of that name; ConfigError where there is none."""
+    for known in SCALES:
+        if known == scale:
+            return known
+    raise ConfigError(f"scale is {short(scale)}, but must be one of {', '.join(SCALES)}{closest(scale, SCALES)}.")
 
 
 def scale_of(config: Config, scale: str) -> Scale:

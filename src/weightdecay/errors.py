@@ -3,8 +3,12 @@
 import functools
 import sys
 from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
 from weightdecay.surroundings import INTERRUPTED, importing, silence_output
+
+Arguments = ParamSpec("Arguments")
+Made = TypeVar("Made")
 
 
 class WeightDecayError(Exception):
@@ -27,11 +31,11 @@ class DeviceError(WeightDecayError, RuntimeError):
     """A device that this machine does not have."""
 
 
-def reports_user_errors(main: Callable) -> Callable:
+def reports_user_errors(main: Callable[Arguments, Made]) -> Callable[Arguments, Made]:
     """Makes a command print a `WeightDecayError` as one sentence on stderr and exit with status 2."""
 
     @functools.wraps(main)
-    def reporting(*args, **kwargs):
+    def reporting(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Made:
         try:
             with importing(False):
                 made = main(*args, **kwargs)
@@ -45,5 +49,6 @@ def reports_user_errors(main: Callable) -> Callable:
             sys.exit(130)
         except BrokenPipeError:  # whoever reads us, `head` say, has enough
             silence_output()
+            sys.exit()
 
     return reporting

@@ -22,14 +22,15 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from weightdecay.config import Config, Criterion, load_config
+from weightdecay.config import Config, Criterion, ScaleName, load_config
 from weightdecay.errors import ConfigError
 from weightdecay.refusals import closest
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
     from weightdecay.claims.model import Claim, Part
     from weightdecay.ensemble.state import Protocol
@@ -40,14 +41,15 @@ if TYPE_CHECKING:
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Made = TypeVar("Made")
+Drawn = TypeVar("Drawn", covariant=True)
 EXPERIMENTS = "experiments"
 
 
 @dataclass(frozen=True)
-class Shown:
+class Shown(Generic[Drawn]):
     """A figure or a table of the paper: the function that makes it, and the claims that it shows."""
 
-    make: Callable[[Inputs], Any]
+    make: Callable[[Inputs], Drawn]
     claims: tuple[str, ...]
 
 
@@ -68,6 +70,9 @@ class Inputs:
         return self._made[kind]
 
 
+Marking = Callable[[Callable[[Inputs], Made]], Callable[[Inputs], Made]]  # a decorator of what makes one
+
+
 class Finding:
     """One folder of experiments/, and what its modules register here."""
 
@@ -75,11 +80,11 @@ class Finding:
         """`package`: the `__name__` of the folder's `__init__.py`."""
         self.package, self.name = package, package.rpartition(".")[2]
         self.folder = Path(sys.modules[package].__path__[0])
-        self._measured: Callable[[Results], Any] = lambda results: results
+        self._measured: Callable[[Results], object] = lambda results: results
         self._judges: dict[str, Judge] = {}
         self._of_divergence: dict[str, Collection[str]] = {}
-        self._figures: dict[str, Shown] = {}
-        self._tables: dict[str, Shown] = {}
+        self._figures: dict[str, Shown[Figure]] = {}
+        self._tables: dict[str, Shown[str]] = {}
         self._computations: dict[str, Callable[..., pd.DataFrame]] = {}
 
     @cached_property
@@ -112,16 +117,16 @@ class Finding:
 
         return register
 
-    def figure(self, *claims: str) -> Callable[[Function], Function]:
+    def figure(self, *claims: str) -> Marking[Figure]:
         """Mark a function `(inputs) -> Figure`, drawn as paper/figures/<finding>-<function>; it shows these claims."""
         return self._shown(self._figures, claims)
 
-    def table(self, *claims: str) -> Callable[[Function], Function]:
+    def table(self, *claims: str) -> Marking[str]:
         """Mark a function `(inputs) -> str`, written as paper/tables/<finding>-<function>.tex, a LaTeX table."""
         return self._shown(self._tables, claims)
 
-    def _shown(self, register: dict[str, Shown], claims: tuple[str, ...]) -> Callable[[Function], Function]:
-        def add(make: Function) -> Function:
+    def _shown(self, register: dict[str, Shown[Made]], claims: tuple[str, ...]) -> Marking[Made]:
+        def add(make: Callable[[Inputs], Made]) -> Callable[[Inputs], Made]:
             register[make.__name__.removesuffix("_table")] = Shown(make, claims)
             return make
 
@@ -149,18 +154,18 @@ class Finding:
         return self._computations
 
     @property
-    def figures(self) -> Mapping[str, Shown]:
+    def figures(self) -> Mapping[str, Shown[Figure]]:
         """The figures, by name, in the order in which they are drawn."""
         self._load("figures")
         return self._figures
 
     @property
-    def tables(self) -> Mapping[str, Shown]:
+    def tables(self) -> Mapping[str, Shown[str]]:
         """The LaTeX tables, by name."""
         self._load("figures")
         return self._tables
 
-    def judge(self, results: Results, scale: str) -> list[Claim]:
+    def judge(self, results: Results, scale: ScaleName) -> list[Claim]:
         """The claims as these results of one scale decide them, in the order of config.yaml.
 
         No part is decided by what a diverged run counts as: see `claims.judging.verdicts`.

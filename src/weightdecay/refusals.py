@@ -6,6 +6,7 @@ from enum import IntEnum
 from typing import Any, NamedTuple, get_args
 
 from pydantic import BaseModel
+from pydantic_core import ErrorDetails
 
 MOST_FAULTS = 20  # that are listed
 
@@ -72,12 +73,12 @@ def closest(word: str, known: Iterable[str]) -> str:
     return f" (did you mean {match}?)" if match else f" (known are {short(', '.join(known), str, 150)})"
 
 
-def sentence(error: Any, model: type[BaseModel] | None = None) -> str:
+def sentence(error: ErrorDetails, model: type[BaseModel] | None = None) -> str:
     """Write one of pydantic's errors in our words: key, value and what is allowed. `model`: what was validated."""
     return fault(error, model).said
 
 
-def fault(error: Any, model: type[BaseModel] | None = None) -> Fault:
+def fault(error: ErrorDetails, model: type[BaseModel] | None = None) -> Fault:
     """Turn one of pydantic's errors into a fault. `model`: what was validated, whose fields explain themselves."""
     *parents, key = error["loc"] or ("the file",)
     if key == "[key]":  # a mapping's key itself is wrong
@@ -111,7 +112,7 @@ def _place(parts: Iterable[str | int]) -> str:
     return ".".join(short(str(part), str, 40) for part in parts)
 
 
-def _rule(error: Any) -> str:
+def _rule(error: ErrorDetails) -> str:
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
     before, must, rule = error["msg"].partition(" should ")  # "Input should be a valid list", "List should have at ..."

@@ -5,16 +5,33 @@ without importing anything: torch and Numba are loaded when something is first u
 elsewhere registers it at run time through the same door.
 """
 
+from __future__ import annotations
+
 import ast
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from weightdecay.errors import ConfigError
 from weightdecay.refusals import closest, short
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from weightdecay.datasets import DataSet
+    from weightdecay.ensemble.layer import Layer
+    from weightdecay.ensemble.loss import Loss
+    from weightdecay.ensemble.network import Network
+    from weightdecay.ensemble.optimizer import Optimizer
+
+
+class Named(Protocol):
+    """What can be registered."""
+
+    @property
+    def name(self) -> str: ...
+
+
+T = TypeVar("T", bound=Named)
 HERE = Path(__file__).parent
 
 
@@ -50,9 +67,8 @@ class Registry(Generic[T]):
 
     def register(self, thing: T) -> T:
         """Make `thing` known by its attribute `name`, and return it: also a decorator of classes."""
-        name: str = thing.name  # type: ignore[attr-defined]
-        if self.known.setdefault(name, thing) is not thing:
-            raise ConfigError(f"{self.kind} {name} is registered twice.")
+        if self.known.setdefault(thing.name, thing) is not thing:
+            raise ConfigError(f"{self.kind} {thing.name} is registered twice.")
         return thing
 
     def declared(self, name: str, attribute: str) -> Any:
@@ -71,9 +87,8 @@ def _constants(file: Path) -> dict[str, Any]:
     return found
 
 
-# Their types stand in the training wing, which this file does not import: layer.Layer, loss.Loss and so on.
-LAYERS: Registry[Any] = Registry("layer", "ensemble/layers")
-LOSSES: Registry[Any] = Registry("loss", "ensemble/losses")
-OPTIMIZERS: Registry[Any] = Registry("optimizer", "ensemble/optimizers")
-NETWORKS: Registry[Any] = Registry("network", "ensemble/networks")
-DATASETS: Registry[Any] = Registry("dataset", "datasets")
+LAYERS: Registry[type[Layer]] = Registry("layer", "ensemble/layers")
+LOSSES: Registry[type[Loss]] = Registry("loss", "ensemble/losses")
+OPTIMIZERS: Registry[type[Optimizer]] = Registry("optimizer", "ensemble/optimizers")
+NETWORKS: Registry[Network] = Registry("network", "ensemble/networks")
+DATASETS: Registry[DataSet] = Registry("dataset", "datasets")

@@ -178,7 +178,7 @@ def importing(now: bool = True) -> Iterator[None]:
         _importing = before
 
 
-def _interrupt(*_) -> None:
+def _interrupt(*_: object) -> None:
     if _importing:
         os.write(2, f"{INTERRUPTED}\n".encode())
         os._exit(130)

@@ -51,7 +51,7 @@ def trainings(folder: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            if "train.py" in " ".join(process.cmdline()) and Path(process.cwd()) == folder:
+            if "weightdecay train" in " ".join(process.cmdline()) and Path(process.cwd()) == folder:
                 found.append(process)
         except psutil.Error:
             continue

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -56,7 +57,7 @@ class Case:
         return Protocol(lambda run: dict(self.splits()), _network)
 
 
-def _case(name: str, title: str, **settings) -> Case:
+def _case(name: str, title: str, **settings: Any) -> Case:
     fixed = {"experiment": "bench", "sweep": "bench", "seed": 0, "shuffle": False}
     long = dict.fromkeys(("steps", "log_every", "log_dense_every"), 10**9)
     return Case(name, title, Run(**fixed, **long, **settings))

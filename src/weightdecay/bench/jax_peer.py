@@ -8,6 +8,7 @@ which takes four times as long on a CPU. Needs the optional packages (`pip insta
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -20,6 +21,7 @@ from weightdecay.bench.cases import Case, batches, initial_network
 from weightdecay.bench.floor import flops
 from weightdecay.bench.torch_peers import CHECKED_STEPS
 from weightdecay.ensemble import layers
+from weightdecay.ensemble.layer import Layer
 from weightdecay.ensemble.layers.batch_norm import MOMENTUM
 from weightdecay.ensemble.stack import leaves
 from weightdecay.errors import ConfigError
@@ -27,6 +29,9 @@ from weightdecay.run import Run
 
 CALL_FLOPS = 2e9  # about 20 ms of one core: what a call of the program computes, so that calling it costs nothing
 SHORTEST_SCAN, LONGEST_SCAN = 10, 1000
+Tree = dict[int, dict[str, jax.Array]]  # arrays of every layer
+Slots = dict[str, Tree]
+Update = Callable[[Run, jax.Array, Tree, Tree, Slots], tuple[Tree, Slots]]
 
 
 class Jax:
@@ -35,7 +40,7 @@ class Jax:
     def __init__(self, case: Case, replicas: int, device: torch.device, precision: str | None = "highest"):
         jax.config.update("jax_default_matmul_precision", precision)
         self.run, self.replicas = case.run, replicas
-        decays, self.update = UPDATES.get(case.run.optimizer, ((), _sgd))
+        decays, self.update = UPDATES.get(case.run.optimizer, ((), _sgd))  # of no other a decay is known
         if case.run.decay not in decays or case.run.loss not in OBJECTIVES:
             about = f"loss {case.run.loss}, optimizer {case.run.optimizer} and decay {case.run.decay}"
             raise ConfigError(f"the JAX peer has no {about} together: write them there.")
@@ -45,9 +50,9 @@ class Jax:
         self.network = initial_network(case, replicas)
         self.index = {layer: index for index, layer in enumerate(leaves(self.network))}
         put = partial(jax.device_put, device=self.device)
-        self.frozen: dict[int, Any] = {}
-        trained: dict[int, Any] = {}
-        statistics: dict[int, Any] = {}
+        self.frozen: Tree = {}
+        trained: Tree = {}
+        statistics: Tree = {}
         for layer, index in self.index.items():
             values = {name: put(_array(getattr(layer, name))) for name in layer.shapes}
             if isinstance(layer, layers.BatchNorm):
@@ -80,7 +85,7 @@ class Jax:
         """`unit` steps; the losses `[unit, R]`."""
         step_of_all = jax.vmap(self._step, in_axes=(0, None, 0, 0, 0))
 
-        def body(carry, _):
+        def body(carry: Any, _: None) -> tuple[Any, jax.Array]:
             state, step, loss_sum, correct_sum = carry
             inputs, targets = (part[step % len(part)] for part in parts)
             state, loss, correct = step_of_all(state, step, inputs, targets, self.frozen)
@@ -88,11 +93,13 @@ class Jax:
 
         return jax.lax.scan(body, carry, length=self.unit)
 
-    def _step(self, state, step, inputs, targets, frozen):
+    def _step(
+        self, state: dict[str, Any], step: jax.Array, inputs: jax.Array, targets: jax.Array, frozen: Tree
+    ) -> tuple[dict[str, Any], jax.Array, jax.Array]:
         """One step of one replica."""
 
-        def loss_of(trained):
-            statistics: dict[int, Any] = {}
+        def loss_of(trained: Tree) -> tuple[jax.Array, tuple[Tree, jax.Array]]:
+            statistics: Tree = {}
             outputs = self._apply(self.network, {**trained, **frozen}, state["statistics"], statistics, inputs)
             loss, correct = self.objective(outputs, targets)
             return loss, (statistics, correct)
@@ -101,7 +108,7 @@ class Jax:
         trained, slots = self.update(self.run, step + 1, state["trained"], gradients, state["slots"])
         return {"trained": trained, "statistics": statistics, "slots": slots}, loss, correct
 
-    def _apply(self, layer, parameters, before, after, x):
+    def _apply(self, layer: Layer, parameters: Tree, before: Tree, after: Tree, x: jax.Array) -> jax.Array:
         """The layer's output; `after` gets the running statistics that follow those of `before`."""
         if isinstance(layer, layers.Sequential):
             for child in layer.children:
@@ -147,7 +154,7 @@ def _sigmoid_squared_error(outputs: jax.Array, targets: jax.Array) -> tuple[jax.
 OBJECTIVES = {"cross_entropy": _cross_entropy, "sigmoid_squared_error": _sigmoid_squared_error}
 
 
-def _sgd(run: Run, step, trained, gradients, slots):
+def _sgd(run: Run, step: jax.Array, trained: Tree, gradients: Tree, slots: Slots) -> tuple[Tree, Slots]:
     """SGD with λ in the gradient."""
     tree = jax.tree.map
     gradients = tree(lambda g, w: g + run.weight_decay * w, gradients, trained)
@@ -157,7 +164,7 @@ def _sgd(run: Run, step, trained, gradients, slots):
     return tree(lambda w, g: w - run.learning_rate * g, trained, gradients), slots
 
 
-def _adam(run: Run, step, trained, gradients, slots):
+def _adam(run: Run, step: jax.Array, trained: Tree, gradients: Tree, slots: Slots) -> tuple[Tree, Slots]:
     """`torch.optim.AdamW`."""
     tree = jax.tree.map
     first = tree(lambda m, g: run.beta1 * m + (1 - run.beta1) * g, slots["first"], gradients)
@@ -169,10 +176,11 @@ def _adam(run: Run, step, trained, gradients, slots):
     return trained, {"first": first, "second": second}
 
 
-UPDATES: dict[str, tuple[tuple[str, ...], Any]] = {
+# Of each optimiser the kinds of decay that are written here, and its update.
+UPDATES: dict[str, tuple[tuple[str, ...], Update]] = {
     "sgd": (("l2", "none"), _sgd),
     "adam": (("decoupled", "none"), _adam),
-}  # with which decays
+}
 
 
 def _array(tensor: torch.Tensor) -> np.ndarray:

@@ -18,6 +18,7 @@ from weightdecay.ensemble.literal import module_of, optimizer_of
 from weightdecay.registry import LOSSES
 
 CHECKED_STEPS = 50
+Named = dict[str, Tensor]
 
 
 class TorchPeer:
@@ -63,7 +64,7 @@ class Sequential(TorchPeer):
         self.model = module_of(initial_network(case, 1), 0, case.run).to(device)
         self.optimizer = optimizer_of([p for p in self.model.parameters() if p.requires_grad], case.run, fused=fused)
 
-    def _update(self, inputs, targets):
+    def _update(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         self.optimizer.zero_grad()
         loss, correct = self.objective(self.model(inputs), targets)
         loss.backward()
@@ -85,7 +86,9 @@ class Vmap(TorchPeer):
         frozen = {n: p.detach().to(device) for n, p in stacked.items() if n not in trained}
         self.constant = frozen, {name: buffer.to(device) for name, buffer in buffers.items()}
 
-        def loss_of(parameters, frozen, buffers, inputs, targets):
+        def loss_of(
+            parameters: Named, frozen: Named, buffers: Named, inputs: Tensor, targets: Tensor
+        ) -> tuple[Tensor, Tensor]:
             outputs = torch.func.functional_call(skeleton, (parameters, frozen, buffers), (inputs,))
             return self.objective(outputs, targets)
 
@@ -93,10 +96,10 @@ class Vmap(TorchPeer):
         self.gradients = torch.compile(gradients) if compiled else gradients
         self.optimizer = optimizer_of(list(self.trained.values()), case.run, fused=True)
 
-    def _batch(self, part):
+    def _batch(self, part: Tensor) -> Tensor:
         return part.expand(self.replicas, *part.shape).contiguous()
 
-    def _update(self, inputs, targets):
+    def _update(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         gradients, (loss, correct) = self.gradients(self.trained, *self.constant, inputs, targets)
         for name, parameter in self.trained.items():
             parameter.grad = gradients[name]
@@ -129,13 +132,13 @@ class Grouped(TorchPeer):
         bias = None if layer.bias is None else layer.bias.flatten()
         return filled(module, True, weight=weight, bias=bias)
 
-    def _batch(self, part):
+    def _batch(self, part: Tensor) -> Tensor:
         """Inputs `[B, R, positions]`, one channel a replica; targets `[B · R]`."""
         if part.dim() == 2:
             return part[:, None].expand(-1, self.replicas, -1).contiguous()
         return part[:, None].expand(-1, self.replicas).flatten()
 
-    def _update(self, inputs, targets):
+    def _update(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         self.optimizer.zero_grad()
         outputs = self.model(inputs).view(len(targets), -1)  # [B · R, classes]
         loss = nn.functional.cross_entropy(outputs, targets, reduction="none").view(-1, self.replicas).mean(0)

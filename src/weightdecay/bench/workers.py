@@ -13,9 +13,12 @@ import signal
 import time
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from weightdecay.errors import WeightDecayError
+
+if TYPE_CHECKING:
+    from weightdecay.bench.server import Server
 
 # name -> module, class, its options, text for the table
 KINDS: dict[str, tuple[str, str, dict[str, Any], str]] = {
@@ -105,7 +108,7 @@ def _serve(connection: Connection, kind: str, device: str, core: int | None) -> 
         if core is not None:
             os.sched_setaffinity(0, {core})
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    server: Any = None
+    server: Server | None = None
     with suppress(EOFError, BrokenPipeError):
         while True:
             method, arguments = connection.recv()
@@ -118,7 +121,7 @@ def _serve(connection: Connection, kind: str, device: str, core: int | None) -> 
             connection.send(reply)
 
 
-def _server(kind: str, device: str) -> Any:
+def _server(kind: str, device: str) -> Server:
     import torch  # noqa: F401 - by itself, so that its seconds are told from ours
 
     imported = time.perf_counter()

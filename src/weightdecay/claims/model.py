@@ -25,7 +25,7 @@ NOTHING: Mapping[str, Collection[str]] = MappingProxyType({})
 FIELDS = ("measured", "low", "high")  # that may be unknown or open
 
 
-def _number(value: Any) -> Any:
+def _number(value: object) -> object:
     """JSON has no NaN and no infinity: an unknown end is null, an open one "inf"."""
     return math.nan if value is None else float(value) if value in ("inf", "-inf") else value
 

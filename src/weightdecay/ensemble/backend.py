@@ -6,6 +6,7 @@ import functools
 import platform
 import resource
 import sys
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -81,8 +82,8 @@ def description(device: torch.device) -> dict[str, str]:
 def processor() -> str:
     """The CPU's name, with family and model where the name says little."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    pairs = (line.split(":", 1) for line in reversed(lines) if ":" in line)
-    fields = {name.strip(): value.strip() for name, value in pairs}
+    parts = (line.partition(":") for line in reversed(lines) if ":" in line)
+    fields = {name.strip(): value.strip() for name, _, value in parts}
     if not {"model name", "cpu family", "model"} <= fields.keys():
         return platform.processor() or platform.machine()
     return f"{fields['model name']} (family {fields['cpu family']}, model {fields['model']})"
@@ -96,7 +97,7 @@ def peak_memory(device: torch.device) -> float:
 
 
 @contextmanager
-def arithmetic(device: torch.device, precision: Precision = "float32"):
+def arithmetic(device: torch.device, precision: Precision = "float32") -> Iterator[None]:
     """IEEE float32 but where TF32 is asked for; on a CPU one thread and denormals flushed; all as it was afterwards.
 
     One thread a process: two processes of one thread give several times the steps of one process of two. What a
@@ -124,9 +125,9 @@ def arithmetic(device: torch.device, precision: Precision = "float32"):
 
 
 @contextmanager
-def _products(precision: Precision):
+def _products(precision: Precision) -> Iterator[None]:
     """How torch's products of float32 matrices round, on a GPU and, where the CPU can do it otherwise, there too."""
-    backends = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    backends = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul  # type: ignore[attr-defined] # set at run time
     before = [backend.fp32_precision for backend in backends]
     try:
         everywhere = torch.get_float32_matmul_precision()

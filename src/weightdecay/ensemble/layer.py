@@ -79,6 +79,9 @@ class Layer:
     trained = True  # False: the parameters keep the values they were initialised with
     buffers: Shapes = MappingProxyType({})  # shapes of what changes or is set otherwise
     children: tuple[Layer, ...] = ()
+    weight: Tensor  # where it has one, `[R, *shape]`, from `bind` on; so with the others
+    bias: Tensor | None
+    weight_gradient: Tensor | None
 
     def check(self) -> None:
         """Raise ConfigError for sizes that are no whole numbers, or parameters of other shapes than they give."""

@@ -201,9 +201,8 @@ class Loops(NamedTuple):
 
 def loops_of_all() -> Loops:
     """Return the loops for all that is registered now."""
-    registries = (LAYERS, LOSSES, OPTIMIZERS)
-    kept = all(set(registry.names()) == set(registry.files) for registry in registries)
-    return _loops(*(tuple(registry.all().items()) for registry in registries), kept)
+    kept = not any(registry.known.keys() - registry.files for registry in (LAYERS, LOSSES, OPTIMIZERS))
+    return _loops(tuple(LAYERS.all().items()), tuple(LOSSES.all().items()), tuple(OPTIMIZERS.all().items()), kept)
 
 
 @cache

@@ -60,7 +60,7 @@ class Network:
 
 
 def eps_of(runs: Sequence[Run]) -> Tensor:
-    """Return the runs' `batch_norm_eps`, `[R]`."""
+    """Return `batch_norm_eps` of runs that have BatchNorm, `[R]`."""
     import torch
 
     return torch.tensor([run.batch_norm_eps for run in runs])

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.typing import ColorType
 
 from weightdecay.claims.judging import NOT_RUN
 from weightdecay.report.style import has_data, missing
@@ -47,7 +48,7 @@ def estimates(axes: Axes, found: Mapping[float, Estimate], across: bool = False,
 
 
 def curves(
-    axes: Axes, histories: Histories, runs: pd.DataFrame, metric: str, colour: object, label: str | None
+    axes: Axes, histories: Histories, runs: pd.DataFrame, metric: str, colour: ColorType, label: str | None
 ) -> None:
     """Draw one metric of several seeds against the step: mean, band, and seeds faintly; says where there is none."""
     seeds: Mapping[int, pd.Series] = {row["seed"]: histories.curve(row["run"], metric) for _, row in runs.iterrows()}
@@ -59,7 +60,9 @@ def curves(
         missing(axes, NOT_RUN)
 
 
-def interval_line(axes: Axes, band: pd.DataFrame, seeds: Mapping[int, pd.Series], colour: Any, **line: Any) -> None:
+def interval_line(
+    axes: Axes, band: pd.DataFrame, seeds: Mapping[int, pd.Series], colour: ColorType, **line: Any
+) -> None:
     """Draw a mean curve with its 95 % band over seeds (`measures.band`), and at most `FAINT` single seeds behind it."""
     for curve in islice(seeds.values(), FAINT):
         axes.plot(curve.index, curve, color=colour, alpha=0.25, linewidth=0.4)
@@ -70,7 +73,7 @@ def interval_line(axes: Axes, band: pd.DataFrame, seeds: Mapping[int, pd.Series]
 def over_columns(
     axes: Axes,
     table: pd.DataFrame,
-    colour: Any,
+    colour: ColorType,
     bounds: tuple[float, float] = UNBOUNDED,
     log: bool = False,
     **line: Any,

@@ -1,7 +1,7 @@
 """The numbers that a source published, in published.yaml beside the figures that show them: names and numbers alone."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -14,7 +14,7 @@ SCHEMA = TypeAdapter(dict[str, Number | Row | list[Row]], config=ConfigDict(stri
 
 
 @reports_user_errors  # figure programs read it when they start
-def read_published(path: Path) -> dict[str, Number | Row | list[Row]]:
+def read_published(path: Path) -> dict[str, Any]:
     """A number, a row of numbers, or a table of them, by name; ConfigError for anything else."""
     content = yaml_file.read(path)
     try:

@@ -36,7 +36,7 @@ LAMBDA_NORM = LogNorm(1e-3, 120.0, clip=True)  # the λ of all experiments; what
 LAMBDA_COLOURS = sns.color_palette("viridis_r", as_cmap=True)
 
 
-def weight_decay_colour(weight_decay: float) -> tuple[float, ...] | str:
+def weight_decay_colour(weight_decay: float) -> tuple[float, float, float, float] | str:
     """Return the colour of a λ, the same in every figure: from yellow (.001) to dark violet (120); grey for λ = 0."""
     if weight_decay == 0:
         return "0.55"

@@ -137,7 +137,7 @@ def diverged(runs: pd.DataFrame) -> int:
 
 
 def band(
-    curves: dict[int, pd.Series], bounds: tuple[float, float] = UNBOUNDED, logarithmic: bool = False
+    curves: Mapping[int, pd.Series], bounds: tuple[float, float] = UNBOUNDED, logarithmic: bool = False
 ) -> pd.DataFrame:
     """Average curves by seed on the steps they share: columns `mean, low, high` (95 % over seeds, t), indexed by step.
 

@@ -14,7 +14,7 @@ import pandas as pd
 from weightdecay.statistics.estimates import leave_one_out
 
 
-def peak(curve: pd.Series) -> object:
+def peak(curve: pd.Series) -> float:
     """Return where a curve stands highest above its lowest point so far; its first point where it never rises.
 
     Not the largest value: networks too small for anything do worst of all, and are no peak. NaN for a curve without a
@@ -23,7 +23,7 @@ def peak(curve: pd.Series) -> object:
     return (curve - curve.cummin()).idxmax() if curve.notna().any() else np.nan
 
 
-def first_minimum(curve: pd.Series) -> object:
+def first_minimum(curve: pd.Series) -> float:
     """Return where a curve is lowest up to its peak.
 
     The peak itself where it never rises. NaN for a curve without a value.

@@ -25,6 +25,7 @@ from weightdecay.claims.agreement import (
     repeated_seeds,
 )
 from weightdecay.claims.model import Claim
+from weightdecay.config import ScaleName, check_scale
 from weightdecay.errors import ResultError
 from weightdecay.finding import Finding
 from weightdecay.results import Results
@@ -235,10 +236,10 @@ def _settings(runs: pd.DataFrame) -> pd.Series:
     return runs.apply(name_of, axis=1)
 
 
-def _scale(*folders: Path) -> str:
+def _scale(*folders: Path) -> ScaleName:
     found = [results.read_metadata(folder / "runs.parquet").get("scale") for folder in folders]
     if found[0] != found[1]:
         raise ResultError(
             f"{folders[0]} is of scale {found[0]} and {folders[1]} of {found[1]}: compare results of one scale."
         )
-    return str(found[0])
+    return check_scale(str(found[0]))

@@ -16,7 +16,7 @@ from weightdecay import files, results
 from weightdecay.checksums import read_sums, sums_of
 from weightdecay.claims import model as ledger
 from weightdecay.claims.model import Claim, Part
-from weightdecay.config import Config
+from weightdecay.config import Config, ScaleName
 from weightdecay.errors import ResultError
 from weightdecay.files import PROVENANCE, SUMS
 from weightdecay.finding import Finding
@@ -91,7 +91,7 @@ def without_idle_metrics(history: pd.DataFrame, unread: Iterable[str]) -> pd.Dat
     return history.drop(vectors.index[logged <= FEW_STEPS])
 
 
-def ship(scale: str, names: Sequence[str], known: Sequence[str], history_mib: float = HISTORY_MIB) -> str:
+def ship(scale: ScaleName, names: Sequence[str], known: Mapping[str, Finding], history_mib: float = HISTORY_MIB) -> str:
     """Makes data/reference/<scale> of results/<scale>; of other experiments than `names`, what is shipped stays.
 
     Returns what it did, a line a finding. ResultError, and nothing is changed, where results are missing, damaged,
@@ -160,7 +160,7 @@ def _clean(place: Path, target: Path) -> None:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _ship_finding(finding: Finding, scale: str, made: Path, history_mib: float) -> dict[str, Any]:
+def _ship_finding(finding: Finding, scale: ScaleName, made: Path, history_mib: float) -> dict[str, Any]:
     """Write the folder of one finding; returns what provenance.json says of it."""
     name, config = finding.name, finding.config
     source = Path("results", scale, name)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import ConfigDict, ValidationError, validate_call
 
 from weightdecay import files, results
-from weightdecay.config import scale_of
+from weightdecay.config import ScaleName, scale_of
 from weightdecay.errors import ConfigError, ResultError
 from weightdecay.finding import Finding, Inputs
 from weightdecay.fingerprint import Fingerprint, fingerprint
@@ -49,10 +49,11 @@ def code_of_training(finding: Finding, runs: Iterable[Run], device: str) -> Fing
     """What training these runs on `cpu` or `cuda` depends on, but for the rows themselves: of losses, optimisers and
     networks the ones that the rows name.
     """
-    named = {(LOSSES, run.loss) for run in runs} | {(OPTIMIZERS, run.optimizer) for run in runs}
-    named |= {(NETWORKS, run.network) for run in runs}
-    files = [registry.files[name] for registry, name in named if name in registry.files]
-    return fingerprint([finding.folder / "train.py", PACKAGE / "ensemble/training.py", *files], device)
+    files = [finding.folder / "train.py", PACKAGE / "ensemble/training.py"]
+    for run in runs:
+        named = (LOSSES.files, run.loss), (OPTIMIZERS.files, run.optimizer), (NETWORKS.files, run.network)
+        files += [known[name] for known, name in named if name in known]
+    return fingerprint(set(files), device)
 
 
 def fingerprint_of_results(finding: Finding, scale: str, device: str) -> Fingerprint:
@@ -124,7 +125,7 @@ def compute(finding: Finding, scale: str, name: str, output: Path) -> None:
     settings = scale_of(finding.config, scale).computations
     if name not in settings:
         raise ConfigError(f"scale {scale} of {finding.name} computes no {name}{closest(name, settings)}.")
-    about = {
+    about: dict[str, str | float] = {
         "config_hash": computation_hashes(finding.config, scale)[name],
         "fingerprint": code_of(finding, "compute").digest,
     }
@@ -145,7 +146,7 @@ def compute(finding: Finding, scale: str, name: str, output: Path) -> None:
 
 def called(function: Callable[..., pd.DataFrame], settings: dict[str, Any]) -> pd.DataFrame:
     """`function(**settings)`, or a ConfigError where they do not fit its signature."""
-    checked = validate_call(function, config=ConfigDict(strict=True, allow_inf_nan=False))
+    checked = validate_call(config=ConfigDict(strict=True, allow_inf_nan=False))(function)
     try:
         return checked(**settings)
     except ValidationError as error:
@@ -153,7 +154,7 @@ def called(function: Callable[..., pd.DataFrame], settings: dict[str, Any]) -> p
         raise ConfigError(f"computation {function.__name__}: {sentence(first)}.") from error
 
 
-def judge(finding: Finding, scale: str, folder: Path) -> list[Claim]:
+def judge(finding: Finding, scale: ScaleName, folder: Path) -> list[Claim]:
     """The claims of a finding by the tables in `folder`, which must have the settings of now."""
     return finding.judge(results.load_scale(folder, finding.config, scale), scale)
 
@@ -168,7 +169,7 @@ def draw(finding: Finding, scale: str, folder: Path, claims: Path, figures: Path
     judged = {claim.id: claim for claim in ledger.read(claims, finding.name, scale)}
     inputs = Inputs(scale, found, finding.config, judged)
     style.apply()
-    for name, shown in finding.figures.items():
-        style.save(shown.make(inputs), figures, f"{finding.name}-{name}", scale)
-    for name, shown in finding.tables.items():
-        latex.write(tables / f"{finding.name}-{name}.tex", shown.make(inputs))
+    for name, figure in finding.figures.items():
+        style.save(figure.make(inputs), figures, f"{finding.name}-{name}", scale)
+    for name, table in finding.tables.items():
+        latex.write(tables / f"{finding.name}-{name}.tex", table.make(inputs))

@@ -5,6 +5,8 @@ first, and the kernel takes it back from a process that ends in whatever way. Wh
 holder was killed, Snakemake's lock is a leftover and goes.
 """
 
+from __future__ import annotations
+
 import functools
 import json
 import logging
@@ -16,10 +18,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from io import FileIO
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from weightdecay.errors import FolderError, WeightDecayError
 from weightdecay.workflow.pipeline import Plan
+
+if TYPE_CHECKING:
+    from snakemake.workflow import Workflow
 
 FOLDER = Path(".snakemake")
 WITHIN = "WEIGHTDECAY_TURN"  # set for a Snakemake that another one starts in its own turn
@@ -32,7 +39,7 @@ DATED = (
 APART = 2.0  # seconds; the coarsest file system keeps no finer times
 
 
-def guard(workflow, plan: Plan) -> None:
+def guard(workflow: Workflow, plan: Plan) -> None:
     """Makes `workflow`, Snakemake's, execute its jobs in a turn; a dry run writes nothing and takes none.
 
     Snakemake has no hook between reading the Snakefile and looking at the files that it names: its methods are wrapped.
@@ -42,7 +49,7 @@ def guard(workflow, plan: Plan) -> None:
     execute, unlock = workflow.execute, workflow.unlock
 
     @_in_a_sentence
-    def guarded(**settings) -> None:
+    def guarded(**settings: Any) -> None:
         common = settings["executor_plugin"].common_settings
         if not common.touch_exec and (line := plan.outdated()):
             print(line, file=sys.stderr)
@@ -67,7 +74,7 @@ def guard(workflow, plan: Plan) -> None:
         workflow.execute, workflow.unlock = guarded, unlocked
 
 
-def within(workflow, scale: str | None) -> str:
+def within(workflow: Workflow, scale: str | None) -> str:
     """The command of a Snakemake that makes everything of what was shipped, in the turn of the one that starts it."""
     cores = workflow.resource_settings.cores or os.cpu_count()
     options = ["results=reference", *([f"scale={scale}"] if scale else [])]
@@ -77,7 +84,7 @@ def within(workflow, scale: str | None) -> str:
 
 def _in_a_sentence(method: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(method)
-    def saying(**settings) -> None:
+    def saying(**settings: Any) -> None:
         try:
             method(**settings)
         except WeightDecayError as error:
@@ -122,7 +129,7 @@ def turn(folder: Path = FOLDER) -> Iterator[None]:
             record.truncate(0)
 
 
-def _read(record) -> dict:
+def _read(record: FileIO) -> dict[str, object]:
     record.seek(0)
     try:
         found = json.loads(record.read())
@@ -131,7 +138,7 @@ def _read(record) -> dict:
     return found if isinstance(found, dict) else {}
 
 
-def _said(record) -> str:
+def _said(record: FileIO) -> str:
     found = _read(record)
     return "A snakemake (process {}, on {}, since {})".format(
         *(found.get(key, "?") for key in ("pid", "host", "since"))
@@ -169,7 +176,7 @@ def end_jobs_when_interrupted() -> None:
 
     ending = [signal.SIGTERM]
 
-    def end(number: int, _) -> None:
+    def end(number: int, _: object) -> None:
         for job in psutil.Process().children(recursive=True):
             with suppress(psutil.Error):  # it has just ended
                 job.send_signal(ending[-1])

@@ -3,7 +3,10 @@
 To add one is to add a file with a class that derives from `layer.Layer` and is registered with `registry.LAYERS`.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from weightdecay.ensemble.layer import Layer as Layer
 
 
 def __getattr__(name: str) -> Any:
