@@ -32,7 +32,7 @@ OUTSIDE += ("a" * 65, "$(id)", "{x}", "*", "-rf", "a\u0301", "а")  # the last i
 
 
 @pytest.mark.parametrize("name", OUTSIDE)
-@pytest.mark.parametrize("key", ["figures", "tables", "unread", "unrounded", "sources"])
+@pytest.mark.parametrize("key", ["unread", "unrounded", "sources"])
 def test_a_name_that_is_no_name_is_refused_wherever_it_stands_in_a_list(tmp_path, key, name):
     with pytest.raises(ConfigError, match=rf"config\.yaml: {key}\.1 is .*, but must be a name: "):
         load(tmp_path, document(**{key: ["a", name]}))
@@ -71,11 +71,10 @@ def test_a_claim_s_id_may_be_any_of_those(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"figures": ["a", "b", "a"]}, "figures is ['a', 'b', 'a'], but must not hold both 'a' and 'a'"),
-        ({"tables": ["loss", "Loss"]}, "tables is ['loss', 'Loss'], but must not hold both 'loss' and 'Loss'"),
+        ({"sources": ["loss", "Loss"]}, "sources is ['loss', 'Loss'], but must not hold both 'loss' and 'Loss'"),
         ({"unread": ["loss", "loss"]}, "unread is ['loss', 'loss'], but must not hold both 'loss' and 'loss'"),
         ({"sources": []}, "sources is [], but must have at least 1 item"),
-        ({"figures": "abc"}, "figures is 'abc', but must be a valid list"),
+        ({"sources": "abc"}, "sources is 'abc', but must be a valid list"),
         ({"experiment": "overview"}, "experiment is 'overview', but must be another name than logs and overview"),
         (
             {"scales": scales({}, sweeps={"main": [{}], "Main": [{}]})},
@@ -124,7 +123,7 @@ def test_all_faults_of_a_first_configuration_are_said_at_once_the_most_telling_f
         scales={"smoke": {"seed": 3, "sweep": {}}, "laptop": {"seeds": 0, "sweeps": {"main": blocks}}, "papers": 1},
         criteria={"A1": {"source": "S1", "criterion": "Fall > {fal}.", "thresholds": {"fall": 0.0}}},
     )
-    del content["title"], content["figures"]
+    del content["title"]
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, content)
     first, *said = str(caught.value).split("\n  ")
@@ -145,7 +144,6 @@ def test_all_faults_of_a_first_configuration_are_said_at_once_the_most_telling_f
         "scales.laptop.sweeps.main[0]: learning_rate is -1.0, but must be a number from 1e-30 to 1e+30.",
         "scales.laptop.sweeps.main[1]: steps is 0, but must be an integer from 1 to 1000000000.",
         "criteria.A1.statement is missing.",
-        "figures is missing.",
         "scales.laptop.sweeps.main[0] and 2 more: optimizer is missing.",
     ]
 
@@ -358,10 +356,6 @@ def outcome(folder: Path, text: bytes) -> Config | None:
             assert len(line) <= 400 and line.isprintable() and REFUSAL.fullmatch(line), line
         assert len(said) == 1 or re.fullmatch(r"/config\.yaml has \d+ faults:", said[0])
         return None
-    for kind, names in (("figures", config.figures), ("tables", config.tables)):
-        for name in names:
-            made = Path("paper", kind, f"{config.experiment}-{name}.pdf")
-            assert made.parent == Path("paper", kind) and re.fullmatch(r"\w+-\w+\.pdf", made.name, re.ASCII)
     for scale, asked in scales_of(config).items():
         for name in (*asked.sweeps, *asked.computations):
             assert re.fullmatch(r"\w+", name, re.ASCII)
@@ -377,8 +371,6 @@ def outcome(folder: Path, text: bytes) -> Config | None:
 
 SMALL = document(
     unread=["loss"],
-    tables=["best"],
-    figures=["size", "loss"],
     scales=scales(SCALE["sweeps"]["main"][0], computations={"squares": {"count": 3, "of": [1.0, 2.0]}}),
 )
 REFUSAL = re.compile(

@@ -26,7 +26,7 @@ def document(**changes) -> dict:
     """A configuration that is right, with top-level keys replaced."""
     base = {"experiment": "blobs", "title": "Blobs", "sources": ["S1"], "datasets": ["blobs"], "defaults": DEFAULTS}
     criteria = {"A1": {"source": "S1", "statement": "It falls.", "criterion": "Fall > 0.", "thresholds": {"fall": 0.0}}}
-    return {**base, "figures": [], "criteria": criteria, "scales": {"smoke": SCALE}, **changes}
+    return {**base, "criteria": criteria, "scales": {"smoke": SCALE}, **changes}
 
 
 def scales(block: dict, **changes) -> dict:
