@@ -39,6 +39,10 @@ PER_REPLICA = (
 canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode  # a value as text, always the same
 
 
+# Where λ = 0 nothing decays, whatever the kind of decay: one network, and so one spelling and one id.
+NO_DECAY = {"decay": "none", "l1_ratio": 0.5, "decay_exclude": "nothing"}
+
+
 class Run(Strict):
     """One network to train: every setting that decides its result. The fields become the columns of runs.parquet.
 
@@ -173,6 +177,12 @@ class Run(Strict):
             return settings
         scalars = {key: value.item() for key, value in settings.items() if isinstance(value, numpy.generic)}
         return settings | scalars
+
+    @model_validator(mode="after")
+    def _spells_no_decay_in_one_way(self) -> "Run":
+        if self.weight_decay == 0:
+            self.__dict__.update(NO_DECAY)
+        return self
 
     @model_validator(mode="after")
     def _has_effect(self) -> "Run":

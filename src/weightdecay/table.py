@@ -7,9 +7,10 @@ Nothing here needs torch: the pipeline imports it to plan.
 import hashlib
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
 from weightdecay.config import Config, blocks, scale_of
-from weightdecay.run import Run, canonical
+from weightdecay.run import NO_DECAY, Run, canonical
 
 
 def table_of(config: Config, scale: str) -> list[Run]:
@@ -48,7 +49,13 @@ def _rows(config: Config, scale: str) -> Iterator[Run]:
     """Yield every run of a scale, as often as the file asks for it."""
     for block in blocks(config, scale):
         chosen = itertools.product(*block.choices.values())
-        settings = [block.first.model_copy(update=dict(zip(block.choices, one, strict=True))) for one in chosen]
+        settings = [_copied(block.first, dict(zip(block.choices, one, strict=True))) for one in chosen]
         for seed in block.seeds:
             for run in settings:
                 yield run.model_copy(update={"seed": seed})  # in a third of the time that checking it takes
+
+
+def _copied(run: Run, settings: dict[str, Any]) -> Run:
+    """Return a copy with other settings, which have been checked, and no decay spelled as `Run` spells it."""
+    copy = run.model_copy(update=settings)
+    return copy if copy.weight_decay else copy.model_copy(update=NO_DECAY)
