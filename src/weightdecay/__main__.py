@@ -171,7 +171,8 @@ def claims(
         if (folder / files.SUMS).is_file():
             shipped.check(folder)
     chosen = _chosen(names) if names else []
-    known = [name for name in findings() if not results or any((folder / name).is_dir() for folder in folders)]
+    asked_for = {finding.name for finding in chosen} if results else set(findings())
+    known = [name for name in findings() if name in asked_for or any((folder / name).is_dir() for folder in folders)]
     if not known:
         raise ConfigError(
             f"{', '.join(map(str, folders))} holds results of no finding: give a folder like results/laptop."

@@ -11,12 +11,12 @@ import pytest
 import torch
 from sklearn.linear_model import QuantileRegressor, Ridge
 
-from tests.ensemble import reference
 from tests.experiments.curve_fitting import CONFIG, World, synthetic
 from tests.experiments.drawing import assert_legible, drawn, promised
 from tests.programs import EXPERIMENTS, finding, load_program
 from tests.rows import defaults
 from weightdecay import results
+from weightdecay.ensemble import literal
 from weightdecay.ensemble.training import train
 from weightdecay.errors import ConfigError, ResultError
 from weightdecay.report import latex
@@ -182,12 +182,16 @@ def program():
     return load_program("curve_fitting", "train")
 
 
+def linear_layers(model: torch.nn.Module) -> list[torch.nn.Linear]:
+    return [module for module in model.modules() if isinstance(module, torch.nn.Linear)]
+
+
 @pytest.mark.parametrize("weight_decay", [0.0, 0.01])
 def test_the_network_is_s3_s_in_plain_pytorch(program, weight_decay):
     """Fifty steps of S3's program by torch.optim.SGD with its weight_decay, from the same weights, in float64."""
     row = run(weight_decay=weight_decay, steps=50, log_every=50, log_dense_until=0)
-    model, _ = reference.train(row, program.splits(row), torch.float64)
-    assert [tuple(layer.weight.shape) for layer in reference.layers_of(model)] == [
+    model, _ = literal.train(row, program.PROTOCOL, torch.float64)
+    assert [tuple(layer.weight.shape) for layer in linear_layers(model)] == [
         (200, 1),
         (200, 200),
         (200, 200),
@@ -201,9 +205,9 @@ def test_the_network_is_s3_s_in_plain_pytorch(program, weight_decay):
 def test_fits_and_histograms_are_those_of_the_network(program):
     """Counts as numpy's histogram; every weight is in a bin; gradients of dead units in the first."""
     row = run(steps=20, log_every=20, log_dense_until=0)
-    model, _ = reference.train(row, program.splits(row), torch.float64)
+    model, _ = literal.train(row, program.PROTOCOL, torch.float64)
     last = train([row], program.PROTOCOL, "cpu", dtype=torch.float64).runs.iloc[0]
-    layer = reference.layers_of(model)[1]
+    layer = linear_layers(model)[1]
     edges = np.concatenate([[-np.inf], program.WEIGHT_EDGES, [np.inf]])
     ours = last[[f"layer2_weight_bin_{i:02}" for i in range(len(edges) - 1)]].to_numpy(float)
     theirs = np.histogram(layer.weight.detach().numpy(), edges)[0]

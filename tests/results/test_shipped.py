@@ -119,7 +119,7 @@ def test_a_disk_that_is_full_while_shipping_changes_nothing(shipped_beside, monk
     monkeypatch.setattr(shipping.os, "replace", fails)
     monkeypatch.setattr(shipping, "_ship_finding", lambda finding, scale, made, mib: made.mkdir() or {})
     with pytest.raises(ResultError, match=r"^cannot write in data/reference: No space left on device\.$"):
-        shipping.ship("smoke", ["first"], ["first", "second"])
+        shipping.ship("smoke", ["first"], dict.fromkeys(["first", "second"]))
     assert everything(shipped_beside.path("data")) == before
 
 
