@@ -72,7 +72,7 @@ def test_each_experiment_is_of_the_largest_scale_at_which_it_was_shipped(shipped
     shipped.make(*REFERENCE, "scale=paper")  # without what was not shipped
     assert shipped.path("paper/numbers.tex").read_text() == "% data/reference/paper/second"
     page = shipped.run("weightdecay", "expected").stdout
-    assert "Expected at smoke scale | Expected at paper scale |" in page
+    assert "| `second` | smoke |" in page and "| `second` | paper |" in page
     assert page.count("**reproduced**") == 3 and page.count("| `second` |") == 2 and page.count("| `first` |") == 1
 
 
