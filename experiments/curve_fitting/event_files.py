@@ -1,6 +1,6 @@
 """S3's histograms and losses as TensorBoard event files, from stored results: what its program shows while training.
 
-    python experiments/curve_fitting/event_files.py --results results/laptop/curve_fitting --output runs --seed 0
+    python -m experiments.curve_fitting.event_files --results results/laptop/curve_fitting --output runs --seed 0
     tensorboard --logdir runs
 
 One folder a network, <output>/seed_<seed>/normal and .../weight_decay, so that TensorBoard lays them over each other.

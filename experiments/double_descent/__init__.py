@@ -1,4 +1,4 @@
-"""Double descent across model width, and what weight decay does to it. (S1, "The modern regime"; S0; S2; claims D1-D15)
+"""Double descent across model width, and what weight decay does to it. (S1, "The modern regime"; S0; S2; claims D1–D16)
 
 Two protocols on MNIST-1D. The small one: few training samples, one hidden layer, squared error, full-batch Adam, wrong
 labels as Nakkiran et al. draw them; its interpolation threshold, as many parameters as there are n K numbers to fit,

@@ -1,4 +1,4 @@
-"""Sparsity in a network: which decay prunes hidden units that are not needed. (S0 §9, S2; claim L6)
+"""Sparsity in a network: which decay prunes hidden units that are not needed. (S0 §9, S2; claims L1–L10)
 
 The target is made of a few hidden units on a few of the inputs, so that most of the network's units and most of its
 inputs are irrelevant. Settings: config.yaml beside this file. Linear models: compute.py.

@@ -1,4 +1,4 @@
-"""What the best λ depends on, and rules for finding it. (S0, sections 7 and 10; S1, S2, S3; claims T1-T17)
+"""What the best λ depends on, and rules for finding it. (S0, sections 7 and 10; S1, S2, S3; claims T1–T17)
 
 MNIST-1D with clean labels; an MLP, or a residual network with BatchNorm; Adam with coupled or decoupled decay. The best
 λ is found for several sizes of the training set, rates of dropout and learning-rate schedules, with biases and

@@ -115,7 +115,8 @@ class Run(Strict):
         "divides λ between the last and `decoupled`."
     )
     weight_decay: NotNegative = Field(
-        description="The weight decay λ is PyTorch's, per unit of learning rate. With `decay: none` it is 0."
+        description="The weight decay λ is PyTorch's, per unit of learning rate. Where it is 0 nothing decays, "
+        "whatever the kind, and `decay` becomes `none`: one network has one spelling and one id."
     )
     l1_ratio: Share = Field(
         0.5, description="This share of λ is L1 in `elastic_net`; the rest decays the weights as `decoupled` does."

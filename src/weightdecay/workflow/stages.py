@@ -59,7 +59,7 @@ def code_of_training(finding: Finding, runs: Iterable[Run], device: str) -> Fing
 def fingerprint_of_results(finding: Finding, scale: str, device: str) -> Fingerprint:
     """All that the trained results of a scale depend on: every row of the table, the code, the versions."""
     runs = table_of(finding.config, scale)
-    rows = {f"run {run.id}": canonical(run.differing()) for run in runs}
+    rows = {canonical(run.differing()): run.id for run in runs}
     return Fingerprint({**code_of_training(finding, runs, device).parts, **rows})
 
 

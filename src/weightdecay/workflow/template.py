@@ -26,20 +26,16 @@ defaults: # of every run; docs/settings.md explains each
   train_size: 500
   network: mlp
   width: 32
-  blocks: 1 # hidden layers
-  batch_norm_eps: null
   loss: cross_entropy
   optimizer: adam
   decay: decoupled # AdamW
   learning_rate: 1e-3
   batch_size: 50
-  shuffle: true
   steps: 400
   log_every: 100
-  log_dense_every: 100
 
 scales: # how much is trained: every λ and seed
-  smoke: {seeds: 3, shards: 1, sweeps: {weight_decay: [{weight_decay: [0.0, 1.0]}]}}
+  smoke: {seeds: 3, sweeps: {weight_decay: [{weight_decay: [0.0, 1.0]}]}}
   laptop: {seeds: 5, shards: 2, sweeps: {weight_decay: [{weight_decay: [0.0, 0.1, 1.0], steps: 1000}]}}
   paper: {seeds: 20, shards: 4, sweeps: {weight_decay: [{weight_decay: [0.0, 0.1, 1.0], steps: 5000}]}}
 
@@ -47,7 +43,7 @@ criteria: # written before the runs that they judge
   CLAIM:
     source: own
     statement: Weight decay makes the weights smaller.
-    criterion: The norm of all weights at λ = 1 is at most .9 of that at λ = 0, over seeds.
+    criterion: "The norm of all weights at λ = {weight_decay} is at most {ratio} of that at λ = 0, over seeds."
     thresholds: {weight_decay: 1.0, ratio: 0.9}
 """
 
