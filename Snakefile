@@ -258,7 +258,7 @@ rule ledger:
         " --output {params.judged} --paper paper > {log} 2>&1"
 
 
-# All claims by verdict, on one page.
+# All claims by verdict, on two pages.
 rule overview:
     input:
         claims=f"{RESULTS}/claims.json",

@@ -67,6 +67,14 @@ def test_a_finding_is_its_modules(blobs):
             r"judges A1 twice, by decays",
         ),
         (("claims.py", "def decays", "def (decays"), r"claims\.py, line \d+, is not Python\."),
+        (
+            ("figures.py", '@finding.figure("A1")', "@finding.figure"),
+            r"figures\.py: write @finding\.figure\(\) or @finding\.table\(\)",
+        ),
+        (
+            ("figures.py", "@finding", "@finding.figure()\ndef norm(inputs): pass\n\n@finding"),
+            r"figures\.py has two of the name norm\.",
+        ),
         (("figures.py", '"A1"', '"A7"'), r"figures\.py: norm shows A7, which is no claim here\."),
     ],
 )

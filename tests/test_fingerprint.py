@@ -106,7 +106,49 @@ def test_training_depends_on_what_its_rows_name_and_on_its_own_device(name):
     assert "version of torch" in cpu & cuda and "version of tqdm" not in cpu | cuda
     of_one = {"loops.py": cpu, "cpu.py": cpu, "gpu.py": cuda, "triton/adam.py": cuda}
     for file, device in of_one.items():
-        assert {f"src/weightdecay/ensemble/{file}"} & (cpu | cuda) <= device
+        assert [f"src/weightdecay/ensemble/{file}" in each for each in (cpu, cuda)] == [device is cpu, device is cuda]
+    assert "version of numba" in cpu - cuda and "version of triton" in cuda - cpu
+
+
+def test_a_finding_depends_on_the_layers_that_its_networks_have():
+    def layers(name: str) -> set[str]:
+        made = finding(name)
+        parts = stages.code_of_training(made, table_of(made.config, "smoke"), "cpu").parts
+        return {Path(each).stem for each in parts if "/layers/" in each}
+
+    assert layers("sparsity") == {"__init__", "linear", "relu", "dropout", "sequential"}
+    assert "conv1d" in layers("double_descent") and "conv1d" not in layers("binary_addition")
+
+
+def test_what_a_finding_says_in_its_init_file_counts(program):
+    """Its docstring does not."""
+    path = program.with_name("__init__.py")
+    path.write_text('"""About."""\nSIZE = 3\n')
+    before = digest(program)
+    path.write_text('"""About something."""\nSIZE = 3\n')
+    assert digest(program) == before
+    path.write_text('"""About."""\nSIZE = 4\n')
+    assert digest(program) != before
+
+
+@pytest.mark.parametrize(
+    "text", ["import weightdecay.ensemble.layers as L\nL.ReLU\n", "from weightdecay.ensemble.layers import ReLU\n"]
+)
+def test_a_layer_is_found_by_its_class(program, text):
+    program.write_text(text)
+    digest(program)
+    assert {path.name for path in sources([program]) if path.parent.name == "layers"} == {"__init__.py", "relu.py"}
+
+
+def test_modules_of_a_folder_within_a_finding_are_found(program):
+    inner = program.parent / "parts"
+    inner.mkdir()
+    (inner / "__init__.py").write_text("")
+    (inner / "one.py").write_text("from ..lines import slope\nfrom .two import TWO\n")
+    (inner / "two.py").write_text("TWO = 2\n")
+    program.write_text("from .parts.one import slope\n")
+    digest(program)
+    assert {"one.py", "two.py", "lines.py"} <= {path.name for path in sources([program])}
 
 
 def test_a_rows_of_another_loss_have_another_fingerprint():

@@ -92,7 +92,7 @@ def train(
         raise ConfigError("--shard is a part of one finding: name that one.")
     if output and not shard:
         raise ConfigError("--output is the file of one shard: give --shard too.")
-    for finding in chosen if not shard else []:  # all are checked before any is trained; of shards, by the pipeline
+    for finding in chosen if not output else []:  # all are checked before any is trained; the pipeline has done so
         finding.check()
     where = gpus.resolve(device, local=shard is None)  # of a shard the pipeline has decided
     for finding in chosen:
@@ -116,7 +116,9 @@ def merge(
 ) -> None:
     """Join the shards of a finding into runs.parquet and history.parquet, if every run is there once."""
     (finding,) = _chosen([name])
-    stages.merge(finding, scale, shards or _shards(finding, scale).values(), _folder(finding, scale))
+    made = [list(_shards(finding, scale, device).values()) for device in ("cpu", "cuda")]  # a GPU makes one
+    found = next((paths for paths in made if all(path.is_file() for path in paths)), made[0])
+    stages.merge(finding, scale, shards or found, _folder(finding, scale))
 
 
 @command()
@@ -265,7 +267,7 @@ def settings() -> None:
 
 @command()
 def new(name: Annotated[str, typer.Argument(metavar="NAME", help="The folder that is made in experiments/.")]) -> None:
-    """Make a finding that runs at once: experiments/NAME, four short files to begin with."""
+    """Make a finding that runs at once: experiments/NAME, five short files to begin with."""
     from weightdecay.workflow import template
 
     print(template.make(name))

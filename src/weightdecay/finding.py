@@ -16,6 +16,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -43,6 +44,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 Made = TypeVar("Made")
 Drawn = TypeVar("Drawn", covariant=True)
 EXPERIMENTS = "experiments"
+NAME = "[A-Za-z0-9][A-Za-z0-9_]*"  # of a folder, as of a module
 
 
 @dataclass(frozen=True)
@@ -126,8 +128,14 @@ class Finding:
         return self._shown(self._tables, claims)
 
     def _shown(self, register: dict[str, Shown[Made]], claims: tuple[str, ...]) -> Marking[Made]:
+        if any(callable(each) for each in claims):
+            raise ConfigError(f"{self._place('figures')}: write @finding.figure() or @finding.table(), with brackets.")
+
         def add(make: Callable[[Inputs], Made]) -> Callable[[Inputs], Made]:
-            register[make.__name__.removesuffix("_table")] = Shown(make, claims)
+            name = make.__name__.removesuffix("_table")
+            if name in register:
+                raise ConfigError(f"{self._place('figures')} has two of the name {name}.")
+            register[name] = Shown(make, claims)
             return make
 
         return add
@@ -172,7 +180,7 @@ class Finding:
         """
         from weightdecay.claims.judging import claim, verdicts
 
-        self._load("claims")
+        self._check_judges()
 
         def judged(found: Results, criteria: Mapping[str, Criterion]) -> list[Claim]:
             measured = self._measured(found)
@@ -192,6 +200,13 @@ class Finding:
         """
         if not (self.folder / "train.py").is_file():
             raise ConfigError(f"{self._place('train')} is missing: it says how a row of the table is trained.")
+        self._check_judges()
+        for name, shown in [*self.figures.items(), *self.tables.items()]:
+            for id in shown.claims:
+                if id not in self.config.criteria:
+                    raise ConfigError(f"{self._place('figures')}: {name} shows {id}, which is no claim here.")
+
+    def _check_judges(self) -> None:
         self._load("claims")
         criteria = self.config.criteria
         for id, judge in self._judges.items():
@@ -204,10 +219,6 @@ class Finding:
         for id in criteria:
             if id not in self._judges:
                 raise ConfigError(f"{self.folder / 'config.yaml'}: criteria.{id} is judged by nothing in claims.py.")
-        for name, shown in {**self.figures, **self.tables}.items():
-            for id in shown.claims:
-                if id not in criteria:
-                    raise ConfigError(f"{self._place('figures')}: {name} shows {id}, which is no claim here.")
 
     def _check_thresholds(self, id: str, judge: Judge, thresholds: Mapping[str, float]) -> None:
         parameters = inspect.signature(judge).parameters.values()
@@ -242,6 +253,11 @@ def findings(root: str | Path = ".") -> dict[str, Finding]:
         raise ConfigError(
             f"there is no {root / EXPERIMENTS}/<name>/config.yaml: run from the folder that holds {EXPERIMENTS}/."
         )
+    for name in names:
+        if not re.fullmatch(NAME, name, re.ASCII):
+            raise ConfigError(
+                f"{root / EXPERIMENTS / name} is no finding, as its name is none: move its config.yaml away."
+            )
     _import_experiments(root / EXPERIMENTS)
     return {name: _finding(root, name) for name in names}
 

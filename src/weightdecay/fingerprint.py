@@ -23,7 +23,9 @@ from weightdecay.errors import ConfigError
 PACKAGE = Path(__file__).parent
 # What one device alone runs, in `ensemble`: a CPU's results do not depend on a GPU's kernels, nor the other way round.
 ONLY = {"cpu": ("cpu.py", "loops.py", "compiler.py", "cache.py"), "cuda": ("gpu.py", "triton/")}
-COMPILED = "compiled"  # the decorator of what Numba compiles, of no use to a GPU
+COMPILED = ("compiled", "overload")  # the decorators of what Numba compiles, of no use to a GPU
+COMPILERS = {"numba", "llvmlite"}
+LAYERS = PACKAGE / "ensemble" / "layers"
 # What refuses, reports or finds files, and computes no number of a result.
 IDLE = {
     PACKAGE / f"{name}.py"
@@ -67,7 +69,8 @@ def fingerprint(programs: Iterable[Path], device: str | None = None, **more: str
     """The fingerprint of running `programs` on `device`, cpu, cuda or any, and of `more` that it depends on."""
     files = [path for path in sources(programs) if device is None or not _is_of_another(path, device)]
     parts = {_name(path): _digest(path, device == "cuda") for path in files}
-    parts |= {f"version of {name}": _version(name) for path in files for name in _read(path).others}
+    others = {name for path in files for name in _read(path).others} - (COMPILERS if device == "cuda" else set())
+    parts |= {f"version of {name}": _version(name) for name in others}
     return Fingerprint({**parts, "version of python": platform.python_version(), **more})
 
 
@@ -125,7 +128,9 @@ def _is_text(node: ast.stmt) -> bool:
 
 
 def _is_compiled(node: ast.stmt) -> bool:
-    return isinstance(node, ast.FunctionDef) and any(ast.unparse(one) == COMPILED for one in node.decorator_list)
+    return isinstance(node, ast.FunctionDef) and any(
+        ast.unparse(one).startswith(COMPILED) for one in node.decorator_list
+    )
 
 
 @cache
@@ -160,6 +165,7 @@ def _imported(tree: ast.AST, path: Path) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
+            modules |= {alias.asname: alias.name for alias in node.names if alias.asname}
         elif isinstance(node, ast.ImportFrom):
             of = _absolute(node, path)
             yield of
@@ -187,19 +193,24 @@ def _absolute(node: ast.ImportFrom, path: Path) -> str:
 
 
 def _experiments(path: Path) -> Path:
-    """The folder experiments/ that holds a finding's program, or the program's own where there is none."""
-    return path.parents[1] if len(path.parents) > 1 else path.parent
+    """The folder experiments/ that holds a finding's program."""
+    return next((folder for folder in path.parents if folder.name == "experiments"), path.parents[1])
 
 
 def _files(name: str, path: Path) -> list[Path]:
     """The files that importing a dotted name runs: the module and the __init__.py of the packages around it."""
     top, *parts = name.split(".")
-    if top == "experiments":  # whose packages only register
-        return [_experiments(path).joinpath(*parts).with_suffix(".py").resolve()] if parts else []
-    if top != PACKAGE.name:
+    folder = {PACKAGE.name: PACKAGE, "experiments": _experiments(path)}.get(top)
+    if folder is None:
         return []
-    packages = [PACKAGE.joinpath(*parts[:depth], "__init__.py") for depth in range(len(parts) + 1)]
-    module = PACKAGE.joinpath(*parts).with_suffix(".py") if parts else PACKAGE
-    if module.parent == PACKAGE / "ensemble/layers" and parts[-1][0].isupper():  # its file may have another name
-        return [*packages, *module.parent.glob("*.py")]
+    packages = [folder.joinpath(*parts[:depth], "__init__.py").resolve() for depth in range(len(parts) + 1)]
+    module = folder.joinpath(*parts).with_suffix(".py").resolve() if parts else folder
+    if module.parent == LAYERS and parts[-1][0].isupper():  # a class, whose file may have another name
+        return [*packages, *(file for file in LAYERS.glob("*.py") if _defines(file, parts[-1]))]
     return [*packages, module]
+
+
+@cache
+def _defines(file: Path, name: str) -> bool:
+    """Whether a file defines a class of that name."""
+    return any(isinstance(node, ast.ClassDef) and node.name == name for node in _tree(file).body)

@@ -8,6 +8,7 @@ elsewhere registers it at run time through the same door.
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -71,20 +72,39 @@ class Registry(Generic[T]):
             raise ConfigError(f"{self.kind} {thing.name} is registered twice.")
         return thing
 
-    def declared(self, name: str, attribute: str) -> Any:
-        """Return a constant that a file's class declares. Reads the file's text: nothing is imported."""
-        return getattr(self.known[name], attribute) if name in self.known else _constants(self.files[name])[attribute]
+    def declared(self, name: str, attribute: str, default: Any = None) -> Any:
+        """Return a constant that a file's class declares, or else `default`. Reads the text: nothing is imported."""
+        if name in self.known:
+            return getattr(self.known[name], attribute, default)
+        return _constants(self.files[name]).get(attribute, default)
 
 
 @cache
 def _constants(file: Path) -> dict[str, Any]:
-    """The literal values assigned in the bodies of a file's classes."""
-    classes = [node for node in ast.parse(file.read_text(encoding="utf-8")).body if isinstance(node, ast.ClassDef)]
-    found = {}
-    for node in (statement for each in classes for statement in each.body if isinstance(statement, ast.Assign)):
-        if isinstance(node.targets[0], ast.Name) and isinstance(node.value, ast.Constant | ast.Tuple):
-            found[node.targets[0].id] = ast.literal_eval(node.value)
-    return found
+    """The literal values that the class registered by a file assigns: the class whose `name` is the file's."""
+    try:
+        tree = ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
+    except SyntaxError as error:
+        raise ConfigError(f"{file}, line {error.lineno}, is not Python.") from error
+    for node in tree.body:
+        found = dict(_assigned(node.body)) if isinstance(node, ast.ClassDef) else {}
+        if found.get("name") == file.stem:
+            return found
+    return {}
+
+
+def _assigned(body: list[ast.stmt]) -> Iterator[tuple[str, Any]]:
+    for node in body:
+        target = (
+            node.targets[0]
+            if isinstance(node, ast.Assign)
+            else node.target
+            if isinstance(node, ast.AnnAssign)
+            else None
+        )
+        value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
+        if isinstance(target, ast.Name) and isinstance(value, ast.Constant | ast.Tuple):
+            yield target.id, ast.literal_eval(value)
 
 
 LAYERS: Registry[type[Layer]] = Registry("layer", "ensemble/layers")

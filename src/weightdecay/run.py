@@ -237,7 +237,7 @@ def broken_rule(run: Run) -> str | None:
         return only("weight_decay", 0, "decay is none")
     if run.decay != "elastic_net" and run.l1_ratio != unset["l1_ratio"].default:
         return only("l1_ratio", "0.5, or left out,", "decay is not elastic_net")
-    if run.loss in LOSSES and LOSSES.declared(run.loss, "classes_from") is None:  # a regression
+    if run.loss in LOSSES and LOSSES.declared(run.loss, "classes_from", default=1) is None:  # a regression
         if run.label_noise:
             return only("label_noise", 0, f"loss is {run.loss}, which has no labels")
         if run.hold_norm == "saturation":
@@ -255,7 +255,7 @@ def broken_rule(run: Run) -> str | None:
 
 def _settings_of_others(optimizer: str) -> dict[str, str]:
     """Return the settings that only other optimisers read, and which does; none for an optimiser that is not known."""
-    known = {name: OPTIMIZERS.declared(name, "settings") for name in OPTIMIZERS.names()}
+    known = {name: OPTIMIZERS.declared(name, "settings", default=()) for name in OPTIMIZERS.names()}
     own = known.get(optimizer, [field for fields in known.values() for field in fields])
     return {field: name for name, fields in known.items() for field in fields if field not in own}
 

@@ -46,10 +46,13 @@ def code_of(finding: Finding, module: str) -> Fingerprint:
 
 
 def code_of_training(finding: Finding, runs: Iterable[Run], device: str) -> Fingerprint:
-    """What training these runs on `cpu` or `cuda` depends on, but for the rows themselves: of losses, optimisers and
-    networks the ones that the rows name.
+    """What training these runs on `cpu` or `cuda` depends on, but for the rows themselves.
+
+    Of losses, optimisers and networks the ones that the rows name count; on a GPU the Triton kernels, which are found
+    by name when they are needed, count all.
     """
     files = [finding.folder / "train.py", PACKAGE / "ensemble/training.py"]
+    files += (PACKAGE / "ensemble/triton").glob("*.py") if device == "cuda" else []
     for run in runs:
         named = (LOSSES.files, run.loss), (OPTIMIZERS.files, run.optimizer), (NETWORKS.files, run.network)
         files += [known[name] for known, name in named if name in known]

@@ -5,6 +5,7 @@ from pathlib import Path
 from string import ascii_uppercase
 
 from weightdecay import files
+from weightdecay.config import TAKEN
 from weightdecay.errors import ConfigError
 from weightdecay.finding import EXPERIMENTS, findings
 from weightdecay.setting_types import LONGEST_NAME
@@ -52,11 +53,12 @@ TRAIN = '''"""How a row of the table is trained: its data; its network is the on
 from weightdecay.datasets import Splits
 from weightdecay.datasets.digits import digits
 from weightdecay.ensemble.state import Protocol
-from weightdecay.run import Run
+from weightdecay.run import Run, require
 
 
 def splits(run: Run) -> Splits:
-    """The examples of the run's seed; 100 to validate and 300 to test."""
+    """The examples of the run's seed; 100 to validate and 300 to test. Labels are clean."""
+    require(run, dataset="digits", label_noise=0.0)
     return digits(run.seed, run.train_size, 100, 300)
 
 
@@ -117,8 +119,11 @@ FILES = {
 
 def make(name: str) -> str:
     """Write the files of a finding `name`; returns what to do next. ConfigError for a name that cannot be one."""
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or len(name) > LONGEST_NAME:
-        raise ConfigError(f"the name is {name!r}, but must be of a-z, 0-9 and _, and begin with a letter.")
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or len(name) > LONGEST_NAME or name in TAKEN:
+        raise ConfigError(
+            f"the name is {name!r}, but must be of a-z, 0-9 and _, begin with a letter, have at most {LONGEST_NAME} "
+            f"characters, and be none of {', '.join(TAKEN)}."
+        )
     known = findings()
     folder = Path(EXPERIMENTS, name)
     if folder.exists():
