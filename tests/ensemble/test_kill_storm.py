@@ -47,6 +47,8 @@ training.train(  # so that the compiled code is there
     [make(dataset="classes", network="mlp", batch_norm_eps=None, loss="cross_entropy", steps=1)], PROTOCOL, "cpu"
 )
 training.train = functools.partial(training.train, checkpoint_seconds=0.0)
+stages.fingerprint_of_results(finding, "smoke", "cpu")  # so that its files are read
+assert finding.protocol
 
 def started(output):
     process = os.fork()

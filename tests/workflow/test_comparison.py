@@ -92,7 +92,7 @@ def test_other_seeds_of_the_same_protocol_agree_and_are_noticed(shipped, first):
     assert found.contradictions == 0 and found.notes == ["0 alike"]
 
 
-@pytest.mark.parametrize("factor", [0.0, 0.5, 2.0])
+@pytest.mark.parametrize("factor", [1e-9, 0.5, 2.0])  # as good as none; with none a run would be the control
 def test_a_wrong_decay_is_caught(shipped, factor):
     wrong = [run.model_copy(update={"weight_decay": factor * run.weight_decay}) for run in table()]
     found = compared(trained(wrong, table()), shipped)
