@@ -23,7 +23,7 @@ reproduce: $(INSTALLED)
 	$(SNAKEMAKE) --cores $(CORES) --config scale=$(SCALE) device=$(DEVICE)
 
 reference: $(INSTALLED)
-	$(SNAKEMAKE) --cores $(CORES) reference
+	$(SNAKEMAKE) --cores $(CORES) --config results=reference
 
 verify: $(INSTALLED)
 	$(SNAKEMAKE) --cores $(CORES) verify --config scale=$(SCALE) device=$(DEVICE)

@@ -92,13 +92,17 @@ onerror:
 rule reference:
     input:
         rules.all.input if plan.from_reference else [],
+    log:
+        "results/reference/logs/reference.log",
     localrule: True
+    conda:
+        ENVIRONMENT
     params:
         command=lambda _: turns.within(workflow, config.get("scale")),
     message:
         "Make everything of what was shipped"
     shell:
-        "{params.command}" if not plan.from_reference else "true"
+        "{params.command} 2>&1 | tee {log}" if not plan.from_reference else "true > {log}"
 
 
 if plan.stale:

@@ -17,6 +17,7 @@ TOOLS = (
     "sleep",
     "cat",
     "which",
+    "tee",
     "true",
 )  # all that rules and plugins use; no TeX
 
