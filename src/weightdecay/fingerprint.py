@@ -30,21 +30,10 @@ LAYERS = PACKAGE / "ensemble" / "layers"
 IDLE = {
     PACKAGE / f"{name}.py"
     for name in (
-        *(
-            "__init__",
-            "blocks",
-            "checksums",
-            "commit",
-            "config",
-            "criteria",
-            "errors",
-            "files",
-            "finding",
-            "fingerprint",
-        ),
-        *("refusals", "registry", "setting_types", "shorthand", "surroundings", "version", "yaml_file"),
-        *(f"ensemble/{name}" for name in ("array_checks", "cache", "checkpoint", "checks", "progress", "structure")),
-    )
+        "__init__ blocks checksums commit config criteria errors files finding fingerprint refusals registry "
+        "setting_types shorthand surroundings version yaml_file ensemble/array_checks ensemble/cache "
+        "ensemble/checkpoint ensemble/checks ensemble/progress ensemble/structure"
+    ).split()
 }
 
 
@@ -100,7 +89,7 @@ def _name(path: Path) -> str:
 @cache
 def _digest(path: Path, without_compiled: bool) -> str:
     """SHA-256 of what a file does."""
-    tree = _tree(path)
+    tree = parsed(path)
     for node in ast.walk(tree):
         if isinstance(body := getattr(node, "body", None), list):
             if without_compiled:
@@ -110,13 +99,13 @@ def _digest(path: Path, without_compiled: bool) -> str:
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
 
 
-def _tree(path: Path) -> ast.Module:
-    """A file's syntax tree, without what only a type checker reads."""
+def parsed(path: Path) -> ast.Module:
+    """A file's syntax tree, without what only a type checker reads; ConfigError where it is not Python."""
     try:
         tree = ast.parse(path.read_bytes(), filename=str(path))
     except (SyntaxError, ValueError) as error:
-        line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
-        raise ConfigError(f"{path}{line}, is not Python.") from error
+        line = f", line {error.lineno}," if isinstance(error, SyntaxError) and error.lineno else ""
+        raise ConfigError(f"{path}{line} is not Python.") from error
     tree.body = [
         node for node in tree.body if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
     ]
@@ -152,7 +141,7 @@ class _Imports:
 @cache
 def _read(path: Path) -> _Imports:
     """What a file imports."""
-    tree = _tree(path)
+    tree = parsed(path)
     names = set(_imported(tree, path))
     ours = {file for name in names for file in _files(name, path) if file.is_file()}
     tops = {name.split(".")[0] for name in names} - {"weightdecay", "experiments", ""}
@@ -213,4 +202,4 @@ def _files(name: str, path: Path) -> list[Path]:
 @cache
 def _defines(file: Path, name: str) -> bool:
     """Whether a file defines a class of that name."""
-    return any(isinstance(node, ast.ClassDef) and node.name == name for node in _tree(file).body)
+    return any(isinstance(node, ast.ClassDef) and node.name == name for node in parsed(file).body)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from weightdecay.errors import ConfigError
+from weightdecay.fingerprint import parsed
 from weightdecay.refusals import closest, short
 
 if TYPE_CHECKING:
@@ -82,11 +83,7 @@ class Registry(Generic[T]):
 @cache
 def _constants(file: Path) -> dict[str, Any]:
     """The literal values that the class registered by a file assigns: the class whose `name` is the file's."""
-    try:
-        tree = ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
-    except SyntaxError as error:
-        raise ConfigError(f"{file}, line {error.lineno}, is not Python.") from error
-    for node in tree.body:
+    for node in parsed(file).body:
         found = dict(_assigned(node.body)) if isinstance(node, ast.ClassDef) else {}
         if found.get("name") == file.stem:
             return found

@@ -59,7 +59,6 @@ class Plan:
         self.findings = findings()
         check(self.findings.values())
         self.shipped = str(shipped.FOLDER / options["scale"])
-        self.left_out: list[str] = []  # of the shipped results, as nothing is shipped of them
         self.shards: dict[str, list[str]] = {}
         self.files: dict[str, str] = {}  # the plan: path -> content
         if self.from_reference:
@@ -74,7 +73,6 @@ class Plan:
     def _plan_reference(self, scale: str | None) -> None:
         self.device, self.results = "cpu", "results/reference"
         self.scales = shipped.largest(self.findings, scale)
-        self.left_out = [name for name in self.findings if name not in self.scales]
         self.findings = {name: finding for name, finding in self.findings.items() if name in self.scales}
         for each in in_order(self.scales.values()):
             chosen = {name: made.config for name, made in self.findings.items() if self.scales[name] == each}

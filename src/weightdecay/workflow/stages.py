@@ -98,9 +98,7 @@ def train(finding: Finding, scale: str, shard: str, output: Path, device: str, p
         from weightdecay.ensemble import training
 
         protocol = finding.protocol
-    trained = training.train(
-        runs, protocol, device=device, checkpoint=checkpoint, precision=precision, code=about["fingerprint"]
-    )
+    trained = training.train(runs, protocol, device=device, checkpoint=checkpoint, precision=precision, code=code)
     metadata = {**results.provenance(), **trained.metadata, "experiment": finding.name, "scale": scale, **about}
     results.write_shard(output, trained.runs, trained.history, metadata)
     _delete(checkpoint)
