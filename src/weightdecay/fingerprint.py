@@ -14,6 +14,7 @@ import platform
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,6 +26,7 @@ PACKAGE = Path(__file__).parent
 ONLY = {"cpu": ("cpu.py", "loops.py", "compiler.py", "cache.py"), "cuda": ("gpu.py", "triton/")}
 COMPILED = ("compiled", "overload")  # the decorators of what Numba compiles, of no use to a GPU
 COMPILERS = {"numba", "llvmlite"}
+DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "PyYAML"}  # whose modules have another name than they
 LAYERS = PACKAGE / "ensemble" / "layers"
 # What refuses, reports or finds files, and computes no number of a result.
 IDLE = {
@@ -124,11 +126,12 @@ def _is_compiled(node: ast.stmt) -> bool:
 
 @cache
 def _version(name: str) -> str:
-    for distribution in importlib.metadata.packages_distributions().get(name, [name]):
-        try:
+    """The version of the package whose modules have that top-level name."""
+    with suppress(importlib.metadata.PackageNotFoundError):
+        return importlib.metadata.version(DISTRIBUTIONS.get(name, name))
+    for distribution in importlib.metadata.packages_distributions().get(name, []):  # reads all that is installed: 3 s
+        with suppress(importlib.metadata.PackageNotFoundError):
             return importlib.metadata.version(distribution)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return "not installed"
 
 
