@@ -34,7 +34,8 @@ from tests.ensemble.test_array_checks import every_kind
 from weightdecay.ensemble import loops
 assert numba.config.BOUNDSCHECK == 1
 try:
-    loops.gather(np.zeros((3, 2), np.float32), np.array([0, 3]), np.zeros((2, 2), np.float32))
+    batch = np.zeros((2, 2), np.float32)
+    loops.gather(np.zeros((3, 2), np.float32), np.array([0, 3]), batch, batch.copy())
     raise SystemExit("the bounds are not checked")
 except IndexError:
     every_kind()

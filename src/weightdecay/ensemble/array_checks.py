@@ -36,7 +36,8 @@ def check_program(program: CpuProgram) -> None:
         _check_array(f"{name} targets", targets, kind, (*inputs.shape[:2], end - start))
         _check_array(f"{name} which", which, np.int64, (replicas,))
         _check_range(f"{name} which", which, len(inputs))
-    for name, array, size in zip(("activations", "gradients", "labels"), program.arrays, program.sizes, strict=True):
+    names = "activations", "gradients", "labels", "batch", "scratch"
+    for name, array, size in zip(names, program.arrays, program.sizes, strict=True):
         _check_array(name, array, kind, (size,))
     require(0 <= optimizer.decayed <= parameters.shape[1], "decayed is beyond the parameters")
     ends = {"activations": rows, "parameters": parameters.shape[1], "buffers": buffers.shape[1]}

@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Literal, get_args
 
 import torch
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import threadpool_limits
 
 from weightdecay.errors import DeviceError
 
@@ -68,10 +68,10 @@ def description(device: torch.device) -> dict[str, str]:
     if device.type == "cpu":
         import llvmlite.binding
         import numba
-        import scipy.linalg.cython_blas  # noqa: F401  the library that Numba takes its products from: now it is loaded
 
-        blas = [library for library in threadpool_info() if library["user_api"] == "blas"]
-        used = next((library for library in blas if "scipy.libs" in library["filepath"]), blas[-1] if blas else {})
+        from weightdecay.ensemble import blas
+
+        used = blas.library()
         matmul = " ".join(str(used[key]) for key in ("internal_api", "version", "architecture") if used.get(key))
         kernels = f"numba {numba.__version__} for {llvmlite.binding.get_host_cpu_name()}"
         return {"device": processor(), "kernels": kernels, "matmul": matmul or "a BLAS without a name"}

@@ -11,6 +11,7 @@ from typing import Any
 
 import numba
 
+from weightdecay.ensemble import blas
 from weightdecay.ensemble.cache import version_folder
 from weightdecay.errors import ConfigError
 
@@ -47,7 +48,8 @@ def _folder() -> str:
     """Where machine code is kept, or nothing. Numba itself sees a change only in a function's own file."""
     code = [path for path in sorted(HERE.rglob("*.py")) if path.relative_to(HERE).parts[0] not in OTHERS]
     trees = "".join(ast.dump(ast.parse(path.read_bytes())) for path in code)  # without comments and layout
-    digest = hashlib.sha256(trees.encode()).hexdigest()
+    products = " ".join(map(str, blas.library().values()))  # how they are cut depends on it
+    digest = hashlib.sha256((trees + products).encode()).hexdigest()
     return str(version_folder(digest, _parents()) or "")
 
 

@@ -34,7 +34,8 @@ class CpuProgram(Program):
         self.layers, self.shape = table.layers, (table.rows, *table.output)
         self.operations = table.array(self.loops.operation, self.loops.layers)
         outputs = self.shape[2] - self.shape[1]
-        self.sizes = table.rows * batch, table.rows * run.batch_size, outputs * batch
+        rows, size = table.rows, run.batch_size
+        self.sizes = rows * batch, rows * size, outputs * batch, inputs.shape[2] * size, max(rows, outputs) * size
         self.arrays = tuple(stack.parameters.new_zeros(size).numpy() for size in self.sizes)
         replicas = stack.parameters, stack.gradients, stack.buffers, ensemble.optimizer.state
         self.replicas = tuple(tensor.numpy() for tensor in replicas)

@@ -62,6 +62,8 @@ class Replica(NamedTuple):
     parameters: Any  # `[P]`
     parameter_gradients: Any  # `[P]`
     buffers: Any  # what is not trained
+    batch: Any  # the network's inputs in rows, `[B, inputs]`; of no use in an evaluation
+    scratch: Any  # room for one operation's own use, as much as the activations take, flat
 
 
 class Layer:

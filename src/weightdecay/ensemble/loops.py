@@ -27,6 +27,7 @@ from weightdecay.ensemble.loss import Loss
 from weightdecay.ensemble.operations import FIELDS
 from weightdecay.ensemble.optimizer import DECAYS, Optimizer
 from weightdecay.ensemble.program import EVALUATION_ROWS
+from weightdecay.ensemble.transposition import transpose
 from weightdecay.registry import LAYERS, LOSSES, OPTIMIZERS
 
 
@@ -86,12 +87,13 @@ def soft_threshold(weights, threshold):
 
 
 @compiled
-def gather(rows, order, columns):
-    """Examples `rows[order]`, `[B, I]`, as columns `[I, B]`."""
+def gather(examples, order, rows, columns):
+    """Copy examples of these numbers to `rows` `[B, I]` and to `columns` `[I, B]`."""
     for b in range(order.size):
-        row = rows[order[b]]
+        example, row = examples[order[b]], rows[b]
         for i in range(row.size):
-            columns[i, b] = row[i]
+            row[i] = example[i]
+    transpose(rows, columns)
 
 
 @compiled
@@ -114,13 +116,13 @@ def advance(
     """Train every replica for S steps.
 
     `shape`: number of rows, first and last row of the outputs. `kinds`: the numbers of loss and optimiser. `arrays`:
-    activations, their gradients and labels, all flat. `data`: inputs and targets `[U, N, ...]`, and `[R]`, which of the
-    U a replica has. `orders`: `[R, O, B]`, the batches of steps 0 to O − 1, which then come again. `coefficients`:
-    `[S, R, C]`. `times`: the first step, counted from 0, and the steps of an epoch. `replicas`: parameters, their
-    gradients and buffers, `[R, ...]`, and the optimiser's slots `[S, R, P]`. `words`: `[R, 3]`, of `philox`. `sums`:
-    loss, right examples, steps of finite loss, held norm, `[R]` each. `held_from`: 0, the norm of the weights is free;
-    otherwise the right examples of an epoch from which on it is held, if it is not held already. A replica whose loss
-    is not finite is trained no further.
+    activations, their gradients, labels, the batch's inputs and room for operations, all flat. `data`: inputs and
+    targets `[U, N, ...]`, and `[R]`, which of the U a replica has. `orders`: `[R, O, B]`, the batches of steps 0 to
+    O − 1, which then come again. `coefficients`: `[S, R, C]`. `times`: the first step, counted from 0, and the steps of
+    an epoch. `replicas`: parameters, their gradients and buffers, `[R, ...]`, and the optimiser's slots `[S, R, P]`.
+    `words`: `[R, 3]`, of `philox`. `sums`: loss, right examples, steps of finite loss, held norm, `[R]` each.
+    `held_from`: 0, the norm of the weights is free; otherwise the right examples of an epoch from which on it is held,
+    if it is not held already. A replica whose loss is not finite is trained no further.
     """
     inputs, targets, which = data
     loss_sum, correct_sum, finite_steps, held = sums
@@ -129,10 +131,13 @@ def advance(
     rows, start_row, end_row = shape
     activations, gradients = arrays[0][: rows * batch].reshape(rows, batch), arrays[1].reshape(rows, batch)
     labels = arrays[2][: targets.shape[2] * batch].reshape(targets.shape[2], batch)
-    slots = replicas[3]
+    inputs_of_batch = arrays[3][: inputs.shape[2] * batch].reshape(batch, inputs.shape[2])
+    scratch, slots = arrays[4], replicas[3]
     for r in range(which.size):
         parameters, parameter_gradients = replicas[0][r], replicas[1][r]
-        replica = Replica(activations, gradients, parameters, parameter_gradients, replicas[2][r])
+        replica = Replica(
+            activations, gradients, parameters, parameter_gradients, replicas[2][r], inputs_of_batch, scratch
+        )
         for index in range(len(coefficients)):
             step = start + index
             if finite_steps[r] < step:
@@ -141,8 +146,8 @@ def advance(
                 loss_sum[r] = correct_sum[r] = 0
             if index == 0 or batches > 1:
                 order = orders[r, step % batches]
-                gather(inputs[which[r]], order, activations[: inputs.shape[2]])
-                gather(targets[which[r]], order, labels)
+                gather(inputs[which[r]], order, inputs_of_batch, activations[: inputs.shape[2]])
+                gather(targets[which[r]], order, scratch[: labels.size].reshape(batch, -1), labels)
             moment = Moment(True, step, words[r])
             forward(operations, replica, moment)
             y, upstream = activations[start_row:end_row], gradients[start_row:end_row]
@@ -171,17 +176,21 @@ def evaluate(operations, shape, loss, arrays, data, replicas):
     moment = Moment(False, 0, np.zeros(3, np.uint64))
     for r in range(which.size):
         for start in range(0, examples, EVALUATION_ROWS):
-            order = np.arange(start, min(start + EVALUATION_ROWS, examples))
-            activations = arrays[0][: rows * order.size].reshape(rows, order.size)
-            labels = arrays[2][: outputs * order.size].reshape(outputs, order.size)
-            gather(inputs[which[r]], order, activations[: inputs.shape[2]])
-            gather(targets[which[r]], order, labels)
+            end = min(start + EVALUATION_ROWS, examples)
+            size = end - start
+            activations = arrays[0][: rows * size].reshape(rows, size)
+            labels = arrays[2][: outputs * size].reshape(outputs, size)
+            batch = inputs[which[r], start:end]
+            transpose(batch, activations[: inputs.shape[2]])
+            transpose(targets[which[r], start:end], labels)
             parameters = replicas[0][r]
-            replica = Replica(activations, activations[:0], parameters, parameters[:0], replicas[2][r])
+            replica = Replica(
+                activations, activations[:0], parameters, parameters[:0], replicas[2][r], batch, arrays[4]
+            )
             forward(operations, replica, moment)
             unused = gradient[: labels.size].reshape(labels.shape)
             value, correct = loss_of(loss, activations[start_row:end_row], labels, unused)
-            losses[r] += value * order.size
+            losses[r] += value * size
             accuracies[r] += correct
     number = inputs.dtype.type(examples)
     return losses / number, accuracies / number

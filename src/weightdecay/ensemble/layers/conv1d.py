@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from numbers import Integral
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from weightdecay.ensemble.arithmetic import total_of
 from weightdecay.ensemble.checks import require
 from weightdecay.ensemble.compiler import compiled
 from weightdecay.ensemble.layer import Moment, Span, Weighted, affine, filled, gradients_of, parameters_of, uniform
-from weightdecay.ensemble.layers.linear import product, product_gradients
+from weightdecay.ensemble.layers.linear import add_bias
 from weightdecay.ensemble.operations import Operations
+from weightdecay.ensemble.products import as_rows, forward_product, input_product, weight_product_of_rows
 from weightdecay.registry import LAYERS
 from weightdecay.run import Run
 
@@ -27,25 +28,28 @@ def convolution(weight, bias, x, y, stride):
     outputs, window = weight.shape
     for start in range(y.shape[0] // outputs):
         first = start * stride
-        product(weight, bias, x[first : first + window], y[start * outputs : (start + 1) * outputs])
+        at = y[start * outputs : (start + 1) * outputs]
+        forward_product(weight, x[first : first + window], at)
+        add_bias(bias, at)
 
 
 @compiled
-def convolution_gradients(weight, x, gradient, weight_gradient, bias_gradient, input_gradient, stride):
-    """The parameters' gradients, and the padded input's unless `input_gradient` is empty."""
+def convolution_gradients(weight, rows, gradient, weight_gradient, bias_gradient, input_gradient, stride):
+    """The parameters' gradients, and the padded input's unless `input_gradient` is empty. `rows`: the padded input as
+    `[B, length · C]`.
+    """
     outputs, window = weight.shape
-    part, bias_part = np.empty_like(weight_gradient), np.empty_like(bias_gradient)
-    weight_gradient[:] = 0
     bias_gradient[:] = 0
     input_gradient[:] = 0
     for start in range(gradient.shape[0] // outputs):
         first = start * stride
         upstream = gradient[start * outputs : (start + 1) * outputs]
-        product_gradients(x[first : first + window], upstream, part, bias_part)
-        weight_gradient += part
-        bias_gradient += bias_part
+        if weight_gradient.size:
+            weight_product_of_rows(upstream, rows, first, window, weight_gradient, min(start, 1))
+        for o in range(bias_gradient.size):
+            bias_gradient[o] += total_of(upstream[o])
         if input_gradient.size:
-            input_gradient[first : first + window] += np.dot(weight.T, upstream)
+            input_product(weight, upstream, input_gradient[first : first + window], 1)
 
 
 @LAYERS.register
@@ -157,8 +161,9 @@ class Conv1d(Weighted):
         matrix, rows = weight.reshape(op.weights // op.window, op.window), op.inputs + 2 * op.padding
         padded = replica.activations[op.padded : op.padded + rows]
         padded_gradient = replica.gradients[op.padded : op.padded + (rows if input_gradient.size else 0)]
-        outputs = weight_gradient.reshape(matrix.shape), bias_gradient, padded_gradient
-        convolution_gradients(matrix, padded, gradient, *outputs, op.stride)
+        rows_of_examples = as_rows(padded, replica.scratch)
+        weights = weight_gradient.reshape(-1, op.window)
+        convolution_gradients(matrix, rows_of_examples, gradient, weights, bias_gradient, padded_gradient, op.stride)
         if input_gradient.size:
             input_gradient[:] = padded_gradient[op.padding : op.padding + op.inputs]
 

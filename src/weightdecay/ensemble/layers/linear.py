@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -13,26 +12,25 @@ from weightdecay.ensemble.checks import require
 from weightdecay.ensemble.compiler import compiled
 from weightdecay.ensemble.layer import Moment, Weighted, affine, filled, gradients_of, parameters_of, uniform
 from weightdecay.ensemble.operations import Operations
+from weightdecay.ensemble.products import (
+    as_rows,
+    forward_product,
+    input_product,
+    pays_as_rows,
+    weight_product,
+    weight_product_of_rows,
+)
 from weightdecay.registry import LAYERS
 from weightdecay.run import Run
 
 
 @compiled
-def product(weight, bias, x, y):
-    """y = W x + b: `[O, I]`, `[O]` (or `[0]`: no bias), `[I, B]`, `[O, B]`."""
-    np.dot(weight, x, y)
+def add_bias(bias, y):
+    """Add `[O]` (or `[0]`: no bias) to `[O, B]` in place."""
     for o in range(bias.size):
         shift, row = bias[o], y[o]
         for b in range(row.size):
             row[b] += shift
-
-
-@compiled
-def product_gradients(x, gradient, weight_gradient, bias_gradient):
-    """The parameters' gradients; the input's is `np.dot(weight.T, gradient)`."""
-    np.dot(gradient, x.T, weight_gradient)
-    for o in range(bias_gradient.size):
-        bias_gradient[o] = total_of(gradient[o])
 
 
 @LAYERS.register
@@ -83,7 +81,8 @@ class Linear(Weighted):
     @compiled
     def forward_loop(op, x, y, replica, moment):
         weight, bias = parameters_of(op, replica)
-        product(weight.reshape(op.outputs, op.inputs), bias, x, y)
+        forward_product(weight.reshape(op.outputs, op.inputs), x, y)
+        add_bias(bias, y)
 
     @staticmethod
     @compiled
@@ -92,9 +91,15 @@ class Linear(Weighted):
         weight_gradient, bias_gradient = gradients_of(op, replica)
         matrix = weight.reshape(op.outputs, op.inputs)
         if op.trained:
-            product_gradients(x, gradient, weight_gradient.reshape(matrix.shape), bias_gradient)
+            if pays_as_rows(op.outputs):
+                rows = as_rows(x, replica.scratch) if op.x > 0 else replica.batch
+                weight_product_of_rows(gradient, rows, 0, op.inputs, weight_gradient.reshape(matrix.shape), 0)
+            else:
+                weight_product(gradient, x, weight_gradient.reshape(matrix.shape))
+            for o in range(bias_gradient.size):
+                bias_gradient[o] = total_of(gradient[o])
         if input_gradient.size:
-            np.dot(matrix.T, gradient, input_gradient)
+            input_product(matrix, gradient, input_gradient, 0)
 
     def literal(self, replica: int, channels: int, run: Run) -> tuple[list[nn.Module], int]:
         weight, bias = self.weight[replica], None if self.bias is None else self.bias[replica]

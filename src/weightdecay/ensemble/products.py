@@ -1,0 +1,80 @@
+"""The matrix products of compiled loops: `W x` forward, `Wᵀ g` and `g xᵀ` backward. Activations have the batch last.
+
+OpenBLAS has kernels for small products that pack nothing. Where it has them for this processor they are faster than
+those for large products, whatever the size, so a large product is cut into small ones. They are slow, however, if
+the sums run along the rows of both factors, as in `g xᵀ`; so x is transposed first, which is soon done.
+"""
+
+from __future__ import annotations
+
+from weightdecay.ensemble import blas
+from weightdecay.ensemble.compiler import compiled
+from weightdecay.ensemble.transposition import transpose
+
+SMALL = 10**6  # multiplications, up to which OpenBLAS takes its small kernels
+HAS_SMALL = blas.library().get("architecture") in ("SkylakeX", "Cooperlake", "SapphireRapids")
+ROWS, COLUMNS, FEWER_COLUMNS = 64, 48, 24  # of a tile of the result, column-major, as the kernels like it
+ENOUGH = 16  # rows of g that make a transposition pay
+
+
+@compiled
+def forward_product(weight, x, y):
+    """y = W x: `[O, I]`, `[I, B]`, `[O, B]`."""
+    outputs, inputs = weight.shape
+    batch = x.shape[1]
+    tiled(False, batch, outputs, inputs, x, 0, batch, weight, inputs, 0, y, batch)
+
+
+@compiled
+def input_product(weight, gradient, input_gradient, added):
+    """Wᵀ g: `[O, I]`, `[O, B]`, `[I, B]`; `added` to what `input_gradient` holds, if it is 1, or written there if 0."""
+    outputs, inputs = weight.shape
+    batch = gradient.shape[1]
+    tiled(True, batch, inputs, outputs, gradient, 0, batch, weight, inputs, added, input_gradient, batch)
+
+
+@compiled
+def weight_product(gradient, x, weight_gradient):
+    """g xᵀ: `[O, B]`, `[I, B]`, `[O, I]`."""
+    outputs, batch = gradient.shape
+    inputs = x.shape[0]
+    blas.gemm(True, False, inputs, outputs, batch, x, 0, batch, gradient, 0, batch, 0, weight_gradient, 0, inputs)
+
+
+@compiled
+def weight_product_of_rows(gradient, rows, start, inputs, weight_gradient, added):
+    """The same of x in rows `[B, ...]`, `inputs` columns from column `start` on; `added` as in `input_product`."""
+    outputs, batch = gradient.shape
+    width = rows.shape[1]
+    tiled(False, inputs, outputs, batch, rows, start, width, gradient, batch, added, weight_gradient, inputs)
+
+
+@compiled
+def as_rows(x, scratch):
+    """Return `x` `[I, B]` as rows `[B, I]`, in `scratch`."""
+    inputs, batch = x.shape
+    rows = scratch[: x.size].reshape(batch, inputs)
+    transpose(x, rows)
+    return rows
+
+
+@compiled
+def pays_as_rows(outputs):
+    """Say whether g xᵀ is faster with x in rows, if g has so many."""
+    return HAS_SMALL and outputs >= ENOUGH
+
+
+@compiled
+def tiled(transpose_b, m, n, k, a, a_start, lda, b, ldb, beta, c, ldc):
+    """`blas.gemm`, by tiles that are small products; b and c start at their first number."""
+    rows, columns = m, n
+    if HAS_SMALL and m * n * k > SMALL and ROWS * FEWER_COLUMNS * k <= SMALL:
+        rows, columns = ROWS, COLUMNS if ROWS * COLUMNS * k <= SMALL else FEWER_COLUMNS
+    step = 1 if transpose_b else ldb
+    for j in range(0, n, columns):
+        width = min(columns, n - j)
+        for i in range(0, m, rows):
+            height, at = min(rows, m - i), j * ldc + i
+            blas.gemm(
+                False, transpose_b, height, width, k, a, a_start + i, lda, b, j * step, ldb, beta, c, at, ldc
+            )  # fmt: skip
