@@ -17,6 +17,7 @@ from weightdecay.errors import ConfigError, reports_user_errors
 from weightdecay.finding import Finding, findings
 from weightdecay.refusals import closest
 from weightdecay.results import shipped
+from weightdecay.setting_types import Precision
 from weightdecay.surroundings import importing
 from weightdecay.table import table_of
 from weightdecay.workflow import gpus, pipeline, shipping, stages
@@ -44,7 +45,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="A finding, by its fol
 AtScale = Annotated[ScaleName, typer.Option("--scale", help="How much is trained: the scale of config.yaml.")]
 OnDevice = Annotated[DeviceName, typer.Option("--device", help="Where to train; auto is the GPU if there is one.")]
 Rounding = Annotated[
-    stages.Precision,
+    Precision,
     typer.Option(
         "--precision", help="A GPU's matrix products: IEEE float32, or tf32, which rounds factors to 10 bits."
     ),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ConfigDict, ValidationError, validate_call
 
@@ -21,6 +21,7 @@ from weightdecay.fingerprint import Fingerprint, fingerprint
 from weightdecay.refusals import closest, sentence
 from weightdecay.registry import LOSSES, NETWORKS, OPTIMIZERS
 from weightdecay.run import Run, canonical
+from weightdecay.setting_types import Precision
 from weightdecay.shards import cut
 from weightdecay.surroundings import importing
 from weightdecay.table import computation_hashes, config_hash, table_of
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from weightdecay.claims.model import Claim
-
-Precision = Literal["float32", "tf32"]
-
 
 PACKAGE = Path(__file__).parents[1]
 # What runs beside a finding's own module, which it need not import.
