@@ -93,6 +93,11 @@ def test_code_reruns_the_experiments_that_execute_it(checkout):
     assert checkout.planned(*SMOKE) == {"train": 2, "merge": 1, **JUDGED_FIRST}
 
 
+def test_a_file_of_data_makes_its_own_finding_again(checkout):
+    checkout.write("experiments/first/points.csv", "1,2")
+    assert checkout.planned(*SMOKE) == {"train": 2, "merge": 1, **JUDGED_FIRST}
+
+
 def test_nothing_stale_is_taken_for_new_when_snakemake_has_forgotten(checkout):
     shutil.rmtree(checkout.path(".snakemake"))
     assert checkout.planned(*SMOKE) == {}

@@ -12,21 +12,18 @@ nothing is shipped is left out. Judgments go to results/reference/. results/refe
 the scale and the checksums, stands for the shipped files.
 """
 
-import hashlib
 import shutil
 import sys
 from collections.abc import Collection, Mapping
 from functools import cached_property
 from pathlib import Path
 
-from weightdecay import yaml_file
 from weightdecay.config import SCALES, Config, in_order, in_words, scale_of
 from weightdecay.errors import ConfigError
 from weightdecay.files import atomic_path, check_writable
 from weightdecay.finding import check, findings
 from weightdecay.fingerprint import fingerprint
 from weightdecay.results import shipped
-from weightdecay.run import canonical
 from weightdecay.table import computations_of, table_of, table_text
 from weightdecay.workflow import gpus, stages
 
@@ -99,14 +96,7 @@ class Plan:
 
     def _plan_code(self, name: str, *modules: str) -> None:
         for module in modules:
-            text = stages.code_of(self.findings[name], module).text
-            self.files[self.code(name, module)] = text if module == "compute" else text + self._settings(name)
-
-    def _settings(self, name: str) -> str:
-        """The YAML files of a finding by what they say: its configuration, and published numbers that it shows."""
-        paths = sorted(self.findings[name].folder.glob("*.yaml"))
-        digests = [hashlib.sha256(canonical(yaml_file.read(path)).encode()).hexdigest() for path in paths]
-        return "".join(f"{digest}  {path.name}\n" for path, digest in zip(paths, digests, strict=True))
+            self.files[self.code(name, module)] = stages.code_of(self.findings[name], module).text
 
     def code(self, name: str, stage: str) -> str:
         """The file that says what code a stage of a finding runs; of training, on the device of this plan."""

@@ -6,6 +6,8 @@ fingerprint that it would have now, is kept.
 
 from __future__ import annotations
 
+import hashlib
+import re
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ConfigDict, ValidationError, validate_call
 
-from weightdecay import files, results
+from weightdecay import files, results, yaml_file
 from weightdecay.config import ScaleName, scale_of
 from weightdecay.errors import ConfigError, ResultError
 from weightdecay.finding import Finding, Inputs
@@ -35,26 +37,56 @@ if TYPE_CHECKING:
 PACKAGE = Path(__file__).parents[1]
 # What runs beside a finding's own module, which it need not import.
 BESIDE = {"claims": "claims/judging.py", "figures": "report/style.py"}
+# What a module may read of its folder, by the ends of names.
+DATA = {".csv", ".dat", ".gz", ".json", ".npy", ".npz", ".parquet", ".tsv", ".txt", ".yaml", ".yml"}
 
 
 def code_of(finding: Finding, module: str) -> Fingerprint:
-    """What a stage depends on that runs one module of a finding, compute, claims or figures; its code alone."""
+    """What a stage depends on that runs one module of a finding, compute, claims or figures; without its tables.
+
+    Judging and drawing read all of config.yaml. What is computed has arguments, which are hashed by themselves.
+    """
     beside = [PACKAGE / BESIDE[module]] if module in BESIDE else []
-    return fingerprint([finding.folder / f"{module}.py", *beside])
+    read = data_of(finding, with_config=module != "compute")
+    return fingerprint([finding.folder / f"{module}.py", *beside], None, **read)
 
 
 def code_of_training(finding: Finding, runs: Iterable[Run], device: str) -> Fingerprint:
     """What training these runs on `cpu` or `cuda` depends on, but for the rows themselves.
 
     Of losses, optimisers and networks the ones that the rows name count; on a GPU the Triton kernels, which are found
-    by name when they are needed, count all.
+    by name when they are needed, count all, and so do the finding's files of data.
     """
     files = [finding.folder / "train.py", PACKAGE / "ensemble/training.py"]
     files += (PACKAGE / "ensemble/triton").glob("*.py") if device == "cuda" else []
     for run in runs:
         named = (LOSSES.files, run.loss), (OPTIMIZERS.files, run.optimizer), (NETWORKS.files, run.network)
         files += [known[name] for known, name in named if name in known]
-    return fingerprint(set(files), device)
+    return fingerprint(set(files), device, **data_of(finding))
+
+
+def data_of(finding: Finding, with_config: bool = False) -> dict[str, str]:
+    """The digests of a finding's files of data, by name. Which of its modules reads which is not known.
+
+    YAML counts by what it says, so a comment plays no part. config.yaml is left out unless it is asked for.
+    """
+    found = (path for path in finding.folder.rglob("*") if path.suffix.lower() in DATA and path.is_file())
+    named = {path.relative_to(finding.folder).as_posix(): path for path in found}
+    return {
+        f"experiments/{finding.name}/{name}": _data_digest(path)
+        for name, path in named.items()
+        if (with_config or name != "config.yaml") and not re.search(r"(^|/)\.", name)  # an editor's are hidden
+    }
+
+
+def _data_digest(path: Path) -> str:
+    if path.suffix.lower() in (".yaml", ".yml"):
+        return hashlib.sha256(canonical(yaml_file.read(path)).encode()).hexdigest()
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
 
 
 def fingerprint_of_results(finding: Finding, scale: str, device: str) -> Fingerprint:
