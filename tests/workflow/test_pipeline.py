@@ -204,6 +204,22 @@ def test_an_experiment_can_be_trained_and_judged_without_snakemake(checkout):
     assert not checkout.path("paper/numbers.tex").exists()
 
 
+def test_shards_of_another_precision_or_of_changed_code_are_not_joined_and_can_be_trained_again(checkout):
+    train, merge = (("weightdecay", command, "first", "--scale", "smoke") for command in ("train", "merge"))
+    shards = [f"results/smoke/first/shards/{number}of2.parquet" for number in (1, 2)]
+    checkout.run(*train, "--shard", "2/2", "--precision", "tf32")
+    done = checkout.run(*merge)
+    said = f"shards were trained at different precisions, {shards[0]} at float32 and {shards[1]} at tf32"
+    assert (done.returncode, done.stderr) == (2, f"error: {said}: delete one and train it again.\n")
+    checkout.edit("experiments/first/train.py", "how a row", "how one row")
+    checkout.run(*train, "--shard", "2/2")
+    done = checkout.run(*merge)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith(f"error: {shards[0]} and {shards[1]} were trained by different code")
+    checkout.run(*train)
+    assert checkout.run(*merge).returncode == 0
+
+
 def test_all_experiments_are_trained_by_one_command_and_those_on_a_gpu_in_one_shard(checkout):
     shutil.rmtree(checkout.path("results"))
     checkout.gpu()

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -144,8 +145,59 @@ def _delete(checkpoint: Path) -> None:
 
 
 def merge(finding: Finding, scale: str, shards: Iterable[Path], folder: Path) -> None:
-    """Join the shards of a scale into runs.parquet and history.parquet in `folder`, if every run is there once."""
-    results.merge(shards, folder / "runs.parquet", folder / "history.parquet", table_of(finding.config, scale))
+    """Join the shards of a scale into runs.parquet and history.parquet in `folder`, if every run is there once.
+
+    ResultError where shards were trained at different precisions or, on devices of one kind, by different code.
+    """
+    runs = table_of(finding.config, scale)
+    check = partial(_check_alike, finding, scale, {run.id: run for run in runs})
+    results.merge(shards, folder / "runs.parquet", folder / "history.parquet", runs, check)
+
+
+def _check_alike(finding: Finding, scale: str, runs: Mapping[str, Run], shards: Sequence[results.Shard]) -> None:
+    """ResultError naming two shards that do not belong together. A shard that does not say, fits any."""
+    precisions: dict[str, results.Shard] = {}  # and the first shard of each
+    for shard in shards:
+        if precision := shard.metadata.get("precision"):
+            precisions.setdefault(str(precision), shard)
+    if len(precisions) > 1:
+        said = " and ".join(f"{shard.path} at {precision}" for precision, shard in list(precisions.items())[:2])
+        raise ResultError(f"shards were trained at different precisions, {said}: delete one and train it again.")
+    for kind in ("cpu", "cuda"):
+        if odd := _of_different_code(finding, runs, [shard for shard in shards if _kind(shard) == kind], kind):
+            raise ResultError(
+                f"{odd[0].path} and {odd[1].path} were trained by different code or versions of libraries: train again "
+                f"with weightdecay train {finding.name} --scale {scale}."
+            )
+
+
+def _of_different_code(
+    finding: Finding, runs: Mapping[str, Run], shards: Sequence[results.Shard], device: str
+) -> tuple[results.Shard, results.Shard] | None:
+    """Two shards that different code trained on devices of a kind; None where no such pair is known.
+
+    A shard's fingerprint has the losses, optimisers and networks that its own rows name. So those of different rows are
+    compared through the fingerprints that they would have now: both must be of the code of now, or neither.
+    """
+    shards = [shard for shard in shards if shard.metadata.get("fingerprint")]
+    if len({str(shard.metadata["fingerprint"]) for shard in shards}) < 2:
+        return None
+    now = [code_of_training(finding, [runs[id] for id in shard.runs], device).digest for shard in shards]
+    made = [(shard, str(shard.metadata["fingerprint"]), code) for shard, code in zip(shards, now, strict=True)]
+    current = next((shard for shard, was, code in made if was == code), None)
+    seen: dict[str, tuple[str, results.Shard]] = {}
+    for shard, was, code in made:
+        if current and was != code:
+            return current, shard
+        earlier, other = seen.setdefault(code, (was, shard))
+        if earlier != was:
+            return other, shard
+    return None
+
+
+def _kind(shard: results.Shard) -> str:
+    """The kind of device that trained it: only a CPU runs Numba's loops."""
+    return "cpu" if str(shard.metadata.get("kernels")).startswith("numba ") else "cuda"
 
 
 def compute(finding: Finding, scale: str, name: str, output: Path) -> None:
