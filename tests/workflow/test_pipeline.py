@@ -220,6 +220,26 @@ def test_shards_of_another_precision_or_of_changed_code_are_not_joined_and_can_b
     assert checkout.run(*merge).returncode == 0
 
 
+def test_claims_that_were_judged_by_other_tables_are_named(checkout):
+    """`weightdecay claims` without names judges nothing."""
+    claims, train = (("weightdecay", command) for command in ("claims", "train"))
+    smoke, mine = ("--scale", "smoke"), ("--results", "results/smoke", "--output", "mine")
+    assert checkout.run(*train, "first", *smoke).returncode == 0  # the same tables, written again
+    assert checkout.run(*claims, "second", *mine).returncode == 0
+    assert [checkout.run(*claims, *options).stderr for options in (smoke, mine)] == ["", ""]
+    checkout.edit("src/weightdecay/ensemble/training.py", "LOSS = 1.0", "LOSS = 2.0")
+    assert checkout.run(*train, *smoke).returncode == 0
+    said = "judged by other tables than are there now (name them to judge them anew)"
+    for options in (smoke, smoke, mine):
+        done = checkout.run(*claims, *options)
+        assert done.returncode == 0 and "reproduced" in done.stdout
+        assert done.stderr == f"{said}: first, second\n"
+    for options in (("first", *smoke), smoke):
+        assert checkout.run(*claims, *options).stderr == f"{said}: second\n"
+    checkout.path("results/smoke/second/code/judged.txt").unlink()  # as earlier versions left it
+    assert checkout.run(*claims, *smoke).stderr == ""
+
+
 def test_all_experiments_are_trained_by_one_command_and_those_on_a_gpu_in_one_shard(checkout):
     shutil.rmtree(checkout.path("results"))
     checkout.gpu()
