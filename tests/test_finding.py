@@ -87,12 +87,20 @@ def test_what_does_not_fit_is_refused_in_one_sentence(blobs, change, sentence):
 DIVERGES = '@finding.claim("A1", of_divergence=["Loss"])'
 
 
-def test_the_parts_that_speak_of_divergence_are_parts(blobs):
+@pytest.mark.parametrize(
+    ("parts", "sentence"),
+    [
+        ('["Los"]', r"claims\.py: of_divergence of A1 names Los, but no part has that name\.$"),
+        ('"Loss"', r"claims\.py: write of_divergence=\['Loss'\], a list\.$"),
+    ],
+)
+def test_names_of_parts_that_speak_of_divergence_are_those_of_parts(blobs, parts, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        blobs("claims.py", '@finding.claim("A1")', DIVERGES.replace('["Loss"]', parts)).check()
+
+
+def test_a_part_may_speak_of_divergence(blobs):
     blobs("claims.py", '@finding.claim("A1")', DIVERGES).check()
-    with pytest.raises(ConfigError, match=r"claims\.py: of_divergence of A1 names Los, but no part has that name\.$"):
-        blobs("claims.py", '@finding.claim("A1")', DIVERGES.replace("Loss", "Los")).check()
-    with pytest.raises(ConfigError, match=r"claims\.py: write of_divergence=\['Loss'\], a list\.$"):
-        blobs("claims.py", '@finding.claim("A1")', DIVERGES.replace('["Loss"]', '"Loss"')).check()
 
 
 def test_a_part_whose_name_is_put_together_may_speak_of_divergence(blobs):
