@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.checkout import CLAIMS, CONFIG, FIGURES, INIT, TRAIN
+from tests.checkout import CLAIMS, COMPUTE, CONFIG, FIGURES, INIT, TRAIN
 from tests.programs import EXPERIMENTS
 from weightdecay.errors import ConfigError
 from weightdecay.finding import Finding, findings
@@ -82,6 +82,84 @@ def test_what_does_not_fit_is_refused_in_one_sentence(blobs, change, sentence):
     with pytest.raises(ConfigError, match=sentence) as caught:
         blobs(*change).check()
     assert "\n" not in str(caught.value)
+
+
+DIVERGES = '@finding.claim("A1", of_divergence=["Loss"])'
+
+
+@pytest.mark.parametrize(
+    ("parts", "sentence"),
+    [
+        ('["Los"]', r"claims\.py: of_divergence of A1 names Los, but no part has that name\.$"),
+        ('"Loss"', r"claims\.py: write of_divergence=\['Loss'\], a list\.$"),
+    ],
+)
+def test_names_of_parts_that_speak_of_divergence_are_those_of_parts(blobs, parts, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        blobs("claims.py", '@finding.claim("A1")', DIVERGES.replace('["Loss"]', parts)).check()
+
+
+def test_a_part_may_speak_of_divergence(blobs):
+    blobs("claims.py", '@finding.claim("A1")', DIVERGES).check()
+
+
+def test_a_part_whose_name_is_put_together_may_speak_of_divergence(blobs):
+    finding = blobs("claims.py", '@finding.claim("A1")', DIVERGES)
+    path = finding.folder / "claims.py"
+    path.write_text(path.read_text().replace('judged("Loss"', "judged(f\"{'L'}oss\""))
+    finding.check()
+
+
+def computing(finding: Finding, settings: str, program: str) -> Finding:
+    """The finding with a computation at smoke scale. Its compute.py cannot be imported, as where there is no torch."""
+    config = FILES["config.yaml"].replace("smoke: {", f"smoke: {{computations: {{{settings}}}, ")
+    (finding.folder / "config.yaml").write_text(config)
+    (finding.folder / "compute.py").write_text(f"{program}\nraise RuntimeError('imported')\n")
+    return finding
+
+
+ANY = COMPUTE.replace("*, count: int", "count, power=2, *, scale=1.0, **more")
+
+
+@pytest.mark.parametrize(
+    ("settings", "program"),
+    [
+        ("squares: {count: 3}", COMPUTE),
+        ("squares: {count: 3}", ANY),
+        ("squares: {count: 3, power: 3, scale: 2.0, other: 1}", ANY),
+    ],
+)
+def test_computations_that_fit_are_not_imported(blobs, settings, program):
+    computing(blobs(), settings, program).check()
+
+
+@pytest.mark.parametrize(
+    ("settings", "program", "sentence"),
+    [
+        ("{cuont: 3}", COMPUTE, r"smoke\.computations\.squares\.cuont is no argument of squares in .*mean count"),
+        ("{}", COMPUTE, r"scales\.smoke\.computations\.squares lacks count, which squares in compute\.py asks"),
+        ("{power: 3}", ANY, r"scales\.smoke\.computations\.squares lacks count, which"),
+        ("{count: 3}", COMPUTE.replace("squares", "sqaures"), r"squares is no @finding\.computation in .*mean sqaures"),
+        ("{count: 3}", COMPUTE.replace("@finding.computation", ""), r"squares is no @finding\.computation in"),
+        ("{count: 3}", COMPUTE * 2, r"compute\.py has two computations of the name squares\."),
+        (
+            "{count: 3}",
+            COMPUTE + COMPUTE.replace("squares", "cubes"),
+            r"compute\.py computes cubes, for which no scale of .*config\.yaml has arguments",
+        ),
+        ("{count: 3}", "def (", r"compute\.py, line 1, is not Python\."),
+    ],
+)
+def test_computations_that_do_not_fit_are_refused_in_one_sentence(blobs, settings, program, sentence):
+    with pytest.raises(ConfigError, match=sentence) as caught:
+        computing(blobs(), f"squares: {settings}", program).check()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_computation_may_stand_in_a_module_that_compute_imports(blobs):
+    finding = computing(blobs(), "squares: {count: 3}", "from . import shapes")
+    (finding.folder / "shapes.py").write_text(COMPUTE)
+    finding.check()
 
 
 def test_a_finding_without_a_protocol_says_so_when_it_is_trained(blobs):

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.checkout import CONFIG, INIT
 from tests.programs import EXPERIMENTS, finding
 from weightdecay import fingerprint as module
 from weightdecay.errors import ConfigError
+from weightdecay.finding import findings
 from weightdecay.fingerprint import fingerprint, sources
 from weightdecay.table import table_of
 from weightdecay.workflow import stages
@@ -149,6 +151,63 @@ def test_modules_of_a_folder_within_a_finding_are_found(program):
     program.write_text("from .parts.one import slope\n")
     digest(program)
     assert {"one.py", "two.py", "lines.py"} <= {path.name for path in sources([program])}
+
+
+STAGES = ("train", "compute", "claims", "figures")
+
+
+@pytest.fixture
+def stage_digests(tmp_path):
+    """`stage_digests()`: of each stage of a finding in a folder of its own, `stage_digests.folder`."""
+    folder = tmp_path / "experiments/blobs"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text(INIT)
+    (folder / "config.yaml").write_text(CONFIG.format(name="blobs", claim="A1"))
+    for stage in STAGES:
+        (folder / f"{stage}.py").write_text("")
+    made = findings(tmp_path)["blobs"]
+    runs = table_of(made.config, "smoke")
+
+    def digests() -> dict[str, str]:
+        train = stages.code_of_training(made, runs, "cpu").digest
+        return {"train": train} | {stage: stages.code_of(made, stage).digest for stage in STAGES[1:]}
+
+    digests.folder = folder
+    return digests
+
+
+@pytest.mark.parametrize(
+    "name", ["published.yaml", "points.csv", "points.json", "weights.npz", "runs.parquet", "more/points.csv"]
+)
+def test_a_file_of_data_counts_in_every_stage_of_its_finding(stage_digests, name):
+    seen = [stage_digests()]
+    path = stage_digests.folder / name
+    path.parent.mkdir(exist_ok=True)
+    for content in ("[1]", "[2]"):
+        path.write_text(content)
+        seen.append(stage_digests())
+    assert all(len({each[stage] for each in seen}) == 3 for stage in STAGES)
+    path.unlink()
+    assert stage_digests() == seen[0]
+
+
+def test_comments_of_data_and_files_of_editors_play_no_part(stage_digests):
+    path = stage_digests.folder / "published.yaml"
+    path.write_text("slope: 1")
+    before = stage_digests()
+    path.write_text("slope: 1 # read off its figure\n")
+    for name in (".points.csv", ".vscode/settings.json", "README.md", "config.yaml~"):
+        (stage_digests.folder / name).parent.mkdir(exist_ok=True)
+        (stage_digests.folder / name).write_text("1")
+    assert stage_digests() == before
+
+
+def test_a_configuration_counts_where_it_is_judged_and_drawn(stage_digests):
+    """Training and computations depend on their own rows of it."""
+    before = stage_digests()
+    config = stage_digests.folder / "config.yaml"
+    config.write_text(config.read_text().replace("It decays.", "It grows."))
+    assert {stage for stage, digest in stage_digests().items() if digest != before[stage]} == {"claims", "figures"}
 
 
 def test_a_rows_of_another_loss_have_another_fingerprint():

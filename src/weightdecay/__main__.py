@@ -12,11 +12,13 @@ from typing import Annotated, TypeVar
 import typer
 
 from weightdecay import __version__, files
+from weightdecay.checksums import sums_of
 from weightdecay.config import SCALES, ScaleName, scale_of
 from weightdecay.errors import ConfigError, reports_user_errors
 from weightdecay.finding import Finding, findings
 from weightdecay.refusals import closest
 from weightdecay.results import shipped
+from weightdecay.setting_types import Precision
 from weightdecay.surroundings import importing
 from weightdecay.table import table_of
 from weightdecay.workflow import gpus, pipeline, shipping, stages
@@ -33,6 +35,7 @@ NAME`. The pipeline (`snakemake --cores all`) does the same, on all cores, and b
 writes there. `weightdecay claims --results data/reference/laptop` prints their ledger, and `weightdecay compare` holds
 results against them, as does `snakemake verify`.
 """
+JUDGED = "code/judged.txt"  # beside a claims.json: the digests of the tables that it was judged by
 Command = TypeVar("Command", bound=Callable[..., None])
 
 app = typer.Typer(
@@ -44,7 +47,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="A finding, by its fol
 AtScale = Annotated[ScaleName, typer.Option("--scale", help="How much is trained: the scale of config.yaml.")]
 OnDevice = Annotated[DeviceName, typer.Option("--device", help="Where to train; auto is the GPU if there is one.")]
 Rounding = Annotated[
-    stages.Precision,
+    Precision,
     typer.Option(
         "--precision", help="A GPU's matrix products: IEEE float32, or tf32, which rounds factors to 10 bits."
     ),
@@ -197,6 +200,10 @@ def claims(
             if lacking := [name for name in known if name not in there]:
                 print(f"not judged yet: {', '.join(lacking)}", file=sys.stderr)
             trained = {name: trained[name] for name in known if name in there}
+        places = {name: ledger.judgments(judged, name, folder) for name, folder in trained.items()}
+        if old := [name for name, place in places.items() if not _is_judged_by(place, trained[name])]:
+            said = "judged by other tables than are there now (name them to judge them anew)"
+            print(f"{said}: {', '.join(old)}", file=sys.stderr)
         ledger.join(judged, trained, paper)
 
 
@@ -385,6 +392,19 @@ def _judge(finding: Finding, scale: ScaleName, folder: Path, output: Path) -> No
 
     files.check_writable(output.parent)
     ledger.write(output, stages.judge(finding, scale, folder))
+    files.write(output.parent / JUDGED, _sums(folder))
+
+
+def _is_judged_by(claims: Path, folder: Path) -> bool:
+    """Whether the tables in `folder` are those that a claims.json was judged by, as far as is known."""
+    try:
+        return (claims.parent / JUDGED).read_bytes() == _sums(folder).encode()
+    except OSError:  # judged by an earlier version, or shipped, which has checksums of its own
+        return True
+
+
+def _sums(folder: Path) -> str:
+    return "".join(f"{digest}  {name}\n" for name, digest in sums_of(folder, "*.parquet").items())
 
 
 def _scale_of(folder: Path) -> ScaleName:

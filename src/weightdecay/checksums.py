@@ -64,7 +64,7 @@ def has_shipped_sum(path: Path, data: bytes) -> bool:
     return read_sums(sums).get(name) == hashlib.sha256(data).hexdigest()
 
 
-def sums_of(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file below, by its path from `folder`; not of the file of the sums itself."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / SUMS)
+def sums_of(folder: Path, pattern: str = "**/*") -> dict[str, str]:
+    """SHA-256 of every file below that fits, by its path from `folder`; not of the file of the sums itself."""
+    paths = sorted(path for path in folder.glob(pattern) if path.is_file() and path != folder / SUMS)
     return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}

@@ -25,8 +25,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from weightdecay.config import Config, Criterion, ScaleName, load_config
+from weightdecay import module_text
+from weightdecay.config import Config, Criterion, ScaleName, load_config, scales_of
 from weightdecay.errors import ConfigError
+from weightdecay.module_text import Signature
 from weightdecay.refusals import closest
 
 if TYPE_CHECKING:
@@ -105,10 +107,12 @@ class Finding:
         """Mark the judge of a claim: a function `(measured, *, <its thresholds>) -> parts, note`.
 
         The thresholds are those of the claim's criterion in config.yaml, as keyword-only arguments of their names.
-        `of_divergence`: names of the parts that assert where training diverges.
+        `of_divergence`: names of the parts that assert where training diverges, as the judge writes them.
         """
 
         def register(judge: Function) -> Function:
+            if isinstance(of_divergence, str):
+                raise ConfigError(f"{self._place('claims')}: write of_divergence=[{of_divergence!r}], a list.")
             for id in ids:
                 if self._judges.setdefault(id, judge) is not judge:
                     raise ConfigError(
@@ -196,11 +200,14 @@ class Finding:
     def check(self) -> None:
         """ConfigError where its modules and config.yaml do not fit: all that can be known without training.
 
-        Imports claims.py and figures.py, but neither train.py nor compute.py, which need torch.
+        Imports claims.py and figures.py, but neither train.py nor compute.py, which need torch: of compute.py the names
+        of functions and arguments are read off its text.
         """
         if not (self.folder / "train.py").is_file():
             raise ConfigError(f"{self._place('train')} is missing: it says how a row of the table is trained.")
+        self._check_computations()
         self._check_judges()
+        self._check_parts()
         for name, shown in [*self.figures.items(), *self.tables.items()]:
             for id in shown.claims:
                 if id not in self.config.criteria:
@@ -222,18 +229,41 @@ class Finding:
 
     def _check_thresholds(self, id: str, judge: Judge, thresholds: Mapping[str, float]) -> None:
         parameters = inspect.signature(judge).parameters.values()
-        if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-            return
         named = {each.name: each.default is each.empty for each in parameters if each.kind is each.KEYWORD_ONLY}
-        where = f"{self.folder / 'config.yaml'}: criteria.{id}.thresholds"
-        for name in thresholds:
-            if name not in named:
-                raise ConfigError(
-                    f"{where}.{name} is no argument of {judge.__name__} in claims.py{closest(name, named)}."
-                )
-        for name, needed in named.items():
-            if needed and name not in thresholds:
-                raise ConfigError(f"{where} lacks {name}, which {judge.__name__} in claims.py asks for.")
+        taken = Signature(named, any(each.kind is each.VAR_KEYWORD for each in parameters))
+        self._check_arguments(f"criteria.{id}.thresholds", thresholds, f"{judge.__name__} in claims.py", taken)
+
+    def _check_arguments(self, key: str, given: Collection[str], function: str, taken: Signature) -> None:
+        """ConfigError unless a key of config.yaml gives what a function asks for."""
+        where = f"{self.folder / 'config.yaml'}: {key}"
+        for name in given:
+            if name not in taken.needed and not taken.takes_others:
+                raise ConfigError(f"{where}.{name} is no argument of {function}{closest(name, taken.needed)}.")
+        for name, needed in taken.needed.items():
+            if needed and name not in given:
+                raise ConfigError(f"{where} lacks {name}, which {function} asks for.")
+
+    def _check_computations(self) -> None:
+        place, config = self._place("compute"), self.folder / "config.yaml"
+        functions = module_text.computations(place)
+        computed = {scale: given.computations for scale, given in scales_of(self.config).items()}
+        for scale, computations in computed.items():
+            for name, settings in computations.items():
+                key = f"scales.{scale}.computations.{name}"
+                if name not in functions:
+                    known = closest(name, functions) if functions else ""
+                    raise ConfigError(f"{config}: {key} is no @finding.computation in compute.py{known}.")
+                self._check_arguments(key, settings, f"{name} in compute.py", functions[name])
+        for name in functions:
+            if not any(name in computations for computations in computed.values()):
+                raise ConfigError(f"{place} computes {name}, for which no scale of {config} has arguments.")
+
+    def _check_parts(self) -> None:
+        place = self._place("claims")
+        for id, names in self._of_divergence.items():
+            for name in names:
+                if not module_text.writes(place, name):
+                    raise ConfigError(f"{place}: of_divergence of {id} names {name}, but no part has that name.")
 
     def _place(self, module: str) -> Path:
         return self.folder / f"{module}.py"

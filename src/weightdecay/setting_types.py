@@ -6,7 +6,7 @@ Every bound lies far above what the paper's runs use, and below what would fill 
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
@@ -104,6 +104,7 @@ Text = Annotated[str, Field(min_length=1)]
 Names = Annotated[list[Name], AfterValidator(unlike)]
 Metrics = Annotated[list[Identifier], AfterValidator(unlike)]
 Plain = Annotated[Any, AfterValidator(plain)]
+Precision = Literal["float32", "tf32"]  # of a GPU's products of float32 matrices: IEEE, or 10 bits of each mantissa
 
 _POSITIVE = f"a number from {SMALLEST:g} to {LARGEST:g}"
 Positive = Annotated[float, Allowed(lambda value: SMALLEST <= value <= LARGEST, _POSITIVE)]

@@ -331,20 +331,3 @@ def test_parts_that_would_share_a_macro_are_refused_when_judged_and_when_read(tm
     write(tmp_path / "claims.json", [replace(made, parts=tuple(parts), scale="laptop")])
     with pytest.raises(ResultError, match=r"claims\.json is damaged or not"):
         read(tmp_path / "claims.json")
-
-
-@pytest.mark.parametrize("id", ["D22", "X", "AB1"])
-def test_a_claim_without_a_criterion_is_refused(id):
-    with pytest.raises(ConfigError, match=f"^moons judges claim {id}, but its config has no criterion {id} "):
-        claim_of(id, "moons", CRITERIA, [judged_part("Good", "loss", UNKNOWN)])
-
-
-@pytest.mark.parametrize(("ids", "said"), [(["Z1"], "Z2, but it is judged 0 times"), (["Z1", "Z1", "Z2"], "Z1, .* 2")])
-def test_every_criterion_is_judged_once(ids, said):
-    criteria = {id: CRITERIA["Z1"] for id in ("Z1", "Z2")}
-
-    def judge(results, criteria):
-        return [claim_of(id, "moons", criteria, [judged_part("Good", "loss", UNKNOWN)]) for id in ids]
-
-    with pytest.raises(ConfigError, match=said):
-        verdicts(judge, results_with([1.0, 1.0]), criteria)

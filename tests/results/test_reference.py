@@ -62,18 +62,30 @@ def test_everything_is_rebuilt_from_shipped_results_and_nothing_is_trained(shipp
 def test_each_experiment_is_of_the_largest_scale_at_which_it_was_shipped(shipped):
     assert shipped.run("weightdecay", "train", "second", "--scale", "paper").returncode == 0
     assert shipped.run("weightdecay", "ship", "second", "--scale", "paper").returncode == 0
-    shipped.make(*REFERENCE)
+    assert "Left out" not in shipped.make(*REFERENCE).stderr
     assert shipped.path("paper/scale.txt").read_text() == "smoke and paper, shipped\n"
     scales = [shipped.path(f"paper/figures/{name}-norm.pdf").read_text() for name in ("first", "second")]
     assert scales == ["smoke", "paper"]
     assert shipped.path("paper/numbers.tex").read_text() == f"% {SHIPPED}/first, data/reference/paper/second"
     shipped.make(*REFERENCE, "scale=smoke")
     assert shipped.path("paper/figures/second-norm.pdf").read_text() == "smoke"
-    shipped.make(*REFERENCE, "scale=paper")  # without what was not shipped
+    left_out = "Left out, as data/reference/paper has no results of them: first."
+    assert left_out in shipped.make(*REFERENCE, "scale=paper").stderr.splitlines()
     assert shipped.path("paper/numbers.tex").read_text() == "% data/reference/paper/second"
     page = shipped.run("weightdecay", "expected").stdout
     assert "| `second` | smoke |" in page and "| `second` | paper |" in page
     assert page.count("**reproduced**") == 3 and page.count("| `second` |") == 2 and page.count("| `first` |") == 1
+
+
+def test_findings_without_shipped_results_are_named(shipped):
+    shutil.copytree(shipped.path("experiments/first"), shipped.path("experiments/third"))
+    shipped.edit("experiments/third/config.yaml", "experiment: first", "experiment: third")
+    shipped.edit("experiments/third/config.yaml", "A1:", "T1:")
+    for module in ("claims", "figures"):
+        shipped.edit(f"experiments/third/{module}.py", '"A1"', '"T1"')
+    line = "Left out, as data/reference has no results of them: third."
+    assert line in shipped.make("--dry-run", *REFERENCE).stderr.splitlines()
+    assert line in shipped.make("reference").stdout.splitlines()
 
 
 def test_shipping_one_anew_makes_only_that_one_again(shipped):

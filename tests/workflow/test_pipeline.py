@@ -93,6 +93,11 @@ def test_code_reruns_the_experiments_that_execute_it(checkout):
     assert checkout.planned(*SMOKE) == {"train": 2, "merge": 1, **JUDGED_FIRST}
 
 
+def test_a_file_of_data_makes_its_own_finding_again(checkout):
+    checkout.write("experiments/first/points.csv", "1,2")
+    assert checkout.planned(*SMOKE) == {"train": 2, "merge": 1, **JUDGED_FIRST}
+
+
 def test_nothing_stale_is_taken_for_new_when_snakemake_has_forgotten(checkout):
     shutil.rmtree(checkout.path(".snakemake"))
     assert checkout.planned(*SMOKE) == {}
@@ -197,6 +202,42 @@ def test_an_experiment_can_be_trained_and_judged_without_snakemake(checkout):
     assert judged.returncode == 0, judged.stderr
     assert [claim["id"] for claim in json.loads(checkout.path("results/smoke/claims.json").read_text())] == ["A1", "D1"]
     assert not checkout.path("paper/numbers.tex").exists()
+
+
+def test_shards_of_another_precision_or_of_changed_code_are_not_joined_and_can_be_trained_again(checkout):
+    train, merge = (("weightdecay", command, "first", "--scale", "smoke") for command in ("train", "merge"))
+    shards = [f"results/smoke/first/shards/{number}of2.parquet" for number in (1, 2)]
+    checkout.run(*train, "--shard", "2/2", "--precision", "tf32")
+    done = checkout.run(*merge)
+    said = f"shards were trained at different precisions, {shards[0]} at float32 and {shards[1]} at tf32"
+    assert (done.returncode, done.stderr) == (2, f"error: {said}: delete one and train it again.\n")
+    checkout.edit("experiments/first/train.py", "how a row", "how one row")
+    checkout.run(*train, "--shard", "2/2")
+    done = checkout.run(*merge)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith(f"error: {shards[0]} and {shards[1]} were trained by different code")
+    checkout.run(*train)
+    assert checkout.run(*merge).returncode == 0
+
+
+def test_claims_that_were_judged_by_other_tables_are_named(checkout):
+    """`weightdecay claims` without names judges nothing."""
+    claims, train = (("weightdecay", command) for command in ("claims", "train"))
+    smoke, mine = ("--scale", "smoke"), ("--results", "results/smoke", "--output", "mine")
+    assert checkout.run(*train, "first", *smoke).returncode == 0  # the same tables, written again
+    assert checkout.run(*claims, "second", *mine).returncode == 0
+    assert [checkout.run(*claims, *options).stderr for options in (smoke, mine)] == ["", ""]
+    checkout.edit("src/weightdecay/ensemble/training.py", "LOSS = 1.0", "LOSS = 2.0")
+    assert checkout.run(*train, *smoke).returncode == 0
+    said = "judged by other tables than are there now (name them to judge them anew)"
+    for options in (smoke, smoke, mine):
+        done = checkout.run(*claims, *options)
+        assert done.returncode == 0 and "reproduced" in done.stdout
+        assert done.stderr == f"{said}: first, second\n"
+    for options in (("first", *smoke), smoke):
+        assert checkout.run(*claims, *options).stderr == f"{said}: second\n"
+    checkout.path("results/smoke/second/code/judged.txt").unlink()  # as earlier versions left it
+    assert checkout.run(*claims, *smoke).stderr == ""
 
 
 def test_all_experiments_are_trained_by_one_command_and_those_on_a_gpu_in_one_shard(checkout):

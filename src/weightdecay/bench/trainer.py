@@ -12,6 +12,7 @@ from weightdecay.ensemble import backend
 from weightdecay.ensemble.program import program_of
 from weightdecay.ensemble.stacking import padded, stacks_of
 from weightdecay.ensemble.state import Ensemble
+from weightdecay.setting_types import Precision
 
 
 class Trainer:
@@ -19,7 +20,7 @@ class Trainer:
 
     unit = 1
 
-    def __init__(self, case: Case, replicas: int, device: torch.device, precision: backend.Precision = "float32"):
+    def __init__(self, case: Case, replicas: int, device: torch.device, precision: Precision = "float32"):
         backend.check_precision(precision, device)
         runs = next(stack for stack in stacks_of(case.runs(replicas), device) if any(run.seed == 0 for run in stack))
         self.first = [run.seed for run in runs].index(0)

@@ -12,14 +12,13 @@ them.
 """
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
-from weightdecay.claims.model import NOTHING, Claim, Judge, Part, Verdict, headline
+from weightdecay.claims.model import NOTHING, Claim, Part, Verdict, headline
 from weightdecay.claims.names import wrong_name
 from weightdecay.config import Criterion
 from weightdecay.errors import ConfigError
-from weightdecay.refusals import closest
 from weightdecay.results import Results
 from weightdecay.statistics.estimates import UNKNOWN, Estimate
 
@@ -67,13 +66,9 @@ def reported(name: str, quantity: str, estimate: Estimate) -> Part:
 def claim(id: str, experiment: str, criteria: Mapping[str, Criterion], parts: Sequence[Part], note: str = "") -> Claim:
     """Return the claim `id`, with its words from the config's criteria and its verdict from its parts.
 
-    Without parts, where nothing was run that it could be judged by, it has one that is unknown. ConfigError where the
-    config has no criterion of that id, or where parts have names that cannot become macros.
+    Without parts, where nothing was run that it could be judged by, it has one that is unknown. ConfigError where parts
+    have names that cannot become macros.
     """
-    if id not in criteria:
-        raise ConfigError(
-            f"{experiment} judges claim {id}, but its config has no criterion {id}{closest(id, criteria)}."
-        )
     if not parts:
         parts, note = [judged("Unknown", "no network to measure", UNKNOWN)], joined(note, NOT_RUN)
     if wrong := wrong_name(id, [part.name for part in parts]):
@@ -92,21 +87,16 @@ def claim(id: str, experiment: str, criteria: Mapping[str, Criterion], parts: Se
 
 
 def verdicts(
-    judge: Judge,
+    judge: Callable[[Results, Mapping[str, Criterion]], list[Claim]],
     found: Results,
     criteria: Mapping[str, Criterion],
     of_divergence: Mapping[str, Collection[str]] = NOTHING,
 ) -> list[Claim]:
     """Return the claims as `judge` gives them, but with no part decided by what a diverged run counts as.
 
-    `of_divergence`: by claim the names of the parts that assert where training diverges. ConfigError where the claims
-    are not those of the criteria, each once.
+    `of_divergence`: by claim the names of the parts that assert where training diverges.
     """
     judged = judge(found, criteria)
-    ids = [claim.id for claim in judged]
-    for id in (*criteria, *ids):
-        if ids.count(id) != 1:
-            raise ConfigError(f"the config has one criterion {id}, but it is judged {ids.count(id)} times.")
     lost = found.runs["diverged_at"].notna()
     if not lost.any():
         return judged

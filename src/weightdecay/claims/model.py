@@ -6,7 +6,7 @@ ones make it refuted, since it can no longer hold; undecided ones keep it from b
 
 import json
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -14,9 +14,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, with_config
 
-from weightdecay import files, results
+from weightdecay import files
 from weightdecay.claims.names import PART, wrong_name
-from weightdecay.config import SCALES, Criterion, ScaleName
+from weightdecay.config import SCALES, ScaleName
 from weightdecay.errors import ResultError
 from weightdecay.setting_types import ClaimId
 
@@ -86,7 +86,6 @@ class Claim:
         return {part.name: part for part in self.parts}[name]
 
 
-Judge = Callable[[results.Results, Mapping[str, Criterion]], list[Claim]]  # of results, by the criteria of a config
 CLAIMS = TypeAdapter(tuple[Claim, ...])
 
 

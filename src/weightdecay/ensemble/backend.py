@@ -11,14 +11,13 @@ from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from threadpoolctl import threadpool_limits
 
 from weightdecay.errors import DeviceError
-
-Precision = Literal["float32", "tf32"]  # of a GPU's products of float32 matrices: IEEE, or 10 bits of each mantissa
+from weightdecay.setting_types import Precision
 
 KERNELS = {path.stem for path in (Path(__file__).parent / "triton").glob("*.py")}
 

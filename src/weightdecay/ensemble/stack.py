@@ -79,11 +79,6 @@ class Stack:
             layer.bind(tensors[layer], gradients[layer], numbers[layer.name])
             numbers[layer.name] += 1
 
-    @property
-    def parameter_count(self) -> int:
-        """Parameters of one network, padding not counted."""
-        return sum(tensor[0].numel() for tensor in self.tensors)
-
     def norms(self) -> tuple[Tensor, Tensor]:
         """`weight_norm` √Σw² over all parameters, and `weight_norm_sum`, the sum of the tensors' L2 norms; `[R]`."""
         square, total = torch.zeros_like(self.parameters[:, 0]), torch.zeros_like(self.parameters[:, 0])

@@ -29,6 +29,7 @@ from weightdecay.ensemble.progress import Progress
 from weightdecay.ensemble.stacking import padded, stacks_of
 from weightdecay.ensemble.state import Ensemble, Protocol
 from weightdecay.run import Run
+from weightdecay.setting_types import Precision
 from weightdecay.table import config_hash
 
 CHECKPOINT_SECONDS = 30.0
@@ -50,7 +51,7 @@ def train(
     checkpoint: str | Path | None = None,
     dtype: torch.dtype = torch.float32,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
-    precision: backend.Precision = "float32",
+    precision: Precision = "float32",
     code: str = "",
 ) -> TrainingResult:
     """Train every run of a table and measure it by its logging schedule.

@@ -1,6 +1,7 @@
 """Shard files: one table with a row a run, its history as a list, so that a shard is finished or not, never half."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,15 @@ from weightdecay.run import Run
 from weightdecay.table import config_hash
 
 HISTORY = ("run", "step", "metric", "value")  # the columns of a history
+
+
+@dataclass(frozen=True)
+class Shard:
+    """What is known of a shard before it is joined: its file, the ids of its runs, its metadata."""
+
+    path: Path
+    runs: frozenset[str]
+    metadata: Mapping[str, Any]
 
 
 def write_shard(path: str | Path, runs: pd.DataFrame, history: pd.DataFrame, metadata: Mapping[str, Any]) -> None:
@@ -42,12 +52,19 @@ def read_shard(path: str | Path) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, 
 
 
 def merge(
-    shard_paths: Iterable[str | Path], runs_path: str | Path, history_path: str | Path, expected_runs: list[Run]
+    shard_paths: Iterable[str | Path],
+    runs_path: str | Path,
+    history_path: str | Path,
+    expected_runs: list[Run],
+    check: Callable[[Sequence[Shard]], None] = lambda shards: None,
 ) -> None:
-    """Join the shards into the two tables of the experiment, if every run of the table is there exactly once."""
+    """Join the shards into the two tables of the experiment, if every run of the table is there exactly once.
+
+    `check` is given the shards before anything is written, and raises a ResultError where they do not belong together.
+    """
     check_writable(Path(runs_path).parent)
     missing = {run.id for run in expected_runs}
-    runs, histories, metadata = [], [], []
+    runs, histories, shards = [], [], []
     for path in shard_paths:
         shard_runs, history, about = read_shard(path)
         found = list(shard_runs["run"])
@@ -56,11 +73,12 @@ def merge(
         missing -= set(found)
         runs.append(shard_runs)
         histories.append(history)
-        metadata.append(about)
+        shards.append(Shard(Path(path), frozenset(found), about))
     if missing:
         kept = f"{len(expected_runs) - len(missing)} of {len(expected_runs)}"
         raise ResultError(f"the shards of {Path(runs_path).parent} hold only {kept} runs: train the others first.")
-    about = {**_joined(metadata), "config_hash": config_hash(expected_runs)}
+    check(shards)
+    about = {**_joined([shard.metadata for shard in shards]), "config_hash": config_hash(expected_runs)}
     order = {run.id: position for position, run in enumerate(expected_runs)}
     all_runs = pd.concat(runs, ignore_index=True).sort_values("run", key=lambda ids: ids.map(order), ignore_index=True)
     write_table(history_path, pd.concat(histories, ignore_index=True), about)

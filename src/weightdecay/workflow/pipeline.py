@@ -8,25 +8,22 @@ what has changed, and the times of source files, which any editor or clone may s
 
 With --config results=reference the results are the shipped ones: read where they lie, checked before any job, never
 made; each finding's are of the largest scale that is shipped of it, unless a scale is asked for, and a finding of which
-nothing is shipped is left out. Judgments go to results/reference/. results/reference/<finding>/shipped.txt, which holds
-the scale and the checksums, stands for the shipped files.
+nothing is shipped is left out and named. Judgments go to results/reference/. results/reference/<finding>/shipped.txt,
+which holds the scale and the checksums, stands for the shipped files.
 """
 
-import hashlib
 import shutil
 import sys
 from collections.abc import Collection, Mapping
 from functools import cached_property
 from pathlib import Path
 
-from weightdecay import yaml_file
 from weightdecay.config import SCALES, Config, in_order, in_words, scale_of
 from weightdecay.errors import ConfigError
 from weightdecay.files import atomic_path, check_writable
 from weightdecay.finding import check, findings
 from weightdecay.fingerprint import fingerprint
 from weightdecay.results import shipped
-from weightdecay.run import canonical
 from weightdecay.table import computations_of, table_of, table_text
 from weightdecay.workflow import gpus, stages
 
@@ -40,7 +37,8 @@ PACKAGE = Path(__file__).parents[1]
 class Plan:
     """The pipeline on one device. Raises a WeightDecayError for whatever cannot work.
 
-    `results`: the folder of everything that is made here; `scales`: each finding's.
+    `results`: the folder of everything that is made here; `scales`: each finding's; `left_out`: a line about findings
+    of which nothing was shipped.
     """
 
     # of all claims
@@ -58,6 +56,7 @@ class Plan:
         self.from_reference = options["results"] == "reference"
         self.findings = findings()
         check(self.findings.values())
+        self.left_out = ""
         self.shipped = str(shipped.FOLDER / options["scale"])
         self.shards: dict[str, list[str]] = {}
         self.files: dict[str, str] = {}  # the plan: path -> content
@@ -73,6 +72,9 @@ class Plan:
     def _plan_reference(self, scale: str | None) -> None:
         self.device, self.results = "cpu", "results/reference"
         self.scales = shipped.largest(self.findings, scale)
+        if left_out := [name for name in self.findings if name not in self.scales]:
+            where = shipped.FOLDER / scale if scale else shipped.FOLDER
+            self.left_out = f"Left out, as {where} has no results of them: {', '.join(left_out)}."
         self.findings = {name: finding for name, finding in self.findings.items() if name in self.scales}
         for each in in_order(self.scales.values()):
             chosen = {name: made.config for name, made in self.findings.items() if self.scales[name] == each}
@@ -99,14 +101,7 @@ class Plan:
 
     def _plan_code(self, name: str, *modules: str) -> None:
         for module in modules:
-            text = stages.code_of(self.findings[name], module).text
-            self.files[self.code(name, module)] = text if module == "compute" else text + self._settings(name)
-
-    def _settings(self, name: str) -> str:
-        """The YAML files of a finding by what they say: its configuration, and published numbers that it shows."""
-        paths = sorted(self.findings[name].folder.glob("*.yaml"))
-        digests = [hashlib.sha256(canonical(yaml_file.read(path)).encode()).hexdigest() for path in paths]
-        return "".join(f"{digest}  {path.name}\n" for path, digest in zip(paths, digests, strict=True))
+            self.files[self.code(name, module)] = stages.code_of(self.findings[name], module).text
 
     def code(self, name: str, stage: str) -> str:
         """The file that says what code a stage of a finding runs; of training, on the device of this plan."""

@@ -6,14 +6,17 @@ fingerprint that it would have now, is kept.
 
 from __future__ import annotations
 
+import hashlib
+import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ConfigDict, ValidationError, validate_call
 
-from weightdecay import files, results
+from weightdecay import files, results, yaml_file
 from weightdecay.config import ScaleName, scale_of
 from weightdecay.errors import ConfigError, ResultError
 from weightdecay.finding import Finding, Inputs
@@ -21,6 +24,7 @@ from weightdecay.fingerprint import Fingerprint, fingerprint
 from weightdecay.refusals import closest, sentence
 from weightdecay.registry import LOSSES, NETWORKS, OPTIMIZERS
 from weightdecay.run import Run, canonical
+from weightdecay.setting_types import Precision
 from weightdecay.shards import cut
 from weightdecay.surroundings import importing
 from weightdecay.table import computation_hashes, config_hash, table_of
@@ -31,32 +35,59 @@ if TYPE_CHECKING:
 
     from weightdecay.claims.model import Claim
 
-Precision = Literal["float32", "tf32"]
-
-
 PACKAGE = Path(__file__).parents[1]
 # What runs beside a finding's own module, which it need not import.
 BESIDE = {"claims": "claims/judging.py", "figures": "report/style.py"}
+# What a module may read of its folder, by the ends of names.
+DATA = {".csv", ".dat", ".gz", ".json", ".npy", ".npz", ".parquet", ".tsv", ".txt", ".yaml", ".yml"}
 
 
 def code_of(finding: Finding, module: str) -> Fingerprint:
-    """What a stage depends on that runs one module of a finding, compute, claims or figures; its code alone."""
+    """What a stage depends on that runs one module of a finding, compute, claims or figures; without its tables.
+
+    Judging and drawing read all of config.yaml. What is computed has arguments, which are hashed by themselves.
+    """
     beside = [PACKAGE / BESIDE[module]] if module in BESIDE else []
-    return fingerprint([finding.folder / f"{module}.py", *beside])
+    read = data_of(finding, with_config=module != "compute")
+    return fingerprint([finding.folder / f"{module}.py", *beside], None, **read)
 
 
 def code_of_training(finding: Finding, runs: Iterable[Run], device: str) -> Fingerprint:
     """What training these runs on `cpu` or `cuda` depends on, but for the rows themselves.
 
     Of losses, optimisers and networks the ones that the rows name count; on a GPU the Triton kernels, which are found
-    by name when they are needed, count all.
+    by name when they are needed, count all, and so do the finding's files of data.
     """
     files = [finding.folder / "train.py", PACKAGE / "ensemble/training.py"]
     files += (PACKAGE / "ensemble/triton").glob("*.py") if device == "cuda" else []
     for run in runs:
         named = (LOSSES.files, run.loss), (OPTIMIZERS.files, run.optimizer), (NETWORKS.files, run.network)
         files += [known[name] for known, name in named if name in known]
-    return fingerprint(set(files), device)
+    return fingerprint(set(files), device, **data_of(finding))
+
+
+def data_of(finding: Finding, with_config: bool = False) -> dict[str, str]:
+    """The digests of a finding's files of data, by name. Which of its modules reads which is not known.
+
+    YAML counts by what it says, so a comment plays no part. config.yaml is left out unless it is asked for.
+    """
+    found = (path for path in finding.folder.rglob("*") if path.suffix.lower() in DATA and path.is_file())
+    named = {path.relative_to(finding.folder).as_posix(): path for path in found}
+    return {
+        f"experiments/{finding.name}/{name}": _data_digest(path)
+        for name, path in named.items()
+        if (with_config or name != "config.yaml") and not re.search(r"(^|/)\.", name)  # an editor's are hidden
+    }
+
+
+def _data_digest(path: Path) -> str:
+    if path.suffix.lower() in (".yaml", ".yml"):
+        return hashlib.sha256(canonical(yaml_file.read(path)).encode()).hexdigest()
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
 
 
 def fingerprint_of_results(finding: Finding, scale: str, device: str) -> Fingerprint:
@@ -114,8 +145,59 @@ def _delete(checkpoint: Path) -> None:
 
 
 def merge(finding: Finding, scale: str, shards: Iterable[Path], folder: Path) -> None:
-    """Join the shards of a scale into runs.parquet and history.parquet in `folder`, if every run is there once."""
-    results.merge(shards, folder / "runs.parquet", folder / "history.parquet", table_of(finding.config, scale))
+    """Join the shards of a scale into runs.parquet and history.parquet in `folder`, if every run is there once.
+
+    ResultError where shards were trained at different precisions or, on devices of one kind, by different code.
+    """
+    runs = table_of(finding.config, scale)
+    check = partial(_check_alike, finding, scale, {run.id: run for run in runs})
+    results.merge(shards, folder / "runs.parquet", folder / "history.parquet", runs, check)
+
+
+def _check_alike(finding: Finding, scale: str, runs: Mapping[str, Run], shards: Sequence[results.Shard]) -> None:
+    """ResultError naming two shards that do not belong together. A shard that does not say, fits any."""
+    precisions: dict[str, results.Shard] = {}  # and the first shard of each
+    for shard in shards:
+        if precision := shard.metadata.get("precision"):
+            precisions.setdefault(str(precision), shard)
+    if len(precisions) > 1:
+        said = " and ".join(f"{shard.path} at {precision}" for precision, shard in list(precisions.items())[:2])
+        raise ResultError(f"shards were trained at different precisions, {said}: delete one and train it again.")
+    for kind in ("cpu", "cuda"):
+        if odd := _of_different_code(finding, runs, [shard for shard in shards if _kind(shard) == kind], kind):
+            raise ResultError(
+                f"{odd[0].path} and {odd[1].path} were trained by different code or versions of libraries: train again "
+                f"with weightdecay train {finding.name} --scale {scale}."
+            )
+
+
+def _of_different_code(
+    finding: Finding, runs: Mapping[str, Run], shards: Sequence[results.Shard], device: str
+) -> tuple[results.Shard, results.Shard] | None:
+    """Two shards that different code trained on devices of a kind; None where no such pair is known.
+
+    A shard's fingerprint has the losses, optimisers and networks that its own rows name. So those of different rows are
+    compared through the fingerprints that they would have now: both must be of the code of now, or neither.
+    """
+    shards = [shard for shard in shards if shard.metadata.get("fingerprint")]
+    if len({str(shard.metadata["fingerprint"]) for shard in shards}) < 2:
+        return None
+    now = [code_of_training(finding, [runs[id] for id in shard.runs], device).digest for shard in shards]
+    made = [(shard, str(shard.metadata["fingerprint"]), code) for shard, code in zip(shards, now, strict=True)]
+    current = next((shard for shard, was, code in made if was == code), None)
+    seen: dict[str, tuple[str, results.Shard]] = {}
+    for shard, was, code in made:
+        if current and was != code:
+            return current, shard
+        earlier, other = seen.setdefault(code, (was, shard))
+        if earlier != was:
+            return other, shard
+    return None
+
+
+def _kind(shard: results.Shard) -> str:
+    """The kind of device that trained it: only a CPU runs Numba's loops."""
+    return "cpu" if str(shard.metadata.get("kernels")).startswith("numba ") else "cuda"
 
 
 def compute(finding: Finding, scale: str, name: str, output: Path) -> None:

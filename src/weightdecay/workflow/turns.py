@@ -53,6 +53,8 @@ def guard(workflow: Workflow, plan: Plan) -> None:
         common = settings["executor_plugin"].common_settings
         if not common.touch_exec and (line := plan.outdated()):
             print(line, file=sys.stderr)
+        if plan.left_out:
+            print(plan.left_out, file=sys.stderr)
         if common.dryrun_exec or not workflow.execution_settings.lock:
             execute(**settings)
             return
