@@ -36,11 +36,12 @@ unlock: $(INSTALLED)
 
 setup: $(INSTALLED)
 
+# Python compiles a module when it is first imported, so pip need not compile them all (25 s).
 # The stamp is written last, so that an interrupted installation is taken up again.
 $(INSTALLED): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed, and $(PYTHON) is not: name another one with make PYTHON=/path/to/python3."; exit 2; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --requirement requirements.txt --editable .
 	$(BIN)/python -m weightdecay.ensemble.warm_up
 	@touch $@

@@ -176,27 +176,37 @@ def stage_digests(tmp_path):
     return digests
 
 
+@pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize(
-    "name", ["published.yaml", "points.csv", "points.json", "weights.npz", "runs.parquet", "more/points.csv"]
+    ("name", "program"),
+    [
+        ("published.yaml", 'read(HERE / "published.yaml")'),
+        ("weights.npz", 'load("weights.npz")'),
+        ("more/points.csv", 'load(HERE / "more" / "points.csv")'),
+        ("runs.parquet", 'HERE.glob("*.parquet")'),
+    ],
 )
-def test_a_file_of_data_counts_in_every_stage_of_its_finding(stage_digests, name):
+def test_a_file_of_data_counts_in_the_stages_that_name_it(stage_digests, stage, name, program):
+    (stage_digests.folder / f"{stage}.py").write_text(program)
     seen = [stage_digests()]
     path = stage_digests.folder / name
     path.parent.mkdir(exist_ok=True)
     for content in ("[1]", "[2]"):
         path.write_text(content)
         seen.append(stage_digests())
-    assert all(len({each[stage] for each in seen}) == 3 for stage in STAGES)
+    assert {each: len({digests[each] for digests in seen}) for each in STAGES} == dict.fromkeys(STAGES, 1) | {stage: 3}
     path.unlink()
     assert stage_digests() == seen[0]
 
 
-def test_comments_of_data_and_files_of_editors_play_no_part(stage_digests):
+def test_comments_of_data_and_other_files_play_no_part(stage_digests):
+    for stage in STAGES:
+        (stage_digests.folder / f"{stage}.py").write_text('read("published.yaml")')
     path = stage_digests.folder / "published.yaml"
     path.write_text("slope: 1")
     before = stage_digests()
     path.write_text("slope: 1 # read off its figure\n")
-    for name in (".points.csv", ".vscode/settings.json", "README.md", "config.yaml~"):
+    for name in (".points.csv", ".vscode/settings.json", "README.md", "config.yaml~", "published.yaml~"):
         (stage_digests.folder / name).parent.mkdir(exist_ok=True)
         (stage_digests.folder / name).write_text("1")
     assert stage_digests() == before

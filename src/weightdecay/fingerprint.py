@@ -23,7 +23,10 @@ from weightdecay.errors import ConfigError
 
 PACKAGE = Path(__file__).parent
 # What one device alone runs, in `ensemble`: a CPU's results do not depend on a GPU's kernels, nor the other way round.
-ONLY = {"cpu": ("cpu.py", "loops.py", "compiler.py", "cache.py"), "cuda": ("gpu.py", "triton/")}
+ONLY = {
+    "cpu": ("cpu.py", "loops.py", "compiler.py", "cache.py", "blas.py", "products.py", "transposition.py"),
+    "cuda": ("gpu.py", "triton/"),
+}
 COMPILED = ("compiled", "overload")  # the decorators of what Numba compiles, of no use to a GPU
 COMPILERS = {"numba", "llvmlite"}
 DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "PyYAML"}  # whose modules have another name than they

@@ -55,11 +55,11 @@ def _signature(own: ast.arguments) -> Signature:
 
 
 def _texts(tree: ast.Module) -> Iterator[str]:
-    """Regular expressions."""
+    """The texts outside decorators, as regular expressions."""
+    for decorated in [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)]:
+        decorated.decorator_list = []
     for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            node.decorator_list = []
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield re.escape(node.value)
         elif isinstance(node, ast.JoinedStr) and any(isinstance(part, ast.Constant) for part in node.values):
             parts = [re.escape(str(part.value)) if isinstance(part, ast.Constant) else ".*" for part in node.values]

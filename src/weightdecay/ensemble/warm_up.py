@@ -1,8 +1,12 @@
 """Compiles the CPU's training step, in the set-up: python -m weightdecay.ensemble.warm_up.
 
-That takes 15 seconds for single precision, in which tables are trained, and as long for double, in which single updates
-are taken apart. Without it the first training does it, and two that start together both do.
+That takes 40 seconds for single precision, in which tables are trained, and as long for double, in which single updates
+are taken apart; two processes share the work. Without it the first training does it, and two that start together both
+do.
 """
+
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import torch
 
@@ -19,8 +23,14 @@ RUN = Run(
     **{"log_every": 1, "log_dense_every": 1},
 )
 
-if __name__ == "__main__":
+
+def compile_step(dtype: torch.dtype) -> None:
+    """Train one tiny network for one step, which compiles the loops for `dtype`."""
     ones = torch.ones(2, 1, dtype=torch.float32, device="cpu")
     data = {"train": Split(ones, ones)}
-    for dtype in (torch.float32, torch.float64):
-        train([RUN], Protocol(lambda run: data, lambda runs: mlp(1, 1, 1, 1)), "cpu", dtype=dtype)
+    train([RUN], Protocol(lambda run: data, lambda runs: mlp(1, 1, 1, 1)), "cpu", dtype=dtype)
+
+
+if __name__ == "__main__":
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as processes:
+        list(processes.map(compile_step, (torch.float32, torch.float64)))

@@ -7,7 +7,6 @@ fingerprint that it would have now, is kept.
 from __future__ import annotations
 
 import hashlib
-import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ConfigDict, ValidationError, validate_call
 
-from weightdecay import files, results, yaml_file
+from weightdecay import files, module_text, results, yaml_file
 from weightdecay.config import ScaleName, scale_of
 from weightdecay.errors import ConfigError, ResultError
 from weightdecay.finding import Finding, Inputs
@@ -48,39 +47,42 @@ def code_of(finding: Finding, module: str) -> Fingerprint:
     Judging and drawing read all of config.yaml. What is computed has arguments, which are hashed by themselves.
     """
     beside = [PACKAGE / BESIDE[module]] if module in BESIDE else []
-    read = data_of(finding, with_config=module != "compute")
-    return fingerprint([finding.folder / f"{module}.py", *beside], None, **read)
+    config = {} if module == "compute" else _digests(finding, [finding.folder / "config.yaml"])
+    return fingerprint([finding.folder / f"{module}.py", *beside], None, **config, **data_of(finding, module))
 
 
 def code_of_training(finding: Finding, runs: Iterable[Run], device: str) -> Fingerprint:
     """What training these runs on `cpu` or `cuda` depends on, but for the rows themselves.
 
     Of losses, optimisers and networks the ones that the rows name count; on a GPU the Triton kernels, which are found
-    by name when they are needed, count all, and so do the finding's files of data.
+    by name when they are needed, count all.
     """
     files = [finding.folder / "train.py", PACKAGE / "ensemble/training.py"]
     files += (PACKAGE / "ensemble/triton").glob("*.py") if device == "cuda" else []
     for run in runs:
         named = (LOSSES.files, run.loss), (OPTIMIZERS.files, run.optimizer), (NETWORKS.files, run.network)
         files += [known[name] for known, name in named if name in known]
-    return fingerprint(set(files), device, **data_of(finding))
+    return fingerprint(set(files), device, **data_of(finding, "train"))
 
 
-def data_of(finding: Finding, with_config: bool = False) -> dict[str, str]:
-    """The digests of a finding's files of data, by name. Which of its modules reads which is not known.
+def data_of(finding: Finding, module: str) -> dict[str, str]:
+    """The digests of the files of data in a finding's folder that a module names, or that have an ending it looks for.
 
-    YAML counts by what it says, so a comment plays no part. config.yaml is left out unless it is asked for.
+    A module names a file "published.yaml" and an ending "*.csv", itself or in what it imports. config.yaml is no data.
     """
-    found = (path for path in finding.folder.rglob("*") if path.suffix.lower() in DATA and path.is_file())
-    named = {path.relative_to(finding.folder).as_posix(): path for path in found}
-    return {
-        f"experiments/{finding.name}/{name}": _data_digest(path)
-        for name, path in named.items()
-        if (with_config or name != "config.yaml") and not re.search(r"(^|/)\.", name)  # an editor's are hidden
-    }
+    program = finding.folder / f"{module}.py"
+    found = [path for path in finding.folder.rglob("*") if path.suffix.lower() in DATA and path.name != "config.yaml"]
+    read = [path for path in found if any(module_text.writes(program, text) for text in (path.name, f"*{path.suffix}"))]
+    return _digests(finding, read)
+
+
+def _digests(finding: Finding, paths: Iterable[Path]) -> dict[str, str]:
+    names = {path: path.relative_to(finding.folder).as_posix() for path in paths if path.is_file()}
+    return {f"experiments/{finding.name}/{name}": _data_digest(path) for path, name in names.items()}
 
 
 def _data_digest(path: Path) -> str:
+    """SHA-256 of a file; of YAML that of what it says, so that a comment plays no part."""
     if path.suffix.lower() in (".yaml", ".yml"):
         return hashlib.sha256(canonical(yaml_file.read(path)).encode()).hexdigest()
     try:
