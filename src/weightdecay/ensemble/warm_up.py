@@ -1,7 +1,7 @@
-"""Compiles the CPU's training step, in the set-up: python -m weightdecay.ensemble.warm_up.
+"""Compiles the CPU's training step during set-up: python -m weightdecay.ensemble.warm_up.
 
-That takes 15 seconds for single precision, in which tables are trained, and as long for double, in which single updates
-are taken apart. Without it the first training does it, and two that start together both do.
+This takes 15 seconds for single precision, in which tables are trained, and as long for double precision, in which some
+computations study single updates. Otherwise the first training compiles it, and two that start together both do.
 """
 
 import torch

@@ -1,4 +1,4 @@
-"""Shard files: one table with a row a run, its history as a list, so that a shard is finished or not, never half."""
+"""Shard files: one table with a row for each run and its history as a list. As one file, it is never half finished."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ HISTORY = ("run", "step", "metric", "value")  # the columns of a history
 
 
 def write_shard(path: str | Path, runs: pd.DataFrame, history: pd.DataFrame, metadata: Mapping[str, Any]) -> None:
-    """Write one finished shard in one file: the table of its runs, each with its part of `history` as a list."""
+    """Write a finished shard into one file: the table of its runs, each with its part of `history` as a list."""
     place = pd.Index(runs["run"]).get_indexer(history["run"])
     if (place < 0).any():
         raise ValueError("the history has runs that the table of runs has not")
@@ -44,7 +44,7 @@ def read_shard(path: str | Path) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, 
 def merge(
     shard_paths: Iterable[str | Path], runs_path: str | Path, history_path: str | Path, expected_runs: list[Run]
 ) -> None:
-    """Join the shards into the two tables of the experiment, if every run of the table is there exactly once."""
+    """Join the shards into the two tables of the finding; ResultError unless every expected run is there once."""
     check_writable(Path(runs_path).parent)
     missing = {run.id for run in expected_runs}
     runs, histories, metadata = [], [], []
@@ -68,7 +68,7 @@ def merge(
 
 
 def _numbers(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the same runs with NaN, and a column of floats, for whatever is unknown, infinite or has never a value."""
+    """Return the runs with NaN for unknown and infinite values; columns without any value become floats."""
     empty = runs.columns[runs.isna().all()]
     nullable = [name for name in runs if isinstance(runs[name].dtype, pd.Int64Dtype)]
     runs = runs.astype(dict.fromkeys([*empty, *nullable], "float64"))
@@ -77,7 +77,7 @@ def _numbers(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _joined(metadata: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Join what the shards say of themselves: times add up, memory is the largest, differing values are listed."""
+    """Join the metadata of the shards: times are summed, memory is the largest, and differing values are listed."""
     joined: dict[str, Any] = {}
     for key in {key: None for about in metadata for key in about}:
         values = [about[key] for about in metadata if about.get(key) is not None]

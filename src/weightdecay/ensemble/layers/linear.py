@@ -1,4 +1,4 @@
-"""The linear layer, and one that is not trained."""
+"""The linear layer, and a linear layer that is not trained."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from weightdecay.run import Run
 
 @compiled
 def product(weight, bias, x, y):
-    """y = W x + b: `[O, I]`, `[O]` (or `[0]`: no bias), `[I, B]`, `[O, B]`."""
+    """Write y = W x + b: W is `[O, I]`, b `[O]` (or `[0]` for no bias), x `[I, B]`, y `[O, B]`."""
     np.dot(weight, x, y)
     for o in range(bias.size):
         shift, row = bias[o], y[o]
@@ -29,7 +29,7 @@ def product(weight, bias, x, y):
 
 @compiled
 def product_gradients(x, gradient, weight_gradient, bias_gradient):
-    """The parameters' gradients; the input's is `np.dot(weight.T, gradient)`."""
+    """Write the gradients of the parameters; that of the input is `np.dot(weight.T, gradient)`."""
     np.dot(gradient, x.T, weight_gradient)
     for o in range(bias_gradient.size):
         bias_gradient[o] = total_of(gradient[o])
