@@ -24,14 +24,14 @@ from weightdecay.workflow.gpus import DeviceName
 
 ABOUT = """Train, join and judge the findings without Snakemake. Run it from the folder that holds experiments/.
 
-`weightdecay train` makes the results of a scale, all of them or those of the findings it is given; then `weightdecay
+`weightdecay train` makes the results of a scale, for all findings or for those that are named; then `weightdecay
 claims NAME ...` judges them. To use several machines that share a folder, give each some shards (`weightdecay
-train NAME --shard 2/4`), then `weightdecay merge NAME` and, where a finding has a compute.py, `weightdecay compute
-NAME`. The pipeline (`snakemake --cores all`) does the same, on all cores, and builds figures, tables and the paper.
+train NAME --shard 2/4`), then call `weightdecay merge NAME` and, if the finding has a compute.py, `weightdecay compute
+NAME`. The pipeline (`snakemake --cores all`) does the same on all cores, and builds figures, tables and the paper.
 
-`weightdecay ship` keeps the results of a scale in data/reference/, to be published with the code, and nothing else
-writes there. `weightdecay claims --results data/reference/laptop` prints their ledger, and `weightdecay compare` holds
-results against them, as does `snakemake verify`.
+`weightdecay ship` copies the results of a scale to data/reference/, to be published with the code. Nothing else writes
+there. `weightdecay claims --results data/reference/laptop` prints their ledger, and `weightdecay compare` compares your
+results with them, as `snakemake verify` does.
 """
 Command = TypeVar("Command", bound=Callable[..., None])
 
@@ -292,7 +292,7 @@ def bench(
     output: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Write bench.json, .pdf, .png there.")] = None,
     list_them: Annotated[bool, typer.Option("--list", help="List the cases and peers, and measure nothing.")] = False,
 ) -> None:
-    """Time the trainer beside torch.optim, torch.func and JAX on the same work, with the floor of this machine."""
+    """Time the trainer, torch.optim, torch.func and JAX on the same work, beside the shortest time that is possible."""
     with importing():
         from weightdecay.bench import command as benchmark  # imports torch, which the other commands do not need
 
