@@ -43,7 +43,7 @@ LONGEST_CURVE = 40_000  # steps that are drawn: S1's curve ends near 30,000, and
 
 @finding.figure("A1", "A2", "A3")
 def accuracy_vs_lambda(inputs: Inputs) -> Figure:
-    """Final train and test accuracy against λ, with S1's own points: S1's main figure."""
+    """Final train and test accuracy against λ, with S1's own points, as in S1's main figure."""
     histories, sweep = inputs.made(curves_of), lambda_sweep(inputs.results.runs)
     figure, axes = plt.subplots(figsize=(COLUMN, 2.6))
     evaluated = final_table(histories, sweep, "train_accuracy", LAST_STEPS).mean()
