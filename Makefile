@@ -1,16 +1,16 @@
-# The commands of the README. Each sets up .venv by itself, once, and again only when the pins change.
+# The commands of the README. Each one sets up .venv by itself: once, and again when the pinned versions change.
 #   make reproduce [SCALE=smoke|laptop|paper] [CORES=N] [DEVICE=auto|cpu|cuda]
 #   make reference [CORES=N]
 #   make verify [SCALE=...] [CORES=N] [DEVICE=...]
 #   make test [CORES=N]
-#   make unlock    takes off a lock that Snakemake left, if no other process works here
+#   make unlock    removes a lock that Snakemake left behind, if no other process works in this folder
 CORES ?= all
 SCALE ?= laptop
 DEVICE ?= auto
 PYTHON ?= python3
 
-# Our programs choose their own environment (src/weightdecay/surroundings.py). pip, pytest and the start of Python cannot:
-# the first two variables put other packages in place of those of .venv, the others break pip or switch off tests.
+# Our programs choose their own environment (src/weightdecay/surroundings.py). pip, pytest and the start of Python do not:
+# the first two variables would replace the packages of .venv, and the others break pip or switch off tests.
 unexport PYTHONHOME PYTHONPATH PYTHONWARNINGS PYTHONOPTIMIZE
 
 BIN := .venv/bin
@@ -37,7 +37,7 @@ unlock: $(INSTALLED)
 setup: $(INSTALLED)
 
 # Python compiles a module when it is first imported, so pip need not compile them all (25 s).
-# The stamp is written last, so that an interrupted installation is taken up again.
+# The stamp is written last, so that an interrupted installation is repeated.
 $(INSTALLED): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed, and $(PYTHON) is not: name another one with make PYTHON=/path/to/python3."; exit 2; }

@@ -1,14 +1,14 @@
 # The whole pipeline: train -> merge, compute -> claims -> ledger, figures -> paper.
 #   snakemake --cores N --config scale=smoke|laptop|paper device=auto|cpu|cuda
-#   snakemake --cores N --config results=reference    the same from the shipped results, data/reference/: trains nothing
-#   snakemake --cores N reference                     starts that
+#   snakemake --cores N --config results=reference    builds all from the shipped results in data/reference/
+#   snakemake --cores N reference                     starts the line above
 #   snakemake --cores N verify                        compares this machine's results with the shipped ones of the scale
-# Each experiments/<name>/ with a config.yaml is one finding; to add one, add a folder, nothing here.
+# Each experiments/<name>/ with a config.yaml is one finding. To add a finding, add a folder; this file stays as it is.
 import os
 import shlex
 import sys
 
-sys.path.insert(0, os.path.join(workflow.basedir, "src"))  # the package of this checkout, installed or not
+sys.path.insert(0, os.path.join(workflow.basedir, "src"))  # use this checkout's package, installed or not
 
 try:
     from weightdecay import errors, surroundings
@@ -17,12 +17,12 @@ except ModuleNotFoundError as error:
     sys.exit(f"error: {error} where snakemake runs ({sys.executable}): install requirements.txt there, or use make.")
 
 surroundings.take_on(WEIGHTDECAY_PYTHON=pipeline.python(workflow.deployment_settings.deployment_method))
-# Snakemake takes braces in a path for wildcards.
+# Braces in a path are doubled, as Snakemake reads them as wildcards.
 ENVIRONMENT = os.path.join(workflow.basedir, "environment.yml").replace("{", "{{").replace("}", "}}")
 
-# A job that runs elsewhere reads this file again. It decides nothing: what was decided here comes with its --config.
+# A job in another process reads this file again. It decides nothing: its --config holds what was decided here.
 here = workflow.is_main_process
-local = here and workflow.nodes is None  # else jobs are sent to a cluster
+local = here and workflow.nodes is None  # otherwise jobs are sent to a cluster
 
 try:
     plan = pipeline.Plan(config, local)
@@ -39,10 +39,10 @@ def in_a_sentence(function):
 
 workflow.config_settings.config_args = [f"{key}={value}" for key, value in plan.decided.items()]
 turns.guard(workflow, plan)
-RESULTS = plan.results  # what is made here
+RESULTS = plan.results  # the folder of everything that is made here
 
 if local:
-    # One GPU, one training at a time, unless --resources gpu=N says otherwise. A cluster has its own bookkeeping.
+    # One training at a time on one GPU, unless --resources gpu=N says otherwise. A cluster manages its GPUs itself.
     workflow.global_resources.setdefault("gpu", 1)
 
 
@@ -51,7 +51,7 @@ wildcard_constraints:
     computation="|".join(sorted(set().union(*plan.computations.values()))) or "none",
 
 
-# What takes a moment, prints, or needs the TeX that was found here stays here.
+# On a cluster, these rules still run on this machine: they are short, print something, or need this machine's TeX.
 localrules:
     all,
     reference,
@@ -88,7 +88,7 @@ onerror:
         print(line, file=sys.stderr)
 
 
-# Snakemake reads targets after this file, so a target cannot choose the results: it starts a Snakemake that is told to.
+# A target cannot choose the results, as Snakemake reads targets after this file. So this rule starts another Snakemake.
 rule reference:
     input:
         rules.all.input if plan.from_reference else [],
@@ -100,17 +100,17 @@ rule reference:
     params:
         command=lambda _: turns.within(workflow, config.get("scale")),
     message:
-        "Make everything of what was shipped"
+        "Build everything from the shipped results"
     shell:
         "{params.command} 2>&1 | tee {log}" if not plan.from_reference else "true > {log}"
 
 
 if plan.stale:
-    # Newer than what is there, wherever Snakemake looks: the file is made now. Its path says nothing and is no wildcard.
+    # This file is made now, so it is newer than the plan's files, and Snakemake makes those again.
     CHANGED = workflow.snakemake_tmp_dir / "changed"
     CHANGED.touch()
 
-    # The first job. A dry run shows what depends on it, and writes nothing.
+    # The first job. A dry run shows what depends on the plan, and writes nothing.
     rule write_plan:
         input:
             lambda _: str(CHANGED),
@@ -124,7 +124,7 @@ if plan.stale:
         params:
             decided=lambda _: " ".join(shlex.quote(f"{key}={value}") for key, value in plan.decided.items()),
         message:
-            "Write what changed of the plan"
+            "Write the files of the plan that have changed"
         shell:
             'exec "$WEIGHTDECAY_PYTHON" -m weightdecay plan {params.decided} > {log} 2>&1'
 
@@ -145,7 +145,7 @@ rule verify:
         '"$WEIGHTDECAY_PYTHON" -m weightdecay compare {params.made} {params.shipped} > {log} 2>&1 && cat {log}'
 
 
-# One job a shard. Its inputs are what the result depends on: the table of runs and the fingerprint of the code.
+# One job for each shard. Its inputs are what the result depends on: the table of runs and the fingerprint of the code.
 rule train:
     input:
         table=f"{RESULTS}/{{experiment}}/table.jsonl",
@@ -192,7 +192,7 @@ rule merge:
         " --scale {params.scale} > {log} 2>&1"
 
 
-# What needs no training: a function of compute.py, anew when its own arguments or code change.
+# A computation needs no training: a function of compute.py. It runs again when its arguments or its code change.
 rule compute:
     input:
         arguments=f"{RESULTS}/{{experiment}}/computations/{{computation}}.json",
@@ -235,7 +235,7 @@ rule claims:
         " --results {params.trained} --output {output} > {log} 2>&1"
 
 
-# Joins the judgments: the ledger, its LaTeX table, and every number of the paper as a macro.
+# Joins the judgments of all findings: the ledger, its LaTeX table, and every number of the paper as a macro.
 rule ledger:
     input:
         claims=expand(f"{RESULTS}/{{experiment}}/claims.json", experiment=plan.findings),

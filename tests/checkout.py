@@ -1,4 +1,4 @@
-"""A copy of this checkout to run for real: two experiments whose trainer takes no time, and no TeX."""
+"""A copy of this checkout to run for real: two findings whose trainer takes no time, and no TeX."""
 
 import os
 import re

@@ -158,7 +158,7 @@ def test_no_more_faults_are_listed_than_one_reads(tmp_path):
 def test_smoke_is_the_one_scale_that_is_needed(tmp_path):
     config = load(tmp_path, document())
     assert list(scales_of(config)) == ["smoke"] and scale_of(config, "smoke").shards == 2
-    with pytest.raises(ConfigError, match=r"^experiment blobs has no scale paper, but only smoke\.$"):
+    with pytest.raises(ConfigError, match=r"^finding blobs has no scale paper, but only smoke\.$"):
         table_of(config, "paper")
     scale = {"seeds": 2, "sweeps": SCALE["sweeps"]}
     assert scale_of(load(tmp_path, document(scales={"smoke": scale, "paper": SCALE})), "smoke").shards == 1
@@ -171,7 +171,7 @@ def test_configurations_are_checked_without_what_trains():
     assert subprocess.check_output([sys.executable, "-c", code, *CONFIGS], text=True) == "set()\n"
 
 
-def test_a_link_to_an_experiment_is_no_second_one_of_the_same_name(tmp_path):
+def test_a_link_to_a_finding_is_no_second_one_of_the_same_name(tmp_path):
     load(tmp_path, document())
     (tmp_path / "others").symlink_to("blobs")
     with pytest.raises(ConfigError, match=r"experiment is 'blobs', but must be the name of its folder, 'others'\.$"):

@@ -122,7 +122,7 @@ def test_a_setting_beyond_its_bounds_is_refused_in_one_short_sentence(changes, s
 
 def test_a_missing_setting_is_named():
     with pytest.raises(
-        ConfigError, match=r"^sweep is missing \(the sweep is the part of the experiment that asks for the run\)\.$"
+        ConfigError, match=r"^sweep is missing \(the sweep is the part of the finding that asks for the run\)\.$"
     ):
         Run(experiment="blobs", seed=0, **DEFAULTS)
 

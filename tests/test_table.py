@@ -108,7 +108,7 @@ def test_runs_that_can_share_a_batch_stay_together(table, count):
 
 @pytest.mark.parametrize("path", sorted(Path(__file__).parents[1].glob("experiments/*/config.yaml")))
 @pytest.mark.parametrize("scale", ["laptop", "paper"])
-def test_the_shards_of_every_experiment_are_balanced(path, scale):
+def test_the_shards_of_every_finding_are_balanced(path, scale):
     config = load_config(path)
     parts = cut(table_of(config, scale), scale_of(config, scale).shards)
     costs = [sum(run.cost() for run in part) for part in parts]

@@ -1,8 +1,9 @@
 """Adam + L2 against AdamW: grids of η × λ, and the best λ over batch, data and epochs. (S0, S1; claims O1–O14)
 
-Four optimisers, SGD and Adam each with the penalty in the gradient (`l2`) and with decay apart from it (`decoupled`),
-under three schedules: an MLP on MNIST-1D and on handwritten digits, and S1's addition network, narrower. Settings and
-their sources: config.yaml beside this file. Identities of single updates and S0's own classifier: compute.py.
+There are four optimisers, SGD and Adam, each with the penalty in the gradient (`l2`) or with decay outside of it
+(`decoupled`), and three schedules. They train an MLP on MNIST-1D and on handwritten digits, and a narrower version of
+S1's addition network. config.yaml has the settings and their sources. compute.py studies single updates, and trains
+S0's own classifier.
 """
 
 from weightdecay.finding import Finding

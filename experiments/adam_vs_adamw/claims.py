@@ -1,7 +1,8 @@
 """Claims O1-O14 on Adam + L2 and AdamW, judged by the criteria of config.yaml: O7-O9 in scaling, O11-O13 in coupling.
 
-One estimate a seed, then a 95 % interval over seeds. Cells are chosen by validation error on the other seeds and read
-on test error. A basin's shape is read off the held-out error of both together, as nothing is chosen by it.
+Each quantity is one number per seed, with a 95 % interval over seeds. A cell is chosen by the validation error of the
+other seeds, and its test error is then measured. The shape of a basin comes from the held-out error, which averages
+validation and test error, as nothing is chosen by it.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from . import coupling, finding, scaling  # noqa: F401 (the claims of coupling a
 from .surfaces import DATASETS, LETTERS, METHODS, UNDECAYED, Grids, computed, log_error, over_surfaces
 
 CONVENTIONS = {"S0": "Szero", "S2": "Stwo", "S2 second": "StwoSecond", "S3": "Sthree"}
-UNIT = 1e-15  # of residuals, which are a few roundings of float64
+UNIT = 1e-15  # the unit in which residuals are given: they are a few roundings of float64
 CLASSIFIERS = {"adam_l2": ("AdamL", "adam"), "adamw": ("AdamW", "adam"), "sgd_l2": ("SgdL", "sgd")}
 
 
@@ -39,7 +40,7 @@ def one_update(grids: Grids, *, residual: float) -> tuple[list[Part], str]:
 
 @finding.claim("O2")
 def not_under_adam(grids: Grids, *, slope: float, fall: float, spread: float) -> tuple[list[Part], str]:
-    """Under Adam + L2 a weight decays the less the larger its gradients are, under AdamW all decay alike."""
+    """Under Adam + L2 a weight decays less if its gradients are larger; under AdamW all weights decay equally."""
     table = grids.results.tables["decay_rates"]
     l2, decoupled = (table[table["decay"] == kind] for kind in ("l2", "decoupled"))
     rates = np.log(l2.pivot(index="seed", columns="bin", values="rate"))
@@ -131,7 +132,10 @@ def separable(grids: Grids, *, tilt: float) -> tuple[list[Part], str]:
 
 @finding.claim("O5")
 def generalises(grids: Grids, *, difference: float) -> tuple[list[Part], str]:
-    """AdamW's best beats that of Adam + L2 on each data set; SGD's pair, each schedule and no decay beside it."""
+    """AdamW's best test error beats that of Adam + L2 on each data set.
+
+    The same comparison for SGD, for each schedule and with no decay is reported beside it.
+    """
     verdicts, others = [], []
     for dataset, word in DATASETS.items():
         schedules = grids.schedules(dataset)
@@ -197,7 +201,7 @@ def less_sensitive(grids: Grids, *, tolerance: float, ratio: float) -> tuple[lis
 
 @finding.claim("O10")
 def classifier(grids: Grids, *, narrower: float, wider: float, difference: float) -> tuple[list[Part], str]:
-    """In S0's network decay narrows the weights' spread, which training widens, and AdamW errs less than Adam + L2."""
+    """In S0's network training widens the distribution of weights, decay narrows it, and AdamW has the lower error."""
     table = grids.results.tables["classifier"]
     once = table.drop_duplicates(["seed", "network", "stage"]).set_index(["network", "stage", "seed"]).sort_index()
     spread, error = np.log(once["spread"]), once["test_error"]
@@ -223,13 +227,17 @@ UNDECAYED_WORDS = {"adam": "Adam, no decay", "sgd": "SGD, no decay"}
 
 
 def letters_of(letters: str) -> str:
-    """The method that `letters` stand for."""
+    """Return the method that the letters in the name of a part stand for."""
     return {short: method for method, short in LETTERS.items()}.get(letters, letters.replace("Sgd", "SGD"))
 
 
 @finding.claim("O14")
 def two_formulas(grids: Grids, *, tolerance: float) -> tuple[list[Part], str]:
-    """A step of PyTorch's Adam takes αλ w off; beside it over λ w, and the same of its other optimisers."""
+    """A step of PyTorch's Adam subtracts αλw from the weights w, S2's first formula.
+
+    The part judged is the ratio of what it subtracts to αλw. The ratio to λw, S2's second formula, and both ratios for
+    PyTorch's other optimisers are reported beside it.
+    """
     table, parts = grids.results.tables["torch_optimizers"], []
     for optimizer, word in {"Adam": "", "SGD": "Sgd", "AdamW": "AdamW"}.items():
         rows = table[table["optimizer"] == optimizer].set_index("seed")

@@ -1,7 +1,7 @@
-"""O1-O3, O10 and O14: what single updates do, in float64 on networks in training; S0's own classifier; S2's example.
+"""Computations for O1-O3, O10 and O14: single updates of networks in training, S0's classifier, and S2's example.
 
-The first three take a network apart step by step, which no table of runs records; the classifier keeps histograms of
-weights; the example is S2's code, on torch.optim itself.
+Single updates (O1-O3) are studied step by step in float64, which a table of runs cannot record. For S0's classifier
+(O10) histograms of the weights are kept. S2's example (O14) runs S2's code with torch.optim itself.
 """
 
 import itertools
@@ -32,15 +32,15 @@ Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
-# How each source writes λ: it, given PyTorch's, η and the number m of training examples; the factor on the weights;
-# what stands before Σ w² in the loss; and whether biases are penalised.
+# How each source writes λ, in four entries: its λ from PyTorch's λ, η and the number m of training examples; the factor
+# on the weights; the factor of Σ w² in the loss; and what is left out of the penalty.
 CONVENTIONS = {
     "S0": (lambda λ, η, m: λ / 2, lambda λ, η, m: 1 - 2 * η * λ, lambda λ, η, m: λ, "nothing"),
     "S2": (lambda λ, η, m: λ * m, lambda λ, η, m: 1 - η * λ / m, lambda λ, η, m: λ / (2 * m), "bias_and_norm"),
     "S2 second": (lambda λ, η, m: η * λ, lambda λ, η, m: 1 - λ, lambda λ, η, m: λ / (2 * η), "nothing"),
     "S3": (lambda λ, η, m: λ, lambda λ, η, m: 1 - η * λ, lambda λ, η, m: λ / 2, "nothing"),
 }
-CLASSIFIERS = {  # S0's three optimisers with its settings, and the same two without decay
+CLASSIFIERS = {  # S0's three optimisers with S0's settings, and Adam and SGD without decay
     "adam_l2": {"optimizer": "adam", "decay": "l2", "learning_rate": 0.001, "weight_decay": 0.01},
     "adamw": {"optimizer": "adam", "decay": "decoupled", "learning_rate": 0.001, "weight_decay": 0.01},
     "adam": {"optimizer": "adam", "decay": "none", "learning_rate": 0.001, "weight_decay": 0.0},
@@ -62,10 +62,11 @@ def identities(
     learning_rate: Positive,
     weight_decay: Positive,
 ) -> pd.DataFrame:
-    """One row for each seed and convention: residuals of the identity, relative to the largest weight.
+    """Return one row for each seed and convention: residuals of the identity, relative to the largest weight.
 
-    `update`: the largest of all updates, each from the same weights: a gradient step on the penalised loss by autograd,
-    the factor, the trainer's l2 and its decoupled update. `run`: between runs of the three at the end.
+    `update`: the largest residual of any single update. From the same weights, it compares a gradient step on the
+    penalised loss by autograd, the factor on the weights, and the trainer's l2 and decoupled updates. `run`: the
+    largest difference at the end between runs with the penalised loss, l2 and decoupled decay.
     """
     network = {"train_size": train_size, "width": width, "batch_size": batch_size, "steps": steps}
     rows = []
@@ -77,7 +78,7 @@ def identities(
         ensemble = small_network(seeds, common, decays)
         program = program_of(ensemble)
         decayed = decayed_columns(ensemble)
-        alone = ensemble.stack.parameters[::2].clone()  # the penalised loss followed on its own
+        alone = ensemble.stack.parameters[::2].clone()  # a separate run on the penalised loss
         largest = torch.zeros(seeds, dtype=torch.float64)
         for _ in range(steps):
             before = ensemble.stack.parameters.clone()
@@ -116,10 +117,11 @@ def schedules(
     weight_decay: Positive,
     momentum: Share,
 ) -> pd.DataFrame:
-    """One row for each seed, schedule and momentum (0 and the one given), at the end of three runs.
+    """Return one row for each seed, schedule and momentum (0 and the given one), measured at the end of three runs.
 
-    `distance`: between the weights with an L2 penalty λ and with decay λ/(1 − momentum), over the distance that the
-    penalty makes. `shrinkage`: log of the weights' norm without decay over that with the penalty.
+    `distance`: between the weights with an L2 penalty λ and those with decoupled decay λ/(1 − momentum), divided by the
+    distance between the weights with and without the penalty. `shrinkage`: the log of the weights' norm without decay
+    over the norm with the penalty.
     """
     network = {"train_size": train_size, "width": width, "batch_size": batch_size, "steps": steps}
     rows = []
@@ -131,7 +133,7 @@ def schedules(
                 {"decay": "decoupled", "weight_decay": weight_decay / (1 - μ)},
                 {"decay": "none", "weight_decay": 0.0},
             ]
-            rate = learning_rate * (1 - μ)  # the same length of step, whatever the momentum
+            rate = learning_rate * (1 - μ)  # keeps the length of a step the same for any momentum
             ensemble = small_network(seeds, common | {"learning_rate": rate}, decays)
             program_of(ensemble).advance(steps)
             for seed in range(seeds):
@@ -154,12 +156,13 @@ def decay_rates(
     weight_decay: Positive,
     bins: Count,
 ) -> pd.DataFrame:
-    """One row for each seed, decay and bin of weights of like gradient scale, over the second half of a run of Adam.
+    """Return one row for each seed, kind of decay and bin of weights of similar gradients, in the second half of a run.
 
-    A weight's decay is the part of its update that Adam's step on the loss's gradient alone, divided by the second
-    moment that the optimiser has, does not make; its `rate` is the least-squares factor of −ηλw in it. `gradient`:
-    root mean square over the steps. Both are geometric means of a bin, `low` and `high` its extreme rates. `slope`:
-    of log rate against log gradient over all weights with a positive rate, a share `counted` of those with a gradient.
+    The decay of a weight is its update less Adam's step on the gradient of the loss alone, divided by the same second
+    moment. Its `rate` is the least-squares factor of −ηλw in this decay. `gradient` is the root mean square of its
+    gradient over the steps. A row has geometric means of both over its bin, and the extreme rates `low` and `high`.
+    `slope` is that of log rate against log gradient, over all weights with a positive rate. These are the share
+    `counted` of the weights that have a gradient.
     """
     common = {"train_size": train_size, "width": width, "batch_size": batch_size, "steps": steps}
     kinds = ("l2", "decoupled")
@@ -207,10 +210,11 @@ def classifier(
     bins: Count,
     limit: Positive,
 ) -> pd.DataFrame:
-    """S0's network 784-256-128-10 under its three optimisers and without decay: one row a seed, run, stage and bin.
+    """Train S0's network 784-256-128-10 with its three optimisers and without decay.
 
-    `share` of the weights (no biases) in each of `bins` bins from −`limit` to `limit`, those beyond in the last ones,
-    before and after training; `spread`, `kurtosis` (excess) and `largest` of all weights, and errors of every split.
+    Returns a row for each seed, run, stage (before and after training) and bin. `share` is the share of the weights,
+    without biases, in each of `bins` bins from −`limit` to `limit`; weights beyond are in the outermost bins. `spread`,
+    `kurtosis` (excess) and `largest` are those of all weights. There are also the errors of every split.
     """
     data = {"digits_28": digits_28, "mnist": mnist}[dataset]
 
@@ -225,7 +229,7 @@ def classifier(
     rows = []
     for optimizer in ("adam", "sgd"):
         kinds = {name: settings for name, settings in CLASSIFIERS.items() if settings["optimizer"] == optimizer}
-        for seed in range(seeds):  # one at a time: a stack of all would be large
+        for seed in range(seeds):  # one at a time, as a stack of all would be large
             runs = [run_of(common | {"steps": steps, "seed": seed} | settings) for settings in kinds.values()]
             ensemble = Ensemble(runs, protocol, torch.float32, torch.device("cpu"))
             program = program_of(ensemble)
@@ -249,11 +253,12 @@ def classifier(
 
 @finding.computation
 def torch_optimizers(*, seeds: Count, steps: Count, learning_rate: Positive, weight_decay: Positive) -> pd.DataFrame:
-    """S2's example, 10-5-1 on 100 random examples, full batch, in float64: one row a seed and torch.optim's optimiser.
+    """Train S2's example with each optimiser of torch.optim; return one row for each seed and optimiser.
 
-    `rate`: what a step takes off the parameters, the part of it that the step on the loss's gradient alone, divided by
-    the second moment that the optimiser has, does not make, over `learning_rate` · `weight_decay` times them: in least
-    squares over all parameters and the second half of the run.
+    It is a network 10-5-1 on 100 random examples, with the full batch, in float64. The decay of the parameters is their
+    update less the optimiser's step on the gradient of the loss alone, divided by the same second moment. `rate` is the
+    decay over `learning_rate` · `weight_decay` times the parameters: a least-squares factor over all parameters in the
+    second half of the run.
     """
     rows = []
     for seed, (name, kind) in itertools.product(range(seeds), TORCH_OPTIMIZERS.items()):
@@ -285,9 +290,9 @@ def torch_optimizers(*, seeds: Count, steps: Count, learning_rate: Positive, wei
 
 
 def small_network(seeds: int, common: dict, decays: Sequence[dict]) -> Ensemble:
-    """An MLP on MNIST-1D in float64, one replica for each seed and, within it, for each of `decays`."""
+    """Return an MLP on MNIST-1D in float64: for each seed one replica for each of `decays`."""
     runs = [run_of(common | {"seed": seed} | decay) for seed in range(seeds) for decay in decays]
-    sizes = common["train_size"], 100, 1  # validation and test examples, which are not looked at
+    sizes = common["train_size"], 100, 1  # the validation and test examples are not used
     protocol = Protocol(
         lambda run: mnist1d(run.seed, *sizes, 0.0, "incorrect"), lambda runs: mlp(LENGTH, 10, common["width"], 1)
     )
@@ -295,20 +300,23 @@ def small_network(seeds: int, common: dict, decays: Sequence[dict]) -> Ensemble:
 
 
 def run_of(settings: dict) -> Run:
-    """A row with what the networks here have in common."""
+    """Return a row with the settings that all networks of this file share."""
     fixed = {"experiment": "adam_vs_adamw", "sweep": "computation", "dataset": "mnist1d", "network": "mlp", "blocks": 1}
     more = {"batch_norm_eps": None, "loss": "cross_entropy", "shuffle": True}
     return Run(**{**fixed, **more, "log_every": settings["steps"], "log_dense_every": settings["steps"], **settings})
 
 
 def decayed_columns(ensemble: Ensemble, matrices: bool = False) -> Tensor:
-    """Which of the P columns decay applies to; only weight matrices where `matrices`."""
+    """Return which of the P columns decay applies to; with `matrices`, only those of weight matrices."""
     columns = torch.arange(ensemble.stack.parameters.shape[1])
     return columns < (ensemble.stack.decayed if matrices else ensemble.optimizer.decayed)
 
 
 def gradient_of(ensemble: Ensemble, row: int, weights: Tensor, penalty: float, decayed: Tensor) -> Tensor:
-    """By autograd, at `weights` `[P]`: of a run's loss on its last batch plus `penalty` Σ w² over `decayed`."""
+    """Return the gradient at `weights` `[P]`, by autograd, of a run's loss on its last batch plus a penalty.
+
+    The penalty is `penalty` Σ w² over the weights in `decayed`.
+    """
     w, stack = weights.clone().requires_grad_(), ensemble.stack
     epoch, within = divmod(ensemble.step - 1, ensemble.epoch_steps)
     order = ensemble.data_order(ensemble.runs[row].seed, epoch)[within]
@@ -324,5 +332,5 @@ def gradient_of(ensemble: Ensemble, row: int, weights: Tensor, penalty: float, d
 
 
 def relative(first: Tensor, second: Tensor) -> float:
-    """Largest difference, over the largest of the first."""
+    """Return the largest difference between two tensors, divided by the largest entry of the first."""
     return float((first - second).abs().max() / first.abs().max())

@@ -1,4 +1,4 @@
-"""O11-O13: what becomes of test error if η changes and λ, or ηλ, is kept; and how far it varies from seed to seed."""
+"""O11-O13: how test error changes with η if λ or ηλ is kept, and how much it varies from seed to seed."""
 
 from collections.abc import Mapping
 
@@ -14,14 +14,15 @@ from . import finding
 from .surfaces import DATASETS, LETTERS, Grids, log_error, over_surfaces
 
 DECOUPLED = ("AdamW", "SGDW")
-LEAST_PLACES = 3  # of a line that say whether it is level
+LEAST_PLACES = 3  # a line needs so many cells to show whether test error is constant along it
 
 
 @finding.claim("O11")
 def constant_shrinkage(grids: Grids, *, product: float, usable: float, ratio: float) -> tuple[list[Part], str]:
-    """Test error is level over η with ηλ at `product`; beside it with one λ, and with the best cell's ηλ.
+    """Test error is constant over η if ηλ is kept at `product`.
 
-    With one λ over the same η. The best cell's ηλ is inside the window at other η: compared over those of both lines.
+    Reported beside it: the same at a constant λ over the same η, and at the ηλ of the best cell. The line of the latter
+    lies inside the grid at other η, so these two lines are compared at the η that both have.
     """
     verdicts, others, notes = [], [], []
     for method in DECOUPLED:
@@ -86,9 +87,11 @@ def steadier(grids: Grids, *, ratio: float) -> tuple[list[Part], str]:
 
 @finding.claim("O13")
 def tuned_again(grids: Grids, *, usable: float, factor: float, ratio: float) -> tuple[list[Part], str]:
-    """Keeping the best cell's λ costs test error at another η, with each optimiser; beside it, keeping its ηλ.
+    """At another η, keeping the λ of the best cell costs test error, with each optimiser.
 
-    That has no cell at some η: it and λ are compared over the η that have one, on surfaces where every seed has such η.
+    Reported beside it: the cost of keeping the ηλ of the best cell instead. At some η the grid has no cell of this ηλ,
+    so this cost and that of keeping λ are compared at the other η. Surfaces on which some seed has no such η are left
+    out.
     """
     verdicts, others, notes = [], [], []
     for method, letters in LETTERS.items():
@@ -113,9 +116,10 @@ def tuned_again(grids: Grids, *, usable: float, factor: float, ratio: float) -> 
 
 
 def lines_of(grids: Grids, dataset: str, method: str, schedule: str, product: float, usable: float) -> dict[str, list]:
-    """Cells at usable η: "" with ηλ nearest to `product`, "Best" with that of the best cell, "Held" with one λ.
+    """Return three lines of cells at the usable η, by name.
 
-    That λ is the first line's at the middle of its η. Best: the lowest mean validation error over all seeds.
+    "" has ηλ nearest to `product`. "Best" has the ηλ of the best cell, which has the lowest mean validation error over
+    all seeds. "Held" has one λ, which is that of the first line at its middle η.
     """
     errors = grids.errors(dataset, method, schedule, "validation")
     if errors.isna().all(axis=None):
@@ -134,20 +138,23 @@ def lines_of(grids: Grids, dataset: str, method: str, schedule: str, product: fl
 
 
 def at_common(first: list, second: list) -> tuple[list, list]:
-    """Of two lines of cells, those at the η that both have."""
+    """Return the cells of two lines at the η that both have."""
     rates = {η for η, _ in first} & {η for η, _ in second}
     return [cell for cell in first if cell[0] in rates], [cell for cell in second if cell[0] in rates]
 
 
 def cell_at(grid: pd.MultiIndex, η: float, λ: float) -> tuple[float, float] | None:
-    """The cell of a grid at that η and λ, to a hundredth; None where it has none."""
+    """Return the cell of a grid at this η and at this λ to within 1 %; None if there is none."""
     own = grid.get_level_values(1)[grid.get_level_values(0) == η]
     near = own[np.abs(np.log(own / λ)) < 0.01]
     return (η, float(near[0])) if len(near) else None
 
 
 def unevenness(grids: Grids, dataset: str, method: str, schedule: str, line: list) -> pd.Series:
-    """Per seed the log of largest over smallest test error along a line of cells, both chosen on the other seeds."""
+    """Return per seed the log of largest over smallest test error along a line of cells.
+
+    Both cells are chosen by the validation error of the other seeds.
+    """
     validation, test = (grids.errors(dataset, method, schedule, split)[line] for split in ("validation", "test"))
     found = {}
     for seed in test.index if len(test) > 1 else []:
@@ -159,7 +166,10 @@ def unevenness(grids: Grids, dataset: str, method: str, schedule: str, line: lis
 
 
 def at_best_cells(grids: Grids, method: str) -> dict[tuple[str, str], tuple[float, pd.Series]]:
-    """Of each (data set, schedule) η of the cell with the lowest mean validation error, and each seed's test error."""
+    """Return for each (data set, schedule) the η of the best cell, and the test error of each seed there.
+
+    The best cell has the lowest mean validation error.
+    """
     found = {}
     for dataset, schedule in grids.surfaces(method):
         validation, test = (grids.errors(dataset, method, schedule, split) for split in ("validation", "test"))
@@ -170,13 +180,13 @@ def at_best_cells(grids: Grids, method: str) -> dict[tuple[str, str], tuple[floa
 
 
 def apart(values: pd.Series) -> pd.Series:
-    """Per seed the distance of its value from the mean of the others'; empty with one seed."""
+    """Return per seed the distance of its value from the mean of the other seeds; empty with one seed."""
     n = values.count()
     return ((values - values.mean()).abs() * n / (n - 1)) if n > 1 else values.iloc[:0]
 
 
 def ratio_of_means(distances: Mapping[str, Mapping[tuple[str, str], pd.Series]]) -> Estimate:
-    """AdamW's mean distance over surfaces over that of Adam + L2: geometric mean over seeds, with its interval."""
+    """Return AdamW's mean distance over surfaces over that of Adam + L2: geometric mean over seeds, with interval."""
     logs = {m: np.log(over_surfaces(of.values()).where(lambda d: d > 0)) for m, of in distances.items()}
     return ratio_interval(logs["AdamW"] - logs["Adam + L2"])
 
@@ -184,10 +194,12 @@ def ratio_of_means(distances: Mapping[str, Mapping[tuple[str, str], pd.Series]])
 def costs_of_keeping(
     grids: Grids, dataset: str, method: str, schedule: str, usable: float, factor: float
 ) -> pd.DataFrame:
-    """Per seed the log of test error with the best cell's λ, or its ηλ, kept over that with the best λ, at other η.
+    """Return per seed what it costs to keep the best cell's λ, or its ηλ, at another η.
 
-    Means over usable η a `factor` at least from the best cell's: column `λ` over all of them, as many as `far`; `ηλ`,
-    and `beside` of λ, over those at which the grid has the cell of ηλ too, as many as `common`. NaN over none.
+    The cost is the log of test error with this λ over that with the best λ at the same η. It is averaged over usable η
+    that are at least a `factor` away from that of the best cell. Column `λ` averages over all of these; `far` counts
+    them. Columns `ηλ`, and `beside` for λ, average over those η at which the grid has the cell of ηλ; `common` counts
+    these. A mean over no η is NaN.
     """
     validation, test = (grids.errors(dataset, method, schedule, split) for split in ("validation", "test"))
     rates, rows = grids.usable(dataset, method, schedule, usable), {}

@@ -32,9 +32,9 @@ from .surfaces import DATASETS, METHODS, UNDECAYED, Grids, log_error
 
 COLOURS = {"AdamW": "#0072B2", "Adam + L2": "#D55E00", "SGDW": "#56B4E9", "SGD + L2": "#E69F00"}
 LINES = {"constant": ("#000000", "o"), "step": ("#009E73", "s"), "cosine": ("#CC79A7", "^")}
-TICKS = (0.9, 1, 1.2, 1.5, 2)  # of test error over the best cell's
+TICKS = (0.9, 1, 1.2, 1.5, 2)  # of test error over that of the best cell
 WIDE_TICKS = {"addition": (1, 2, 3, 5, 8)}
-KEPT = {  # what is done about λ at another η: colour, marker, line
+KEPT = {  # how λ is chosen at another η: colour, marker, line
     "λ best at each η": ("#000000", "o", "-"),
     "λ of the best cell": ("#D55E00", "s", "--"),
     "ηλ of the best cell": ("#56B4E9", "^", "--"),
@@ -62,7 +62,7 @@ def heat_maps_addition(inputs: Inputs) -> Figure:
 
 @finding.figure("O4", "O6")
 def basins(inputs: Inputs) -> Figure:
-    """Angle of every basin in either coordinate, its ratio of axes and its area, with 95 % intervals."""
+    """The angle of every basin in both coordinates, its ratio of axes and its area, with 95 % intervals."""
     table = basin_table(inputs)
     surfaces = list(dict.fromkeys(zip(table["dataset"], table["schedule"], strict=True)))
     panels = {
@@ -80,7 +80,7 @@ def basins(inputs: Inputs) -> Figure:
                 y = place + 0.18 * (number_ - 1.5)
                 label = method if place == 0 else None
                 panel.plot(found.value, y, marker="o", color=COLOURS[method], linestyle="", label=label)
-                for shift in (-180, 0, 180) if "angle" in title else (0,):  # an axis has no end: intervals go on
+                for shift in (-180, 0, 180) if "angle" in title else (0,):  # angles are periodic: draw them three times
                     panel.plot([found.low + shift, found.high + shift], [y, y], color=COLOURS[method], linewidth=0.9)
         panel.set_xlabel(title)
         if "angle" in title:
@@ -137,7 +137,10 @@ def best_lambda(inputs: Inputs) -> Figure:
 
 @finding.figure("O11", "O13")
 def retuning(inputs: Inputs) -> Figure:
-    """Test error over the best cell's, against η: λ tuned again, the best cell's λ or ηλ kept, ηλ = .01."""
+    """Test error relative to the best cell, against η, for four choices of λ.
+
+    λ is tuned at each η, or the best cell's λ or ηλ is kept, or ηλ is .01.
+    """
     grids, t = inputs.made(Grids), inputs.config.criteria["O11"].thresholds
     datasets = [dataset for dataset in DATASETS if grids.schedules(dataset)]
     size = (PAGE, 1.6 * len(datasets) + 0.6)
@@ -283,7 +286,7 @@ def best_table(inputs: Inputs) -> str:
 
 @finding.table()
 def basins_table(inputs: Inputs) -> str:
-    """Angle in both coordinates, ratio of axes, area of every basin, with intervals."""
+    """The angle in both coordinates, the ratio of axes and the area of every basin, with intervals."""
     rows = [
         [
             *(NAMES[row.dataset], escape(row.method), escape(row.schedule)),
@@ -296,7 +299,10 @@ def basins_table(inputs: Inputs) -> str:
 
 
 def basin_table(inputs: Inputs) -> pd.DataFrame:
-    """One row a surface: estimates `λ` and `ηλ` (angles in that coordinate), `anisotropy` (against λ) and `area`."""
+    """Return a row of estimates for each surface.
+
+    Columns are `λ` and `ηλ`, the angles in these coordinates; `anisotropy`, the ratio of axes against λ; and `area`.
+    """
     grids, tolerance = inputs.made(Grids), inputs.config.criteria["O6"].thresholds["tolerance"]
     rows = []
     for dataset in DATASETS:
@@ -312,7 +318,7 @@ def basin_table(inputs: Inputs) -> pd.DataFrame:
 
 
 def grouped(rows: list[list[str]]) -> list[list[str]]:
-    """The same rows without their first cell, which heads those that have it; the second only where it changes."""
+    """Return the rows in groups with equal first cells, which become headings; repeated second cells are left empty."""
     shown, before = [], ["", ""]
     for row in rows:
         if row[0] != before[0]:
@@ -323,7 +329,7 @@ def grouped(rows: list[list[str]]) -> list[list[str]]:
 
 
 def degrees(found: Estimate) -> str:
-    """An angle and its half-width; an interval as wide as all axes says so."""
+    """Write an angle and the half-width of its interval; an interval that covers all axes is said in words."""
     half = (found.high - found.low) / 2
     if np.isnan(half):
         return f"${found.value:.0f}^\\circ$"
@@ -331,7 +337,7 @@ def degrees(found: Estimate) -> str:
 
 
 def scientific(value: float) -> str:
-    """Two significant digits as LaTeX."""
+    """Write a number with two significant digits in LaTeX."""
     if 0.01 <= value < 100:
         return LATEX.number(value) if value >= 0.1 else f"{value:.3f}"
     digits, power = f"{value:.1e}".split("e")
@@ -339,7 +345,7 @@ def scientific(value: float) -> str:
 
 
 def error_bar(axes: Axes, found: Estimate, x: float, colour: ColorType, label: str | None) -> None:
-    """A value with its interval."""
+    """Draw a value with its interval."""
     errors = np.nan_to_num([[found.value - found.low], [found.high - found.value]])
     axes.errorbar(
         x,

@@ -1,4 +1,4 @@
-"""Heat maps of the grids of η × λ, in PyTorch's coordinate of decay and in Loshchilov & Hutter's."""
+"""Heat maps of the grids of η × λ, against PyTorch's λ and against ηλ, the λ of Loshchilov & Hutter."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -27,12 +27,12 @@ OUTLINE: dict[str, Any] = {
     "linewidth": 0.9,
     "path_effects": [withStroke(linewidth=1.5, foreground="#555555")],
 }
-TICKS = (1, 1.05, 1.1, 1.15, 1.2, 1.25, 1.3)  # of colour, in times the best error
-WIDE_TICKS = {"addition": (1, 1.5, 2, 3, 4, 6)}  # where a solved task stands beside one that is not
+TICKS = (1, 1.05, 1.1, 1.15, 1.2, 1.25, 1.3)  # of the colour scale, in multiples of the best error
+WIDE_TICKS = {"addition": (1, 1.5, 2, 3, 4, 6)}  # for tasks that some cells solve and others do not
 
 
 def heat_maps(inputs: Inputs, dataset: str) -> Figure:
-    """Held-out error, mean over seeds, of a data set's grids: λ above, ηλ below, one colour scale for all."""
+    """Draw the mean held-out error of a data set's grids: against λ above, ηλ below, with one colour scale."""
     grids = inputs.made(Grids)
     schedules = grids.schedules(dataset)
     if not schedules:
@@ -65,7 +65,7 @@ def heat_maps(inputs: Inputs, dataset: str) -> Figure:
 
 
 def heat_map(axes: Axes, errors: pd.Series, coordinate: str, norm: LogNorm) -> QuadMesh:
-    """One grid: the best tenth of cells outlined in white, the best with a dot. A shear in the coordinate ηλ."""
+    """Draw one grid, with a white outline around the best tenth of cells and a dot on the best; ηλ shears the grid."""
     table = errors.unstack("learning_rate")  # [λ, η]
     x, y = np.meshgrid(edges(table.columns), edges(table.index))
     y = y * x if coordinate == "ηλ" else y
@@ -83,7 +83,7 @@ def heat_map(axes: Axes, errors: pd.Series, coordinate: str, norm: LogNorm) -> Q
 
 
 def name_panels(axes: np.ndarray, methods: Iterable[str]) -> None:
-    """A method over each column, η below."""
+    """Write a method above each column, and η below it."""
     for top, bottom, method in zip(axes[0], axes[-1], methods, strict=True):
         top.set_title(method)
         bottom.set_xlabel("η")

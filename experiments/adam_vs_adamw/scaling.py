@@ -1,6 +1,7 @@
-"""O7-O9: where the best λ lies, against η in the grids and over b, B and T in the sweep `law`, and by which law.
+"""O7-O9: the best λ, against η in the grids, and against b, B and T in the sweep `law`, and which law it follows.
 
-A best λ at an end of its grid is a bound, `side` 1 or −1 of a table `best, side`; `shapes.located` says of what.
+In tables with the columns `best, side`, a best λ at an end of its grid is only a bound: `side` is 1 for a lower and −1
+for an upper bound, as in `shapes.located`.
 """
 
 from collections.abc import Sequence
@@ -27,7 +28,7 @@ LAWS = {  # exponents of the best λ in b, B and T
     "Share": ("constant share of the run", (1.0, -1.0, -1.0)),
 }
 FACTORS = ("batch", "points", "epochs")  # b, B, T
-Ends = Literal["bounds", "kept", "dropped"]  # what a best λ at an end of its grid is to a fit
+Ends = Literal["bounds", "kept", "dropped"]  # how a fit treats a best λ at an end of its grid
 ENDS: dict[str, Ends] = {"Kept": "kept", "Dropped": "dropped"}
 WORDS = {"Kept": "ends taken for the best λ", "Dropped": "ends left out"}
 
@@ -58,7 +59,10 @@ def one_over_rate(
 
 @finding.claim("O8")
 def law_of_decay(grids: Grids, *, tolerance: float) -> tuple[list[Part], str]:
-    """The exponents of the best λ in b, B and T are those of λ_norm; beside them how far it lies from each law."""
+    """The exponents of the best λ in b, B and T are those of λ_norm.
+
+    The spread of the best λ about each of three laws is reported beside them.
+    """
     law, by_loss = (best_by_setting(grids.results, f"validation_{of}") for of in ("accuracy", "loss"))
     exponents, residuals = exponents_of(law), residuals_of(law)
     others = {name: exponents_of(law, ends) for name, ends in ENDS.items()} | {"Loss": exponents_of(by_loss)}
@@ -112,7 +116,10 @@ OVER_SETTINGS = "best λ over b, B and T are at an end of the grid"
 
 
 def best_decays(grids: Grids, method: str, usable: float) -> pd.DataFrame:
-    """The best λ by validation error, a row a surface, seed and usable η: `surface, seed, rate, best, side, end`."""
+    """Return the best λ by validation error, with a row for each surface, seed and usable η.
+
+    Columns are `surface, seed, rate, best, side, end`; see `found_on`.
+    """
     rows = []
     for dataset, schedule in grids.surfaces(method):
         errors = grids.errors(dataset, method, schedule, "validation")
@@ -123,10 +130,10 @@ def best_decays(grids: Grids, method: str, usable: float) -> pd.DataFrame:
 
 
 def best_products(grids: Grids, method: str) -> pd.DataFrame:
-    """ηλ at the best cell by validation error, a row a surface and seed: `seed, best, side, end, outer`.
+    """Return ηλ at the best cell by validation error, with a row for each surface and seed.
 
-    η is that of the cell that is best on the other seeds; λ as `found_on` locates it there on the seed's own.
-    `outer`: that η is an end of its grid, beyond which a better may lie.
+    η is that of the best cell of the other seeds. λ is then located on the seed's own curve by `found_on`. The columns
+    `best, side, end` are for ηλ. `outer`: this η is at an end of its grid, beyond which a better η may lie.
     """
     rows = []
     for dataset, schedule in grids.surfaces(method):
@@ -138,13 +145,14 @@ def best_products(grids: Grids, method: str) -> pd.DataFrame:
             outer = η in (rates.min(), rates.max())
             products = {"best": η * found["best"], "end": η * found["end"]}
             rows.append({"seed": seed, **products, "side": found["side"], "outer": outer})
-    return pd.DataFrame(rows, columns=["seed", "best", "side", "end", "outer"])  # one seed has no others
+    return pd.DataFrame(rows, columns=["seed", "best", "side", "end", "outer"])  # empty with one seed
 
 
 def best_by_setting(results: Results, metric: str) -> pd.DataFrame:
-    """The best λ of the sweep `law`, indexed by (batch, points, epochs, seed).
+    """Return the best λ of the sweep `law`, indexed by (batch, points, epochs, seed).
 
-    Columns `best, side, end, learning_rate, steps`. By validation error, or loss, whichever `metric` names.
+    Columns are `best, side, end, learning_rate, steps`. It is best by validation error or by validation loss, whichever
+    `metric` names.
     """
     runs = results.runs[results.runs["sweep"] == "law"]
     values = finals(runs, results.history, ("validation_accuracy", "validation_loss"))
@@ -163,13 +171,13 @@ def best_by_setting(results: Results, metric: str) -> pd.DataFrame:
 
 
 def found_on(curve: pd.Series) -> dict[str, float]:
-    """Where a curve over λ is lowest: `best` and `side` as `located` says, and `end`, the lowest of its own λ."""
+    """Return where a curve over λ is lowest: `best` and `side` by `located`, and `end`, the λ of its lowest point."""
     best, side = located(curve)
     return {"best": best, "side": side, "end": np.nan if np.isnan(best) else float(curve.idxmin())}
 
 
 def fit(design: np.ndarray, rows: pd.DataFrame, ends: Ends = "bounds") -> tuple[np.ndarray, float]:
-    """Coefficients of log best λ = design @ coefficients, and the spread about it; see `statistics.censored_line`."""
+    """Fit log best λ = design @ coefficients; return the coefficients and the spread. See `censored_line`."""
     known, side = rows["best"].notna().to_numpy(), rows["side"].to_numpy(dtype=int)
     counted = known & (side == 0) if ends == "dropped" else known
     values = np.log(np.where((side != 0) & (ends == "kept"), rows["end"], rows["best"]).astype(float))
@@ -177,10 +185,10 @@ def fit(design: np.ndarray, rows: pd.DataFrame, ends: Ends = "bounds") -> tuple[
 
 
 def rate_exponents(table: pd.DataFrame, ends: Ends = "bounds") -> pd.Series:
-    """Exponent of the best λ against η, one a seed: one for all its surfaces, each with a constant of its own.
+    """Return per seed the exponent of the best λ against η: one for all surfaces, with a constant for each surface.
 
-    A surface without a best λ inside its grid tells nothing of it, its constant being free, and is left out; so is one
-    that is left with a single λ by `ends`.
+    A surface on which no best λ lies inside its grid is left out: its constant is free, so it says nothing about the
+    exponent. So is a surface that has only a single λ left after `ends` were dropped.
     """
     found = {}
     for seed, rows in table.groupby("seed"):
@@ -194,7 +202,10 @@ def rate_exponents(table: pd.DataFrame, ends: Ends = "bounds") -> pd.Series:
 
 
 def exponents_of(law: pd.DataFrame, ends: Ends = "bounds") -> pd.DataFrame:
-    """Exponents of the best λ `[seeds, factors]`, fitted jointly; NaN where the λ inside the grid determine none."""
+    """Return the exponents of the best λ `[seeds, factors]`, fitted jointly.
+
+    NaN if the best λ inside the grid cannot determine them.
+    """
     rows = {}
     for seed, group in law.groupby(level="seed"):
         logs = np.log(group.index.to_frame()[list(FACTORS)].to_numpy(dtype=float))
@@ -203,7 +214,7 @@ def exponents_of(law: pd.DataFrame, ends: Ends = "bounds") -> pd.DataFrame:
 
 
 def residuals_of(law: pd.DataFrame) -> pd.DataFrame:
-    """Log of the spread of the best λ about each law `[seeds, laws]`, the law's constant fitted."""
+    """Return the log of the spread of the best λ about each law `[seeds, laws]`, whose constant is fitted."""
     rows = {}
     for seed, group in law.groupby(level="seed"):
         logs = np.log(group.index.to_frame()[list(FACTORS)].to_numpy(dtype=float))
@@ -212,13 +223,13 @@ def residuals_of(law: pd.DataFrame) -> pd.DataFrame:
 
 
 def spread_about(rows: pd.DataFrame, logs: np.ndarray) -> float:
-    """Standard deviation of log best λ about `logs` and a constant."""
+    """Return the standard deviation of log best λ about `logs` plus a constant."""
     over = np.exp(logs)
     return fit(np.ones((len(rows), 1)), rows.assign(best=rows["best"] / over, end=rows["end"] / over))[1]
 
 
 def means_of(table: pd.DataFrame) -> pd.Series:
-    """Mean of log `best`, one a seed, λ at an end of the grid being bounds."""
+    """Return per seed the mean of log `best`, where values at an end of the grid are bounds."""
     return pd.Series(
         {seed: fit(np.ones((len(rows), 1)), rows)[0][0] for seed, rows in table.groupby("seed")}, dtype=float
     )
@@ -229,13 +240,13 @@ def at_ends(table: pd.DataFrame) -> str:
 
 
 def opened(found: Estimate, sides: set[int]) -> Estimate:
-    """An interval of what are partly bounds is open on their side."""
+    """Return the interval, open on the sides on which some of its values are only bounds."""
     low = 0.0 if -1 in sides and not np.isnan(found.low) else found.low
     return found._replace(low=low, high=np.inf if 1 in sides and not np.isnan(found.high) else found.high)
 
 
 def law_verdict(exponents: pd.DataFrame, law: Sequence[float], tolerance: float) -> Verdict:
-    """The verdict on all three exponents being those of a law."""
+    """Return the verdict on whether all three exponents are those of a law."""
     return combine(
         judge_interval(every_seed(exponents[factor]), expected - tolerance, expected + tolerance)
         for factor, expected in zip(FACTORS, law, strict=True)

@@ -8,11 +8,11 @@ from weightdecay.ensemble.state import Protocol
 from weightdecay.errors import ConfigError
 from weightdecay.run import Run, require
 
-HELD_OUT = {"mnist1d": (2_000, 2_000), "digits": (600, 700)}  # validation and test examples
+HELD_OUT = {"mnist1d": (2_000, 2_000), "digits": (600, 700)}  # numbers of validation and test examples
 
 
 def splits(run: Run) -> Splits:
-    """The examples of the run's seed: the same for every optimiser, schedule, η and λ. Labels are clean."""
+    """Return the examples of the run's seed, the same for every optimiser, schedule, η and λ. Labels are clean."""
     check(run)
     if run.dataset == "binary_addition":
         return binary_addition(run.seed, run.train_size)
@@ -22,7 +22,7 @@ def splits(run: Run) -> Splits:
 
 
 def check(run: Run) -> None:
-    """ConfigError for a row that asks for what is not trained here."""
+    """Raise ConfigError for a row with settings that this finding does not train."""
     require(run, dataset=(*HELD_OUT, "binary_addition"), label_noise=0.0)
     addition = run.dataset == "binary_addition"
     require(run, network="residual_mlp" if addition else "mlp")

@@ -1,8 +1,8 @@
-"""Claims B1-B12 on BatchNorm with decay. Here: the addition network; the others are in laws.py and mechanisms.py.
+"""Claims B1-B12 on BatchNorm with decay. Those on the addition network are here, others in laws.py and mechanisms.py.
 
-One estimate per seed, then a 95 % interval over seeds. Events are those of weightdecay.statistics.events: collapses of
-the training accuracy, which every network can have, and destabilisations, seen in the norm ρ of the weights before
-BatchNorm. Times are in τ = (1 − momentum)/(ηλ) steps.
+Each quantity is one number per seed, with a 95 % interval over seeds. `weightdecay.statistics.events` defines events:
+collapses of the training accuracy, which every network can have, and destabilisations, which are seen in the norm ρ of
+the weights before BatchNorm. Times are in units of τ = (1 − momentum)/(ηλ) steps.
 """
 
 from collections.abc import Callable
@@ -46,7 +46,7 @@ from .records import (
 
 @finding.claim("B1")
 def collapses_again(records: Records, *, eps: float, count: float, high: float, low: float) -> tuple[list[Part], str]:
-    """Count collapses at the default eps, and say whether they are evenly spaced where there are spacings enough."""
+    """Count collapses at the default eps; if there are enough spacings, measure whether they are even."""
     runs = records.sweep("addition", batch_norm_eps=eps)
     events = {run: records.collapses(run, high, low) for run in runs["run"]}
     stronger = records.sweep("addition_stronger", batch_norm_eps=eps)
@@ -84,13 +84,13 @@ def collapses_again(records: Records, *, eps: float, count: float, high: float, 
 
 @finding.claim("B2")
 def larger_eps(records: Records, *, eps: float, high: float, low: float, correlation: float) -> tuple[list[Part], str]:
-    """Count collapses at a larger eps, and correlate eps with collapses: dose and response."""
+    """Count collapses at a larger eps, and correlate the number of collapses with eps."""
     every = records.sweep("addition")
     runs = records.sweep("addition", batch_norm_eps=eps)
     count = collapse_counts(records, every, high, low)
     fitting = every[every["run"].map(lambda run: records.fits(run, high)).astype(bool)]
     common = collapse_counts(records, fitting, high, low, until=fitting["steps"].min())
-    correlations = {  # of two eps it would be ±1 or nothing
+    correlations = {  # needs three eps: with two a correlation is ±1 or 0
         seed: rank_correlation(rows["batch_norm_eps"], rows["run"].map(common)) if len(rows) > 2 else np.nan
         for seed, rows in fitting.groupby("seed")
     }
@@ -127,7 +127,7 @@ def larger_eps(records: Records, *, eps: float, high: float, low: float, correla
 def takes_both(
     records: Records, *, high: float, low: float, digits_high: float, digits_low: float
 ) -> tuple[list[Part], str]:
-    """Count collapses without decay, and without BatchNorm."""
+    """Count collapses without decay, and those without BatchNorm."""
     undecayed, bare = records.sweep("addition_no_decay"), records.sweep("addition_no_norm")
     scale_invariant, plain = records.sweep("no_decay"), records.sweep("no_norm")
     digits = digits_high, digits_low
@@ -160,7 +160,7 @@ def takes_both(
 
 @finding.claim("B9")
 def better_afterwards(records: Records, *, eps: float, gain: float, high: float, low: float) -> tuple[list[Part], str]:
-    """Compare settled test accuracy before and after a collapse; beside it, what is gained between two collapses."""
+    """Compare settled test accuracy before and after a collapse; report the gain between two collapses beside it."""
     runs = records.sweep("addition", batch_norm_eps=eps)
     gains = {run: settled_gains(records, run, high, low) for run in runs["run"]}
     without = records.sweep("addition", batch_norm_eps=1e-2)
@@ -191,7 +191,10 @@ def better_afterwards(records: Records, *, eps: float, gain: float, high: float,
 
 @finding.claim("B10")
 def faster_training(records: Records, *, eps: float, fitted: float, ratio: float) -> tuple[list[Part], str]:
-    """Divide the steps to fit without BatchNorm by those with it; beside it without decay, which might hinder."""
+    """Divide the steps to fit without BatchNorm by those with BatchNorm.
+
+    The same without decay is reported beside it, as decay might slow the fit.
+    """
     bare, neither = records.sweep("addition_no_norm"), records.sweep("addition_neither")
     runs, undecayed = records.sweep("addition", batch_norm_eps=eps), records.sweep("addition_no_decay")
 
@@ -221,7 +224,7 @@ def faster_training(records: Records, *, eps: float, fitted: float, ratio: float
 
 @finding.claim("B11")
 def thrown_up(records: Records, *, eps: float, factor: float, high: float, low: float) -> tuple[list[Part], str]:
-    """Measure what a collapse does to the weights and to the variance."""
+    """Measure how a collapse changes the weights and the variance before BatchNorm."""
     runs = records.sweep("addition", batch_norm_eps=eps)
 
     def rise(curve: Callable[[str], pd.Series]) -> Estimate:
@@ -239,7 +242,7 @@ def thrown_up(records: Records, *, eps: float, factor: float, high: float, low: 
 def begins_at_convergence(
     records: Records, *, eps: float, fitted: float, ratio: float, high: float, low: float
 ) -> tuple[list[Part], str]:
-    """Divide the step of the first collapse by that at which the training set is fitted."""
+    """Divide the step of the first collapse by the step at which the training set is fitted."""
     runs = records.sweep("addition", batch_norm_eps=eps)
     fit = {run: records.histories.first_step(run, TRAIN, fitted) for run in runs["run"]}
     first = {run: records.collapses(run, high, low)["start"].min() for run in runs["run"]}

@@ -40,19 +40,19 @@ from .records import (
 )
 
 MARKERS = "osD^v<>"
-DASHES = ("-", "--", ":", "-.")  # curves that lie on each other are told apart by them
+DASHES = ("-", "--", ":", "-.")  # to tell apart curves that lie on each other
 ALIGNED = 0.3  # τ on either side of an event
 
 
 def colours_of(values: Iterable[float], palette: str) -> dict[float, ColorType]:
-    """A colour of the palette for each of the values, in their order."""
+    """Return a colour of the palette for each of the values, in their order."""
     distinct = sorted(set(values))
     return dict(zip(distinct, sns.color_palette(palette, len(distinct)), strict=True))
 
 
 @finding.figure("B1", "B2", "B9", "B12")
 def accuracy(inputs: Inputs) -> Figure:
-    """After S1's figure: accuracy over steps at the default eps and at 1e-2; every seed a line."""
+    """Accuracy over steps at the default eps and at 1e-2, as in S1's figure; one line for each seed."""
     records = inputs.made(Records)
     figure, axes = plt.subplots(1, 2, figsize=(PAGE, 2.3), sharey=True)
     for panel, eps in zip(axes, (1e-5, 1e-2), strict=True):
@@ -73,7 +73,7 @@ def accuracy(inputs: Inputs) -> Figure:
 
 @finding.figure("B2")
 def dose(inputs: Inputs) -> Figure:
-    """How many events, against eps, in both networks; of addition in the steps that all its runs have."""
+    """The number of events against eps, in both networks; for addition within the steps that all its runs have."""
     records, t = inputs.made(Records), inputs.config.criteria["B2"].thresholds
     every, digits = records.sweep("addition"), eps_sweep(records)
     common = every["steps"].min()
@@ -100,7 +100,7 @@ def dose(inputs: Inputs) -> Figure:
 
 @finding.figure("B3", "B4", "B5", "B7", "B8")
 def norm(inputs: Inputs) -> Figure:
-    """Norm ρ and effective learning rate over time in units of 1/(ηλ), all settings of one seed."""
+    """Norm ρ and effective learning rate over time in units of 1/(ηλ), for all settings of one seed."""
     records = inputs.made(Records)
     runs = records.sweep("grid", seed=0)
     figure, axes = plt.subplots(1, 3, figsize=(PAGE, 2.4))
@@ -134,7 +134,7 @@ def norm(inputs: Inputs) -> Figure:
 
 @finding.figure("B8")
 def phase(inputs: Inputs) -> Figure:
-    """Effective gradient norm against effective learning rate, time as colour, of one run of middling length."""
+    """Effective gradient norm against effective learning rate, with time as colour, for a run of medium length."""
     records = inputs.made(Records)
     runs = records.sweep("grid", seed=0)
     figure, axes = plt.subplots(figsize=(COLUMN, 2.6))
@@ -249,7 +249,7 @@ def around(
     curves: dict[str, pd.Series],
     starts: dict[str, pd.Series],
 ) -> None:
-    """A curve of each run around its events; bold the geometric mean over the runs of one value of `field`."""
+    """Draw a curve of each run around its events, and in bold the geometric mean over runs of equal `field`."""
     drawn = {}
     for (value, colour), dashes in zip(colours_of(runs[field], palette).items(), cycle(DASHES), strict=False):
         found = [aligned(records, run, curves[run], starts[run]) for run in runs.loc[runs[field] == value, "run"]]
@@ -268,7 +268,7 @@ def around(
 
 @finding.table("B4", "B5", "B8")
 def events_table(inputs: Inputs) -> str:
-    """Destabilisations by η and λ: how many, how far apart, how regular, at which effective rate."""
+    """Destabilisations by η and λ: their number, spacing, regularity and effective rate."""
     records, lines = inputs.made(Records), []
     for sweep in DATA:
         title = words(sweep)
@@ -311,12 +311,15 @@ def events_table(inputs: Inputs) -> str:
 
 
 def controls(records: Records) -> list[tuple[str, str, str]]:
-    """Label, run and colour: free, norm held, no decay, in the same η and λ; empty where that was not run."""
+    """Return label, run and colour of three runs at the same η and λ: free, with the norm held, and without decay.
+
+    Empty if these were not run.
+    """
     held = records.sweep("held", seed=0)
     if held.empty:
         return []
     rates = sorted(held["learning_rate"].unique())
-    η = float(rates[len(rates) // 2])  # neither so slow that little happens nor at the edge
+    η = float(rates[len(rates) // 2])  # small η show few events, and large η are close to divergence
     held = select(held, learning_rate=η)
     λ = float(held["weight_decay"].iloc[0])
     found = {
@@ -328,13 +331,16 @@ def controls(records: Records) -> list[tuple[str, str, str]]:
 
 
 def setting(records: Records, run: str) -> str:
-    """η and λ of a run, for a title."""
+    """Write η and λ of a run, for a title."""
     row = records.row(run)
     return f"η = {row['learning_rate']:g}, λ = {row['weight_decay']:g}"
 
 
 def aligned(records: Records, run: str, curve: pd.Series, starts: pd.Series) -> pd.Series:
-    """Geometric mean of a curve around the starts, on a grid of time in τ, as far as all have it; empty without any."""
+    """Return the geometric mean of a curve around the starts of events, on a grid of time in τ.
+
+    It covers the times that all events have; empty without events.
+    """
     grid = np.linspace(-ALIGNED, ALIGNED, 61)
     tau, inside = records.tau(run), [start for start in starts if start > ALIGNED * records.tau(run)]
     pieces = [np.interp(start + grid * tau, curve.index, np.log(curve), right=np.nan) for start in inside]
@@ -344,7 +350,7 @@ def aligned(records: Records, run: str, curve: pd.Series, starts: pd.Series) -> 
 def intervals(
     axes: Axes, found: dict[float, Estimate], colour: ColorType, marker: str, label: str, linestyle: str = "-"
 ) -> None:
-    """Values against x with their 95 % intervals."""
+    """Draw values against x with their 95 % intervals."""
     x, values = list(found), list(found.values())
     errors = np.nan_to_num([[v.value - v.low for v in values], [v.high - v.value for v in values]])
     axes.errorbar(

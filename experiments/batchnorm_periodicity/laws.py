@@ -1,4 +1,4 @@
-"""B4, B5, B8: how the period, the fall of the norm and the rate at a jump go with learning rate and decay."""
+"""B4, B5, B8: how the period, the fall of the norm and the rate at a jump depend on learning rate and decay."""
 
 import numpy as np
 import pandas as pd
@@ -62,7 +62,7 @@ def period_law(records: Records, *, low: float, high: float) -> tuple[list[Part]
 
 
 def mean_period(table: pd.DataFrame) -> Estimate:
-    """Geometric mean of `periods` in τ; a lower bound where a run has fewer than two events."""
+    """Return the geometric mean of `periods` in τ, open above if a run has fewer than two events."""
     logs = np.log(table["scaled"])
     seeds = logs.groupby(table["seed"]).mean().where(~logs.isna().groupby(table["seed"]).any())
     return open_above(ratio_interval(seeds), not table["reached"].all())
@@ -91,7 +91,7 @@ def common_rate(records: Records, *, low: float, high: float) -> tuple[list[Part
 
 
 def exponents_of(name: str, sweep: str, exponents: pd.DataFrame, low: float, high: float) -> list[Part]:
-    """Exponents of η and of λ `[seeds, 2]`, held against the criterion's bounds."""
+    """Return the parts for the exponents of η and of λ `[seeds, 2]`, judged by the criterion's bounds."""
     return [
         judged(f"{name}{part}", f"exponent of {symbol}, {words(sweep)}", every_seed(exponents[field]), low, high)
         for part, symbol, field in (("Rate", "η", "learning_rate"), ("Decay", "λ", "weight_decay"))

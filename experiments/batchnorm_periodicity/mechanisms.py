@@ -1,4 +1,4 @@
-"""B6, B7: which of two mechanisms foretells a collapse, and whether it comes with the norm held."""
+"""B6, B7: which of two mechanisms predicts a collapse, and whether collapses happen with the norm held."""
 
 import numpy as np
 import pandas as pd
@@ -25,10 +25,10 @@ from .records import (
 
 @finding.claim("B6")
 def mechanism(records: Records, *, difference: float, ratio: float, high: float, low: float) -> tuple[list[Part], str]:
-    """Compare a small divisor with a large effective learning rate, as what foretells the next event.
+    """Compare how well a small divisor and a large effective learning rate predict the next event.
 
-    In the addition network over eps, of which the divisor is made, so that C over the eps that collapse, and of eps
-    alone, are reported beside it.
+    In the addition network eps varies, and the divisor contains eps. So two more values of Harrell's C are reported
+    there: over those eps at which training collapses, and with eps alone as predictor.
     """
     grid, eps = records.sweep("grid"), records.sweep("addition")
     starts = {run: records.collapses(run, high, low)["start"] for run in eps["run"]}
@@ -83,7 +83,7 @@ def mechanism(records: Records, *, difference: float, ratio: float, high: float,
 
 @finding.claim("B7")
 def held_norm(records: Records, *, count: float, high: float, low: float) -> tuple[list[Part], str]:
-    """Count collapses with the norm held, and with it free in the same settings."""
+    """Count collapses with the norm held, and with a free norm in the same settings."""
     held, above = records.sweep("held"), records.sweep("held_above")
     settings = held[["learning_rate", "weight_decay"]].drop_duplicates()
     free = records.sweep("grid").merge(settings)

@@ -1,4 +1,4 @@
-"""What is read off the runs of BatchNorm with decay: events, how far apart they are, what foretells them."""
+"""Measurements of the runs of BatchNorm with decay: events, their spacing, and what predicts them."""
 
 from collections.abc import Callable
 from functools import cache
@@ -22,9 +22,9 @@ from . import finding
 
 DATA = {"grid": "", "mnist1d": "Mnist"}  # sweeps over η and λ -> prefix of the parts' names
 COUNT = (0.0, np.inf)  # bounds of a number of events, and of a time
-WINDOW = 0.1  # of τ: within it a destabilisation takes place
-MOMENTS = 20  # a τ: at which predictors are compared
-PREDICTORS = {  # what may foretell the next event by being large
+WINDOW = 0.1  # the window in τ within which a destabilisation takes place
+MOMENTS = 20  # moments per τ at which predictors are compared
+PREDICTORS = {  # a large value may predict the next event
     "divisor": "small divisor",
     "rate": "large effective rate",
     "both": "effective rate × variance/(variance + eps)",
@@ -44,7 +44,7 @@ class Records:
         self.collapses = cache(self._collapses)
 
     def sweep(self, name: str, **settings: object) -> pd.DataFrame:
-        """The runs of a sweep with these settings; empty where it was not run."""
+        """Return the runs of a sweep with these settings; empty if it was not run."""
         return select(self.runs[self.runs["sweep"] == name], **settings)
 
     def curve(self, run: str, metric: str) -> pd.Series:
@@ -54,7 +54,7 @@ class Records:
         return self._rows[run]
 
     def _tau(self, run: str) -> float:
-        """Steps of (1 − momentum)/(ηλ); without decay those of the same network in its control, at the same η."""
+        """Return τ = (1 − momentum)/(ηλ) in steps; a run without decay has that of its control with decay."""
         row = self.row(run)
         λ = row["weight_decay"]
         if λ == 0:
@@ -63,8 +63,8 @@ class Records:
         return (1 - row["momentum"]) / (row["learning_rate"] * λ)
 
     def destabilisations(self, run: str, window: float = WINDOW) -> pd.DataFrame:
-        """The events of a run; `window` in τ."""
-        return self._destabilised(run, window)  # in full: a cache tells a default left out from one given
+        """Return the destabilisations of a run; `window` is in τ."""
+        return self._destabilised(run, window)  # always with `window`, or the cache would keep one result twice
 
     def _detect(self, run: str, window: float) -> pd.DataFrame:
         loss = self.curve(run, "train_loss_batch")
@@ -74,30 +74,32 @@ class Records:
         return collapses(self.curve(run, TRAIN), high, low)
 
     def variance(self, run: str) -> pd.Series:
-        """The smallest variance of any feature before a BatchNorm, per logged step."""
+        """Return the smallest variance of any feature before a BatchNorm, at each logged step."""
         names = [name for name in self.histories.metrics(run) if name.startswith("smallest_variance")]
         curves = [self.curve(run, name) for name in names or ["smallest_variance"]]
         return pd.concat(curves, axis=1).min(axis=1).sort_index()
 
     def effective_rate(self, run: str) -> pd.Series:
-        """η/ρ², over 1 − momentum; with Adam η/(ε ρ²), as its ε, which is not BatchNorm's eps, is far above the root
-        mean square of the gradients here: its steps are then those of SGD with momentum at a rate of η/ε.
+        """Return the effective learning rate: η/ρ² over 1 − momentum, or η/(ε ρ²) with Adam.
+
+        Adam's ε is not BatchNorm's eps. Here it is far above the root mean square of the gradients, so Adam's steps are
+        those of SGD with momentum at a rate of η/ε.
         """
         row = self.row(run)
         scale = row["eps"] if row["optimizer"] == "adam" else 1 - row["momentum"]
         return row["learning_rate"] / scale / self.curve(run, "rho").loc[1:] ** 2
 
     def fits(self, run: str, accuracy: float) -> bool:
-        """Whether its training accuracy ever reached that."""
+        """Return whether the training accuracy of a run ever reached this accuracy."""
         return bool(self.curve(run, TRAIN).max() >= accuracy)
 
     def count(self, run: str, events: pd.DataFrame, metric: str = "rho") -> float:
-        """How many events were seen in a metric of a run; NaN where it was never logged, and none could be seen."""
+        """Return the number of events in a metric of a run; NaN if the metric was never logged."""
         return float(len(events)) if len(self.curve(run, metric).loc[1:]) else np.nan
 
 
 def eps_sweep(records: Records) -> pd.DataFrame:
-    """The scale-invariant network at every eps, with the default's run of the same η and λ."""
+    """Return the runs of the scale-invariant network at every eps, including the default eps, at one η and λ."""
     runs = records.sweep("eps")
     if runs.empty:
         return runs
@@ -106,7 +108,7 @@ def eps_sweep(records: Records) -> pd.DataFrame:
 
 
 def per_seed(runs: pd.DataFrame, value: Callable[[str], float | None], skip: bool = False) -> pd.Series:
-    """Mean over a seed's runs of `value(run)`; NaN where any is, unless those are to be skipped."""
+    """Return per seed the mean of `value(run)` over its runs; NaN if any value is NaN, unless `skip` leaves it out."""
     values = pd.Series([value(run) for run in runs["run"]], dtype=float)
     return values.groupby(runs["seed"].to_numpy()).agg(lambda found: found.mean(skipna=skip))
 
@@ -114,26 +116,27 @@ def per_seed(runs: pd.DataFrame, value: Callable[[str], float | None], skip: boo
 def collapse_counts(
     records: Records, runs: pd.DataFrame, high: float, low: float, until: float = np.inf
 ) -> dict[str, float]:
-    """Run -> how many collapses have their bottom by step `until`; NaN as `Records.count` says."""
+    """Return run -> number of collapses whose bottom is at step `until` or before; NaN as in `Records.count`."""
     found = {run: records.collapses(run, high, low) for run in runs["run"]}
     return {run: records.count(run, events[events["bottom"] <= until], TRAIN) for run, events in found.items()}
 
 
 def length(records: Records, run: str) -> float:
-    """Of a run, in τ."""
+    """Return the length of a run in τ."""
     return records.row(run)["steps"] / records.tau(run)
 
 
 def rate(records: Records, run: str) -> float:
-    """Destabilisations in a τ."""
+    """Return the number of destabilisations per τ."""
     return records.count(run, records.destabilisations(run)) / length(records, run)
 
 
 def periods(records: Records, runs: pd.DataFrame, window: float = WINDOW) -> pd.DataFrame:
-    """Per run `seed, learning_rate, weight_decay, period, reached, scaled`: mean spacing in steps and in τ.
+    """Return the mean spacing of each run's events, `period` in steps and `scaled` in τ, with its seed, η and λ.
 
-    `window`: the detector's. Fewer than two events: `reached` is False, and the period at least the time from the last
-    event, or the beginning, to the end of the run or where it diverged; NaN where that was at once.
+    `window` is that of the detector. With fewer than two events `reached` is False, and the period is a lower bound:
+    the time from the last event, or from the beginning, to the end of the run or to its divergence. NaN if this time is
+    zero.
     """
     rows = []
     for run in runs["run"]:
@@ -151,7 +154,7 @@ def periods(records: Records, runs: pd.DataFrame, window: float = WINDOW) -> pd.
 
 
 def fitted(table: pd.DataFrame, values: pd.Series, reached: pd.Series) -> pd.DataFrame:
-    """Exponents of η and λ per seed, `[seeds, (learning_rate, weight_decay)]`, from the runs that have a value."""
+    """Fit per seed the exponents of η and λ, `[seeds, (learning_rate, weight_decay)]`, to the runs with a value."""
     names, found = ["learning_rate", "weight_decay"], {}
     for seed, rows in table.groupby("seed"):
         known = rows[values[rows.index].notna()]
@@ -160,7 +163,10 @@ def fitted(table: pd.DataFrame, values: pd.Series, reached: pd.Series) -> pd.Dat
 
 
 def slope(records: Records, run: str) -> float:
-    """Median over the intervals between two destabilisations of the slope of log ρ in their middle half, in −ηλ."""
+    """Return the slope of log ρ between two destabilisations, in units of −ηλ.
+
+    It is the median over all such intervals, and is fitted in the middle half of each.
+    """
     rho, events = np.log(records.curve(run, "rho")), records.destabilisations(run)
     slopes = []
     for end, start in zip(events["end"].iloc[:-1], events["start"].iloc[1:], strict=True):
@@ -172,18 +178,18 @@ def slope(records: Records, run: str) -> float:
 
 
 def spectral_share(records: Records, run: str) -> float:
-    """Share of the power of log ρ near the peak of its spectrum, after the first τ."""
+    """Return the share of the power of log ρ near the peak of its spectrum, after the first τ."""
     return dominant_period(np.log(records.curve(run, "rho").loc[records.tau(run) :]))[1]
 
 
 def at_events(records: Records, run: str, curve: pd.Series) -> float:
-    """Geometric mean of a positive curve at the starts of the destabilisations; NaN where there are none."""
+    """Return the geometric mean of a positive curve at the starts of destabilisations; NaN without any."""
     starts = records.destabilisations(run)["start"]
     return float(np.exp(np.log(curve.reindex(starts)).mean(skipna=False))) if len(starts) else np.nan
 
 
 def predictors(records: Records, run: str) -> pd.DataFrame:
-    """Those of `PREDICTORS` per logged step; the divisor is √(variance + eps), the smallest of any feature."""
+    """Return the `PREDICTORS` at each logged step. The divisor is √(variance + eps), the smallest of any feature."""
     variance, effective, eps = records.variance(run), records.effective_rate(run), records.row(run)["batch_norm_eps"]
     share = variance / (variance + eps)
     columns = {"divisor": 1 / np.sqrt(variance + eps), "rate": effective, "both": effective * share, "eps": 1 / eps}
@@ -191,9 +197,9 @@ def predictors(records: Records, run: str) -> pd.DataFrame:
 
 
 def moments(records: Records, run: str, high: float, low: float) -> pd.DataFrame:
-    """Predictors at `MOMENTS` steps a τ with `time`, `observed`: the time to the next event in τ, and whether it came.
+    """Return the predictors at `MOMENTS` steps per τ, with `time` to the next event in τ and whether it was `observed`.
 
-    Events are destabilisations; of the addition network collapses, after it has fitted.
+    Events are destabilisations, or in the addition network collapses after it has fitted.
     """
     table, tau = predictors(records, run), records.tau(run)
     if records.row(run)["network"] == "residual_mlp":
@@ -204,14 +210,14 @@ def moments(records: Records, run: str, high: float, low: float) -> pd.DataFrame
         table = table.loc[WINDOW * tau :]
     place = np.floor(table.index.to_numpy() / tau * MOMENTS)
     table = table[np.diff(place, prepend=-1) > 0]
-    if table.empty:  # it diverged before, or never fitted
+    if table.empty:  # the run diverged before, or never fitted
         return table.assign(time=0.0, observed=False)
     time, observed = times_to_next(table.index.to_numpy(), starts.to_numpy())
     return table.assign(time=time / tau, observed=observed)
 
 
 def foretelling(records: Records, runs: pd.DataFrame, high: float, low: float) -> pd.DataFrame:
-    """Harrell's C of every predictor, pooled over a seed's runs: `[seeds, PREDICTORS]`."""
+    """Return Harrell's C of every predictor, pooled over the runs of a seed: `[seeds, PREDICTORS]`."""
     rows = {}
     for seed, group in runs.groupby("seed"):
         pooled = pd.concat([moments(records, run, high, low) for run in group["run"]])
@@ -221,7 +227,10 @@ def foretelling(records: Records, runs: pd.DataFrame, high: float, low: float) -
 
 
 def spreads(records: Records, runs: pd.DataFrame) -> pd.DataFrame:
-    """Standard deviation between a seed's settings of the logarithm of each predictor at the jumps: `[seeds, ...]`."""
+    """Return the spread of each predictor at the jumps between the settings of a seed: `[seeds, PREDICTORS]`.
+
+    The spread is the standard deviation of the predictor's logarithm.
+    """
     rows = [
         {"seed": row["seed"]}
         | {name: at_events(records, row["run"], curve) for name, curve in predictors(records, row["run"]).items()}
@@ -232,13 +241,16 @@ def spreads(records: Records, runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def variance_over_eps(records: Records, run: str, starts: pd.Series) -> float:
-    """Geometric mean over the starts of events of smallest variance over eps; NaN where there are none."""
+    """Return the smallest variance over eps, as geometric mean over the starts of events; NaN without events."""
     relative = records.variance(run) / records.row(run)["batch_norm_eps"]
     return float(np.exp(np.log(relative.reindex(starts)).mean(skipna=False))) if len(starts) else np.nan
 
 
 def fallen(records: Records, run: str, high: float, low: float) -> float:
-    """Smallest variance at the start of the first collapse over its median from fitting to then; NaN without one."""
+    """Return the smallest variance at the start of the first collapse over its median since fitting.
+
+    NaN without a collapse.
+    """
     starts, variance = records.collapses(run, high, low)["start"], records.variance(run)
     if starts.empty:
         return np.nan
@@ -247,7 +259,7 @@ def fallen(records: Records, run: str, high: float, low: float) -> float:
 
 
 def risen(records: Records, run: str, curve: pd.Series, high: float, low: float) -> float:
-    """Geometric mean over the collapses of the largest value within `WINDOW` of the start over that at the start."""
+    """Return the factor by which a curve rises within `WINDOW` after a collapse begins: a geometric mean."""
     starts = records.collapses(run, high, low)["start"]
     window = WINDOW * records.tau(run)
     factors = [curve.loc[start : start + window].max() / curve.get(start, np.nan) for start in starts]
@@ -255,7 +267,7 @@ def risen(records: Records, run: str, curve: pd.Series, high: float, low: float)
 
 
 def settled_gains(records: Records, run: str, high: float, low: float) -> tuple[float, float]:
-    """Mean gain in settled test accuracy over the collapses, and mean gain from settling to the next collapse."""
+    """Return the mean gain in settled test accuracy across a collapse, and that from settling to the next collapse."""
     accuracy, events = records.curve(run, "test_accuracy"), records.collapses(run, high, low)
     if events.empty or accuracy.empty:
         return np.nan, np.nan
@@ -272,7 +284,7 @@ def settled_gains(records: Records, run: str, high: float, low: float) -> tuple[
 
 
 def settings_of(runs: pd.DataFrame) -> str:
-    """λ and length of runs, for a note."""
+    """Write λ and length of runs, for a note."""
     if runs.empty:
         return ""
     λ = ", ".join(f"{value:g}" for value in sorted(runs["weight_decay"].unique()))
@@ -280,7 +292,7 @@ def settings_of(runs: pd.DataFrame) -> str:
 
 
 def exponent(eps: float) -> str:
-    """1e-5 is "Five": the part of a macro's name that an eps becomes, the same at every scale."""
+    """Return the word for an eps in a macro's name, the same at every scale: 1e-5 is "Five"."""
     names = ("One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight")
     return names[round(-np.log10(eps)) - 1]
 

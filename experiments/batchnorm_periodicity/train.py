@@ -22,17 +22,17 @@ DATASETS = {  # network -> what it is trained on
     "scale_invariant_cnn": ("mnist1d",),
 }
 INPUTS = {"digits": PIXELS, "mnist1d": LENGTH}
-TEST_SIZE = {"digits": 300, "mnist1d": 500}  # evaluated at every logged step, of which there are many
-VALIDATION_SIZE = 200  # nothing is tuned here
+TEST_SIZE = {"digits": 300, "mnist1d": 500}  # few, as they are evaluated at many logged steps
+VALIDATION_SIZE = 200  # not used, as nothing is tuned here
 
 
 def splits(run: Run) -> Splits:
-    """Clean labels; training and test examples alone, as no setting is chosen by results."""
+    """Return training and test examples with clean labels; no setting is chosen, so there is no validation split."""
     check(run)
     return data(run.dataset, run.seed, run.train_size)
 
 
-@lru_cache(maxsize=64)  # the same object for every run of a seed, which the trainer then holds once
+@lru_cache(maxsize=64)  # all runs of a seed share one object, which the trainer holds once
 def data(dataset: str, seed: int, train_size: int) -> Splits:
     if dataset == "binary_addition":
         splits = binary_addition(seed, train_size, 0.0)
@@ -44,9 +44,11 @@ def data(dataset: str, seed: int, train_size: int) -> Splits:
 
 
 def measures(ensemble: Ensemble) -> dict[str, Tensor]:
-    """Of the weights that stand before a BatchNorm: `rho`, their norm, and `gradient_norm`, that of the last batch's
-    gradient. Of every BatchNorm k: `smallest_variance_k` and `median_variance_k` over its features, of the last batch,
-    and `scale_k`, the root mean square of γ where it is trained.
+    """Measure the weights before BatchNorm, and the BatchNorm layers.
+
+    `rho` is the norm of the weights that a BatchNorm follows, and `gradient_norm` the norm of their gradient on the
+    last batch. For every BatchNorm k there are `smallest_variance_k` and `median_variance_k`, over its features and on
+    the last batch, and `scale_k`, the root mean square of γ if γ is trained.
     """
     layers = ensemble.stack.leaves
     before = [layer for layer, after in pairwise(layers) if isinstance(after, BatchNorm)]
@@ -66,12 +68,12 @@ def measures(ensemble: Ensemble) -> dict[str, Tensor]:
 
 
 def norm(tensors: Sequence[Tensor]) -> Tensor:
-    """L2 norm over all entries of tensors `[R, ...]`: `[R]`."""
+    """Return the L2 norm `[R]` over all entries of tensors `[R, ...]`."""
     return torch.stack([torch.linalg.vector_norm(tensor.flatten(1), dim=1) for tensor in tensors]).norm(dim=0)
 
 
 def check(run: Run) -> None:
-    """ConfigError for a row that asks for what is not trained here."""
+    """Raise ConfigError for a row with settings that this finding does not train."""
     require(run, network=DATASETS, label_noise=0.0)
     require(run, dataset=DATASETS[run.network])
 

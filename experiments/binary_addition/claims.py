@@ -1,8 +1,8 @@
-"""Claims A1-A12 on binary addition. Here: accuracy against λ; the others are in generalisation.py.
+"""Claims A1-A12 on binary addition. Those on accuracy against λ are here, the others in generalisation.py.
 
-One estimate per seed, then a 95 % interval over seeds (weightdecay.statistics.estimates). A diverged run counts as
-accuracy 0, but is no evidence where a claim predicts failure: such a part is unknown then. A time that never came is a
-censored time. Neither is dropped, and the claim's note counts them.
+Each quantity is one number per seed, with a 95 % interval over seeds (weightdecay.statistics.estimates). A diverged run
+counts as accuracy 0. Where a claim predicts failure, this would be no evidence, so the part is then unknown. An event
+that never happens has a censored time. No such run is dropped, and the claim's note counts them.
 """
 
 from collections.abc import Mapping
@@ -54,13 +54,13 @@ def too_small(
 def plateau(
     m: Measured, *, weight_decay: float, test_accuracy: float, regret: float, factor: float
 ) -> tuple[list[Part], str]:
-    """λ = .1 passes the test, is near the best λ, and is not alone in that."""
+    """λ = .1 passes the test, is near the best λ, and other λ do so too."""
     λ, test = weight_decay, m.final["test_accuracy"]
     complete = test.dropna()
     far = [other for other in map(float, test.columns) if other > 0 and abs(np.log(other / λ)) >= np.log(factor)]
 
     def shortfall(allowed: list[float]) -> Estimate:
-        """How far the best of `allowed` stays below the best of all, each chosen on the other seeds."""
+        """Return how far the best of the `allowed` λ is below the best of all λ, each chosen on the other seeds."""
         if not allowed or λ not in test:
             return UNKNOWN
         choice = leave_one_out(complete, lambda others, own: own[others.idxmax()] - own[others[allowed].idxmax()])
@@ -103,7 +103,7 @@ def no_dip(m: Measured, *, interpolated: float, dip: float) -> tuple[list[Part],
 
 @finding.claim("A9")
 def dip_with_noise(m: Measured, *, interpolated: float, dip: float) -> tuple[list[Part], str]:
-    """With noisy labels validation accuracy dips, at every level of noise; test accuracy is reported beside it."""
+    """With noisy labels validation accuracy dips at every level of noise; test accuracy is reported beside it."""
     sweeps, parts, depths = noisy_sweeps(m.runs), [], []
     for noise, runs in sweeps.items():
         final = m.final_of(runs)
@@ -121,23 +121,23 @@ def dip_with_noise(m: Measured, *, interpolated: float, dip: float) -> tuple[lis
 
 
 def lengths(sweep: pd.DataFrame) -> str:
-    """Say in a note that runs at some λ are longer than at others."""
+    """Say for a note that runs at some λ are longer than at others."""
     return "run lengths differ between λ" if sweep.groupby("weight_decay")["steps"].max().nunique() > 1 else ""
 
 
 def evaluated(m: Measured, weight_decay: float, name: str = "") -> Part:
-    """The training accuracy that evaluating gives, beside the one in train mode that is judged."""
+    """Return a part with the evaluated training accuracy, to report beside that in train mode, which is judged."""
     quantity = f"train accuracy, evaluated, at λ = {weight_decay:g}"
     return reported(f"Evaluated{name}", quantity, m.accuracy("train_accuracy", weight_decay))
 
 
 def depth_of_dip(final: Mapping[str, pd.DataFrame], metric: str, interpolated: float) -> pd.Series:
-    """`dip` of an accuracy, by seed, over the seeds that were run at every λ."""
+    """Return per seed the `dip` of an accuracy, for the seeds that were run at every λ."""
     return dip(pd.concat({"train": final[TRAIN], "test": final[metric]}, axis=1).dropna(), interpolated)
 
 
 def undefined(*per_seed: pd.Series) -> str:
-    """Say in a note why a dip is not known."""
+    """Say for a note why a dip is unknown."""
     if all(depth.empty for depth in per_seed):
         return NOT_RUN
     missing = any(depth.isna().any() for depth in per_seed)

@@ -36,14 +36,14 @@ from .protocol import (
 )
 
 PUBLISHED = read_published(Path(__file__).with_name("published.yaml"))
-FINAL = {"train": TRAIN, "test": "test_accuracy"}  # what S1 plots
+FINAL = {"train": TRAIN, "test": "test_accuracy"}  # the metrics that S1 plots
 MAIN = "decimal digits (main)"
-LONGEST_CURVE = 40_000  # S1's training curve ends near 30,000 steps; what matters at λ = .1 happens before
+LONGEST_CURVE = 40_000  # steps that are drawn: S1's curve ends near 30,000, and later little happens at λ = .1
 
 
 @finding.figure("A1", "A2", "A3")
 def accuracy_vs_lambda(inputs: Inputs) -> Figure:
-    """S1's main figure: final train and test accuracy against λ, with S1's own points."""
+    """Final train and test accuracy against λ, with S1's own points, as in S1's main figure."""
     histories, sweep = inputs.made(curves_of), lambda_sweep(inputs.results.runs)
     figure, axes = plt.subplots(figsize=(COLUMN, 2.6))
     evaluated = final_table(histories, sweep, "train_accuracy", LAST_STEPS).mean()
@@ -72,7 +72,7 @@ def accuracy_vs_lambda(inputs: Inputs) -> Figure:
 
 @finding.figure("A4", "A5", "A6", "A11", "A12")
 def training_curves(inputs: Inputs) -> Figure:
-    """Training curves at λ = .1 beside the control that S1 lacks: accuracy, loss, norm over steps."""
+    """Training curves at λ = .1 and of the control that S1 lacks: accuracy, loss and norm over steps."""
     histories, sweep = inputs.made(curves_of), lambda_sweep(inputs.results.runs)
     figure, axes = plt.subplots(3, 2, figsize=(PAGE, 4.6), sharex=True, sharey="row")
     rows: list[tuple[str, dict[str | None, str]]] = [
@@ -110,7 +110,7 @@ def training_curves(inputs: Inputs) -> Figure:
 
 @finding.figure("A10")
 def delay(inputs: Inputs) -> Figure:
-    """The delay between fitting and generalising against the timescale 1/(ηλ)."""
+    """The delay between fitting and generalising, against the timescale 1/(ηλ)."""
     claim = inputs.claims["A10"]
     t = inputs.config.criteria["A10"].thresholds
     table = delays(inputs.made(curves_of), every_rate(inputs.results.runs), t["fitted"], t["generalised"])
@@ -126,7 +126,8 @@ def delay(inputs: Inputs) -> Figure:
         return figure
     axes.set(xscale="log", yscale="log")
     markers = dict(zip(sorted(table["learning_rate"].unique()), cycle("ovs^DpPX*h<>d8H"), strict=False))
-    aside = {η: 1.06 ** (place - (len(markers) - 1) / 2) for place, η in enumerate(markers)}  # of one timescale
+    # Points of the same timescale are moved apart, so that they do not overlap.
+    aside = {η: 1.06 ** (place - (len(markers) - 1) / 2) for place, η in enumerate(markers)}
     for (η, λ), runs in reached.groupby(["learning_rate", "weight_decay"]):
         colour, mean = weight_decay_colour(λ), geometric_interval(runs["delay"])
         dots: dict[str, Any] = {"linestyle": "", "marker": ".", "markersize": 3, "alpha": 0.5}
@@ -159,7 +160,7 @@ def delay(inputs: Inputs) -> Figure:
         if np.isfinite(p.measured)
     )
     words = f"delay ∝ {exponents}" if exponents else "too few delays to fit both exponents"
-    axes.set_title(words, fontsize=7, loc="left")  # above the panel: in it arrows may lie anywhere
+    axes.set_title(words, fontsize=7, loc="left")  # above the panel, as arrows may lie anywhere in it
     shapes = [
         Line2D([], [], color=MUTED, linestyle="", marker=marker, label=f"η = {η:g}") for η, marker in markers.items()
     ]
@@ -176,7 +177,7 @@ def delay(inputs: Inputs) -> Figure:
 
 @finding.figure("A8", "A9")
 def label_noise(inputs: Inputs) -> Figure:
-    """Accuracy along λ with clean and with noisy labels, and where interpolation ends."""
+    """Accuracy along λ with clean and with noisy labels, and the λ at which interpolation ends."""
     runs, histories = inputs.results.runs, inputs.made(curves_of)
     sweeps = {0.0: lambda_sweep(runs), **noisy_sweeps(runs)}
     figure, axes = plt.subplots(1, 3, figsize=(PAGE, 2.4), sharey=True)
@@ -211,7 +212,7 @@ def label_noise(inputs: Inputs) -> Figure:
 
 @finding.figure("A7")
 def constant_norm(inputs: Inputs) -> Figure:
-    """Test accuracy where the norm is free to fall and where it is held from saturation on."""
+    """Test accuracy with a norm that is free to fall, and with one that is held from saturation on."""
     runs, histories = inputs.results.runs, inputs.made(curves_of)
     λ = inputs.config.criteria["A7"].thresholds["weight_decay"]
     kinds = {"free": select(lambda_sweep(runs), weight_decay=λ), "held": held_runs(runs, λ)}
@@ -233,7 +234,7 @@ def constant_norm(inputs: Inputs) -> Figure:
 
 @finding.table()
 def published_table(inputs: Inputs) -> str:
-    """Ours against S1's: final accuracies by λ, then what S1 read off its training curve."""
+    """Our numbers beside S1's: final accuracies by λ, and what S1 reports about its training curve."""
     histories, sweep = inputs.made(curves_of), lambda_sweep(inputs.results.runs)
     final = {split: final_table(histories, sweep, metric, LAST_STEPS) for split, metric in FINAL.items()}
     published = {row["weight_decay"]: row for row in PUBLISHED["accuracy_vs_lambda"]}
@@ -270,7 +271,7 @@ def published_table(inputs: Inputs) -> str:
 
 @finding.table()
 def variants_table(inputs: Inputs) -> str:
-    """The main experiment at a few λ beside what else was trained: noise, held norm, digits read as bits."""
+    """S1's protocol at a few λ beside its variants: noise, held norm, digits read as bits."""
     runs, histories = inputs.results.runs, inputs.made(curves_of)
     groups = {
         MAIN: lambda_sweep(runs),
@@ -278,14 +279,14 @@ def variants_table(inputs: Inputs) -> str:
         "norm held from saturation on": held_runs(runs, inputs.config.criteria["A7"].thresholds["weight_decay"]),
         "digits read as bits": longest(select(runs, dataset=f"{EXPERIMENT}_bits", hold_norm="never")),
     }
-    elsewhere = set(pd.concat(list(groups.values())[-2:])["weight_decay"])  # the whole sweep is in the other table
+    elsewhere = set(pd.concat(list(groups.values())[-2:])["weight_decay"])  # the other table has all λ
     groups[MAIN] = groups[MAIN][groups[MAIN]["weight_decay"].isin(elsewhere)]
     rows = []
     for name, group in groups.items():
         for λ, chosen in group.groupby("weight_decay"):
             cells = [accuracy_cell(histories, chosen, metric) for metric in MEASURED]
             rows.append([name, f"{λ:g}", LATEX.number(chosen["steps"].max()), str(len(chosen)), *cells])
-            name = ""  # said once a group
+            name = ""  # written once in each group
         if group.empty:
             rows.append([name, "--", "--", "0", *["not run"] * len(MEASURED)])
     header = ["Variant", r"$\lambda$", "steps", "$n$", "train", "evaluated", "test", "validation"]
@@ -293,12 +294,12 @@ def variants_table(inputs: Inputs) -> str:
 
 
 def curves_of(results: Results) -> Histories:
-    """All logged curves, made once for all figures."""
+    """Return all logged curves, which are made once for all figures."""
     return Histories(results.history)
 
 
 def mark_fitted(axes: Axes, steps: list[float], label: str | None) -> None:
-    """A dotted line where the runs fit the training set (geometric mean of those that do)."""
+    """Draw a dotted line at the step at which runs fit the training set: the geometric mean of those that do."""
     reached = [step for step in steps if not np.isnan(step)]
     if reached:
         axes.axvline(geometric_interval(reached).value, color=MUTED, linestyle=":", linewidth=1, label=label)
@@ -312,7 +313,7 @@ def accuracy_axes(axes: Axes, sweep: pd.DataFrame) -> None:
 
 
 def delay_lines(axes: Axes, table: pd.DataFrame, timescales: float) -> None:
-    """The fitted law in 1/(ηλ) alone, as one line can show no more, and the reference delay ∝ 1/(ηλ)."""
+    """Draw a law that is fitted in 1/(ηλ) alone, so that one line can show it, and the reference delay ∝ 1/(ηλ)."""
     seen = table.loc[table["reached"], "timescale"]
     if seen.empty:
         return
@@ -330,7 +331,7 @@ def delay_lines(axes: Axes, table: pd.DataFrame, timescales: float) -> None:
 
 
 def at_step(curve: pd.Series, step: float) -> float:
-    """A curve at a step, between the logged ones; NaN after its end."""
+    """Interpolate a curve at a step; NaN after its end."""
     return float(np.interp(step, curve.index, curve, right=np.nan)) if len(curve) else np.nan
 
 

@@ -1,4 +1,4 @@
-"""A4-A7, A10-A12: that the unseen length is solved long after fitting, while the norm falls; and what delays it."""
+"""A4-A7, A10-A12: the network solves the unseen length long after fitting, while the norm falls; the delay's law."""
 
 from dataclasses import replace
 
@@ -32,7 +32,7 @@ WINDOW = "diverged, where their window ends"
 def late_generalisation(
     m: Measured, *, weight_decay: float, fitted: float, generalised: float, ratio: float
 ) -> tuple[list[Part], str]:
-    """The unseen length is solved long after the training set is fitted."""
+    """The network solves the unseen length long after it has fitted the training set."""
     runs = m.at(weight_decay)
     fit, general = m.first_steps(runs, TRAIN, fitted), m.first_steps(runs, "test_accuracy", generalised)
     never_fit, censored = np.isnan(fit), np.isnan(general)
@@ -52,9 +52,10 @@ def late_generalisation(
 
 
 def after_fitting(m: Measured, runs: pd.DataFrame, fitted: float, window: float) -> pd.DataFrame:
-    """Each run in the window after fitting: `correlation` of norm and test accuracy, `norm_ratio`, end over start.
+    """Measure each run in the window after fitting.
 
-    NaN for a run that never fits. The window of a run that diverges ends there.
+    `correlation` is that of norm and test accuracy, and `norm_ratio` the norm at the end over that at the start. NaN
+    for a run that never fits. If a run diverges, its window ends there.
     """
     rows = []
     for run, fit in zip(runs["run"], m.first_steps(runs, TRAIN, fitted), strict=True):
@@ -78,7 +79,7 @@ def norm_falls(
         judged(
             "Correlation",
             "Spearman correlation of norm and test accuracy",
-            mean_interval(seen["correlation"].fillna(0), DIFFERENCE),  # never fitted: against the claim
+            mean_interval(seen["correlation"].fillna(0), DIFFERENCE),  # no fit counts against the claim
             most=correlation,
         ),
         judged(
@@ -101,11 +102,11 @@ def nothing_without_decay(
     reference: float,
     generalised: float,
 ) -> tuple[list[Part], str]:
-    """Without decay neither the norm falls nor the test is passed, in runs as long as a good λ takes to pass it."""
+    """Without decay the norm does not fall and the test is not passed, in runs as long as a good λ takes to pass it."""
     runs = m.at(0.0)
     short, words = m.too_short(runs, reference, generalised)
     seen = after_fitting(m, runs, fitted, window)
-    never_fitted = seen["norm_ratio"].isna()  # no ratio stands for such a run: 1 would speak for the claim
+    never_fitted = seen["norm_ratio"].isna()  # such a run has no ratio: 1 would count for the claim
     return [
         judged(
             "NormRatio",
@@ -131,9 +132,10 @@ def nothing_without_decay(
 
 @finding.claim("A7")
 def held_norm(m: Measured, *, weight_decay: float, difference: float, no_difference: float) -> tuple[list[Part], str]:
-    """A free norm passes the test where a held one does not, paired by seed, at the last step both reached.
+    """With a free norm the network passes the test, with a held norm it does not.
 
-    Unknown where no norm was held, and where a held run diverged: its accuracy of 0 would speak for the claim.
+    Runs are paired by seed, and compared at the last step that both reached. Unknown if no norm was held, or if a run
+    with held norm diverged: its accuracy of 0 would count for the claim.
     """
     held = held_runs(m.runs, weight_decay)
     pairs = m.at(weight_decay).merge(held, on="seed", suffixes=("_free", "_held"))
@@ -184,10 +186,10 @@ def delay_law(
     exponent_low: float,
     exponent_high: float,
 ) -> tuple[list[Part], str]:
-    """The delay goes as 1/(ηλ): its exponents in η and λ, and the delay itself in those units.
+    """The delay is proportional to 1/(ηλ): measure its exponents in η and λ, and the delay itself in these units.
 
-    Reported beside: the same exponents of the step of generalising itself, counted from the start of the run. Where τ
-    is so short that generalising overlaps fitting, the difference of the two says little.
+    The exponents of the step of generalising, counted from the start of the run, are reported beside them. If τ is so
+    short that generalising overlaps with fitting, the delay alone says little.
     """
     table = delays(m.histories, every_rate(m.runs), fitted, generalised)
     table = table[between(table["weight_decay"], weight_decay_low, weight_decay_high)]
@@ -223,11 +225,11 @@ def delay_law(
 def stays_fitted(
     m: Measured, *, weight_decay: float, fitted: float, window: float, train_accuracy: float
 ) -> tuple[list[Part], str]:
-    """Training accuracy stays high in the window after fitting, in which A5 has the norm fall."""
+    """Training accuracy stays high in the window after fitting, in which the norm falls by A5."""
     runs = m.at(weight_decay)
     fit = m.first_steps(runs, TRAIN, fitted)
     never_fitted, lost = np.isnan(fit), runs["diverged_at"].to_numpy() <= fit + window
-    least, perfect = np.zeros(len(runs)), np.zeros(len(runs))  # a run that never fits or is lost: against the claim
+    least, perfect = np.zeros(len(runs)), np.zeros(len(runs))  # runs that never fit or diverge count against the claim
     for index in np.flatnonzero(~never_fitted & ~lost):
         curve = m.histories.curve(runs["run"].iloc[index], TRAIN).loc[fit[index] : fit[index] + window]
         least[index], perfect[index] = curve.min(), (curve >= fitted).mean()
@@ -241,10 +243,10 @@ def stays_fitted(
 def fitted_alone(
     m: Measured, *, weight_decay: float, fitted: float, test_accuracy: float, loss_of_one_half: float, loss: float
 ) -> tuple[list[Part], str]:
-    """At the step of fitting almost no training loss is left, and the test is not passed."""
+    """At the step of fitting the training loss is almost zero, and the test is not passed."""
     runs = m.at(weight_decay)
     fit = dict(zip(runs["run"], m.first_steps(runs, TRAIN, fitted), strict=True))
-    # never fitted: there is no such step, and both count against the claim
+    # A run that never fitted has no such step, and counts against the claim in both parts
     test = [m.histories.curve(run, "test_accuracy").get(step, 1.0) for run, step in fit.items()]
     left = [m.histories.curve(run, "train_loss_batch").get(step, loss_of_one_half) for run, step in fit.items()]
     return [
@@ -259,9 +261,9 @@ def fitted_alone(
 
 
 def exponents(runs: pd.DataFrame, time: str) -> pd.DataFrame:
-    """One fit per seed `[seeds, (η, λ, constant)]` of a column of times, censored where not `reached`.
+    """Fit a power law to a column of times, for each seed: `[seeds, (η, λ, constant)]`.
 
-    NaN where a seed's runs do not determine it.
+    Times that were not `reached` are censored. NaN if the runs of a seed do not determine the fit.
     """
     fits = {
         seed: power_law({"η": rows["learning_rate"], "λ": rows["weight_decay"]}, rows[time], rows["reached"])

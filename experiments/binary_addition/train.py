@@ -8,7 +8,7 @@ from weightdecay.run import Run, require
 
 
 def splits(run: Run) -> Splits:
-    """Digits are decimal, as in S1's code, or bits, as in its text."""
+    """Return the run's data, with decimal digits as in S1's code, or with bits as in its text."""
     check(run)
     if run.dataset == "binary_addition_bits":
         return binary_addition_bits(run.seed)
@@ -16,7 +16,7 @@ def splits(run: Run) -> Splits:
 
 
 def check(run: Run) -> None:
-    """ConfigError for a row that asks for what is not trained here."""
+    """Raise ConfigError for a row with settings that this finding does not train."""
     require(run, dataset=("binary_addition", "binary_addition_bits"), network="residual_mlp")
     if run.dataset == "binary_addition_bits":
         require(run, train_size=TRAIN_SIZE, label_noise=0.0)

@@ -1,8 +1,8 @@
 """Claims C1-C14 on curves, polynomials and loss functions.
 
-One estimate per seed, then a 95 % interval over seeds; runs that are compared share data and initial weights. "At the
-end" is the last step, as S3 shows it. A diverged run has no value: what needs it is unknown. Here: what is read off
-trained networks; what needs none: claims_computed.py.
+Each quantity is one number per seed, with a 95 % interval over seeds. Runs that are compared share data and initial
+weights. "At the end" means the last step, as in S3. A diverged run has no value, so quantities that need it are
+unknown. Claims on trained networks are here, and those that need no training in claims_computed.py.
 """
 
 import numpy as np
@@ -36,14 +36,14 @@ from .runs import (
     unreached,
 )
 
-LARGE = 100.0  # of C8
-CONSTANT = 1e-3  # sensitivity below which a fit is one: that of the true line is 1.5
-LATE = 20  # steps, the first interval at which S3's runs were once logged: the first jump is over by then
+LARGE = 100.0  # the large λ of C8
+CONSTANT = 1e-3  # a fit of lower sensitivity counts as a constant; the true line has 1.5
+LATE = 20  # steps after which the first jump of training is over
 
 
 @finding.claim("C1")
 def smoother(runs: Runs, *, rough: float, test: float) -> tuple[list[Part], str]:
-    """Compare roughness and test loss of S3's fit, λ = .01 over λ = 0."""
+    """Compare roughness and test loss of S3's fit at λ = .01 and at λ = 0."""
     without, decayed = runs.demo(0.0), runs.demo(DECAY)
 
     def ratio(metric: str) -> Estimate:
@@ -64,7 +64,7 @@ def smoother(runs: Runs, *, rough: float, test: float) -> tuple[list[Part], str]
 
 @finding.claim("C2")
 def spread_contracts(runs: Runs, *, contracts: float, low: float, high: float, moved: float) -> tuple[list[Part], str]:
-    """Measure the spread of layer 2's weights, end over start."""
+    """Measure the spread of layer 2's weights at the end over that at the start."""
     spread, shares, extreme = {}, {}, {}
     for weight_decay in (0.0, DECAY):
         chosen = runs.demo(weight_decay)
@@ -84,7 +84,7 @@ def spread_contracts(runs: Runs, *, contracts: float, low: float, high: float, m
 
 @finding.claim("C3")
 def smaller_norm(runs: Runs, *, ratio: float) -> tuple[list[Part], str]:
-    """Compare the norm of all parameters, with decay over without, in S2's program and in S3's."""
+    """Compare the norm of all parameters with and without decay, in S2's program and in S3's."""
     small = {λ: runs.select("small", weight_decay=λ)["weight_norm"] for λ in (0.0, 1e-4)}
     demo = {λ: runs.demo(λ)["weight_norm"] for λ in (0.0, DECAY)}
     return [
@@ -99,9 +99,9 @@ def smaller_norm(runs: Runs, *, ratio: float) -> tuple[list[Part], str]:
 
 @finding.claim("C4", of_divergence=["Limit"])
 def bounded_gradients(runs: Runs, *, largest: float, limit: float) -> tuple[list[Part], str]:
-    """Compare the largest gradient in S3's program, and the smallest learning rate that diverges.
+    """Compare the largest gradient in S3's program, and the smallest learning rate at which training diverges.
 
-    The gradient logged after step 1 is that at the initial weights, which runs that are compared share.
+    The gradient that is logged after step 1 is that at the initial weights, which the compared runs share.
     """
     demos = {λ: runs.demo(λ) for λ in (0.0, DECAY)}
     highest, late = (
@@ -129,7 +129,7 @@ def bounded_gradients(runs: Runs, *, largest: float, limit: float) -> tuple[list
 
 
 def diverges_from(runs: Runs, weight_decay: float) -> pd.DataFrame:
-    """`first_failing` of C4's grid of learning rates: the smallest that diverges, per seed."""
+    """Return per seed the smallest learning rate of C4's grid at which training diverges: `first_failing`."""
     tried = runs.runs[runs.runs["sweep"].isin(["learning_rate", "weight_decay"])]
     seeds = runs.runs.loc[runs.runs["sweep"] == "learning_rate", "seed"]
     chosen = select(tried[tried["seed"].isin(seeds)], weight_decay=weight_decay)
@@ -140,7 +140,7 @@ def diverges_from(runs: Runs, weight_decay: float) -> pd.DataFrame:
 def robust_losses(
     runs: Runs, *, shift: float, robust: float, sensitive: float, between: float, network: float, several: float
 ) -> tuple[list[Part], str]:
-    """Compare lines under three losses, count their minimisers, and compare S3's network under the same losses."""
+    """Compare lines under three losses, count their minimisers, and compare S3's network under these losses."""
     outlier = {loss: distance_to_truth(runs.fitted(loss, outlier=True)) for loss in LOSSES}
     clean = {loss: distance_to_truth(runs.fitted(loss, outlier=False)) for loss in LOSSES}
     return [
@@ -164,7 +164,7 @@ def robust_losses(
 
 @finding.claim("C8")
 def to_nothing(runs: Runs, *, low: float, high: float, vanishes: float) -> tuple[list[Part], str]:
-    """Measure the norm as λ grows, of ridge and of S3's network."""
+    """Measure how the norm changes as λ grows, for ridge regression and for S3's network."""
     parts, note = norm_of_ridge(runs, low, high, vanishes)
     large = runs.demo(LARGE)
     parts.append(
@@ -184,7 +184,7 @@ def to_nothing(runs: Runs, *, low: float, high: float, vanishes: float) -> tuple
 
 @finding.claim("C9")
 def sensitive(runs: Runs, *, calmer: float, together: float) -> tuple[list[Part], str]:
-    """Compare the root mean square of the slope, of S3's fits and of polynomials, with the norm of the weights."""
+    """Compare the root mean square of the slope with the norm of the weights, for S3's fits and for polynomials."""
     table = runs.tables["polynomials"]
     demos = {λ: runs.demo(λ) for λ in (0.0, DECAY, *runs.weight_decays)}
     demos = {λ: demo.assign(sensitivity=sensitivity(demo)) for λ, demo in demos.items()}
@@ -283,7 +283,7 @@ def unstable_training(runs: Runs, *, limit: float, others: float, rises: float) 
 
 
 def lost(chosen: pd.DataFrame) -> pd.Series:
-    """Which runs diverged or end as a constant, their units dead: steady, but nothing more is learnt."""
+    """Return which runs diverged, or ended as a constant because all units are dead: steady, but learning nothing."""
     return chosen["diverged_at"].notna() | (sensitivity(chosen) < CONSTANT)
 
 

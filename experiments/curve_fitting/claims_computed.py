@@ -1,4 +1,4 @@
-"""C5-C8, C10, C11, C14: claims on polynomials, the ball, and lines under three losses, by the tables of compute.py."""
+"""C5-C8, C10, C11, C14: claims on polynomials, norm balls and lines under three losses, from tables of compute.py."""
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ from .runs import LOSSES, Runs, ratio_of
 
 
 def chosen_ridge(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the highest degree at each seed's λ > 0 of lowest validation loss, by seed."""
+    """Return, by seed, the row of the highest degree at the λ > 0 with the lowest validation loss."""
     ridged = table[(table["degree"] == table["degree"].max()) & (table["weight_decay"] > 0)]
     return ridged.loc[ridged.groupby("seed")["validation_loss"].idxmin()].set_index("seed").sort_index()
 
@@ -28,7 +28,7 @@ def chosen_ridge(table: pd.DataFrame) -> pd.DataFrame:
 def high_degrees(
     runs: Runs, *, falls: float, rises: float, fits: float, repairs: float, repaired: float
 ) -> tuple[list[Part], str]:
-    """Compare test errors over the degree without penalty, and with a ridge at the highest degree."""
+    """Compare test errors over the degree without penalty, and at the highest degree with a ridge penalty."""
     table = runs.tables["polynomials"]
     plain = table[table["weight_decay"] == 0]
     test = np.log(plain.pivot(index="seed", columns="degree", values="test_loss"))
@@ -49,7 +49,7 @@ def high_degrees(
 
 @finding.claim("C6")
 def penalty_is_constraint(runs: Runs, *, residual: float, solver: float, multiplier: float) -> tuple[list[Part], str]:
-    """Count the digits to which the conditions hold, and to which a solver of the constrained problem agrees."""
+    """Count the digits to which the optimality conditions hold, and to which a constrained solver agrees."""
     table = runs.tables["constraints"]
     asked = {
         "residual": ("conditions of Karush, Kuhn and Tucker", residual),
@@ -65,10 +65,11 @@ def penalty_is_constraint(runs: Runs, *, residual: float, solver: float, multipl
 def robust_lines(
     runs: Runs, shift: float, robust: float, sensitive: float, between: float, several: float
 ) -> list[Part]:
-    """Compare lines under three losses with and without outliers, and count minimisers.
+    """Compare lines under three losses with and without outliers, and count their minimisers.
 
-    Algebra decides the latter but for a line under L1: a constant has several of L1 if and only if distinct points are
-    even in number, and under L2 the rank of the features, which are the same in all seeds, says it.
+    Algebra gives the number of minimisers except for a line under L1. Under L1 a constant has several minimisers if and
+    only if the number of distinct points is even. Under L2 the rank of the features decides, which is the same for all
+    seeds.
     """
     lines = np.log(runs.tables["outliers"].pivot(index="seed", columns=["shift", "loss"], values="distance"))
     off, shifted = lines[0.0], lines[shift]
@@ -106,7 +107,7 @@ def robust_lines(
 
 
 def norm_of_ridge(runs: Runs, low: float, high: float, vanishes: float) -> tuple[list[Part], str]:
-    """Measure the norm of the ridge solution as λ grows; the note says how far λ goes."""
+    """Measure the norm of the ridge solution as λ grows; the note gives the largest λ."""
     norms = np.log(runs.tables["constraints"].pivot(index="seed", columns="weight_decay", values="norm"))
     before, last = norms.columns[-2:]
     slope = (norms[last] - norms[before]) / np.log(last / before)
@@ -120,7 +121,7 @@ def norm_of_ridge(runs: Runs, low: float, high: float, vanishes: float) -> tuple
 
 @finding.claim("C10")
 def overfits(runs: Runs, *, together: float, times: float, more: float) -> tuple[list[Part], str]:
-    """Compare test less training errors, over degrees without penalty, and over λ at the highest degree."""
+    """Compare the gap of test to training error, over degrees without penalty and over λ at the highest degree."""
     table = runs.tables["polynomials"]
     table = table.assign(gap=table["test_loss"] - table["train_loss"])
     plain = table[table["weight_decay"] == 0].pivot(index="seed", columns="degree", values="gap")
@@ -156,7 +157,7 @@ def overfits(runs: Runs, *, together: float, times: float, more: float) -> tuple
 
 @finding.claim("C11")
 def pulled_back(runs: Runs, *, surface: float, inside: float, better: float) -> tuple[list[Part], str]:
-    """Compare least squares in a ball with the unconstrained optimum, which lies outside the ball or inside."""
+    """Compare least squares within a ball with the unconstrained optimum, which lies outside or inside the ball."""
     table = runs.tables["balls"]
     smaller, larger = table[table["radius"] < 1], table[table["radius"] > 1]
     chosen = smaller.loc[smaller.groupby("seed")["validation_loss"].idxmin()].set_index("seed")
@@ -176,7 +177,7 @@ def pulled_back(runs: Runs, *, surface: float, inside: float, better: float) -> 
 
 @finding.claim("C14")
 def stable_minimiser(runs: Runs, *, less: float) -> tuple[list[Part], str]:
-    """Compare how far lines move under three losses where all targets change a little."""
+    """Compare how far lines move under three losses when all targets change a little."""
     moved = runs.tables["nudges"].pivot(index="seed", columns="loss", values="moved")
     return [
         judged(

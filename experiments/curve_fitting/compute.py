@@ -1,7 +1,7 @@
-"""C5-C11, C14: what needs no training loop. Polynomials and ridge, its constrained form, lines under three losses.
+"""Computations for C5-C11 and C14: polynomials and ridge, its constrained form, and lines under three losses.
 
-Polynomials: S0's data, y = 2x + 1 and noise, and its convention of λ: (1/n) Σ (y − ŷ)² + λ Σ w². The constant is not
-penalised. Lines: S3's data, y = 1.5 x and noise.
+Polynomials are fitted to S0's data, y = 2x + 1 plus noise, with S0's convention of λ: (1/n) Σ (y − ŷ)² + λ Σ w². The
+constant is not penalised. Lines are fitted to S3's data, y = 1.5 x plus noise.
 """
 
 import itertools
@@ -36,10 +36,11 @@ def polynomials(
     degrees: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)],
     weight_decays: Annotated[list[NonNegative], Field(min_length=1)],
 ) -> pd.DataFrame:
-    """One row for each seed, degree and λ: mean squared error on every split, norm, coefficients `weight_00`, ...
+    """Return one row for each seed, degree and λ: mean squared error on every split, norm, `weight_00`, ...
 
-    Training points are even on [−1, 1], the others uniform; all have the same noise. `sensitivity`: root mean square of
-    the polynomial's slope on [−1, 1], exactly.
+    The weights are coefficients, beginning with the constant. Training points are evenly spaced on [−1, 1], the others
+    are uniformly random, and all have the same noise. `sensitivity` is the exact root mean square of the polynomial's
+    slope on [−1, 1].
     """
     rows = []
     for seed in range(seeds):
@@ -65,7 +66,7 @@ def polynomials(
 
 
 def polynomial_path(x: np.ndarray, y: np.ndarray, degree: int, weight_decays: list[float]) -> np.ndarray:
-    """Coefficients `[λ, degree + 1]`, the constant's first; λ = 0: least squares."""
+    """Return the coefficients `[λ, degree + 1]`, beginning with the constant; λ = 0 gives least squares."""
     paths = np.zeros((len(weight_decays), degree + 1))
     if degree:
         features, targets = centred(x, y, degree)
@@ -76,14 +77,14 @@ def polynomial_path(x: np.ndarray, y: np.ndarray, degree: int, weight_decays: li
 
 
 def sensitivity(weights: np.ndarray) -> float:
-    """Root mean square on [−1, 1] of the slope of the polynomial with these coefficients, the constant's first."""
+    """Return the root mean square slope on [−1, 1] of the polynomial with these coefficients, the constant first."""
     slope = np.polynomial.Polynomial(weights).deriv()
     integral = (slope * slope).integ()
     return np.sqrt(max((integral(1) - integral(-1)) / 2, 0.0))
 
 
 def centred(x: np.ndarray, y: np.ndarray, degree: int) -> tuple[np.ndarray, np.ndarray]:
-    """Powers x, x², ... `[n, degree]` and targets `[n]`, without their means: the best constant is taken out."""
+    """Return the powers x, x², ... `[n, degree]` and the targets `[n]` less their means, which removes the constant."""
     features = x[:, None] ** np.arange(1, degree + 1)
     return features - features.mean(0), y - y.mean()
 
@@ -97,11 +98,12 @@ def constraints(
     degree: Count,
     weight_decays: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)],
 ) -> pd.DataFrame:
-    """C6, C8: a row for each seed and λ. The ridge solution w, against the least loss in the ball ‖w‖² ≤ C of its norm.
+    """Compare the ridge solution w with the least loss in the ball ‖v‖² ≤ C = ‖w‖² (C6, C8): a row for each seed and λ.
 
-    `residual`: ‖∇L(w) + 2λw‖ / ‖∇L(0)‖, the stationarity of Karush, Kuhn and Tucker; the other conditions hold by C.
-    `solver`: relative distance from w of what a solver of the constrained problem finds, which is told C and not λ;
-    `multiplier`: relative error of the multiplier at that point. `norm`, `loss` of w; `weight_01`, ...
+    `residual` is ‖∇L(w) + 2λw‖ / ‖∇L(0)‖, the stationarity condition of Karush, Kuhn and Tucker; the choice of C
+    fulfils the other conditions. `solver` is the relative distance from w to the solution of a constrained solver,
+    which knows C but not λ. `multiplier` is the relative error of the multiplier there. `norm`, `loss` and `weight_01`,
+    ... are those of w.
     """
     rows = []
     for seed in range(seeds):
@@ -128,7 +130,7 @@ def constraints(
 
 
 def in_ball(hessian: np.ndarray, slope: np.ndarray, radius: float) -> np.ndarray:
-    """argmin ½ wᵀHw + sᵀw over ‖w‖ ≤ radius, by sequential quadratic programming (SLSQP); in units of the radius."""
+    """Return the w with ‖w‖ ≤ radius that minimises ½ wᵀHw + sᵀw, by sequential quadratic programming (SLSQP)."""
     scale = radius * np.linalg.norm(slope)
     square, linear = hessian * radius**2 / scale, slope * radius / scale
     result = optimize.minimize(
@@ -152,11 +154,11 @@ def balls(
     degree: Count,
     radii: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)],
 ) -> pd.DataFrame:
-    """C11: a row for each seed and radius, a multiple of the norm of the unconstrained optimum; 1 is that optimum.
+    """Find the least loss in balls of several radii (C11); return a row for each seed and radius.
 
-    `norm`: of the least loss in that ball by a solver that is told the ball alone, in the same unit; `surface`:
-    |norm/radius − 1|; `apart`: distance from the unconstrained optimum, in that unit. `validation_loss`; `error`: mean
-    squared distance to the true line on [−1, 1].
+    The unit of length is the norm of the unconstrained optimum. The solver knows only the ball. `norm` is that of its
+    solution, `surface` is |norm/radius − 1|, and `apart` the distance to the unconstrained optimum. `error` is the mean
+    squared distance to the true line on [−1, 1]. There is also `validation_loss`.
     """
     if degree >= train_size:
         raise ConfigError(f"degree is {degree}, but must be less than train_size, {train_size}: many optima otherwise.")
@@ -199,9 +201,10 @@ def outliers(
     noise: Noise,
     shifts: Annotated[list[NonNegative], Field(min_length=1)],
 ) -> pd.DataFrame:
-    """C7: one row for each seed, shift of the outliers and loss: constant, slope, and distance to the true line.
+    """Fit lines under three losses to points with outliers (C7); return a row for each seed, shift and loss.
 
-    The same points are shifted upwards by each of `shifts`. The distance is the root of the mean square on [−1, 1].
+    A row has constant, slope and distance to the true line. The same points are shifted upwards by each of `shifts`.
+    The distance is the root mean square on [−1, 1].
     """
     if outliers > train_size:
         raise ConfigError(f"outliers is {outliers}, but must be at most train_size, {train_size}.")
@@ -221,11 +224,12 @@ def outliers(
 
 @finding.computation
 def minimisers(*, seeds: Count, train_sizes: Annotated[list[Count], Field(min_length=1)], noise: Noise) -> pd.DataFrame:
-    """C7: a row for each seed, number of points, problem (a constant, a line) and loss: has it several minimisers?
+    """Find whether a loss has several minimisers (C7); return a row for each seed, number of points, problem and loss.
 
-    Points are S3's, but for their number (`size`). L1: `width` of the interval of slopes (of constants) that reach the
-    least sum of absolute errors, by linear programming; several where it is wider than 1e-3 of the noise. L2: several
-    where features are linearly dependent.
+    Problems are a constant and a line. Points are S3's except for their number (`size`). Under L1, `width` is the width
+    of the interval of slopes (or constants) with the least sum of absolute errors, by linear programming. There are
+    several minimisers if it is wider than 1e-3 of the noise. Under L2 there are several if the features are linearly
+    dependent.
     """
     rows = []
     for seed, size in itertools.product(range(seeds), train_sizes):
@@ -242,9 +246,9 @@ def minimisers(*, seeds: Count, train_sizes: Annotated[list[Count], Field(min_le
 
 @finding.computation
 def nudges(*, seeds: Count, train_size: Count, noise: Noise, nudge: Noise, draws: Count) -> pd.DataFrame:
-    """C14: a row for each seed and loss: how far its line moves where all targets change by N(0, `nudge`).
+    """Measure how far lines move when all targets change by N(0, `nudge`) (C14); return a row for each seed and loss.
 
-    `moved`: root mean square over `draws` such changes of the distance between the lines on [−1, 1], over `nudge`.
+    `moved` is the distance between the lines on [−1, 1] over `nudge`, as root mean square over `draws` such changes.
     """
     rows = []
     for seed in range(seeds):

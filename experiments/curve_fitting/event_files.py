@@ -1,11 +1,11 @@
-"""S3's histograms and losses as TensorBoard event files, from stored results: what its program shows while training.
+"""Writes S3's histograms and losses as TensorBoard event files, from stored results; S3 shows them during training.
 
     python -m experiments.curve_fitting.event_files --results results/laptop/curve_fitting --output runs --seed 0
     tensorboard --logdir runs
 
-One folder a network, <output>/seed_<seed>/normal and .../weight_decay, so that TensorBoard lays them over each other.
-Histograms are of the second hidden layer, every 200 steps: weights, and log10 |gradient|, in the bins in which training
-counted them (demo.py); a value outside them counts in a bin as wide as its neighbour.
+Each network has a folder, <output>/seed_<seed>/normal and .../weight_decay, so that TensorBoard shows one over the
+other. Histograms are of the second hidden layer, every 200 steps: weights, and log10 |gradient|. The bins are those in
+which training counted the values (demo.py). Values outside are in an extra bin, as wide as its neighbour.
 """
 
 import argparse
@@ -35,7 +35,7 @@ HISTOGRAMS = {  # tag -> metric, edges; the layer's name is that of S3's program
 
 @reports_user_errors
 def main() -> None:
-    """Writes the event files of one seed, both networks."""
+    """Write the event files of both networks of one seed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, required=True, help="folder with runs.parquet and history.parquet")
     parser.add_argument("--output", type=Path, required=True, help="folder for the event files")
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def empty_folders(parent: Path) -> dict[str, Path]:
-    """Each network's folder; a ResultError where one has event files, which TensorBoard would show beside new ones."""
+    """Return the folder of each network; ResultError if one has event files: TensorBoard would show them too."""
     folders = {name: parent / name for name in NETWORKS}
     for folder in folders.values():
         if any(folder.glob("events.out.tfevents.*")):
@@ -61,7 +61,7 @@ def empty_folders(parent: Path) -> dict[str, Path]:
 
 
 def histories(results: Results, folder: Path, seed: int) -> dict[str, pd.DataFrame]:
-    """What S3's two networks of a seed logged; an error that names `folder` where that is not in the results."""
+    """Return the histories of S3's two networks of a seed; an error that names `folder` if the results lack them."""
     metrics = pd.Series(results.history["metric"].unique())
     counted = all(metrics.str.startswith(prefix).any() for prefix, _ in HISTOGRAMS.values())
     if not (results.runs["sweep"] == "weight_decay").any() or not counted:
@@ -76,7 +76,7 @@ def histories(results: Results, folder: Path, seed: int) -> dict[str, pd.DataFra
 
 
 def writer_class() -> "type[SummaryWriter]":
-    """torch's SummaryWriter, or a ConfigError that says how to install what it needs."""
+    """Return torch's SummaryWriter; ConfigError says how to install what it needs."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
@@ -87,7 +87,7 @@ def writer_class() -> "type[SummaryWriter]":
 
 
 def write(writer: "SummaryWriter", history: pd.DataFrame) -> None:
-    """The scalars and histograms of one run's history `step, metric, value`."""
+    """Write the scalars and histograms of one run's history `step, metric, value`."""
     for name in SCALARS:
         own = history[history["metric"] == name].sort_values("step")
         for step, value in zip(own["step"], own["value"], strict=True):
@@ -99,7 +99,7 @@ def write(writer: "SummaryWriter", history: pd.DataFrame) -> None:
 
 
 def add_histogram(writer: "SummaryWriter", tag: str, counts: np.ndarray, edges: np.ndarray, step: int) -> None:
-    """Counts `[E + 1]` below, between and above E edges; moments are those of the bins' centres."""
+    """Write a histogram from counts `[E + 1]` below, between and above E edges; its moments use the bins' centres."""
     width = edges[1] - edges[0]
     ends = np.concatenate([[edges[0] - width], edges, [edges[-1] + width]])
     centres = (ends[1:] + ends[:-1]) / 2

@@ -1,4 +1,4 @@
-"""Figures of curve fitting, drawn from the runs and measures that claims.py judges; the others: figures_computed.py."""
+"""Figures of curve fitting, from the runs and measures that claims.py judges; others are in figures_computed.py."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -26,14 +26,14 @@ PAIR = {0.0: "no decay", DECAY: f"λ = {DECAY:g}"}
 
 @finding.figure("C1")
 def fit(inputs: Inputs) -> Figure:
-    """S3's figure, the fit at some steps with and without decay, for one seed; then the last over all seeds."""
+    """The fit at some steps with and without decay for one seed, as in S3's figure; then the last fit of all seeds."""
     runs, history = inputs.made(Runs), inputs.results.history
     demos = {λ: runs.demo(λ) for λ in PAIR}
     history = history[
         history["metric"].isin(FIT) & history["run"].isin([demo.loc[SEED, "run"] for demo in demos.values()])
     ]
     logged = sorted(history.loc[history["step"] > 0, "step"].unique())
-    shown = sorted({logged[0], logged[3 * len(logged) // 10 - 1], logged[-1]})  # S3 shows ten
+    shown = sorted({logged[0], logged[3 * len(logged) // 10 - 1], logged[-1]})  # S3 shows ten steps
     figure, axes = plt.subplots(1, len(shown) + 1, figsize=(PAGE, 2.3), sharex=True, sharey=True)
     x, train, test = line(SEED, int(demos[0.0]["train_size"].iloc[0]), outlier=False)
     for panel, step in zip(axes, shown, strict=False):
@@ -81,7 +81,10 @@ def histograms(inputs: Inputs) -> Figure:
 def ridge_lines(
     axes: Axes, shares: pd.DataFrame, edges: np.ndarray, colour: ColorType, highest: float, zeros: bool
 ) -> None:
-    """One line a step from shares `[steps, bins]`; `highest` is 1.9 steps high. `zeros`: how many are below them."""
+    """Draw a ridge line for each step from shares `[steps, bins]`; a share of `highest` is 1.9 lines high.
+
+    `zeros`: write which share lies below the bins.
+    """
     steps = shares.index.to_numpy(float)
     centres = (edges[1:] + edges[:-1]) / 2
     if len(steps) < 2 or np.isnan(highest):
@@ -128,13 +131,13 @@ def norms(inputs: Inputs) -> Figure:
 
 
 def curves(runs: Runs, weight_decay: float, metric: str) -> pd.DataFrame:
-    """A metric of S3's program at every EVERY-th step, `[seeds, steps]`."""
+    """Return a metric of S3's program at every EVERY-th step, `[seeds, steps]`."""
     return pd.DataFrame({seed: runs.every(run, metric) for seed, run in runs.demo(weight_decay)["run"].items()}).T
 
 
 @finding.figure("C1", "C3", "C8")
 def weight_decay(inputs: Inputs) -> Figure:
-    """S3's program against λ: losses, roughness, norm."""
+    """Losses, roughness and norm of S3's program against λ."""
     runs = inputs.made(Runs)
     figure, axes = plt.subplots(1, 3, figsize=(PAGE, 2.2))
     demos = {λ: runs.demo(λ) for λ in runs.weight_decays}
@@ -178,7 +181,7 @@ def weight_decay(inputs: Inputs) -> Figure:
 
 @finding.figure("C12")
 def outlier_training(inputs: Inputs) -> Figure:
-    """At which learning rates training diverges, or ends as a constant, and the loss at S3's, by loss function."""
+    """The learning rates at which training diverges or ends as a constant, and the loss at S3's, by loss function."""
     runs = inputs.made(Runs)
     figure, axes = plt.subplots(1, 3, figsize=(PAGE, 2.4))
     free = runs.runs[runs.runs["sweep"].isin(["learning_rate", "weight_decay"]) & (runs.runs["weight_decay"] == 0)]

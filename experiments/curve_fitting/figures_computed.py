@@ -1,4 +1,4 @@
-"""Figures of curve fitting of what compute.py computed; for figures.py, which draws them."""
+"""Figures of curve fitting from the tables of compute.py; figures.py registers them."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -17,9 +17,9 @@ from .claims import CONSTANT
 from .demo import GRID, SLOPE, line
 from .runs import FIT, LOSSES, Runs, sensitivity
 
-SEED = 0  # of every example shown
+SEED = 0  # the seed whose examples are shown
 COLOURS = {"squared_error": "#D55E00", "smooth_l1": "#009E73", "absolute_error": "#0072B2"}
-POWERS = 40  # points of a drawn curve a unit of x
+POWERS = 40  # points of a drawn curve per unit of x
 
 
 @finding.figure("C5")
@@ -61,7 +61,7 @@ def polynomials(inputs: Inputs) -> Figure:
 
 @finding.figure("C9", "C10")
 def overfitting(inputs: Inputs) -> Figure:
-    """Slope of fits against the norm of their weights; test less training error against degree and norm."""
+    """The slope of fits against the norm of their weights; the gap of test to training error, by degree and norm."""
     table, runs = inputs.results.tables["polynomials"], inputs.made(Runs)
     table = table.assign(gap=table["test_loss"] - table["train_loss"])
     figure, axes = plt.subplots(1, 4, figsize=(PAGE, 2.3))

@@ -5,19 +5,19 @@ from scipy import optimize
 
 
 def least_squares(features: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """argmin Σ (y − Xw)²; weights `[p]`."""
+    """Return the weights `[p]` that minimise Σ (y − Xw)²."""
     return np.linalg.lstsq(features, targets, rcond=None)[0]
 
 
 def least_absolute(features: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """argmin Σ |y − Xw|, a linear program in w and the absolute errors."""
+    """Return the weights that minimise Σ |y − Xw|, by a linear program in w and the absolute errors."""
     return _program(features, targets, np.append(np.zeros(features.shape[1]), np.ones(len(targets)))).x[
         : features.shape[1]
     ]
 
 
 def least_smooth_l1(features: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """argmin of PyTorch's smooth L1 loss: scipy's Huber loss of scale 1 is twice that."""
+    """Return the weights that minimise PyTorch's smooth L1 loss; scipy's Huber loss of scale 1 is twice this."""
     start = least_squares(features, targets)
     return optimize.least_squares(
         lambda w: features @ w - targets, start, lambda w: features, loss="huber", xtol=1e-12, ftol=1e-12, gtol=1e-12
@@ -25,7 +25,7 @@ def least_smooth_l1(features: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 
 def distance(constant: float, slope: float) -> float:
-    """Root mean square on [−1, 1] of constant + slope x."""
+    """Return the root mean square on [−1, 1] of constant + slope x."""
     return np.hypot(constant, slope / np.sqrt(3))
 
 
@@ -33,7 +33,7 @@ FITS = {"squared_error": least_squares, "smooth_l1": least_smooth_l1, "absolute_
 
 
 def width_of_minimisers(features: np.ndarray, targets: np.ndarray) -> float:
-    """Width of the last weight's interval over all minimisers of Σ |y − Xw|."""
+    """Return the width of the interval of the last weight over all minimisers of Σ |y − Xw|."""
     count = features.shape[1]
     sums = np.append(np.zeros(count), np.ones(len(targets)))
     least = _program(features, targets, sums).fun
@@ -48,7 +48,7 @@ def width_of_minimisers(features: np.ndarray, targets: np.ndarray) -> float:
 def _program(
     features: np.ndarray, targets: np.ndarray, cost: np.ndarray, also: np.ndarray | None = None, most: float = 0.0
 ) -> optimize.OptimizeResult:
-    """Least `cost` · (w, t) with t ≥ |y − Xw|, and `also` · (w, t) ≤ `most` if given."""
+    """Minimise `cost` · (w, t) subject to t ≥ |y − Xw|, and to `also` · (w, t) ≤ `most` if given."""
     identity = np.eye(len(targets))
     above = np.block([[-features, -identity], [features, -identity]])
     bounds = np.concatenate([-targets, targets])

@@ -12,12 +12,12 @@ from weightdecay.run import Run, require
 from .demo import GRADIENT_EDGES, GRID, STREAM, WEIGHT_EDGES, line
 
 LINES = ("line", "line_outlier")
-FEATURES = 10  # of S2's example
-SPREAD_EVERY = 20  # steps: the gradient's norm is wanted at every step (C4), and the rest would cost more than the step
+FEATURES = 10  # in S2's example
+SPREAD_EVERY = 20  # steps: C4 needs the gradient's norm at every step, but the rest would cost more than the step
 
 
 def splits(run: Run) -> Splits:
-    """S3's points, or S2's standard normal inputs and targets, which have nothing to do with each other."""
+    """Return S3's points, or S2's inputs and targets, which are independent standard normal numbers."""
     check(run)
     if run.dataset in LINES:
         x, train, test = line(run.seed, run.train_size, outlier=run.dataset == "line_outlier")
@@ -33,12 +33,11 @@ def splits(run: Run) -> Splits:
 
 
 def measures(ensemble: Ensemble) -> dict[str, Tensor]:
-    """Norm of the gradient; every SPREAD_EVERY steps the spread of layer 2; where all is logged, curve and histograms.
+    """Measure the gradient's norm at every step, layer 2's spread every SPREAD_EVERY steps, and more at full logging.
 
-    All are `[R]`.
-
-    `fit_00` ... are the network's outputs on GRID; `layer2_weight_bin_00` ... and `layer2_gradient_bin_00` ... counts
-    between the edges in demo.py, with one bin more at either end for what lies beyond.
+    All measures are `[R]`. At steps that are logged in full there are also `fit_00`, ..., the network's outputs on
+    GRID, and the counts `layer2_weight_bin_00`, ... and `layer2_gradient_bin_00`, ... between the edges in demo.py,
+    with an extra bin at either end.
     """
     stack, layer = ensemble.stack, ensemble.stack.leaves[1]
     full = ensemble.log_steps[ensemble.step]
@@ -58,7 +57,7 @@ def measures(ensemble: Ensemble) -> dict[str, Tensor]:
 
 
 def curve(stack: Stack, replica: int, grid: Tensor) -> Tensor:
-    """One network's outputs on `grid` `[N]`: a product over all replicas would round by how many there are."""
+    """Return one network's outputs on `grid` `[N]`. A product over all replicas would round by their number."""
     x = grid[:, None]
     for index, layer in enumerate(stack.leaves):
         assert layer.bias is not None
@@ -67,18 +66,18 @@ def curve(stack: Stack, replica: int, grid: Tensor) -> Tensor:
 
 
 def counts(values: Tensor, edges: np.ndarray) -> Tensor:
-    """How many of `values` `[R, N]` lie below, between and above E edges, `[R, E + 1]`."""
+    """Count how many of `values` `[R, N]` lie below, between and above E edges, `[R, E + 1]`."""
     bins = torch.bucketize(values, torch.tensor(edges, dtype=values.dtype, device=values.device))
     return values.new_zeros(len(values), len(edges) + 1).scatter_add_(1, bins, torch.ones_like(values))
 
 
 def named(name: str, columns: Tensor) -> dict[str, Tensor]:
-    """Columns `[R, N]` as metrics `<name>_00`, `<name>_01`, ..."""
+    """Return columns `[R, N]` as metrics `<name>_00`, `<name>_01`, ..."""
     return {f"{name}_{number:02}": column for number, column in enumerate(columns.T)}
 
 
 def check(run: Run) -> None:
-    """ConfigError for a row that asks for what is not trained here."""
+    """Raise ConfigError for a row with settings that this finding does not train."""
     require(run, dataset=(*LINES, "noise"), network="mlp", label_noise=0.0)
 
 

@@ -1,8 +1,8 @@
 """Claims D1-D16 on double descent, judged by the criteria of config.yaml.
 
-One estimate per seed, then a 95 % interval over seeds. A run's final value is the mean over its last tenth. Peaks,
-first minima and rises are chosen on the other seeds (weightdecay.statistics.shapes), λ on the validation split. A
-diverged run has no loss: what needs it is unknown.
+Each quantity is one number per seed, with a 95 % interval over seeds. A run's final value is the mean over its last
+tenth. Peaks, first minima and rises are chosen on the other seeds (weightdecay.statistics.shapes), λ on the validation
+split. A diverged run has no loss, so quantities that need it are unknown.
 """
 
 from collections.abc import Mapping
@@ -38,18 +38,18 @@ from .sweeps import Sweep, Sweeps, effect, error_added, peaks_and_thresholds, re
 
 @finding.claim("D1")
 def descends(sweeps: Sweeps, *, first: float, second: float, error: float) -> tuple[list[Part], str]:
-    """Test loss and error of an MLP have a first minimum, a peak and a second descent against its width."""
+    """Test loss and error of an MLP have a first minimum, a peak and a second descent against width."""
     return both_protocols(sweeps.main, sweeps.notebook, first, second, error)
 
 
 @finding.claim("D10")
 def cnn_descends(sweeps: Sweeps, *, first: float, second: float, error: float) -> tuple[list[Part], str]:
-    """Those of a CNN have them against its channels."""
+    """Test loss and error of a CNN have a first minimum, a peak and a second descent against its channels."""
     return both_protocols(sweeps.small_cnn, sweeps.cnn, first, second, error)
 
 
 def both_protocols(small: Sweep, notebook: Sweep, first: float, second: float, error: float) -> tuple[list[Part], str]:
-    """A first minimum, a peak, a second descent; under the notebook's protocol too where that was run."""
+    """Judge first minimum, peak and second descent, also under the notebook's protocol if that was run."""
     parts = descent(small, first, second, error)
     if notebook:
         parts += descent(notebook, first, second, error, "Notebook", ", notebook")
@@ -64,7 +64,7 @@ def both_protocols(small: Sweep, notebook: Sweep, first: float, second: float, e
 def peak_at_threshold(
     sweeps: Sweeps, *, tolerance: float, step: float, low: float, high: float
 ) -> tuple[list[Part], str]:
-    """The peak stands where training loss reaches zero, and moves with it; the notebook's is reported beside."""
+    """The peak is where training loss reaches zero, and moves with it; the notebook's is reported beside it."""
     main, notebook = sweeps.main, sweeps.notebook
     found = peaks_and_thresholds(sweeps.results, tolerance)
     ratios = np.log(found["peak"] / found["threshold"]).unstack("seed")  # [n, seeds]
@@ -96,7 +96,7 @@ def peak_at_threshold(
 
 @finding.claim("D3")
 def noise_makes_it(sweeps: Sweeps, *, raised: float, flat: float, flat_error: float) -> tuple[list[Part], str]:
-    """Noisy labels raise the peak, clean ones flatten it; the notebook's protocol is reported beside."""
+    """Noisy labels raise the peak, and clean labels flatten it; the notebook's protocol is reported beside it."""
     clean = sweeps.clean
     loss, error = np.log(clean.final("test_loss")), clean.final("test_error")
     noisy = np.log(sweeps.main.final("test_loss")).reindex(columns=loss.columns)
@@ -146,7 +146,7 @@ def helps_wide(sweeps: Sweeps, *, helps: float, tolerance: float, factor: float)
 
 @finding.claim("D6")
 def harms_narrow(sweeps: Sweeps, *, harm: float, tolerance: float, factor: float) -> tuple[list[Part], str]:
-    """The λ that suits wide networks harms under-parameterised ones."""
+    """The λ that suits wide networks harms under-parameterised networks."""
     main = sweeps.main
     regions = region_tables(main, tolerance, factor)
     choice = main.single(regions["over"])
@@ -168,7 +168,7 @@ def harms_narrow(sweeps: Sweeps, *, harm: float, tolerance: float, factor: float
 def harms_underfit(
     sweeps: Sweeps, *, harm: float, error: float, tolerance: float, factor: float
 ) -> tuple[list[Part], str]:
-    """The λ that suits wide networks harms those that underfit."""
+    """The λ that suits wide networks harms networks that underfit."""
     main = sweeps.main
     choice, table = main.single(region_tables(main, tolerance, factor)["over"]), main.final("test_error")
     first = minima(table)
@@ -192,7 +192,10 @@ def harms_underfit(
 
 @finding.claim("D7")
 def tuned_per_width(sweeps: Sweeps, *, rise: float, removed: float) -> tuple[list[Part], str]:
-    """With λ tuned per width there is no peak; the notebook's protocol with decay, our addition, beside it."""
+    """With λ tuned for each width there is no peak.
+
+    The notebook's protocol with decay, which is our addition, is reported beside it.
+    """
     main, notebook, errors = sweeps.main, sweeps.notebook, sweeps.main.finals("test_error")
     tuned_rise, peak_left, rise_without = tuning(main)
     parts = [
@@ -219,7 +222,11 @@ def tuned_per_width(sweeps: Sweeps, *, rise: float, removed: float) -> tuple[lis
 
 
 def tuning(sweep: Sweep) -> tuple[Estimate, Estimate, Estimate]:
-    """Of test loss: its largest rise, λ tuned per width; at the peak, tuned over not; its largest rise, no decay."""
+    """Return three estimates of test loss.
+
+    They are its largest rise with λ tuned for each width, its ratio at the peak with tuned λ to that without decay, and
+    its largest rise without decay.
+    """
     without = np.log(sweep.final("test_loss"))
     tuned = np.log(at_settings(sweep.finals("test_loss"), sweep.tuned()))
     removed = at_largest(without, tuned - without)
@@ -228,7 +235,10 @@ def tuning(sweep: Sweep) -> tuple[Estimate, Estimate, Estimate]:
 
 @finding.claim("D8")
 def one_for_all(sweeps: Sweeps, *, regret: float, rise: float) -> tuple[list[Part], str]:
-    """The single best λ leaves a rise, and is beaten at some width. The flattest λ of all is reported beside it."""
+    """With the single best λ test loss still rises, and another λ beats it at some width.
+
+    The λ with the smallest rise is reported beside it.
+    """
     main = sweeps.main
     test, choice = main.finals("test_loss"), main.single()
     tuned = np.log(at_settings(test, main.tuned()))
@@ -256,13 +266,13 @@ def one_for_all(sweeps: Sweeps, *, regret: float, rise: float) -> tuple[list[Par
 def sweet_spot(
     sweeps: Sweeps, *, tolerance: float, loss: float, error: float, memorised: float
 ) -> tuple[list[Part], str]:
-    """At the threshold, the λ tuned there does as well as the best of all widths without decay, and memorises less."""
+    """At the threshold, a tuned λ does as well as the best of all widths without decay, and memorises less."""
     main = sweeps.main
     known = main.thresholds(tolerance).dropna()
     nearest = known.map(lambda place: min(main.widths, key=lambda width: abs(np.log(width / place))))
 
     def there(table: pd.DataFrame) -> pd.Series:
-        """Per seed the value at the width nearest to its threshold; NaN where it has none."""
+        """Return per seed the value at the width nearest to its threshold; NaN if it has no threshold."""
         found = {seed: table[width].get(seed, np.nan) for seed, width in nearest.items() if width in table.columns}
         return pd.Series(found, dtype=float).reindex(table.index)
 
@@ -309,12 +319,12 @@ def sweet_spot(
 
 
 def fitted(name: str, where: str, sweep: Sweep, tolerance: float) -> Part:
-    """Where the training error, rather than the loss, falls to the tolerance."""
+    """Return a part with the width at which the training error, rather than the loss, falls to the tolerance."""
     return reported(f"{name}Fitted", f"width of training error {tolerance:g}, {where}", widths(sweep.fitted(tolerance)))
 
 
 def descent(sweep: Sweep, first: float, second: float, least: float, name: str = "", label: str = "") -> list[Part]:
-    """First rise and last fall of test loss and error, judged; the errors at the three places, reported."""
+    """Judge the first rise and the last fall of test loss and error; report the errors at the three places."""
     loss, error = (sweep.final(metric) if sweep else pd.DataFrame() for metric in ("test_loss", "test_error"))
     mean, at = error.mean(), {}
     if mean.notna().any():
@@ -348,12 +358,12 @@ def descent(sweep: Sweep, first: float, second: float, least: float, name: str =
 
 
 def widths(per_seed: pd.Series) -> Estimate:
-    """Geometric mean and interval of a width per seed."""
+    """Return the geometric mean and interval of a width per seed."""
     return ratio_interval(np.log(per_seed))
 
 
 def minima(curves: pd.DataFrame) -> pd.Series:
-    """Per seed the width of the other seeds' first minimum."""
+    """Return per seed the width of the other seeds' first minimum."""
     return leave_one_out(curves, lambda others, own: float(first_minimum(others)))
 
 

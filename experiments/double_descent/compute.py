@@ -1,8 +1,9 @@
 """D9, D14: double descent without training. Random Fourier features and ridge regression, solved exactly in float64.
 
-The model of Belkin et al. (2018): N random features, least squares of least norm, a peak at N = n. With one data set,
-one noise and one loss in common with the trained networks, it shows what is left when optimisation is taken away.
-How rough the fitted function is, is computed exactly too: its weights' norm and its gradient in the input.
+This is the model of Belkin et al. (2018): N random features, the least-squares solution of the smallest norm, and a
+peak at N = n. It has the data set, the noise and the loss of the trained networks, so it shows what remains without
+optimisation. The roughness of the fitted function is computed exactly too: the norm of its weights, and its gradient
+with respect to the input.
 """
 
 from typing import Annotated
@@ -31,11 +32,12 @@ def random_features(
     features: Annotated[list[Count], Field(min_length=1)],
     ridges: Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=1)],
 ) -> pd.DataFrame:
-    """One row for each seed, number of features and ridge: loss and error of every split, `<split>_loss, ..._error`.
+    """Return one row for each seed, number of features and ridge: `<split>_loss` and `<split>_error` of every split.
 
-    A seed draws data, noise and features. Losses are squared errors summed over the classes, as the networks'.
-    `weight_norm` is the Frobenius norm of the weights, `squared_gradient` that of the Jacobian of the outputs in the
-    input, squared and averaged over the test split: how strongly the function reacts to small changes.
+    A seed draws data, noise and features. Losses are squared errors summed over the classes, as in the networks.
+    `weight_norm` is the Frobenius norm of the weights. `squared_gradient` is the squared Frobenius norm of the Jacobian
+    of the outputs with respect to the input, averaged over the test split: it says how strongly the function reacts to
+    small changes.
     """
     rows = []
     for seed in range(seeds):

@@ -1,4 +1,4 @@
-"""D9, D14: least squares on random features, solved exactly (compute.py): its peak, and how rough it is."""
+"""D9, D14: least squares on random features, solved exactly (compute.py): its peak and its roughness."""
 
 import numpy as np
 
@@ -31,7 +31,7 @@ def without_training(sweeps: Sweeps, *, low: float, high: float, second: float, 
 def bumpy(
     sweeps: Sweeps, *, low: float, high: float, fall: float, left: float, smoother: float
 ) -> tuple[list[Part], str]:
-    """The exact solution of least norm is roughest at N = n and smoother beyond; a tuned ridge is smoother still."""
+    """The exact solution of least norm is roughest at N = n and smoother beyond; with a tuned ridge it is smoother."""
     table = sweeps.results.tables["random_features"]
     rough = {ridge: np.log(squares) / 2 for ridge, squares in ridge_tables(table, "squared_gradient").items()}
     choice = best_settings(ridge_tables(table, "validation_loss"))

@@ -31,12 +31,12 @@ PUBLISHED = read_published(Path(__file__).with_name("published.yaml"))
 TUNED = "black"
 MARKERS = "osD^v"
 LABELS = {"test_loss": "test loss", "test_error": "test error"}
-CLIPPED = 30.0  # the peak of least squares goes through any roof
+CLIPPED = 30.0  # the axis ends here, as the peak of least squares has no limit
 
 
 @finding.figure("D1", "D3", "D7", "D8", "D13")
 def width(inputs: Inputs) -> Figure:
-    """Test loss and error against width; without decay, at each λ, and with λ tuned."""
+    """Test loss and error against width: without decay, at each λ, and with λ tuned."""
     main, clean = inputs.made(Sweeps).main, inputs.made(Sweeps).clean
     figure, axes = plt.subplots(2, 3, figsize=(PAGE, 4.1), sharex=True, sharey="row")
     for row, metric in zip(axes, LABELS, strict=True):
@@ -47,7 +47,7 @@ def width(inputs: Inputs) -> Figure:
             line(row[1], tables[λ], weight_decay_colour(λ), f"λ = {λ:g}", metric, marker=marker)
         line(row[2], main.final(metric), weight_decay_colour(0), "no decay", metric)
         line(row[2], at_settings(tables, main.single()), KINDS["held"], "single best λ", metric)
-        tuned = main.tuned(metric.replace("test", "validation"))  # by the quantity that is shown
+        tuned = main.tuned(metric.replace("test", "validation"))  # tuned by the quantity that is shown
         line(row[2], at_settings(tables, tuned), TUNED, "λ tuned per width", metric)
         row[0].set_ylabel(LABELS[metric])
     for panel, title in zip(
@@ -112,7 +112,7 @@ def threshold(inputs: Inputs) -> Figure:
 
 @finding.figure("D5", "D6", "D16")
 def effect(inputs: Inputs) -> Figure:
-    """What each λ does to the test loss, against width over threshold."""
+    """The effect of each λ on test loss, against width over threshold."""
     main, t = inputs.made(Sweeps).main, inputs.config.criteria["D5"].thresholds
     place = main.thresholds(t["tolerance"])
     figure, axes = plt.subplots(figsize=(COLUMN, 2.6))
@@ -138,7 +138,7 @@ def effect(inputs: Inputs) -> Figure:
 
 @finding.figure("D4", "D11", "D12", "D15")
 def training_curves(inputs: Inputs) -> Figure:
-    """Loss and error over time; at the peak's width and at the widest, without decay and with it."""
+    """Loss and error over time, at the peak's width and at the largest width, with and without decay."""
     main = inputs.made(Sweeps).main
     widest, choice = main.widest, main.single()
     single, said = at_width(choice, widest), values(choice)
@@ -240,7 +240,7 @@ def random_features(inputs: Inputs) -> Figure:
 
 @finding.figure("D1", "D3", "D7", "D10")
 def notebook(inputs: Inputs) -> Figure:
-    """Test error and loss against width, with the notebook's points; last, the CNN on few examples."""
+    """Test error and loss against width, with the notebook's points; the last panel is the CNN on few examples."""
     figure, axes = plt.subplots(2, 4, figsize=(PAGE, 3.7), sharex="col", sharey="row")
     small = {"small_cnn": (inputs.made(Sweeps).small_cnn, "CNN, small, noisy")}
     for column, (name, (sweep, title)) in zip(axes.T, (notebook_sweeps(inputs) | small).items(), strict=True):
@@ -278,7 +278,7 @@ def notebook(inputs: Inputs) -> Figure:
 
 @finding.table()
 def published_table(inputs: Inputs) -> str:
-    """First minimum, peak and widest of test error and loss: ours beside the notebook's."""
+    """Test error and loss at the first minimum, at the peak and at the largest width: ours beside the notebook's."""
     sweeps = inputs.made(Sweeps)
     small = {
         "small": (sweeps.main, "small, noisy"),
@@ -311,7 +311,7 @@ def published_table(inputs: Inputs) -> str:
 
 
 def notebook_sweeps(inputs: Inputs) -> dict[str, tuple[Sweep, str]]:
-    """By the key of published.yaml: our runs, and a title."""
+    """Return our runs and a title, by the key of published.yaml."""
     sweeps = inputs.made(Sweeps)
     return {
         "mlp_noisy": (sweeps.notebook, "MLP, noisy labels"),
@@ -321,14 +321,14 @@ def notebook_sweeps(inputs: Inputs) -> dict[str, tuple[Sweep, str]]:
 
 
 def few_of(weight_decays: list[float]) -> list[float]:
-    """λ to draw in one panel: more than six lines and names do not fit, and every other one stands for all."""
+    """Return the λ to draw in one panel: every other one if there are more than six, which do not fit."""
     return weight_decays if len(weight_decays) <= 6 else weight_decays[::2]
 
 
 def three_places(table: pd.DataFrame) -> list[str]:
-    """Value and, in parentheses, width of the first minimum, of the peak and of the widest, from `[seeds, width]`.
+    """Write the values at first minimum, peak and largest width, with the width in parentheses, from `[seeds, width]`.
 
-    A curve that never rises has neither of the first two.
+    A curve that never rises has no first minimum and no peak.
     """
     mean = table.mean()
     if mean.isna().all():
@@ -341,7 +341,7 @@ def three_places(table: pd.DataFrame) -> list[str]:
 def line(
     axes: Axes, table: pd.DataFrame, colour: ColorType, label: str, metric: str, seeds: bool = True, marker: str = "o"
 ) -> None:
-    """Mean over seeds with its band against the columns of `[seeds, x]`: geometric for all but errors."""
+    """Draw the mean over seeds with its band against the columns of `[seeds, x]`: geometric, except for errors."""
     rows: Mapping[int, pd.Series] = {seed: row for seed, row in table.dropna(axis=1).iterrows()}
     if rows and table.dropna(axis=1).shape[1]:
         found = band(rows, ACCURACY if "error" in metric else UNBOUNDED, logarithmic="error" not in metric)
@@ -356,7 +356,7 @@ def over_steps(axes: Axes, curves: pd.DataFrame, colour: str, label: str) -> Non
 
 
 def mark_threshold(axes: Axes, main: Sweep, inputs: Inputs) -> None:
-    """A dotted line at the measured threshold (geometric mean over seeds), where every seed has one."""
+    """Draw a dotted line at the measured threshold (geometric mean over seeds) if every seed has one."""
     place = main.thresholds(inputs.config.criteria["D2"].thresholds["tolerance"])
     if len(place) and place.notna().all():
         axes.axvline(geometric_interval(place).value, color=MUTED, linestyle=":", linewidth=1)

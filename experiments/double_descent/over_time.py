@@ -1,4 +1,4 @@
-"""D4, D11, D12, D15: what happens over the steps of training at one width."""
+"""D4, D11, D12, D15: loss and error over the steps of training at one width."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ from .sweeps import Sweeps, by_seed, peak_width, values
 
 @finding.claim("D4")
 def over_time(sweeps: Sweeps, *, rise: float, fall: float, better: float) -> tuple[list[Part], str]:
-    """Validation loss of the widest falls and rises without decay, and ends lower with the single best λ."""
+    """Without decay, the widest network's validation loss falls and rises; with the single best λ it ends lower."""
     main = sweeps.main
     width, choice = main.widest, main.single()
     validation = np.log(main.curves("validation_loss", width))
@@ -24,7 +24,7 @@ def over_time(sweeps: Sweeps, *, rise: float, fall: float, better: float) -> tup
     end = np.log(main.at_end("validation_loss", width))
     best = np.log(at_width(at_settings(main.finals("validation_loss"), choice), width))
     lowest = leave_one_out(validation, lambda others, own: others.idxmin())
-    # at step 0 there is no step whose loss could be taken
+    # Step 0 has no training loss, so a minimum there is moved to the first step that has one.
     lowest = lowest.clip(lower=train.columns.min()).where(lambda step: step > 0)
     risen = end - at_steps(validation, lowest)
     fallen = np.log(main.at_end("train_loss_batch", width)) - at_steps(train, lowest)
@@ -39,19 +39,19 @@ def over_time(sweeps: Sweeps, *, rise: float, fall: float, better: float) -> tup
 
 
 def at_width(table: pd.DataFrame, width: float) -> pd.Series:
-    """A column of `[seeds, width]`; empty where it has none."""
+    """Return a column of `[seeds, width]`; empty if there is no such column."""
     return table.get(width, pd.Series(dtype=float))
 
 
 def at_steps(curves: pd.DataFrame, steps: pd.Series) -> pd.Series:
-    """Per seed the value of its curve, of `[seeds, steps]`, at its own step; NaN where either is not known."""
+    """Return per seed the value of its curve in `[seeds, steps]` at its own step; NaN if either is unknown."""
     known = {seed: seed in curves.index and step in curves.columns for seed, step in steps.items()}
     return pd.Series({seed: curves.loc[seed, steps[seed]] if known[seed] else np.nan for seed in known}, dtype=float)
 
 
 @finding.claim("D11")
 def over_epochs(sweeps: Sweeps, *, error: float) -> tuple[list[Part], str]:
-    """Test error of the widest rises over time and falls again; that at the peak's width beside it."""
+    """The widest network's test error rises over time and falls again; that at the peak's width is reported too."""
     main, parts = sweeps.main, []
     for name, what, width in (("", "widest", main.widest), ("Peak", "peak's", peak_width(main))):
         curves = 1 - main.curves("test_accuracy", width)
@@ -63,10 +63,10 @@ def over_epochs(sweeps: Sweeps, *, error: float) -> tuple[list[Part], str]:
 
 @finding.claim("D12")
 def steadier(sweeps: Sweeps, *, fitted: float, range: float, spread: float) -> tuple[list[Part], str]:
-    """Validation loss moves less with the single best λ than without, once the run without decay has fitted.
+    """Once the run without decay has fitted, validation loss varies less with the single best λ than without decay.
 
-    Both runs of a seed over the same steps: from the lowest loss of each on, a run that is lowest at its end would be
-    steady by definition.
+    Both runs of a seed are compared over the same steps. If each was taken from its own lowest loss on, a run whose
+    loss is lowest at its end would be steady by definition.
     """
     main = sweeps.main
     width, choice = main.widest, main.single()
@@ -105,9 +105,9 @@ def steadier(sweeps: Sweeps, *, fitted: float, range: float, spread: float) -> t
 
 
 def over_window(curves: pd.DataFrame, start: pd.Series, measure: Callable[[pd.Series], float]) -> pd.Series:
-    """Per seed a measure of its curve from its own `start` on; NaN where that is unknown, or where the run diverged.
+    """Return per seed a measure of its curve from its own `start` on.
 
-    Of one value nothing is said: it cannot move.
+    NaN if the start is unknown, if the run diverged, or if there is only one value, which cannot vary.
     """
     found = {seed: curve[curve.index >= start.get(seed, np.nan)] for seed, curve in curves.iterrows()}
     known = {seed: len(curve) > 1 and curve.notna().all() for seed, curve in found.items()}
@@ -115,7 +115,7 @@ def over_window(curves: pd.DataFrame, start: pd.Series, measure: Callable[[pd.Se
 
 
 def detrended(curve: pd.Series) -> float:
-    """Standard deviation of a curve from its straight line, by least squares; NaN for two values, which lie on one."""
+    """Return the standard deviation of a curve from its least-squares line; NaN for two values, which define a line."""
     if len(curve) < 3:
         return np.nan
     return float(np.std(curve - np.polyval(np.polyfit(curve.index, curve, 1), curve.index)))
@@ -123,7 +123,7 @@ def detrended(curve: pd.Series) -> float:
 
 @finding.claim("D15")
 def hovers(sweeps: Sweeps, *, rise: float, change: float) -> tuple[list[Part], str]:
-    """Test loss of the widest rises as it is trained on without decay, and its test accuracy stays."""
+    """As training goes on without decay, the widest network's test loss rises, and its test accuracy stays."""
     main, width = sweeps.main, sweeps.main.widest
     lowest = leave_one_out(np.log(main.curves("validation_loss", width)), lambda others, own: others.idxmin())
     loss, accuracy = np.log(main.curves("test_loss", width)), main.curves("test_accuracy", width)

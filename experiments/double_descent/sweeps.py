@@ -1,4 +1,4 @@
-"""The runs of a sweep as tables of final values by seed, width and λ, and what claims and figures read from them."""
+"""The runs of a sweep as tables of final values by seed, width and λ, and what claims and figures measure on them."""
 
 from collections.abc import Callable
 
@@ -28,11 +28,11 @@ class Sweep:
 
     @property
     def widest(self) -> float:
-        """The largest width; NaN where nothing was run."""
+        """The largest width; NaN if nothing was run."""
         return self.widths[-1] if self.widths else np.nan
 
     def final(self, metric: str, weight_decay: float = 0.0) -> pd.DataFrame:
-        """Final values of a metric; `..._error` is 1 − accuracy."""
+        """Return the final values of a metric; `..._error` is 1 − accuracy."""
         if metric.endswith("_error"):
             return 1 - self.final(metric.replace("_error", "_accuracy"), weight_decay)
         if (metric, weight_decay) not in self._tables:
@@ -42,38 +42,38 @@ class Sweep:
         return self._tables[metric, weight_decay]
 
     def finals(self, metric: str) -> dict[float, pd.DataFrame]:
-        """The same by λ."""
+        """Return the final values of a metric by λ."""
         return {λ: self.final(metric, λ) for λ in self.weight_decays}
 
     def thresholds(self, tolerance: float) -> pd.Series:
-        """Per seed the width at which the final training loss without decay falls to `tolerance`; NaN: at none."""
+        """Return per seed the width at which final training loss without decay falls to `tolerance`; NaN if none."""
         return by_seed(self.final("train_loss"), lambda curve: crossing(curve, tolerance))
 
     def fitted(self, tolerance: float) -> pd.Series:
-        """The same of the training error, which is 0 from some width on."""
+        """Return per seed the width at which the training error falls to `tolerance`; it is 0 from some width on."""
         return by_seed(self.final("train_error").clip(lower=1e-4), lambda curve: crossing(curve, tolerance))
 
     def peaks(self) -> pd.Series:
-        """Per seed the width at which test loss without decay is largest, between those of the grid."""
+        """Return per seed the width at which test loss without decay is largest, interpolated between widths."""
         return by_seed(self.final("test_loss"), vertex)
 
     def tuned(self, metric: str = "validation_loss") -> pd.DataFrame:
-        """λ tuned per width and seed on the validation split."""
+        """Return the λ that is best on the validation split, for each width and seed."""
         return best_settings(self.finals(metric))
 
     def single(self, among: pd.DataFrame | None = None) -> pd.DataFrame:
-        """The single λ that does best on the validation split, per seed, over the widths where `among` is True."""
+        """Return per seed the single λ that is best on the validation split over the widths where `among` is True."""
         validation = self.finals("validation_loss")
         if among is not None:
             validation = {λ: table.where(among) for λ, table in validation.items()}
         return best_settings(validation, joint=True)
 
     def at_end(self, metric: str, width: float) -> pd.Series:
-        """Per seed the final value without decay at one width; empty where that was not run."""
+        """Return per seed the final value without decay at one width; empty if this was not run."""
         return self.final(metric).get(width, pd.Series(dtype=float))
 
     def curves(self, metric: str, width: float, settings: pd.Series | float = 0.0) -> pd.DataFrame:
-        """A metric over time `[seeds, steps]` at one width, at one λ or at each seed's own."""
+        """Return a metric over time `[seeds, steps]` at one width, at one λ or at each seed's own λ."""
         rows = {}
         for _, run in self.runs[self.runs["width"] == width].iterrows():
             λ = settings if isinstance(settings, float) else settings.get(run["seed"], np.nan)
@@ -84,7 +84,7 @@ class Sweep:
 
 @finding.measured
 class Sweeps:
-    """Every sweep that claims are judged by, empty where it was not run, and the results that they are of."""
+    """Every sweep by which claims are judged, empty if it was not run, and the results that they come from."""
 
     def __init__(self, results: Results):
         self.results = results
@@ -94,12 +94,12 @@ class Sweeps:
 
 
 def by_seed(table: pd.DataFrame, measure: Callable[[pd.Series], float]) -> pd.Series:
-    """A number of every row of `[seeds, x]`; empty without rows."""
+    """Return a measure of every row of `[seeds, x]`; empty without rows."""
     return pd.Series({seed: measure(curve) for seed, curve in table.iterrows()}, table.index, dtype=float)
 
 
 def peaks_and_thresholds(results: Results, tolerance: float) -> pd.DataFrame:
-    """Widths of `peak` and `threshold`, indexed by (train_size, seed): noisy labels, no decay, every n that was run."""
+    """Return the widths of `peak` and `threshold`, indexed by (train_size, seed), with noisy labels and no decay."""
     rows = {}
     for name in ("samples", "width"):
         for n in sorted(results.runs.loc[results.runs["sweep"] == name, "train_size"].unique()):
@@ -112,7 +112,7 @@ def peaks_and_thresholds(results: Results, tolerance: float) -> pd.DataFrame:
 
 
 def region_tables(main: Sweep, tolerance: float, factor: float) -> dict[str, pd.DataFrame]:
-    """Which widths are under- or over-parameterised or near the threshold of their seed, each `[seeds, width]`."""
+    """Return which widths are under- or over-parameterised, or near the seed's threshold; each `[seeds, width]`."""
     table = main.final("test_loss")
     relative = pd.DataFrame(
         np.array(table.columns, float) / main.thresholds(tolerance).to_numpy()[:, None], table.index, table.columns
@@ -122,30 +122,30 @@ def region_tables(main: Sweep, tolerance: float, factor: float) -> dict[str, pd.
 
 
 def effect(main: Sweep, choice: pd.DataFrame, among: pd.DataFrame) -> pd.Series:
-    """Per seed the mean over `among` of log(test loss without decay / that at `choice`): positive where λ helps."""
+    """Return per seed the mean over `among` of log(test loss without decay / that at `choice`): positive if λ helps."""
     gains = np.log(main.final("test_loss")) - np.log(at_settings(main.finals("test_loss"), choice))
     return gains.where(among).mean(axis=1)
 
 
 def error_added(main: Sweep, choice: pd.DataFrame, among: pd.DataFrame) -> pd.Series:
-    """Per seed the mean over `among` of test error at `choice` less that without decay: positive where λ harms."""
+    """Return per seed the mean over `among` of test error at `choice` less that without decay: positive if λ harms."""
     added = at_settings(main.finals("test_error"), choice) - main.final("test_error")
     return added.where(among).mean(axis=1)
 
 
 def peak_width(main: Sweep) -> float:
-    """The width at which test loss without decay has its peak on average; NaN where that is not known."""
+    """Return the width at which mean test loss without decay has its peak; NaN if this is unknown."""
     return peak(np.log(main.final("test_loss")).mean())
 
 
 def ridge_tables(table: pd.DataFrame, metric: str) -> dict[float, pd.DataFrame]:
-    """A column of the random features `[seeds, features]` by ridge."""
+    """Return a column of the table of random features as `[seeds, features]`, by ridge."""
     return {
         ridge: rows.pivot(index="seed", columns="features", values=metric) for ridge, rows in table.groupby("ridge")
     }
 
 
 def values(choice: pd.DataFrame) -> str:
-    """The λ that the seeds chose, each once."""
+    """Write the λ that the seeds chose, each once."""
     chosen = choice.to_numpy(dtype=float).ravel()
     return ", ".join(f"{λ:g}" for λ in sorted(set(chosen[~np.isnan(chosen)]))) or "not known"

@@ -12,14 +12,14 @@ SETS = {  # dataset -> kind of label noise, validation examples, test examples
 
 
 def splits(run: Run) -> Splits:
-    """The examples and noisy labels of the run's seed: the same for every width and λ."""
+    """Return the examples and noisy labels of the run's seed, the same for every width and λ."""
     check(run)
     noise, validation_size, test_size = SETS[run.dataset]
     return mnist1d(run.seed, run.train_size, validation_size, test_size, run.label_noise, noise)
 
 
 def check(run: Run) -> None:
-    """ConfigError for a row that asks for what is not trained here."""
+    """Raise ConfigError for a row with settings that this finding does not train."""
     require(run, dataset=SETS, network=("mlp", "cnn"))
 
 

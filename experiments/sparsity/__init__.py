@@ -1,7 +1,7 @@
-"""Sparsity in a network: which decay prunes hidden units that are not needed. (S0 §9, S2; claims L1–L10)
+"""Sparsity: which kind of decay makes weights zero, and prunes hidden units that are not needed. (S0 §9, S2; L1–L10)
 
-The target is made of a few hidden units on a few of the inputs, so that most of the network's units and most of its
-inputs are irrelevant. Settings: config.yaml beside this file. Linear models: compute.py.
+In the network, the target is made by a few hidden units from a few of the inputs, so most of the network's units and
+inputs are irrelevant. config.yaml has the settings. compute.py has the linear models.
 """
 
 from weightdecay.finding import Finding

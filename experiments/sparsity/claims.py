@@ -1,7 +1,7 @@
 """Claims L1-L10 on L1, L2 and Elastic Net, judged by the criteria of config.yaml.
 
-One estimate per seed, then a 95 % interval over seeds. λ is chosen per seed and method on validation data. Zero means
-exactly 0. A diverged run has no value: what needs it is unknown.
+Each quantity is one number per seed, with a 95 % interval over seeds. λ is chosen per seed and method on validation
+data. Zero means exactly 0. A diverged run has no value, so quantities that need it are unknown.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ from weightdecay.statistics.measures import diverged, select
 
 from . import finding
 
-KINDS = {  # kinds of decay, as the figures name them
+KINDS = {  # the kinds of decay, by the names in the figures
     "none": "no decay",
     "decoupled": "decoupled L2",
     "l2": "L2",
@@ -36,21 +36,22 @@ KINDS = {  # kinds of decay, as the figures name them
 
 
 def tuned(table: pd.DataFrame, method: str) -> pd.DataFrame:
-    """The rows of a method at each seed's λ of lowest validation loss, by seed."""
+    """Return, by seed, the row of a method at the λ with the lowest validation loss."""
     rows = table[table["method"] == method]
     return rows.loc[rows.groupby("seed")["validation_loss"].idxmin()].set_index("seed")
 
 
 def digits(table: pd.DataFrame, method: str) -> Estimate:
-    """To how many decimal places the weights are scikit-learn's, at each seed's worst λ."""
+    """Return to how many decimal places the weights agree with scikit-learn's, at each seed's worst λ."""
     return digits_interval(table[table["method"] == method], "disagreement")
 
 
 def at_chosen(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Rows of proximal steps and of S2's update, by seed, at the λ that validation chooses for the former ("chosen",
-    "update"), and at the largest λ at which the former keep all relevant weights ("support", "update_support").
+    """Return four tables with a row per seed: of proximal steps and of S2's update, at two choices of λ.
 
-    A seed without such a λ has no value there.
+    "chosen" (proximal steps) and "update" (S2's update) have the λ that is best on validation data for proximal steps.
+    "support" and "update_support" have the largest λ at which proximal steps keep all relevant weights. A seed without
+    such a λ has no value there.
     """
     proximal, update = (table[table["method"] == method] for method in ("proximal", "subgradient"))
     chosen = tuned(table, "proximal")
@@ -65,7 +66,7 @@ def at_chosen(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 @finding.claim("L1")
 def exact_zeros(results: Results, *, zeros: float, support: float) -> tuple[list[Part], str]:
-    """S2's updates leave irrelevant weights at 0; beside it the same of the penalty's minimiser."""
+    """S2's updates set irrelevant weights to exactly 0; those of the penalty's minimiser are reported beside them."""
     at = at_chosen(results.tables["recovery"])
     share = {name: every_seed(rows["zero_irrelevant"], ACCURACY) for name, rows in at.items()}
     return [
@@ -85,7 +86,7 @@ def exact_zeros(results: Results, *, zeros: float, support: float) -> tuple[list
 
 @finding.claim("L10")
 def sparse_solution(results: Results, *, zeros: float, support: float) -> tuple[list[Part], str]:
-    """The penalty's minimiser has irrelevant weights at 0."""
+    """The minimiser of the L1 penalty has irrelevant weights at exactly 0."""
     table = results.tables["recovery"]
     at = at_chosen(table)
     return [
@@ -137,7 +138,10 @@ def more_zeros(results: Results, *, together: float, more: float) -> tuple[list[
 
 
 def recall_and_precision(rows: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
-    """Of the relevant features the share whose weight is not 0; of those whose weight is not 0 the share relevant."""
+    """Return recall, the share of relevant features with a weight other than 0, and precision.
+
+    Precision is the share of relevant features among those with a weight other than 0.
+    """
     features = rows.filter(like="weight_").shape[1]
     kept = rows["relevant"] * (1 - rows["zero_relevant"])
     wrong = (features - rows["relevant"]) * (1 - rows["zero_irrelevant"])
@@ -146,7 +150,7 @@ def recall_and_precision(rows: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
 
 @finding.claim("L9")
 def shows_support(results: Results, *, recall: float, precision: float) -> tuple[list[Part], str]:
-    """The features that have weights are the relevant ones."""
+    """The features whose weight is not 0 are the relevant ones."""
     at = at_chosen(results.tables["recovery"])
     found, right = recall_and_precision(at["chosen"])
     return [
@@ -192,13 +196,13 @@ def suits(results: Results, *, better: float) -> tuple[list[Part], str]:
 
 
 def size_in_steps(rows: pd.DataFrame) -> Estimate:
-    """How many of its own steps ηλ S2's update leaves weights away from 0 where they should be 0 (root mean square)."""
+    """Return how far from 0 S2's update leaves weights that should be 0, in units of its step ηλ (root mean square)."""
     return ratio_interval(np.log(rows["size"] / (rows["step"] * rows["penalty"])))
 
 
 @finding.claim("L2")
 def shrinks(results: Results, *, norm: float, zeros: float) -> tuple[list[Part], str]:
-    """Ridge has smaller weights than least squares, and hardly any that are 0."""
+    """Ridge has smaller weights than least squares, and hardly any weight is 0."""
     table = results.tables["recovery"]
     chosen, free = tuned(table, "ridge"), tuned(table, "least_squares")
     return [
@@ -216,7 +220,7 @@ def shrinks(results: Results, *, norm: float, zeros: float) -> tuple[list[Part],
 
 
 def by_method(table: pd.DataFrame, correlation: float) -> dict[str, pd.DataFrame]:
-    """The rows of each method at one correlation, by seed."""
+    """Return the rows of each method at one correlation, by seed."""
     rows = select(table, correlation=correlation)
     return {method: part.set_index("seed").sort_index() for method, part in rows.groupby("method")}
 
@@ -225,7 +229,7 @@ def by_method(table: pd.DataFrame, correlation: float) -> dict[str, pd.DataFrame
 def keeps_one(
     results: Results, *, correlation: float, kept: float, same: float, share: float
 ) -> tuple[list[Part], str]:
-    """L1 keeps one feature of a correlated group, whichever; L2 shares the weight among all."""
+    """L1 keeps one feature of a correlated group, which may be any; L2 divides the weight among all."""
     table = results.tables["groups"]
     found = by_method(table, correlation)
     return [
@@ -242,7 +246,7 @@ def keeps_one(
 
 @finding.claim("L4")
 def stable(results: Results, *, correlation: float, ratio: float) -> tuple[list[Part], str]:
-    """The weights move further from sample to sample under L1 than under L2."""
+    """Under L1 the weights vary more from sample to sample than under L2."""
     table = results.tables["groups"]
     found, free = by_method(table, correlation), by_method(table, 0.0)
 
@@ -277,7 +281,7 @@ def elastic_net(results: Results, *, correlation: float, better: float) -> tuple
 
 
 def chosen_runs(runs: pd.DataFrame, decay: str, optimizer: str = "adam") -> pd.DataFrame:
-    """The runs of a kind of decay at each seed's λ of lowest final validation loss, by seed; NaN where all diverged."""
+    """Return, by seed, the run of a kind of decay with the lowest final validation loss; NaN if all diverged."""
     rows = select(runs, decay=decay, optimizer=optimizer)
     known = rows.dropna(subset="validation_loss")
     chosen = known.loc[known.groupby("seed")["validation_loss"].idxmin()].set_index("seed")
@@ -286,7 +290,7 @@ def chosen_runs(runs: pd.DataFrame, decay: str, optimizer: str = "adam") -> pd.D
 
 @finding.claim("L6")
 def pruned_units(results: Results, *, pruned: float, none: float, loss: float) -> tuple[list[Part], str]:
-    """L1 leaves hidden units without incoming or without outgoing weights, and decoupled L2 does not."""
+    """L1 prunes hidden units, which then have no incoming or no outgoing weights; decoupled L2 does not."""
     runs = results.runs
     chosen = {decay: chosen_runs(runs, decay) for decay in KINDS}
 
@@ -314,7 +318,7 @@ def pruned_units(results: Results, *, pruned: float, none: float, loss: float) -
 
 
 def under_sgd(runs: pd.DataFrame) -> list[Part]:
-    """What L1 prunes under SGD with momentum, where that was run."""
+    """Return parts that report how much L1 prunes under SGD with momentum, if that was run."""
     if not (runs["optimizer"] == "sgd").any():
         return []
     return [

@@ -1,7 +1,7 @@
-"""L1-L5, L7-L10: linear models under L1, L2 and Elastic Net. Solvers: linear.py; scikit-learn's are the reference.
+"""L1-L5, L7-L10: linear models under L1, L2 and Elastic Net, by the solvers of linear.py, checked by scikit-learn's.
 
-Features and noise are normal, nothing has a constant, λ (`penalty`) is that of linear.py. It is chosen on validation
-data of as many examples as there are to train on.
+Features and noise are normal, and models have no constant. λ (`penalty`) is that of linear.py. It is chosen on
+validation data, with as many examples as there are for training.
 """
 
 from typing import Annotated
@@ -37,12 +37,13 @@ def recovery(
     step: Positive,
     iterations: Count,
 ) -> pd.DataFrame:
-    """L1, L2, L8-L10: independent features, the first few with weights ±1. A row for each seed, method and λ.
+    """Recover sparse weights (L1, L2, L8-L10); return a row for each seed, method and λ.
 
-    λ = 0: least squares. Shares of weights exactly 0 (`zero_irrelevant`, `zero_relevant`) and below 1e-3
-    (`small_irrelevant`); the `size` of irrelevant weights that proximal L1 has at 0 (root mean square; NaN: it has none
-    there), the `norm` of all weights, `validation_loss`, and, where scikit-learn has the method, the largest difference
-    from its solution: `disagreement`.
+    Features are independent, and the first few have weights ±1. λ = 0 is least squares. `zero_irrelevant` and
+    `zero_relevant` are shares of weights that are exactly 0, `small_irrelevant` is the share below 1e-3. `size` is the
+    root mean square of those irrelevant weights that proximal L1 sets to 0; NaN if there are none. `norm` is that of
+    all weights. `disagreement` is the largest difference from scikit-learn's solution, if scikit-learn has the method.
+    There is also `validation_loss`.
     """
     check("relevant", relevant, "features", features)
     rows, grid = [], np.array(penalties)
@@ -52,7 +53,7 @@ def recovery(
         true[:relevant] = generator.choice([-1.0, 1.0], relevant)
         x, x_validation = generator.normal(size=(2, samples, features))
         y, y_validation = (part @ true + generator.normal(0, noise, samples) for part in (x, x_validation))
-        start = generator.uniform(-1, 1, features) / np.sqrt(features)  # as a linear layer of PyTorch
+        start = generator.uniform(-1, 1, features) / np.sqrt(features)  # as in PyTorch's linear layers
         solutions = {
             "least_squares": ridge(x, y, np.zeros(1)),
             "proximal": proximal(x, y, grid),
@@ -100,12 +101,13 @@ def groups(
     correlations: Correlations,
     penalties: Count,
 ) -> pd.DataFrame:
-    """L3, L4: groups of correlated features, weights 1 in the first. A row for each seed, correlation and method.
+    """Fit groups of correlated features (L3, L4); return a row for each seed, correlation and method.
 
-    A seed draws `draws` samples, each with a λ of its own. `kept`: weights that are not 0 in a relevant group;
-    `share`: of the group's Σ|w| that its largest has; `same`: how often two draws agree on which that is; `spread`:
-    root of the summed variances of all weights over draws; `bias`, the distance of their mean from the true weights.
-    `weight_<draw>_<member>`: the first group's weights of the first three draws, for a look.
+    The weights of the first groups are 1. A seed draws `draws` samples, and λ is tuned on each. `kept` is the number of
+    weights in a relevant group that are not 0. `share` is the largest weight's share of the group's Σ|w|, and `same`
+    says how often two draws agree on which weight is the largest. `spread` is the root of the summed variances of all
+    weights over draws, and `bias` the distance of their mean from the true weights. `weight_<draw>_<member>` are the
+    first group's weights in the first three draws, for a figure.
     """
     check("relevant", relevant, "groups", groups)
     rows = []
@@ -152,10 +154,11 @@ def wide(
     l1_ratios: Annotated[list[Share], Field(min_length=1)],
     penalties: Count,
 ) -> pd.DataFrame:
-    """L5: more features than samples. One row for each seed, correlation within groups, and method.
+    """Fit more features than samples (L5); return a row for each seed, correlation within groups, and method.
 
-    `excess`: expected squared error on new data beyond the noise, (w − w*)ᵀ Σ (w − w*), known exactly; `kept`: weights
-    that are not 0; `penalty` and `l1_ratio` as chosen on validation, Elastic Net's r among `l1_ratios`.
+    `excess` is the expected squared error on new data beyond the noise, (w − w*)ᵀ Σ (w − w*), which is known exactly.
+    `kept` is the number of weights that are not 0. `penalty` and `l1_ratio` are tuned on validation data; Elastic Net's
+    ratio r is one of `l1_ratios`.
     """
     check("relevant", relevant, "groups", groups)
     rows = []
@@ -183,10 +186,11 @@ def wide(
 def contributions(
     *, seeds: Count, samples: Count, features: Count, relevant: Count, noise: Positive, penalties: Count
 ) -> pd.DataFrame:
-    """L7: independent features. One row for each seed, truth and method, λ chosen on validation.
+    """Fit independent features with two kinds of true weights (L7); return a row for each seed, truth and method.
 
-    Truth `sparse`: the first `relevant` weights are ±1; `dense`: all are of one size, of random sign, and of that norm
-    together. `excess`: expected squared error on new data beyond the noise, ‖w − w*‖².
+    In `sparse`, the first `relevant` true weights are ±1. In `dense`, all have one size and random signs, with the same
+    norm together. λ is tuned on validation data. `excess` is the expected squared error on new data beyond the noise,
+    ‖w − w*‖².
     """
     check("relevant", relevant, "features", features)
     rows = []
@@ -207,7 +211,7 @@ def contributions(
 
 
 def check(part: str, few: int, whole: str, many: int) -> None:
-    """ConfigError where a part is larger than the whole."""
+    """Raise ConfigError if a part is larger than the whole."""
     if few > many:
         raise ConfigError(f"{part} is {few}, but must be at most {whole}, {many}.")
 
@@ -221,14 +225,17 @@ def grouped(
     true: np.ndarray,
     noise: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Normal features `[samples, groups · members]` of variance 1, correlated within groups, and targets."""
+    """Draw normal features `[samples, groups · members]` of variance 1, correlated within groups, and targets."""
     common, own = generator.normal(size=(samples, groups, 1)), generator.normal(size=(samples, groups, members))
     x = (np.sqrt(correlation) * common + np.sqrt(1 - correlation) * own).reshape(samples, -1)
     return x, x @ true + generator.normal(0, noise, samples)
 
 
 def lasso_path(x: np.ndarray, y: np.ndarray, count: int, l1_ratio: float) -> tuple[np.ndarray, np.ndarray]:
-    """λ and weights `[p, λ]` of L1 (r = 1) or Elastic Net by scikit-learn; from where all are 0 to 1e-3 of that λ."""
+    """Return λ and weights `[p, λ]` of L1 (r = 1) or Elastic Net by scikit-learn.
+
+    The path goes from the λ at which all weights are 0 to 1e-3 of it.
+    """
     largest = np.abs(x.T @ y).max() / len(y) / l1_ratio
     penalties = np.geomspace(largest, 1e-3 * largest, count)
     _, weights, _ = enet_path(x, y, l1_ratio=l1_ratio, alphas=penalties, tol=1e-5, max_iter=20_000)
@@ -236,7 +243,7 @@ def lasso_path(x: np.ndarray, y: np.ndarray, count: int, l1_ratio: float) -> tup
 
 
 def ridge_grid(x: np.ndarray, y: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The same of L2, over λ from 1e-3 to 1e3."""
+    """Return λ and weights `[p, λ]` of L2, for λ from 1e-3 to 1e3."""
     penalties = np.geomspace(1e3, 1e-3, count)
     return penalties, ridge(x, y, penalties)
 
@@ -244,7 +251,7 @@ def ridge_grid(x: np.ndarray, y: np.ndarray, count: int) -> tuple[np.ndarray, np
 def best(
     penalties: np.ndarray, weights: np.ndarray, validation: tuple[np.ndarray, np.ndarray]
 ) -> tuple[np.ndarray, float, float]:
-    """Weights `[p]` of the λ with the lowest validation loss, that λ, and the loss."""
+    """Return the weights `[p]` at the λ with the lowest validation loss, this λ, and the loss."""
     losses = ((validation[0] @ weights - validation[1][:, None]) ** 2).mean(0)
     place = losses.argmin()
     return weights[:, place], penalties[place], losses[place]

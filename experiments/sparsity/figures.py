@@ -17,7 +17,7 @@ from weightdecay.statistics.measures import select
 from . import finding
 from .claims import KINDS, chosen_runs, recall_and_precision, tuned
 
-SEED = 0  # of every example shown
+SEED = 0  # the seed whose examples are shown
 METHODS = {  # colour, marker, name
     "proximal": ("#0072B2", "o", "L1, proximal"),
     "subgradient": ("#D55E00", "s", "L1, S2's update"),
@@ -32,7 +32,7 @@ NETWORK = {
     "l2": ("#E69F00", "v", ""),
     "decoupled": METHODS["ridge"],
 }
-FLOOR = 1e-6  # where exact zeros are drawn
+FLOOR = 1e-6  # exact zeros are drawn here
 
 
 @finding.figure("L1", "L2", "L10")
@@ -62,7 +62,7 @@ def recovery(inputs: Inputs) -> Figure:
 
 @finding.figure("L8", "L9", "L10")
 def support(inputs: Inputs) -> Figure:
-    """Weights that are 0 against λ, and how well those that are not show the relevant features."""
+    """The share of weights that are 0 against λ, and how well the others show the relevant features."""
     table, runs = inputs.results.tables["recovery"], inputs.results.runs
     figure, axes = plt.subplots(1, 3, figsize=(PAGE, 2.4))
     for method in ("proximal", "subgradient"):
@@ -94,7 +94,7 @@ def support(inputs: Inputs) -> Figure:
 
 @finding.figure("L1", "L2", "L10")
 def weights(inputs: Inputs) -> Figure:
-    """Every weight of one seed, each method at its own λ; S2's update at that of the proximal steps."""
+    """Every weight of one seed, for each method at its best λ; S2's update has the λ of the proximal steps."""
     table = inputs.results.tables["recovery"]
     own = table[table["seed"] == SEED]
     figure, axes = plt.subplots(figsize=(COLUMN, 2.5))
@@ -117,7 +117,7 @@ def weights(inputs: Inputs) -> Figure:
 
 @finding.figure("L3", "L4")
 def groups(inputs: Inputs) -> Figure:
-    """Weights of one group in three samples; weights kept, and spread over samples, against correlation."""
+    """The weights of one group in three samples; weights kept, and their spread over samples, against correlation."""
     table, t = inputs.results.tables["groups"], inputs.config.criteria["L3"].thresholds
     figure, axes = plt.subplots(1, 4, figsize=(PAGE, 2.3), width_ratios=(1, 1, 1.1, 1.1))
     own = select(table, seed=SEED, correlation=t["correlation"]).set_index("method")
@@ -163,7 +163,7 @@ def wide(inputs: Inputs) -> Figure:
 
 @finding.figure("L7")
 def contributions(inputs: Inputs) -> Figure:
-    """Expected error beyond the noise where all features contribute a little, and where few do."""
+    """Expected error beyond the noise if all features contribute a little, and if only a few contribute."""
     figure, axes = plt.subplots(figsize=(COLUMN, 2.2))
     excesses(axes, inputs.results.tables["contributions"], "truth", ["dense", "sparse"], PAIR)
     axes.set_xticks([0, 1], ["all features contribute", "few are relevant"])
@@ -172,7 +172,7 @@ def contributions(inputs: Inputs) -> Figure:
 
 
 def excesses(axes: Axes, table: pd.DataFrame, column: str, settings: Sequence[object], methods: Mapping) -> None:
-    """Error beyond the noise of every method at every setting of a column: seeds, geometric mean and interval."""
+    """Draw the error beyond the noise of every method at every setting: seeds, geometric mean and interval."""
     for place, (method, (colour, marker, label)) in enumerate(methods.items()):
         for x, setting in enumerate(settings):
             values = select(table, method=method, **{column: setting})["excess"]
@@ -188,7 +188,7 @@ def excesses(axes: Axes, table: pd.DataFrame, column: str, settings: Sequence[ob
 
 @finding.figure("L6")
 def network(inputs: Inputs) -> Figure:
-    """Hidden units and irrelevant inputs cut off, and test loss, against λ, for each kind of decay."""
+    """The shares of pruned hidden units and inputs, and test loss, against λ, for each kind of decay."""
     runs = inputs.results.runs[inputs.results.runs["optimizer"] == "adam"]
     figure, axes = plt.subplots(1, 4, figsize=(PAGE, 2.6))
     shown = {
@@ -218,7 +218,7 @@ def network(inputs: Inputs) -> Figure:
 
 
 def ticks(axes: Axes, wanted: list[float]) -> None:
-    """Those of these ticks that lie in a logarithmic y axis."""
+    """Show those of the wanted ticks that lie within a logarithmic y axis."""
     if has_data(axes):
         low, high = axes.get_ylim()
         plain_ticks(axes.yaxis, [tick for tick in wanted if low <= tick <= high])

@@ -1,7 +1,7 @@
 """Linear models under L1, L2 and Elastic Net: plain descent and proximal steps, for many λ at once.
 
-All minimise 1/(2m) ‖y − Xw‖² + λ r ‖w‖₁ + λ (1 − r)/2 ‖w‖², scikit-learn's objective, without a constant. S2's own,
-(1/m) Σ L + (λ/m) Σ |w| with L = (y − ŷ)²/2, is the same with λ/m for λ.
+All minimise scikit-learn's objective, 1/(2m) ‖y − Xw‖² + λ r ‖w‖₁ + λ (1 − r)/2 ‖w‖², without a constant. S2's own,
+(1/m) Σ L + (λ/m) Σ |w| with L = (y − ŷ)²/2, is the same with λ/m in place of λ.
 """
 
 import numpy as np
@@ -12,9 +12,10 @@ TOLERANCE, MOST_STEPS = 1e-13, 100_000
 
 
 def proximal(features: np.ndarray, targets: np.ndarray, penalties: np.ndarray, l1_ratio: float = 1.0) -> np.ndarray:
-    """Weights `[p, λ]` by accelerated proximal gradient steps (FISTA: Beck & Teboulle 2009), until nothing moves.
+    """Return the weights `[p, λ]` after accelerated proximal gradient steps (FISTA: Beck & Teboulle 2009).
 
-    Inertia is dropped where it leads uphill (O'Donoghue & Candès 2015). RuntimeError after too many steps.
+    The steps end when nothing changes. Momentum is reset if it leads uphill (O'Donoghue & Candès 2015). RuntimeError
+    after too many steps.
     """
     gram, slope = features.T @ features / len(targets), features.T @ targets / len(targets)
     decay, threshold = penalties * (1 - l1_ratio), penalties * l1_ratio
@@ -37,7 +38,7 @@ def proximal(features: np.ndarray, targets: np.ndarray, penalties: np.ndarray, l
 def subgradient(
     features: np.ndarray, targets: np.ndarray, penalties: np.ndarray, start: np.ndarray, rate: float, iterations: int
 ) -> np.ndarray:
-    """Weights `[p, λ]` after S2's update w ← w − η (gradient + λ sign(w)) for L1, from `start` `[p]`."""
+    """Return the weights `[p, λ]` after S2's updates w ← w − η (gradient + λ sign(w)) for L1, from `start` `[p]`."""
     gram, slope = features.T @ features / len(targets), features.T @ targets / len(targets)
     weights = np.tile(start[:, None], len(penalties))
     for _ in range(iterations):
@@ -46,10 +47,10 @@ def subgradient(
 
 
 def ridge(features: np.ndarray, targets: np.ndarray, penalties: np.ndarray) -> np.ndarray:
-    """Weights `[p, λ]` under L2, in closed form."""
+    """Return the weights `[p, λ]` under L2, in closed form."""
     return np.hstack(list(ridge_path(features, targets[:, None], len(targets) * penalties)))
 
 
 def soft_threshold(weights: np.ndarray, threshold: np.ndarray) -> np.ndarray:
-    """sign(w) max(|w| − threshold, 0): the proximal step of L1."""
+    """Return sign(w) max(|w| − threshold, 0), the proximal step of L1."""
     return np.sign(weights) * np.maximum(np.abs(weights) - threshold, 0)

@@ -8,14 +8,14 @@ from weightdecay.datasets import Split, Splits
 from weightdecay.ensemble.state import Ensemble, Protocol
 from weightdecay.run import Run, require
 
-INPUTS, RELEVANT, UNITS = 20, 3, 4  # of the inputs the first few are relevant; hidden units of the teacher
+INPUTS, RELEVANT, UNITS = 20, 3, 4  # inputs; the first inputs, which are relevant; hidden units of the teacher
 NOISE = 0.5  # standard deviation; that of the target without noise is 1
 SIZES = {"validation": 500, "test": 2000}
 SMALL = 1e-3
 
 
 def splits(run: Run) -> Splits:
-    """x ~ N(0, 1); y = Σ a relu(w · x + b) over the units of the seed's teacher, standardised, plus noise."""
+    """Draw x ~ N(0, 1) and y = Σ a relu(w · x + b) over the units of the seed's teacher, standardised, plus noise."""
     check(run)
     generator = np.random.default_rng([run.seed, 6])
     weights, biases = generator.normal(size=(RELEVANT, UNITS)), generator.normal(0, 0.5, UNITS)
@@ -34,10 +34,10 @@ def splits(run: Run) -> Splits:
 
 
 def measures(ensemble: Ensemble) -> dict[str, Tensor]:
-    """Shares `[R]`, with `zero_`: exactly 0; with `small_`: below 1e-3 in size.
+    """Measure shares `[R]` of what is exactly 0 (`zero_`) or smaller than 1e-3 (`small_`).
 
-    `units`: hidden units of whose incoming or of whose outgoing weights all are so; `inputs`: irrelevant inputs of
-    whose weights all are so; `weights`: weights of the first layer.
+    A hidden unit (`units`) counts if all of its incoming or all of its outgoing weights are so. An irrelevant input
+    (`inputs`) counts if all of its weights are so. `weights` are those of the first layer.
     """
     first, last = (layer.weight.abs() for layer in ensemble.stack.leaves)  # [R, H, I], [R, 1, H]
     found = {}
@@ -50,7 +50,7 @@ def measures(ensemble: Ensemble) -> dict[str, Tensor]:
 
 
 def check(run: Run) -> None:
-    """ConfigError for a row that asks for what is not trained here."""
+    """Raise ConfigError for a row with settings that this finding does not train."""
     require(run, dataset="teacher", network="mlp", blocks=1, label_noise=0.0)
 
 

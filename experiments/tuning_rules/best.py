@@ -1,9 +1,10 @@
-"""Where the best λ lies: per seed its bounds, and estimates made of them.
+"""The best λ: bounds for each seed, and estimates made from these bounds.
 
-The bounds `low, high` of a seed are equal where the best λ lies inside its grid. At an end of the grid it is censored,
-and one of them is 0 or ∞. Ratios and powers take the bounds with them, and an interval is open where one is infinite.
-How far beyond its grid a censored one lies is not known, so nothing may hang on where the grid ends: what lies below a
-bound lies below a larger one too, and an outlier made of a bound would widen the interval of what it bounds.
+The bounds `low, high` of a seed are equal if the best λ lies inside its grid. At an end of the grid the best λ is
+censored, and one of the bounds is 0 or ∞. Ratios and powers are computed from the bounds, and an interval is open if a
+bound is infinite. We do not know how far beyond its grid a censored λ lies, so no result may depend on where the grid
+ends. This allows bounds to be loosened: a number that lies below a bound also lies below a larger one. Loosening is
+needed, because a tight bound that is an outlier among the seeds would widen the interval.
 """
 
 from collections.abc import Mapping
@@ -16,10 +17,11 @@ from weightdecay.statistics.shapes import vertex
 
 
 def best_of(losses: pd.Series) -> tuple[float, float]:
-    """Bounds of the λ of the lowest loss, from losses by λ; between those of the grid by a parabola on log axes.
+    """Return bounds of the λ with the lowest loss, from losses by λ.
 
-    Censored where the lowest is λ = 0 or the smallest (0, the next larger λ) or the largest (the next smaller λ, ∞):
-    the two between which a curve with one minimum has it. A diverged run has no loss. NaN where none has.
+    Inside the grid both bounds are the λ found by a parabola on log axes. If the loss is lowest at λ = 0 or at the
+    smallest λ, the bounds are 0 and the next larger λ; at the largest λ they are the next smaller λ and ∞. A curve with
+    a single minimum has it between these bounds. A diverged run has no loss. NaN if no run has one.
     """
     losses = losses.dropna()
     if losses.empty:
@@ -32,35 +34,35 @@ def best_of(losses: pd.Series) -> tuple[float, float]:
 
 
 def censored(best: pd.DataFrame) -> pd.DataFrame:
-    """The seeds whose bounds differ."""
+    """Return the seeds whose bounds differ."""
     return best[best["low"] < best["high"]]
 
 
 def place(best: pd.DataFrame) -> Estimate:
-    """Geometric mean and interval of the best λ."""
+    """Return the geometric mean and interval of the best λ."""
     return exponential(bounded(*logarithms(best)))
 
 
 def quotient(first: pd.DataFrame, second: pd.DataFrame) -> Estimate:
-    """Geometric mean and interval of the first best λ over the second, same seeds."""
+    """Return the geometric mean and interval of the ratio of two best λ of the same seeds."""
     (low, high), (other_low, other_high) = logarithms(first), logarithms(second)
     return exponential(bounded(low - other_high, high - other_low))
 
 
 def power(best: Mapping[int, pd.DataFrame]) -> Estimate:
-    """Mean and interval of the power of n that the best λ goes as, from bests by n: slopes of least squares."""
+    """Return the mean and interval of the exponent p in best λ ∝ nᵖ, from the best λ by n: a least-squares slope."""
     x = np.log(list(best))
-    weights = (x - x.mean()) / ((x - x.mean()) ** 2).sum()  # the slope is their product with log λ
+    weights = (x - x.mean()) / ((x - x.mean()) ** 2).sum()  # the slope is the sum of these weights times log λ
     ends = [0.0, 0.0]
     for weight, table in zip(weights, best.values(), strict=True):
-        if abs(weight) > 1e-9 * np.abs(weights).max():  # the middle one has no weight, and may have no bound
+        if abs(weight) > 1e-9 * np.abs(weights).max():  # a middle n has weight 0, and its bound may be infinite
             low, high = logarithms(table)[:: 1 if weight > 0 else -1]
             ends = [ends[0] + weight * low, ends[1] + weight * high]
     return bounded(*ends)
 
 
 def logarithms(best: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
-    """Logarithms of the bounds; of 0 it is −∞. Seeds that are censored on the same side share the loosest bound."""
+    """Return the logarithms of the bounds, −∞ for 0. Seeds that are censored on the same side get the loosest bound."""
     with np.errstate(divide="ignore"):
         low, high = np.log(best["low"]), np.log(best["high"])
     below, above = np.isneginf(low), np.isposinf(high)
@@ -68,13 +70,14 @@ def logarithms(best: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
 
 
 def bounded(low: pd.Series, high: pd.Series) -> Estimate:
-    """Mean and interval of a number known per seed to lie in [low, high], one of which may be infinite.
+    """Return the mean and interval of a number that lies in [low, high] for each seed; one bound may be infinite.
 
-    The ends are those of the mean lower and of the mean upper bound, each with its t interval. A seed's upper bound
-    without a lower one is first raised to the smallest value that is known, where there is any, and a lower bound
-    without an upper one is lowered to the largest. Where a seed has one bound alone, that one enters the value.
-    Of four normal values censored at a tight bound, an end so made misses the mean in up to 6 % (6 % unraised,
-    2.5 % uncensored); bounds that are looser miss it less. UNKNOWN where a seed has no value.
+    The lower end of the interval is that of the t interval of the mean lower bound; the upper end is that of the mean
+    upper bound. Before that, an upper bound without a lower bound is raised to the smallest known value, and a lower
+    bound without an upper bound is lowered to the largest known value, if there are known values. A seed with one bound
+    enters the mean with this bound. With four normal values, censored at a tight bound, an end that is made in this way
+    misses the true mean in up to 6 % of cases (6 % without raising, 2.5 % without censoring), and less often with
+    looser bounds. UNKNOWN if a seed has no value.
     """
     if low.empty or low.isna().any() or high.isna().any():
         return UNKNOWN
@@ -90,9 +93,9 @@ def bounded(low: pd.Series, high: pd.Series) -> Estimate:
 
 
 def exponential(estimate: Estimate) -> Estimate:
-    """An estimate of a logarithm as one of the number itself.
+    """Turn an estimate of a logarithm into one of the number itself, rounded to 12 digits.
 
-    To 12 digits: a bound is a value of the grid, which a criterion may name, and exp(log(1e-5)) is below 1e-5.
+    A bound is a value of the grid that a criterion may name, and without rounding exp(log(1e-5)) is below 1e-5.
     """
     value, low, high = (float(f"{np.exp(end):.12g}") for end in estimate[:3])
     return Estimate(value, low, high, estimate.n)

@@ -1,9 +1,10 @@
 """Claims T1-T17 on the choice of λ, judged by the criteria of config.yaml.
 
-One estimate per seed, then a 95 % interval over seeds. A run's final value is the mean over its last tenth. λ is chosen
-on the validation split and reported on the test split. A best λ at an end of its grid is censored: a bound is known,
-which leaves open a side of the interval of what needs it, and the note says so. A diverged run has no loss, so its λ is
-never the best. Here are the claims on where the best λ lies; on what a choice costs: costs.py, regularisers.py.
+Each quantity is one number per seed, with a 95 % interval over seeds. A run's final value is the mean over its last
+tenth. λ is chosen on the validation split and judged on the test split. A best λ at an end of its grid is censored: we
+know only a bound. Intervals that depend on it are then open on one side, and the note says so. A diverged run has no
+loss, so its λ is never the best. Claims on the best λ are here, and claims on the cost of a choice in costs.py and
+regularisers.py.
 """
 
 from dataclasses import replace
@@ -25,7 +26,10 @@ LEAST_SIZES = 4
 
 @finding.claim("T1")
 def falls_with_size(runs: Runs, *, power: float) -> tuple[list[Part], str]:
-    """The best λ falls as a power of n; beside it the best λ of each n, and the power by error, flat and noisy."""
+    """The best λ falls as a power of n.
+
+    The best λ of each n, and the power by error, which is flat and noisy, are reported beside it.
+    """
     what = "power of n that the best λ goes as"
     parts = [judged(name, f"{what}, {name.lower()}", powers(runs, decay), most=power) for decay, name in DECAYS.items()]
     parts += [
@@ -75,7 +79,7 @@ def smaller_with_dropout(runs: Runs, *, ratio: float) -> tuple[list[Part], str]:
 
 @finding.claim("T4")
 def under_a_schedule(runs: Runs, *, factor: float) -> tuple[list[Part], str]:
-    """A cosine schedule moves the best λ of a constant learning rate, either way; other schedules beside it."""
+    """A cosine schedule changes the best λ in either direction; other schedules are reported beside it."""
     parts, beside, used = [], [], []
     schedules = sorted(set(runs.runs["schedule"]) - {"constant"})
     for decay, name in DECAYS.items():
@@ -105,7 +109,7 @@ def under_a_schedule(runs: Runs, *, factor: float) -> tuple[list[Part], str]:
 def named_values(
     runs: Runs, *, small_low: float, small_high: float, large_low: float, large_high: float
 ) -> tuple[list[Part], str]:
-    """The best λ of the smallest and of the largest data set lie where S0 says for small and for large ones."""
+    """The best λ of the smallest and of the largest data set lie in S0's ranges for small and large data sets."""
     sizes = runs.sizes()
     ends = {"Small": (sizes[0], small_low, small_high), "Large": (sizes[-1], large_low, large_high)} if sizes else {}
     used = [Setting(n, decay) for decay in DECAYS for n, _, _ in ends.values()]
@@ -134,7 +138,7 @@ def typical_range(runs: Runs, *, low: float, high: float) -> tuple[list[Part], s
 
 @finding.claim("T10", "T11")
 def goes_with_size(runs: Runs, *, low: float, high: float) -> tuple[list[Part], str]:
-    """The best λ goes as the power of n that S2's λ/m implies (T10), or S3's λ (T11)."""
+    """The best λ follows the power of n that S2's λ/m implies (T10), or S3's λ (T11)."""
     what = "power of n that the best λ goes as"
     return [
         judged(name, f"{what}, {name.lower()}", powers(runs, decay), low, high) for decay, name in DECAYS.items()
@@ -143,10 +147,10 @@ def goes_with_size(runs: Runs, *, low: float, high: float) -> tuple[list[Part], 
 
 @finding.claim("T16")
 def norm_in_range(runs: Runs, *, range: float, above: float) -> tuple[list[Part], str]:
-    """The norms at the best λ lie close together, and those without decay above them."""
+    """The norms of the weights at the best λ are close together, and those without decay are larger."""
     decayed, none = norms(runs)
     ends = {"Smallest": decayed.min(axis=1), "Largest": decayed.max(axis=1), "None": none.min(axis=1)}
-    known = decayed.notna().all(axis=1) & none.notna().all(axis=1)  # a diverged run has no norm, and is no smallest one
+    known = decayed.notna().all(axis=1) & none.notna().all(axis=1)  # a diverged run has no norm
     spread, gap = (
         ratio_interval(np.log(ends[upper] / ends[lower]).where(known))
         for upper, lower in (("Largest", "Smallest"), ("None", "Largest"))
@@ -160,20 +164,20 @@ def norm_in_range(runs: Runs, *, range: float, above: float) -> tuple[list[Part]
 
 
 def norms(runs: Runs) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Final norm of all parameters with the grid's best λ, `[seeds, (decay, n)]`, and without decay, `[seeds, n]`."""
+    """Return the final norm of all parameters, with the best λ `[seeds, (decay, n)]` and without decay `[seeds, n]`."""
     decayed = {(s.decay, s.train_size): runs.at("weight_norm", s, runs.tuned(s)) for s in sized(runs)}
     none = {n: runs.undecayed("weight_norm", Setting(n)) for n in runs.sizes()}
     return pd.DataFrame(decayed, dtype=float), pd.DataFrame(none, dtype=float)
 
 
 def powers(runs: Runs, decay: str, by: str = "validation_loss") -> Estimate:
-    """The power of n that the best λ goes as; UNKNOWN for too few sizes."""
+    """Return the power of n that the best λ follows; UNKNOWN for too few sizes."""
     sizes = runs.sizes()
     return power({n: runs.best(Setting(n, decay), by) for n in sizes}) if len(sizes) >= LEAST_SIZES else UNKNOWN
 
 
 def outside(name: str, quantity: str, found: Estimate, factor: float) -> Part:
-    """A part judged on "differs by `factor` either way": on the side where it was measured."""
+    """Return a part that is judged on whether a ratio differs from 1 by `factor`, on the side that was measured."""
     least, most = (-np.inf, 1 / factor) if found.value < 1 else (factor, np.inf)
     part = judged(name, quantity, found, least, most)
     within = 1 / factor < found.low and found.high < factor
@@ -181,16 +185,16 @@ def outside(name: str, quantity: str, found: Estimate, factor: float) -> Part:
 
 
 def without(runs: Runs, n: int) -> pd.Series:
-    """Test error without decay, per seed."""
+    """Return the test error without decay, per seed."""
     return runs.undecayed("test_error", Setting(n))
 
 
 def sized(runs: Runs) -> list[Setting]:
-    """The settings that differ in their number of training examples."""
+    """Return the settings that differ only in decay and in the number of training examples."""
     return [Setting(n, decay) for decay in DECAYS for n in runs.sizes()]
 
 
 def sizes_noted(runs: Runs) -> str:
-    """The note of a claim on how the best λ goes with the number of examples."""
+    """Write the note of a claim on how the best λ depends on the number of examples."""
     few = len(runs.sizes()) < LEAST_SIZES
     return joined(noted(runs, sized(runs)), f"fewer than {LEAST_SIZES} sizes" if few else "")

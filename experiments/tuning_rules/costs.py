@@ -1,4 +1,4 @@
-"""What a choice of λ costs in test loss and error: T3, T5, T6, T8, T14, T15, T17. Claims and figures both read it."""
+"""T3, T5, T6, T8, T14, T15, T17: the cost of a choice of λ in test loss and error, for claims and figures."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ from .settings import BATCH_NORM, DECAYS, Runs, Setting, lowest, noted, values
 
 @finding.claim("T3")
 def left_out(runs: Runs, *, loss: float, error: float) -> tuple[list[Part], str]:
-    """Leaving biases and normalisation out of decay costs nothing, λ chosen for each."""
+    """Leaving biases and normalisation out of decay costs nothing, if λ is tuned for each."""
     parts, beside, used = [], [], []
     for name, what, decayed in (("BatchNorm", "BatchNorm", BATCH_NORM), ("Plain", "MLP", Setting())):
         spared = replace(decayed, decay_exclude="bias_and_norm")
@@ -38,7 +38,7 @@ def left_out(runs: Runs, *, loss: float, error: float) -> tuple[list[Part], str]
 
 @finding.claim("T5")
 def a_little(runs: Runs, *, weight_decay: float, share: float, loss: float, error: float) -> tuple[list[Part], str]:
-    """A small λ does no harm, not even at the setting where it does worst."""
+    """A small λ does no harm, not even at its worst setting."""
     parts, beside, notes = [], [], []
     what_of = {"Fixed": f"λ = {weight_decay:g}", "Tenth": "a tenth of the best λ"}
     for name, (losses, errors) in small_effects(runs, weight_decay, share).items():
@@ -63,7 +63,7 @@ def a_little(runs: Runs, *, weight_decay: float, share: float, loss: float, erro
 
 @finding.claim("T6")
 def grid_search(runs: Runs, *, loss: float, error: float) -> tuple[list[Part], str]:
-    """Cross-validation among S0's five λ finds one that is as good as the best of the whole grid."""
+    """Cross-validation among S0's five λ finds a λ that is as good as the best of the whole grid."""
     parts, beside, notes = [], [], []
     for decay, name in DECAYS.items():
         whole, chosen = Setting(decay=decay), cross_validated(runs, decay)
@@ -78,7 +78,10 @@ def grid_search(runs: Runs, *, loss: float, error: float) -> tuple[list[Part], s
 
 @finding.claim("T8")
 def too_large(runs: Runs, *, train_error: float, test_error: float) -> tuple[list[Part], str]:
-    """Training and test error are high at the largest λ. Divergence would speak for it, and leaves it undecided."""
+    """Training and test error are high at the largest λ.
+
+    A diverged run would count for this claim, so the claim is then undecided.
+    """
     parts, notes = [], []
     for decay, name in DECAYS.items():
         setting = Setting(decay=decay)
@@ -102,7 +105,7 @@ def too_large(runs: Runs, *, train_error: float, test_error: float) -> tuple[lis
 def tuned_upwards(
     runs: Runs, *, first: float, second: float, factor: float, loss: float, error: float
 ) -> tuple[list[Part], str]:
-    """The λ that is found from a small one on by factors of ten is as good as the best of the whole grid."""
+    """Increasing λ from a small value by factors of ten finds a λ that is as good as the best of the whole grid."""
     parts, notes = [], []
     for decay, name in DECAYS.items():
         setting = Setting(decay=decay)
@@ -118,7 +121,7 @@ def tuned_upwards(
 
 @finding.claim("T15")
 def one_for_all(runs: Runs, *, loss: float) -> tuple[list[Part], str]:
-    """A single λ costs test loss at the setting that it suits least; the mean over settings beside it."""
+    """A single λ costs test loss at the setting that it suits least; the mean over settings is reported beside it."""
     parts, beside, notes = [], [], []
     for decay, name in DECAYS.items():
         costs, single, shared = single_costs(runs, decay)
@@ -155,9 +158,9 @@ def compared(
     error: float,
     strict: bool = False,
 ) -> list[Part]:
-    """Test loss of the first over that of the second, at most `loss`; test error less, at most `error`. By seed.
+    """Judge two outcomes by seed: the ratio of test losses is at most `loss`, the difference of errors at most `error`.
 
-    `strict`: the loss below `loss`.
+    `strict`: the ratio must be below `loss`.
     """
     over = ratio_interval(np.log(first["test_loss"] / second["test_loss"]))
     less = every_seed(first["test_error"] - second["test_error"], DIFFERENCE)
@@ -168,16 +171,16 @@ def compared(
 
 
 def cross_validated(runs: Runs, decay: str) -> pd.Series:
-    """Per seed the λ with the lowest mean loss of the folds held out; empty where no fold was run."""
+    """Return per seed the λ with the lowest mean loss over held-out folds; empty if no fold was run."""
     tables = [runs.final("validation_loss", Setting(decay=decay, dataset=fold)) for fold in runs.folds()]
     return lowest(sum(tables) / len(tables)) if tables else pd.Series(dtype=float)
 
 
 def small_effects(runs: Runs, weight_decay: float, share: float) -> dict[str, tuple[pd.DataFrame, pd.DataFrame]]:
-    """What a small λ does against none: logarithm of the ratio of test losses, difference of test errors.
+    """Return the effect of a small λ against no decay: log ratio of test losses, and difference of test errors.
 
-    "Fixed": λ = `weight_decay`, "Tenth": `share` of the best λ > 0 of the grid, per seed. Each `[seeds, setting]`,
-    of the settings whose grid has that λ for every seed: for "Tenth" this depends on where the best fell.
+    "Fixed" has λ = `weight_decay`. "Tenth" has for each seed a `share` of the best λ > 0 of the grid. Tables are
+    `[seeds, setting]`, for the settings whose grid has this λ for every seed. For "Tenth" this depends on the best λ.
     """
     found = {name: (pd.DataFrame(), pd.DataFrame()) for name in ("Fixed", "Tenth")}
     for setting in runs.settings():
@@ -196,7 +199,10 @@ def small_effects(runs: Runs, weight_decay: float, share: float) -> dict[str, tu
 
 
 def climbed(runs: Runs, setting: Setting, start: float, factor: float) -> pd.Series:
-    """Per seed the λ reached from `start`: times `factor` as long as the grid has that and validation loss falls."""
+    """Return per seed the λ that a search reaches: from `start`, times `factor` as long as validation loss falls.
+
+    It also ends where the grid does.
+    """
     losses, found = runs.final("validation_loss", setting), {}
     for seed, λ in runs.on_grid(setting, start).items():
         while True:
@@ -209,9 +215,10 @@ def climbed(runs: Runs, setting: Setting, start: float, factor: float) -> pd.Ser
 
 
 def single_costs(runs: Runs, decay: str) -> tuple[pd.DataFrame, pd.Series, list[float]]:
-    """Logarithm of test loss at the one λ for all settings over that at each one's own best, `[seeds, setting]`.
+    """Return the cost of a single λ for all settings, this λ for each seed, and the λ that all grids share.
 
-    Then per seed that λ, which has the lowest mean log validation loss of those that the grids share; then these.
+    The cost is the log of test loss at the single λ over that at the setting's own best λ, `[seeds, setting]`. The
+    single λ has the lowest mean log validation loss among the shared λ.
     """
     settings = [setting for setting in runs.settings() if setting.decay == decay]
     tables = [np.log(runs.final("validation_loss", setting)) for setting in settings]

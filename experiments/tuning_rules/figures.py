@@ -31,16 +31,16 @@ COLOURS = {"decoupled": KINDS["free"], "l2": KINDS["clean"]}
 KIND = {decay: name.lower() for decay, name in DECAYS.items()}
 MARKERS = "osD^v<>"
 LOSSES = [1, 1.5, 2, 3, 4, 6, 8, 12]  # ticks
-WINDOW = 110  # the largest λ of a setting over the smallest that is drawn: the part of the grid around the best
+WINDOW = 110  # the largest λ of a setting over the smallest that is drawn: only λ around the best are shown
 CHOSEN = {"linestyle": "", "marker": "o", "markersize": 8, "markerfacecolor": "none"}
 CLIMBED = CHOSEN | {"marker": "^", "markersize": 9}
-ROW = 0.135  # inches, of a setting's name
+ROW = 0.135  # inches, for the name of a setting
 LABELS = {"test_loss": "test loss", "test_error": "test error"}
 
 
 @finding.figure("T1", "T7", "T8", "T9", "T10", "T11")
 def size(inputs: Inputs) -> Figure:
-    """Test loss against λ for each number of examples; the best λ against that number."""
+    """Test loss against λ for each number of examples, and the best λ against this number."""
     runs, claims = inputs.made(Runs), inputs.claims
     figure, axes = plt.subplots(1, 3, figsize=(PAGE, 2.6), width_ratios=[1, 1, 1.1])
     shades = sns.color_palette("viridis_r", len(runs.sizes()) + 1)[1:]
@@ -71,7 +71,7 @@ def size(inputs: Inputs) -> Figure:
 
 @finding.figure("T2", "T4")
 def dropout_and_schedule(inputs: Inputs) -> Figure:
-    """Test loss and error against λ with dropout, and under a schedule; the best λ below."""
+    """Test loss and error against λ with dropout and under schedules, with the best λ below."""
     runs = inputs.made(Runs)
     rates = [0.0, *runs.rates("decoupled")]
     dropout = {"dropout, decoupled": {f"p = {rate:g}": Setting(dropout=rate) for rate in rates}}
@@ -91,7 +91,7 @@ def dropout_and_schedule(inputs: Inputs) -> Figure:
 
 @finding.figure("T3")
 def exclusion(inputs: Inputs) -> Figure:
-    """Test loss and error against λ, with biases and normalisation decayed or left out."""
+    """Test loss and error against λ, with and without decay of biases and normalisation."""
     runs = inputs.made(Runs)
     figure, axes = plt.subplots(1, 4, figsize=(PAGE, 2.2))
     pairs = axes.reshape(2, 2)
@@ -103,13 +103,13 @@ def exclusion(inputs: Inputs) -> Figure:
         panel.sharey(first)
     loss_axis(pairs.T)
     if shown := pairs[0][1].get_legend():
-        shown.remove()  # the same as the other
+        shown.remove()  # both legends are equal
     return figure
 
 
 @finding.figure("T5", "T6", "T14", "T17")
 def small_and_searched(inputs: Inputs) -> Figure:
-    """What a small λ does at every setting; test loss on the whole grid, S0's values, the chosen."""
+    """The effect of a small λ at every setting; test loss on the whole grid, with S0's values and the chosen λ."""
     runs = inputs.made(Runs)
     t, upwards = (inputs.config.criteria[id].thresholds for id in ("T5", "T14"))
     effects = small_effects(runs, t["weight_decay"], t["share"])
@@ -143,7 +143,7 @@ def small_and_searched(inputs: Inputs) -> Figure:
     panel.axvspan(smallest / 2, 0.0141, color=MUTED, alpha=0.12, linewidth=0)
     panel.text(0.02, 0.98, "S0's five values", transform=panel.transAxes, va="top", fontsize=7, color=MUTED)
     panel.set(xlabel="λ", ylabel="test loss", yscale="log", xlim=(smallest / 2, 1.6 * largest))
-    room(panel, below=0.6, above=1.15)  # for what is written there
+    room(panel, below=0.6, above=1.15)  # room for text
     panel.set_xticks([smallest, *10.0 ** np.arange(-5, 2, 2)], ["0", *(f"$10^{{{k}}}$" for k in range(-5, 2, 2))])
     panel.set_xticks([], minor=True)
     shown_ticks(panel.yaxis, LOSSES)
@@ -153,7 +153,7 @@ def small_and_searched(inputs: Inputs) -> Figure:
 
 @finding.figure("T12", "T13")
 def regularisers(inputs: Inputs) -> Figure:
-    """Test loss and error, n = 1,000, by how training is regularised; beside it more examples instead."""
+    """Test loss and error at n = 1,000 for each kind of regularisation, beside those with more examples."""
     runs, base = inputs.made(Runs), Setting().train_size
     kinds = {"none": unregularised(runs), "early stopping": stopped(runs), "dropout": with_dropout(runs, decayed=False)}
     kinds |= {f"{KIND[decay]} decay": tuned(runs, decay) for decay in DECAYS}
@@ -185,7 +185,7 @@ def regularisers(inputs: Inputs) -> Figure:
 
 @finding.figure("T15", "T16")
 def one_for_all(inputs: Inputs) -> Figure:
-    """What a single λ costs at every setting; the norm of the weights at the best λ and without decay."""
+    """The cost of a single λ at every setting; the norm of the weights at the best λ and without decay."""
     runs = inputs.made(Runs)
     costs_of = {decay: single_costs(runs, decay) for decay in DECAYS}
     rows = sum(len(costs.columns) for costs, _, _ in costs_of.values()) + 3  # room for the legend
@@ -219,7 +219,7 @@ def one_for_all(inputs: Inputs) -> Figure:
 
 @finding.table("T1")
 def best_table(inputs: Inputs) -> str:
-    """The best λ of every number of examples, and test error there and without decay."""
+    """The best λ for every number of examples, with the test error at this λ and without decay."""
     runs, rows = inputs.made(Runs), []
     for decay in DECAYS:
         for n in runs.sizes():
@@ -238,7 +238,7 @@ def best_table(inputs: Inputs) -> str:
 
 
 def family(column: np.ndarray, runs: Runs, title: str, settings: Mapping[str, Setting]) -> None:
-    """Test loss above, test error below, of some settings; each one's best λ below, an arrow where it is a bound."""
+    """Draw test loss above and test error below for some settings, with their best λ; an arrow marks a bound."""
     colours = (KINDS["free"], KINDS["clean"], KINDS["held"], KINDS["noisy"])
     for index, (colour, marker, (label, setting)) in enumerate(zip(colours, MARKERS, settings.items(), strict=False)):
         for panel, metric in zip(column, ("test_loss", "test_error"), strict=True):
@@ -246,7 +246,7 @@ def family(column: np.ndarray, runs: Runs, title: str, settings: Mapping[str, Se
         found, grid = place(runs.best(setting)), runs.final("test_loss", setting).columns
         if np.isfinite(found.value):
             foot, height = column[0].get_xaxis_transform(), 0.03 + 0.045 * index
-            ends = np.clip([found.low, found.high], grid[-1] / WINDOW, grid[-1])  # what is open goes to the panel's end
+            ends = np.clip([found.low, found.high], grid[-1] / WINDOW, grid[-1])  # open ends go to the panel's edge
             column[0].plot(ends, [height] * 2, color=colour, transform=foot)
             open_to = {(True, False): "<", (False, True): ">"}.get((found.low == 0, np.isinf(found.high)), "|")
             column[0].plot(found.value, height, marker=open_to, markersize=5, color=colour, transform=foot)
@@ -257,7 +257,7 @@ def family(column: np.ndarray, runs: Runs, title: str, settings: Mapping[str, Se
 
 
 def loss_axis(axes: np.ndarray) -> None:
-    """Ticks of the losses, on an axis that they share, and room below them for the best λ."""
+    """Set the ticks of the shared loss axis, and leave room below for the best λ."""
     room(axes[0, 0], below=0.8)
     shown_ticks(axes[0, 0].yaxis, LOSSES)
 
@@ -272,9 +272,10 @@ def against_decay(
     marker: str = "o",
     zero: float | None = None,
 ) -> None:
-    """Mean over seeds with its band against λ > 0, geometric for losses; a dotted dash at the left: without decay.
+    """Draw the mean over seeds with its band against λ > 0, geometric for losses.
 
-    `zero`: where on the logarithmic axis λ = 0 is drawn as a point instead.
+    A short dotted line at the left shows the value without decay. If `zero` is given, λ = 0 is drawn as a point there
+    instead.
     """
     table = runs.final(metric, setting)
     if table.empty:
@@ -301,7 +302,7 @@ def errors(
     marker: str = "o",
     upright: bool = True,
 ) -> None:
-    """Estimates with their intervals at places on an axis; what is unknown is left out, open ends leave the axis."""
+    """Draw estimates with their intervals at places on an axis; unknown ones are left out, and open ends run out."""
     known = {at: estimate for at, estimate in found.items() if np.isfinite(estimate.value)}
     values = [estimate.value for estimate in known.values()]
     sides = [[e.value - e.low for e in known.values()], [min(e.high, 1e9) - e.value for e in known.values()]]
@@ -318,7 +319,7 @@ def minus(value: float) -> str:
 
 
 def shown_ticks(axis: Axis, ticks: Sequence[float]) -> None:
-    """Those of the ticks that the axis shows now, as plain numbers; its own where it shows none of them."""
+    """Show those of the ticks that lie within the axis, as plain numbers; keep its own ticks if none does."""
     if not has_data(axis.axes, "x" if isinstance(axis, XAxis) else "y"):
         return
     low, high = axis.get_view_interval()

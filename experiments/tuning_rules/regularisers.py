@@ -1,4 +1,4 @@
-"""Decay beside other ways to regularise, n = 1,000: early stopping, dropout, both, more examples. T12, T13."""
+"""T12, T13: decay compared with early stopping, dropout, both, and more examples, at n = 1,000."""
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,10 @@ from .settings import DECAYS, OUTCOME, Runs, Setting, values
 
 @finding.claim("T12")
 def among_others(runs: Runs, *, loss: float, error: float, gain: float, fewer: float) -> tuple[list[Part], str]:
-    """Tuned decay equals early stopping and dropout and beats nothing; beside it, how many examples it is worth."""
+    """Tuned decay is as good as early stopping and dropout, and better than no regularisation.
+
+    The number of examples that it is worth is reported beside it.
+    """
     parts, beside = [], []
     none, stopping, dropped = unregularised(runs), stopped(runs), with_dropout(runs, decayed=False)
     for decay, name in DECAYS.items():
@@ -39,7 +42,7 @@ def among_others(runs: Runs, *, loss: float, error: float, gain: float, fewer: f
 
 @finding.claim("T13")
 def together(runs: Runs, *, loss: float, error: float) -> tuple[list[Part], str]:
-    """Decay and dropout together are better than either alone; early stopping beside it."""
+    """Decay and dropout together are better than either alone; early stopping is reported beside them."""
     both, decay, dropped = with_dropout(runs, decayed=True), tuned(runs), with_dropout(runs, decayed=False)
     stopping = stopped(runs)
     over = ratio_interval(np.log(both["test_loss"] / stopping["test_loss"]))
@@ -54,17 +57,20 @@ def together(runs: Runs, *, loss: float, error: float) -> tuple[list[Part], str]
 
 
 def tuned(runs: Runs, decay: str = "decoupled") -> pd.DataFrame:
-    """`test_loss, test_error` per seed with the best λ of the grid."""
+    """Return `test_loss, test_error` per seed with the best λ of the grid."""
     return runs.outcome(Setting(decay=decay), runs.tuned(Setting(decay=decay)))
 
 
 def unregularised(runs: Runs) -> pd.DataFrame:
-    """The same without any."""
+    """Return `test_loss, test_error` per seed without any regularisation."""
     return pd.DataFrame({metric: runs.undecayed(metric, Setting()) for metric in OUTCOME})
 
 
 def stopped(runs: Runs) -> pd.DataFrame:
-    """The same without decay at the logged step > 0 of the lowest validation loss, and that `step`; NaN without one."""
+    """Return `test_loss, test_error` per seed without decay, stopped early, and the `step` at which it was stopped.
+
+    This is the logged step > 0 with the lowest validation loss; NaN if there is none.
+    """
     found = {}
     for _, run in (chosen := runs.of(Setting()))[chosen["weight_decay"] == 0].iterrows():
         loss, accuracy, validation = (
@@ -77,7 +83,10 @@ def stopped(runs: Runs) -> pd.DataFrame:
 
 
 def with_dropout(runs: Runs, decayed: bool) -> pd.DataFrame:
-    """The same with the `rate` of dropout, and if `decayed` the `weight_decay` > 0, of the lowest validation loss."""
+    """Return `test_loss, test_error` per seed with dropout, and if `decayed` also with decay.
+
+    The `rate` of dropout and `weight_decay` > 0 are those with the lowest validation loss.
+    """
     rates = runs.rates("decoupled")
     if not rates:
         return pd.DataFrame(columns=[*OUTCOME, "rate", "weight_decay"], dtype=float)
@@ -89,11 +98,14 @@ def with_dropout(runs: Runs, decayed: bool) -> pd.DataFrame:
     choices = {seed: row.idxmin() for seed, row in allowed.iterrows() if row.notna().any()}
     rows = {seed: [*(table.loc[seed, choice] for table in tests), *choice] for seed, choice in choices.items()}
     found = pd.DataFrame(rows, [*OUTCOME, "rate", "weight_decay"], dtype=float).T
-    return found.reindex(allowed.index)  # NaN for a seed all of whose runs diverged
+    return found.reindex(allowed.index)  # NaN for a seed if all of its runs diverged
 
 
 def worth(runs: Runs, errors: pd.Series) -> Estimate:
-    """How many times the examples training without decay needs for these test errors, censored at the ends of n."""
+    """Return by which factor training without decay needs more examples to reach these test errors.
+
+    It is censored at the smallest and largest n.
+    """
     sizes, bounds = runs.sizes(), {}
     curves = pd.DataFrame({n: runs.undecayed("test_error", Setting(n)) for n in sizes}).reindex(errors.index)
     for seed, error in errors.items():

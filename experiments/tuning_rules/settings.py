@@ -1,4 +1,4 @@
-"""The runs of the tuning rules by what a λ is chosen for, and the best λ of each. What claims and figures both read."""
+"""The runs of the tuning rules by setting, and the best λ of each setting, for claims and figures."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ OUTCOME = ("test_loss", "test_error")
 
 @dataclass(frozen=True)
 class Setting:
-    """What a λ is chosen for; without arguments the one that all others differ from in one thing."""
+    """A setting for which λ is chosen. The default is the setting from which all others differ in one thing."""
 
-    train_size: int = 1_000  # as config.yaml's
+    train_size: int = 1_000  # the default of config.yaml
     decay: str = "decoupled"
     dropout: float = 0.0
     schedule: str = "constant"
@@ -52,7 +52,7 @@ class Runs:
         self._tables: dict[tuple[str, Setting], pd.DataFrame] = {}
 
     def of(self, setting: Setting) -> pd.DataFrame:
-        """The runs of a setting. Without decay nothing is left out of it, so that λ = 0 is the same run for both."""
+        """Return the runs of a setting. Those with λ = 0 are shared by settings that differ only in their decay."""
         if setting not in self._runs:
             fields = vars(setting)
             without = fields | {"decay": "none", "decay_exclude": "nothing"}
@@ -60,7 +60,7 @@ class Runs:
         return self._runs[setting]
 
     def settings(self) -> list[Setting]:
-        """All that were trained with decay, cross-validation aside."""
+        """Return all settings that were trained with decay, except those of cross-validation."""
         decayed = self.runs[(self.runs["decay"] != "none") & (self.runs["dataset"] == "mnist1d")]
         fields = list(vars(Setting()))
         found = decayed[fields].drop_duplicates().sort_values(fields)
@@ -68,20 +68,20 @@ class Runs:
         return sorted(settings, key=lambda setting: setting.decay_exclude != "nothing")
 
     def sizes(self) -> list[int]:
-        """Every number of training examples, smallest first."""
+        """Return every number of training examples, smallest first."""
         return sorted(self.runs["train_size"].unique().tolist())
 
     def rates(self, decay: str) -> list[float]:
-        """Every rate of dropout above 0 with that decay."""
+        """Return every rate of dropout above 0 that was trained with this kind of decay."""
         chosen = self.runs[(self.runs["decay"] == decay) & (self.runs["dropout"] > 0)]
         return sorted(chosen["dropout"].unique().tolist())
 
     def folds(self) -> list[str]:
-        """The data sets of cross-validation."""
+        """Return the names of the data sets of cross-validation."""
         return sorted(dataset for dataset in self.runs["dataset"].unique() if "_fold" in dataset)
 
     def final(self, metric: str, setting: Setting) -> pd.DataFrame:
-        """Final values of a metric; `..._error` is 1 − accuracy."""
+        """Return the final values of a metric; `..._error` is 1 − accuracy."""
         if metric.endswith("_error"):
             return 1 - self.final(metric.replace("_error", "_accuracy"), setting)
         if (metric, setting) not in self._tables:
@@ -91,9 +91,10 @@ class Runs:
         return self._tables[metric, setting]
 
     def best(self, setting: Setting, by: str = "validation_loss") -> pd.DataFrame:
-        """Bounds `low, high` of the best λ, one row a seed: by loss those of `best_of`.
+        """Return the bounds `low, high` of the best λ, a row for each seed.
 
-        By error, which comes in steps and is flat, the grid's own best λ > 0 twice, wherever it is.
+        By loss they are those of `best_of`. The error is flat and has few values, so by error both bounds are the best
+        λ > 0 of the grid, even at an end.
         """
         table = self.final(by, setting)
         if by == "validation_loss":
@@ -103,25 +104,25 @@ class Runs:
         return pd.DataFrame(bounds, table.index, ["low", "high"], dtype=float)
 
     def tuned(self, setting: Setting, by: str = "validation_loss") -> pd.Series:
-        """Per seed the grid's λ, 0 among them, with the lowest validation loss; NaN where none has one."""
+        """Return per seed the λ of the grid, which may be 0, with the lowest validation loss; NaN if all diverged."""
         return lowest(self.final(by, setting))
 
     def undecayed(self, metric: str, setting: Setting) -> pd.Series:
-        """Final values without decay, by seed; empty where that was not run."""
+        """Return the final values without decay, by seed; empty if this was not run."""
         return self.final(metric, setting).get(0.0, pd.Series(dtype=float))
 
     def at(self, metric: str, setting: Setting, choice: pd.Series) -> pd.Series:
-        """Per seed the final value at its own λ; NaN where the grid has no such λ, or it is not known."""
+        """Return per seed the final value at its own λ; NaN if the grid lacks this λ or the λ is unknown."""
         table = self.final(metric, setting)
         found = [table[λ].get(seed, np.nan) if λ in table.columns else np.nan for seed, λ in choice.items()]
         return pd.Series(found, choice.index, dtype=float)
 
     def outcome(self, setting: Setting, choice: pd.Series) -> pd.DataFrame:
-        """Final `test_loss, test_error` of each seed at its own λ."""
+        """Return the final `test_loss, test_error` of each seed at its own λ."""
         return pd.DataFrame({metric: self.at(metric, setting, choice) for metric in OUTCOME})
 
     def on_grid(self, setting: Setting, weight_decay: float | pd.Series) -> pd.Series:
-        """Per seed the λ of the setting's grid that is `weight_decay` up to rounding; empty where a seed has none."""
+        """Return per seed the λ of the grid that equals `weight_decay` up to rounding; empty if a seed has none."""
         table = self.final("validation_loss", setting)
         aims = pd.Series(weight_decay, table.index, dtype=float)
         found = [[λ for λ in table.columns if np.isclose(λ, aim, rtol=1e-9, atol=0)] for aim in aims]
@@ -129,13 +130,13 @@ class Runs:
 
 
 def lowest(table: pd.DataFrame) -> pd.Series:
-    """Per row the column of its lowest value; NaN where no value is known."""
+    """Return for each row the column of its lowest value; NaN if no value is known."""
     found = {seed: row.idxmin() for seed, row in table.iterrows() if row.notna().any()}
     return pd.Series(found, dtype=float).reindex(table.index)
 
 
 def noted(runs: Runs, settings: Sequence[Setting]) -> str:
-    """Of these settings: how many runs diverged, and where the best λ is censored: in how many seeds, and at what."""
+    """Say for a note how many runs of these settings diverged, and in how many seeds and where best λ are censored."""
     settings = list(dict.fromkeys(settings))
     used = pd.concat([runs.of(setting) for setting in settings]).drop_duplicates("run") if settings else pd.DataFrame()
     ends = []
@@ -152,5 +153,5 @@ def noted(runs: Runs, settings: Sequence[Setting]) -> str:
 
 
 def values(choice: Iterable[float]) -> str:
-    """The λ that the seeds chose, each once."""
+    """Write the λ that the seeds chose, each once."""
     return ", ".join(f"{λ:g}" for λ in sorted({λ for λ in choice if not np.isnan(λ)})) or "not known"

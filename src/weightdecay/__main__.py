@@ -26,14 +26,14 @@ from weightdecay.workflow.gpus import DeviceName
 
 ABOUT = """Train, join and judge the findings without Snakemake. Run it from the folder that holds experiments/.
 
-`weightdecay train` makes the results of a scale, all of them or those of the findings it is given; then `weightdecay
+`weightdecay train` makes the results of a scale, for all findings or for those that are named; then `weightdecay
 claims NAME ...` judges them. To use several machines that share a folder, give each some shards (`weightdecay
-train NAME --shard 2/4`), then `weightdecay merge NAME` and, where a finding has a compute.py, `weightdecay compute
-NAME`. The pipeline (`snakemake --cores all`) does the same, on all cores, and builds figures, tables and the paper.
+train NAME --shard 2/4`), then call `weightdecay merge NAME` and, if the finding has a compute.py, `weightdecay compute
+NAME`. The pipeline (`snakemake --cores all`) does the same on all cores, and builds figures, tables and the paper.
 
-`weightdecay ship` keeps the results of a scale in data/reference/, to be published with the code, and nothing else
-writes there. `weightdecay claims --results data/reference/laptop` prints their ledger, and `weightdecay compare` holds
-results against them, as does `snakemake verify`.
+`weightdecay ship` copies the results of a scale to data/reference/, to be published with the code. Nothing else writes
+there. `weightdecay claims --results data/reference/laptop` prints their ledger, and `weightdecay compare` compares your
+results with them, as `snakemake verify` does.
 """
 JUDGED = "code/judged.txt"  # beside a claims.json: the digests of the tables that it was judged by
 Command = TypeVar("Command", bound=Callable[..., None])
@@ -56,7 +56,7 @@ Output = Annotated[Path | None, typer.Option("--output", metavar="FILE", help="W
 
 
 def command(hidden: bool = False) -> Callable[[Command], Command]:
-    """A command of `weightdecay`: its docstring is its help, and a user's error is one sentence."""
+    """Register a command of `weightdecay`: its docstring is its help, and it reports a user's error in one sentence."""
 
     def add(function: Command) -> Command:
         app.command(hidden=hidden)(wraps(function)(reports_user_errors(function)))
@@ -88,16 +88,16 @@ def train(
 ) -> None:
     """Train findings shard by shard, join the shards, and compute what needs no training.
 
-    What is finished is kept: run it again to go on.
+    Finished shards are kept: after an interruption, run the same command again to continue.
     """
     chosen = _chosen(names)
     if (shard or output) and len(chosen) > 1:
         raise ConfigError("--shard is a part of one finding: name that one.")
     if output and not shard:
         raise ConfigError("--output is the file of one shard: give --shard too.")
-    for finding in chosen if not output else []:  # all are checked before any is trained; the pipeline has done so
+    for finding in chosen if not output else []:  # check all before training any; the pipeline did
         finding.check()
-    where = gpus.resolve(device, local=shard is None)  # of a shard the pipeline has decided
+    where = gpus.resolve(device, local=shard is None)  # for one shard the pipeline has decided
     for finding in chosen:
         shards = {shard: output} if shard and output else _shards(finding, scale, "cpu" if shard else where)
         if shard and shard not in shards:
@@ -113,13 +113,13 @@ def train(
 def merge(
     name: Name,
     shards: Annotated[
-        list[Path] | None, typer.Argument(metavar="[FILE]...", help="Its shards (default: those that train makes).")
+        list[Path] | None, typer.Argument(metavar="[FILE]...", help="Its shard files (default: those that train made).")
     ] = None,
     scale: AtScale = "laptop",
 ) -> None:
     """Join the shards of a finding into runs.parquet and history.parquet, if every run is there once."""
     (finding,) = _chosen([name])
-    made = [list(_shards(finding, scale, device).values()) for device in ("cpu", "cuda")]  # a GPU makes one
+    made = [list(_shards(finding, scale, device).values()) for device in ("cpu", "cuda")]  # a GPU makes one shard
     found = next((paths for paths in made if all(path.is_file() for path in paths)), made[0])
     stages.merge(finding, scale, shards or found, _folder(finding, scale))
 
@@ -127,7 +127,7 @@ def merge(
 @command()
 def compute(
     name: Name,
-    table: Annotated[str | None, typer.Argument(metavar="[TABLE]", help="One of its tables (default: all).")] = None,
+    table: Annotated[str | None, typer.Argument(metavar="[TABLE]", help="One table (default: all of them).")] = None,
     scale: AtScale = "laptop",
     output: Output = None,
 ) -> None:
@@ -145,31 +145,34 @@ def compute(
 def claims(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Findings to judge anew.")] = None,
     scale: Annotated[
-        ScaleName | None, typer.Option(help="Default: the one that --results is named for, else laptop.")
+        ScaleName | None, typer.Option(help="The scale (default: the one that --results is named after, else laptop).")
     ] = None,
     results: Annotated[
         list[Path] | None,
         typer.Option(
             metavar="FOLDER",
-            help="What is judged (default: results/SCALE). May be given several times: a finding's results are in the "
-            "first that has them. Without --output nothing is written there.",
+            help="The results to judge (default: results/SCALE). May be given several times: each finding is read from "
+            "the first folder that has it. Nothing is written there unless --output names it.",
         ),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Where judgments go (default: beside the results, without --results)."),
+        typer.Option(
+            metavar="FOLDER", help="Where to write judgments (default, without --results: beside the results)."
+        ),
     ] = None,
     paper: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Write its tables and numbers.tex there.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="The paper's folder, for its tables and numbers.tex."),
     ] = None,
 ) -> None:
     """Judge the claims of the named findings, then join all judgments into the ledger and print it.
 
-    With --results and without --output it only looks: `weightdecay claims --results data/reference/laptop` prints the
-    ledger of what was shipped and writes nothing.
+    With --results and without --output it only reads: `weightdecay claims --results data/reference/laptop` prints the
+    ledger of the shipped results and writes nothing.
     """
     with importing():
-        from weightdecay.report import ledger  # matplotlib and pandas, which nothing that trains needs
+        from weightdecay.report import ledger  # imports matplotlib and pandas, which training does not need
 
     folders = results or [Path("results") / (scale or "laptop")]
     for folder in folders:
@@ -196,7 +199,7 @@ def claims(
             folder = trained[finding.name]
             _judge(finding, scale or _scale_of(folder), folder, judged / finding.name / "claims.json")
         there = {name for name in known if ledger.judgments(judged, name, trained[name]).is_file()}
-        if there and not paper and (chosen or looks):  # else all are asked for
+        if there and not paper and (chosen or looks):  # else every claim is needed
             if lacking := [name for name in known if name not in there]:
                 print(f"not judged yet: {', '.join(lacking)}", file=sys.stderr)
             trained = {name: trained[name] for name in known if name in there}
@@ -211,22 +214,22 @@ def claims(
 def ship(
     names: Names = None,
     *,
-    scale: Annotated[ScaleName, typer.Option(help="What is shipped is results/SCALE.")],
+    scale: Annotated[ScaleName, typer.Option(help="The scale to ship: results/SCALE.")],
     history_mib: Annotated[
         float, typer.Option(metavar="MIB", help="Size to which the history of each finding is cut down.")
     ] = shipping.HISTORY_MIB,
 ) -> None:
-    """Keep the results of a scale in data/reference/, thinned to a size, judged, with checksums and provenance."""
+    """Copy the results of a scale to data/reference/: thinned, judged, and with checksums and provenance."""
     print(shipping.ship(scale, [finding.name for finding in _chosen(names)], findings(), history_mib))
 
 
 @command()
 def compare(
-    here: Annotated[Path, typer.Argument(metavar="RESULTS", help="Say, results/laptop.")],
-    reference: Annotated[Path, typer.Argument(metavar="REFERENCE", help="Say, data/reference/laptop.")],
-    exact: Annotated[bool, typer.Option("--exact", help="Ask for equal numbers, to the last bit.")] = False,
+    here: Annotated[Path, typer.Argument(metavar="RESULTS", help="For example results/laptop.")],
+    reference: Annotated[Path, typer.Argument(metavar="REFERENCE", help="For example data/reference/laptop.")],
+    exact: Annotated[bool, typer.Option("--exact", help="Demand equal numbers, to the last bit.")] = False,
 ) -> None:
-    """Compare two results of a scale, claim by claim and curve by curve; status 1 where something contradicts."""
+    """Compare two sets of results of one scale, claim by claim and curve by curve; exit with 1 if they contradict."""
     with importing():
         from weightdecay.workflow import comparison
         from weightdecay.workflow.comparison_text import comparison_text
@@ -247,7 +250,7 @@ def fingerprint(
     scale: AtScale = "laptop",
     device: OnDevice = "auto",
 ) -> None:
-    """Print the hash of all that a finding's trained results depend on, and what it is made of."""
+    """Print everything that a finding's trained results depend on, and one hash of it all."""
     (finding,) = _chosen([name])
     found = stages.fingerprint_of_results(finding, scale, gpus.resolve(device))
     print(f"{found.digest}  {name}, {scale} scale\n\n{found.text}", end="")
@@ -257,7 +260,7 @@ def fingerprint(
 def expected(
     summary: Annotated[bool, typer.Option("--summary", help="Only the table of README.md.")] = False,
 ) -> None:
-    """Print in Markdown what the shipped results say of each claim: docs/claims.md."""
+    """Print in Markdown what the shipped results say about each claim: docs/claims.md."""
     with importing():
         from weightdecay.workflow import expectation
 
@@ -274,7 +277,7 @@ def settings() -> None:
 
 @command()
 def new(name: Annotated[str, typer.Argument(metavar="NAME", help="The folder that is made in experiments/.")]) -> None:
-    """Make a finding that runs at once: experiments/NAME, five short files to begin with."""
+    """Make a finding that already runs: experiments/NAME, with five short files to edit."""
     from weightdecay.workflow import template
 
     print(template.make(name))
@@ -286,19 +289,19 @@ def bench(
         list[str] | None, typer.Argument(metavar="[CASE]...", help="What to train (default: every case).")
     ] = None,
     replicas: Annotated[
-        list[int] | None, typer.Option(metavar="R", min=1, help="How many at once (default: as many as take seconds).")
+        list[int] | None, typer.Option(metavar="R", min=1, help="Networks at once (default: counts that take seconds).")
     ] = None,
     peers: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Beside ours (default: all that run).")
+        list[str] | None, typer.Option(metavar="NAME", help="Trainers to compare with (default: all).")
     ] = None,
-    device: Annotated[DeviceName, typer.Option(help="cpu is one core.")] = "cpu",
-    repeats: Annotated[int, typer.Option(metavar="N", min=1, help="Turns, whose median counts.")] = 5,
+    device: Annotated[DeviceName, typer.Option(help="cpu means one core.")] = "cpu",
+    repeats: Annotated[int, typer.Option(metavar="N", min=1, help="Repeats; the median counts.")] = 5,
     output: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Write bench.json, .pdf, .png there.")] = None,
-    list_them: Annotated[bool, typer.Option("--list", help="Say which cases and peers there are.")] = False,
+    list_them: Annotated[bool, typer.Option("--list", help="List the cases and peers, and measure nothing.")] = False,
 ) -> None:
-    """Time the trainer beside torch.optim, torch.func and JAX on the same work, with the floor of this machine."""
+    """Time the trainer, torch.optim, torch.func and JAX on the same work, beside the shortest time that is possible."""
     with importing():
-        from weightdecay.bench import command as benchmark  # torch, which the other commands do without
+        from weightdecay.bench import command as benchmark  # imports torch, which the other commands do not need
 
     if list_them:
         print(benchmark.listing())
@@ -306,12 +309,12 @@ def bench(
         benchmark.bench(cases, replicas, peers, device, repeats, output)
 
 
-# What the pipeline calls, beside `train`, `merge`, `compute` and `claims`.
+# Commands that only the pipeline calls. It also calls `train`, `merge`, `compute` and `claims`.
 
 
 @command(hidden=True)
 def plan(options: Annotated[list[str], typer.Argument(metavar="KEY=VALUE...")]) -> None:
-    """Write the plan that these options of --config make."""
+    """Write the plan that follows from these options of --config."""
     made = pipeline.Plan(dict(option.split("=", 1) for option in options), local=False)
     made.check_folders()
     made.write()
@@ -358,12 +361,12 @@ def overview(
 
 
 def main() -> None:
-    """The console script `weightdecay` and `python -m weightdecay`."""
+    """Run the command line: the console script `weightdecay`, and `python -m weightdecay`."""
     app(prog_name="weightdecay")
 
 
 def _chosen(names: Iterable[str] | None) -> list[Finding]:
-    """The findings of these names, or all."""
+    """Return the findings of these names, or all findings."""
     known = findings()
     for name in names or ():
         if name not in known:
@@ -376,7 +379,7 @@ def _folder(finding: Finding, scale: str) -> Path:
 
 
 def _shards(finding: Finding, scale: str, device: str = "cpu") -> dict[str, Path]:
-    """k/K of every shard of the finding on that device, and its file."""
+    """Return the file of every shard of the finding on that device, by the shard's name k/K."""
     count = pipeline.shard_count(finding.config, scale, len(table_of(finding.config, scale)), device)
     folder = _folder(finding, scale) / "shards"
     return {f"{number}/{count}": folder / f"{number}of{count}.parquet" for number in range(1, count + 1)}
@@ -408,7 +411,7 @@ def _sums(folder: Path) -> str:
 
 
 def _scale_of(folder: Path) -> ScaleName:
-    """The scale that the folder <scale>/<finding> is named for, or laptop."""
+    """Return the scale that the folder <scale>/<finding> lies in, or laptop if it lies in none."""
     return next((scale for scale in SCALES if scale == folder.parent.name), "laptop")
 
 

@@ -1,7 +1,7 @@
-"""A scale's blocks, each a product of lists of values: all of a configuration's settings, checked.
+"""The blocks of a scale, checked. A block is a product of lists of values, one list for each setting.
 
-Each value is checked by itself, and the rules for what several settings may be together with few values of each; to
-make and check all runs would take longer.
+Each value is checked by itself. The rules that join several settings are checked with a few telling values of each,
+because making and checking every run would take longer.
 """
 
 import itertools
@@ -21,7 +21,7 @@ from weightdecay.shorthand import Values
 Settings = dict[str, Any]  # a field of Run -> its value, the list of its values, or shorthand for them
 Sweeps = Mapping[str, Sequence[Settings]]
 
-# What a configuration may leave out. Not defaults of `Run`: ids are of what differs from those.
+# Settings that a configuration may leave out. They are no defaults of `Run`: those would change the ids of runs.
 LEFT_OUT: Values = {"blocks": [1], "batch_norm_eps": [None], "shuffle": [True], "log_dense_every": [shorthand.AS_OFTEN]}
 SETTINGS = {
     name: TypeAdapter(field.rebuild_annotation(), config=ConfigDict(strict=True, allow_inf_nan=False))
@@ -32,7 +32,7 @@ REQUIRED = [name for name in SETTINGS if Run.model_fields[name].is_required() an
 
 
 class Block(NamedTuple):
-    """One product of values: its runs are `first` with each choice of the others, for each seed."""
+    """One product of values: its runs are `first` with each combination of `choices`, for each seed."""
 
     seeds: Sequence[int]
     first: Run
@@ -40,16 +40,16 @@ class Block(NamedTuple):
 
 
 class Checker:
-    """Goes through the blocks of an experiment and notes what is wrong with them in `faults`."""
+    """Checks the blocks of a finding, and collects in `faults` what is wrong with them."""
 
     def __init__(self, experiment: str, defaults: Settings, names: Mapping[str, Collection[str]]):
-        """`names`: the known names of settings that are names, such as `network`."""
+        """`names`: for each setting whose value is a name, such as `network`, the known names."""
         self.experiment, self.names = experiment, names
         self.faults: list[Fault] = []
         self.defaults = self._values("defaults", defaults)
 
     def blocks(self, scale: str, seeds: int, sweeps: Sweeps) -> Iterator[Block]:
-        """Yield the blocks of a scale that have no fault, in the order of the file; note the faults of the others."""
+        """Yield the blocks of a scale that have no fault, in the order of the file; collect the others' faults."""
         merged = [
             (f"scales.{scale}.sweeps.{sweep}[{index}]", sweep, block)
             for sweep, listed in sweeps.items()
@@ -67,7 +67,7 @@ class Checker:
             yield from self._block(place, sweep, {**values, **{k: v for k, v in LEFT_OUT.items() if k not in values}})
 
     def _values(self, place: str, settings: Settings) -> Values:
-        """Check every setting's values by themselves and return them; those of a setting with a fault are empty."""
+        """Check the values of every setting by themselves and return them: none for a setting that has a fault."""
         values: Values = {}
         for key, given in settings.items():
             if key not in SETTINGS:

@@ -1,4 +1,4 @@
-"""SHA-256 of files: inside each table, over all of its other bytes, and in the SHA256SUMS of shipped results."""
+"""SHA-256 checksums: each table holds one of all its other bytes, and shipped results have a file SHA256SUMS."""
 
 import hashlib
 import re
@@ -14,13 +14,13 @@ LINE = re.compile(r"(?P<digest>[0-9a-f]{64}) [ *](?P<path>.+)")
 
 
 def sealed(data: bytes) -> bytes:
-    """The same bytes with their digest in place of the zeros of `UNSEALED`, which they hold once."""
+    """Return the bytes with their digest written over the zeros of `UNSEALED`, which they must hold once."""
     start = data.rindex(UNSEALED) + len(MARK)
     return data[:start] + _digest(data, start).encode() + data[start + 64 :]
 
 
 def is_sealed(data: bytes) -> bool | None:
-    """Whether the digest that is inside fits the other bytes; None where there is none."""
+    """Return whether the digest inside the bytes fits the other bytes; None where there is no digest."""
     place = data.rfind(MARK)
     if place < 0 or not SEAL.match(data, place):
         return None
@@ -36,7 +36,7 @@ def _digest(data: bytes, start: int) -> str:
 
 
 def read_sums(path: Path) -> dict[str, str]:
-    """The digests of a SHA256SUMS by path; ResultError where it is damaged or names a file outside of its folder."""
+    """Return the digests in a SHA256SUMS by path; ResultError if it is damaged or names a file outside its folder."""
     digests: dict[str, str] = {}
     try:
         for line in path.read_text(encoding="utf-8").splitlines():
@@ -55,7 +55,10 @@ def _is_below(path: str) -> bool:
 
 
 def has_shipped_sum(path: Path, data: bytes) -> bool:
-    """Whether `data` is what the SHA256SUMS of the shipped scale, <scale>/<experiment>/<path>, says of this file."""
+    """Return whether `data` has the checksum that the SHA256SUMS of the shipped scale holds for this file.
+
+    The file is <scale>/<finding>/<path>, and SHA256SUMS lies in <scale>.
+    """
     path = path.absolute()
     sums = path.parents[1] / SUMS
     if not sums.is_file():
@@ -65,6 +68,6 @@ def has_shipped_sum(path: Path, data: bytes) -> bool:
 
 
 def sums_of(folder: Path, pattern: str = "**/*") -> dict[str, str]:
-    """SHA-256 of every file below that fits, by its path from `folder`; not of the file of the sums itself."""
+    """Return the SHA-256 of every file below `folder` that fits, by its path from there, without SHA256SUMS itself."""
     paths = sorted(path for path in folder.glob(pattern) if path.is_file() and path != folder / SUMS)
     return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}

@@ -1,4 +1,4 @@
-"""Linear models solved exactly, in float64: nothing here is trained, so nothing depends on steps or a learning rate."""
+"""Linear models solved exactly, in float64. Nothing is trained, so nothing depends on steps or a learning rate."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -6,10 +6,11 @@ import numpy as np
 
 
 def ridge_path(features: np.ndarray, targets: np.ndarray, ridges: Iterable[float]) -> Iterator[np.ndarray]:
-    """For each ρ of `ridges` the weights `[N, K]` that minimise ‖ΦW − Y‖² + ρ‖W‖²; ρ = 0: the least of least squares.
+    """Yield for each ρ of `ridges` the weights W `[N, K]` that minimise ‖ΦW − Y‖² + ρ‖W‖².
 
-    `features` Φ `[n, N]`, `targets` Y `[n, K]`. One singular value decomposition serves the path: Φ = U S Vᵀ gives
-    W = V (S / (S² + ρ)) Uᵀ Y. Singular values below max(n, N) ε of the largest are zero, as in `numpy.linalg.lstsq`.
+    For ρ = 0 this is the least-squares solution of the smallest norm. `features` are Φ `[n, N]`, `targets` Y `[n, K]`.
+    One singular value decomposition Φ = U S Vᵀ serves the whole path: W = V (S / (S² + ρ)) Uᵀ Y. Singular values below
+    max(n, N) ε of the largest count as zero, as in `numpy.linalg.lstsq`.
     """
     left, singular, right = np.linalg.svd(features, full_matrices=False)
     kept = singular > singular[0] * max(features.shape) * np.finfo(singular.dtype).eps
@@ -20,9 +21,10 @@ def ridge_path(features: np.ndarray, targets: np.ndarray, ridges: Iterable[float
 
 
 class RandomFourierFeatures:
-    """φ(x) = √(2/N) cos(xω + b), with ω ~ N(0, 1/bandwidth²) and b ~ U(0, 2π), N = `count` (Rahimi & Recht 2007).
+    """The features φ(x) = √(2/N) cos(xω + b) with ω ~ N(0, 1/bandwidth²) and b ~ U(0, 2π); N is `count`.
 
-    Their inner products tend to the Gaussian kernel of that bandwidth as N grows. Inputs X are `[n, dimension]`.
+    Their inner products tend to the Gaussian kernel of this bandwidth as N grows (Rahimi & Recht 2007). Inputs are
+    `[n, dimension]`.
     """
 
     def __init__(self, dimension: int, count: int, bandwidth: float, generator: np.random.Generator):
@@ -31,14 +33,14 @@ class RandomFourierFeatures:
         self.scale = np.sqrt(2 / count)
 
     def __call__(self, inputs: np.ndarray) -> np.ndarray:
-        """The features `[n, N]` of `inputs`."""
+        """Return the features `[n, N]` of `inputs`."""
         return self.scale * np.cos(inputs @ self.frequencies + self.phases)
 
     def squared_gradients(self, inputs: np.ndarray, weights: Sequence[np.ndarray]) -> np.ndarray:
-        """Mean over `inputs` of ‖∂f/∂x‖², summed over outputs, of f(x) = φ(x) W, one for each W `[N, K]` of `weights`.
+        """Return for each W `[N, K]` of `weights` the mean over `inputs` of ‖∂f/∂x‖², for f(x) = φ(x) W.
 
-        ∂f/∂x = −√(2/N) Σ_j W_j sin(xω_j + b_j) ω_j, so the mean is a quadratic form of W, in (2/N) (SᵀS/n) ∘ (ωᵀω)
-        with the sines S `[n, N]`: exact, and one form for all W.
+        The norm sums over outputs. ∂f/∂x = −√(2/N) Σ_j W_j sin(xω_j + b_j) ω_j, so the mean is a quadratic form in W
+        with the matrix (2/N) (SᵀS/n) ∘ (ωᵀω), where S `[n, N]` are the sines. It is exact, and the same for all W.
         """
         sines = np.sin(inputs @ self.frequencies + self.phases)
         form = (sines.T @ sines) * (self.frequencies.T @ self.frequencies)  # [N, N]

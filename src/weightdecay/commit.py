@@ -1,3 +1,3 @@
-"""The commit of an archive: `git archive` puts it here, as .gitattributes asks. In a checkout git itself is asked."""
+"""The commit of an unpacked archive, which `git archive` writes here (.gitattributes). In a checkout, ask git."""
 
 COMMIT = "$Format:%H$"

@@ -1,7 +1,7 @@
-"""An experiment's config.yaml: its schema, and every check that needs no program of the experiment to run.
+"""A finding's config.yaml: its schema, and every check that can be made without running the finding's programs.
 
-Whatever is wrong is refused before anything is trained, all of it at once: each fault in a sentence that names the key,
-its value and what is allowed. Nothing here needs torch: the pipeline imports it to plan.
+All faults are reported at once, before anything is trained. Each is a sentence that names the key, its value and what
+is allowed. Nothing here needs torch, because the pipeline imports it to plan.
 """
 
 import os
@@ -34,8 +34,8 @@ from weightdecay.setting_types import (
 
 ScaleName = Literal["smoke", "laptop", "paper"]
 SCALES: tuple[ScaleName, ...] = get_args(ScaleName)
-TABLES = ("runs", "history")  # what training makes; no computation may be called so
-TAKEN = ("logs", "overview")  # results/<scale>/logs and paper/figures/overview-1.pdf; no experiment may be called so
+TABLES = ("runs", "history")  # training makes these; no computation may have such a name
+TAKEN = ("logs", "overview")  # results/<scale>/logs, paper/figures/overview-1.pdf; no finding may have such a name
 
 
 class Criterion(Strict):
@@ -77,7 +77,7 @@ Computations = dict[Annotated[Identifier, AfterValidator(_no_table)], dict[Name,
 
 
 class Scale(Strict):
-    """How much of an experiment is run."""
+    """How much of a finding is run at one scale."""
 
     seeds: Annotated[int, whole(1, MOST_SEEDS)] = Field(
         description="Every block is run with the seeds 0, 1, 2, ..., this many."
@@ -96,7 +96,7 @@ class Scale(Strict):
 
 
 class Scales(Strict):
-    """What is run in seconds, in minutes, and for the paper."""
+    """The scales of a finding: one that runs in seconds, one in minutes, and the paper's."""
 
     smoke: Scale = Field(description="The smallest scale shows in seconds that everything runs.")
     laptop: Scale | None = Field(None, description="The scale of a laptop takes minutes. It may be left out.")
@@ -104,15 +104,13 @@ class Scales(Strict):
 
 
 class Config(Strict):
-    """An experiment: what it asks, what it trains at each scale, and how its claims are judged."""
+    """The configuration of a finding: what it trains at each scale, and how its claims are judged."""
 
-    experiment: Annotated[Name, AfterValidator(_free)] = Field(
-        description="The experiment's name is that of its folder."
-    )
+    experiment: Annotated[Name, AfterValidator(_free)] = Field(description="The finding's name is that of its folder.")
     title: Text = Field(description="The title stands above its claims in the paper.")
     sources: Annotated[Names, Field(min_length=1)] = Field(description="The sources are those of its claims, by name.")
     datasets: Names = Field(
-        default_factory=list, description="These data sets are the experiment's own: its train.py makes them."
+        default_factory=list, description="These data sets are the finding's own: its train.py makes them."
     )
     defaults: Settings = Field(description="The defaults are the settings of every run that its block does not set.")
     scales: Scales = Field(description="A scale says how much is run: smoke, laptop or paper.")
@@ -130,9 +128,9 @@ class Config(Strict):
 
 
 def load_config(path: str | Path) -> Config:
-    """Read and check an experiment's configuration: every setting of every scale, not only of the scale in use.
+    """Read and check a finding's configuration: every setting of every scale, not only of the scale in use.
 
-    Raises ConfigError with all that is wrong, the most telling first.
+    Raises ConfigError with all faults, the most telling first.
     """
     path = Path(path)
     content = yaml_file.read(path)
@@ -149,8 +147,8 @@ def load_config(path: str | Path) -> Config:
 
 
 def _outside_faults(path: Path, content: Mapping[str, Any]) -> Iterator[Fault]:
-    """Find what does not fit the folder that the file is in."""
-    folder = Path(os.path.abspath(path)).parent.name  # of a link its own name, by which results are kept
+    """Yield the faults that concern the folder of the file."""
+    folder = Path(os.path.abspath(path)).parent.name  # a link counts by its own name: results are kept under it
     name = content.get("experiment")
     if _valid("experiment", content) and name != folder:
         said = f"experiment is {short(name)}, but must be the name of its folder, {short(folder)}"
@@ -163,7 +161,7 @@ def _outside_faults(path: Path, content: Mapping[str, Any]) -> Iterator[Fault]:
 
 
 def _settings_faults(content: Mapping[str, Any]) -> list[Fault]:
-    """Find what is wrong with the settings, as far as the file has the form of a configuration."""
+    """Return the faults of the settings, in as much of the file as has the form of a configuration."""
     defaults = _valid("defaults", content)
     if defaults is None:
         return []
@@ -186,7 +184,7 @@ PARTS: dict[str, TypeAdapter[Any]] = {
 
 
 def _valid(key: str, content: Mapping[str, Any]) -> Any:
-    """Return a part of a configuration of which other parts may be wrong; None where it is wrong itself."""
+    """Return one part of a configuration whose other parts may be wrong; None if this part is wrong itself."""
     try:
         return PARTS[key].validate_python(content.get(key), strict=True)
     except ValidationError:
@@ -194,14 +192,14 @@ def _valid(key: str, content: Mapping[str, Any]) -> Any:
 
 
 def _scales(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the scales of a configuration of which other parts may be wrong, as far as they are mappings."""
+    """Return those scales that are mappings, of a configuration whose other parts may be wrong."""
     scales = content.get("scales")
     known = {name: scales.get(name) for name in SCALES} if isinstance(scales, dict) else {}
     return {name: scale for name, scale in known.items() if isinstance(scale, dict)}
 
 
 def _known(own: Iterable[str]) -> dict[str, list[str]]:
-    """Return the names that a configuration may use. In Python a user's own network or data set has any name."""
+    """Return the names that a configuration may use. In Python, a user's own network or data set may have any name."""
     names = {"network": NETWORKS.names(), "loss": LOSSES.names(), "optimizer": OPTIMIZERS.names()}
     return names | {"dataset": [*DATASETS.names(), *own]}
 
@@ -217,7 +215,7 @@ def in_words(scales: Iterable[str]) -> str:
 
 
 def check_scale(scale: str) -> ScaleName:
-    """Return the scale of that name; ConfigError where there is none."""
+    """Return the name if it is that of a scale; ConfigError otherwise."""
     for known in SCALES:
         if known == scale:
             return known
@@ -225,25 +223,23 @@ def check_scale(scale: str) -> ScaleName:
 
 
 def scale_of(config: Config, scale: str) -> Scale:
-    """Return one scale. Raises ConfigError for an unknown name, and for a scale that the experiment lacks."""
+    """Return one scale. Raises ConfigError for an unknown name, and for a scale that the finding lacks."""
     check_scale(scale)
     found = getattr(config.scales, scale)
     if found is None:
-        raise ConfigError(
-            f"experiment {config.experiment} has no scale {scale}, but only {in_words(scales_of(config))}."
-        )
+        raise ConfigError(f"finding {config.experiment} has no scale {scale}, but only {in_words(scales_of(config))}.")
     return found
 
 
 def scales_of(config: Config) -> dict[str, Scale]:
-    """Return the scales that the experiment has by name, the smallest first."""
+    """Return the scales of the finding by name, the smallest first."""
     return {name: scale for name in SCALES if (scale := getattr(config.scales, name)) is not None}
 
 
 def blocks(config: Config, scale: str) -> Iterator[Block]:
-    """Yield the blocks of a scale in the order of the file. Raises ConfigError with all that is wrong with them."""
+    """Yield the blocks of a scale in the order of the file. Raises ConfigError with all of their faults."""
     checker = Checker(config.experiment, config.defaults, _known(config.datasets))
     chosen = scale_of(config, scale)
     yield from checker.blocks(scale, chosen.seeds, chosen.sweeps)
     if checker.faults:
-        raise ConfigError(f"experiment {config.experiment}{listing(checker.faults)}")
+        raise ConfigError(f"finding {config.experiment}{listing(checker.faults)}")

@@ -1,4 +1,4 @@
-"""The words of a criterion: a template in which the thresholds' names stand for their numbers."""
+"""The text of a criterion: a template in which the names of thresholds stand for their numbers."""
 
 import re
 import string
@@ -12,8 +12,8 @@ FORMATS = re.compile(r"\|?(?:,|\.[0-9][fe%])?")
 def rendered(template: str, thresholds: Mapping[str, float]) -> str:
     """Fill the thresholds' numbers into a template: `{name}` or `{name:format}`.
 
-    Formats are Python's `,`, `.2f`, `.0%` and `.0e`; a | before them leaves out a minus. Numbers are written as in
-    print: .95, −.5, 25,000, 1 %, 1e-5. Raises ValueError where a name is not a threshold, or a format not one of those.
+    Formats are Python's `,`, `.2f`, `.0%` and `.0e`; a | before the format leaves out a minus. Numbers are written as
+    in print: .95, −.5, 25,000, 1 %, 1e-5. Raises ValueError for an unknown threshold or format.
     """
     try:
         parts = list(string.Formatter().parse(template))

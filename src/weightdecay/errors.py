@@ -1,4 +1,4 @@
-"""The errors that are the user's to mend: each is one sentence naming the file, the key and what is allowed."""
+"""The errors that a user can fix. Each is one sentence that names the file, the key and what is allowed."""
 
 import functools
 import sys
@@ -12,27 +12,27 @@ Made = TypeVar("Made")
 
 
 class WeightDecayError(Exception):
-    """Base of them all: shown as one sentence, never as a traceback."""
+    """The base class of these errors. They are shown as one sentence, never as a traceback."""
 
 
 class ConfigError(WeightDecayError, ValueError):
-    """A configuration, a scale or an experiment that cannot be what was meant."""
+    """A configuration, a scale or a finding has a mistake."""
 
 
 class ResultError(WeightDecayError, ValueError):
-    """A result that is missing, damaged, made with other settings, or cannot be written."""
+    """A result is missing, damaged, made with other settings, or cannot be written."""
 
 
 class FolderError(WeightDecayError, OSError):
-    """A working folder that another process holds, or that cannot be written to."""
+    """Another process holds the working folder, or the folder cannot be written to."""
 
 
 class DeviceError(WeightDecayError, RuntimeError):
-    """A device that this machine does not have."""
+    """This machine does not have the device."""
 
 
 def reports_user_errors(main: Callable[Arguments, Made]) -> Callable[Arguments, Made]:
-    """Makes a command print a `WeightDecayError` as one sentence on stderr and exit with status 2."""
+    """Make a command print a `WeightDecayError` as one sentence on stderr, and exit with status 2."""
 
     @functools.wraps(main)
     def reporting(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Made:
@@ -47,7 +47,7 @@ def reports_user_errors(main: Callable[Arguments, Made]) -> Callable[Arguments, 
         except KeyboardInterrupt:
             print(INTERRUPTED, file=sys.stderr)
             sys.exit(130)
-        except BrokenPipeError:  # whoever reads us, `head` say, has enough
+        except BrokenPipeError:  # the reader, such as `head`, has stopped reading
             silence_output()
             sys.exit()
 

@@ -1,7 +1,7 @@
-"""The one door through which files are written: whole or not at all, and never among results that were shipped.
+"""All files are written here: completely or not at all, and never among shipped results.
 
-Where a file cannot be written, because a disk is full or a folder is read-only say, one sentence tells, the old file
-stays, and nothing half-written is left.
+If a file cannot be written, for example because the disk is full or the folder is read-only, one sentence says so. The
+old file stays, and no part of the new one is left.
 """
 
 import errno
@@ -19,20 +19,20 @@ from pathlib import Path
 
 from weightdecay.errors import ResultError
 
-REFERENCE = Path("data/reference")  # shipped results, a folder a scale
-CHECKPOINT = b"weightdecay checkpoint "  # how a checkpoint begins: nothing else is replaced or deleted as one
-SUMS, PROVENANCE = "SHA256SUMS", "provenance.json"  # what marks such a folder, wherever it lies
+REFERENCE = Path("data/reference")  # shipped results: a folder for each scale
+CHECKPOINT = b"weightdecay checkpoint "  # the beginning of a checkpoint: a file without it is not replaced or deleted
+SUMS, PROVENANCE = "SHA256SUMS", "provenance.json"  # these files mark the folder of a shipped scale, wherever it lies
 CHECKOUT = Path(__file__).resolve().parents[2]
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-FORGOTTEN_DAYS = 3  # after so long no process of another machine still writes a file
+FORGOTTEN_DAYS = 3  # no process of another machine writes to a file for longer
 TEMPORARY = re.compile(r"(?P<owner>[A-Za-z0-9-]+)\.(?P<process>\d{1,9})")
 
 
 @contextmanager
 def atomic_path(path: str | Path, size: int = 0) -> Iterator[Path]:
-    """A path to write to, in the same folder; it becomes `path` at the end, or vanishes if anything fails.
+    """Yield a temporary path in the same folder to write to. It becomes `path` at the end, or is removed on failure.
 
-    `size`: of what will be written, in bytes, where it is known. ResultError where it cannot be written.
+    `size`: the size of the file in bytes, if it is known beforehand. ResultError if the file cannot be written.
     """
     path = Path(path)
     check_unshipped(path)
@@ -45,11 +45,11 @@ def atomic_path(path: str | Path, size: int = 0) -> Iterator[Path]:
     try:
         yield temporary
         with open(temporary, "rb") as written:
-            os.fsync(written.fileno())  # some file systems say only here that a disk is full
+            os.fsync(written.fileno())  # some file systems report a full disk only here
         os.replace(temporary, path)
     except OSError as error:
         if error.errno is None or error.filename not in (None, str(temporary)):
-            raise  # it is not about this file
+            raise  # the error concerns another file
         raise cannot_write(path, error, max(size, _size(temporary), _size(path))) from error
     finally:
         with suppress(OSError):
@@ -57,14 +57,14 @@ def atomic_path(path: str | Path, size: int = 0) -> Iterator[Path]:
 
 
 def write(path: str | Path, content: str | bytes) -> None:
-    """Writes a file, text as UTF-8."""
+    """Write a file atomically; text becomes UTF-8."""
     data = content.encode() if isinstance(content, str) else content
     with atomic_path(path, len(data)) as temporary:
         temporary.write_bytes(data)
 
 
 def check_writable(folder: str | Path) -> None:
-    """Makes the folder; a ResultError if a file cannot be made in it. To be asked before the work, not after."""
+    """Make the folder; ResultError if no file can be made in it. Call this before the work whose result goes there."""
     check_unshipped(folder)
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
@@ -75,7 +75,7 @@ def check_writable(folder: str | Path) -> None:
 
 
 def is_checkpoint(path: Path) -> bool:
-    """Whether a checkpoint of ours is at `path`; False where there is nothing, or what cannot be read."""
+    """Return whether the file at `path` is a checkpoint; False if there is no file or it cannot be read."""
     try:
         with path.open("rb") as file:
             return file.read(len(CHECKPOINT)) == CHECKPOINT
@@ -84,7 +84,7 @@ def is_checkpoint(path: Path) -> bool:
 
 
 def check_unshipped(path: str | Path) -> None:
-    """ResultError where `path` is among shipped results: they are for reading, and have checksums."""
+    """Raise ResultError if `path` is among shipped results, which have checksums and are only read."""
     if folder := shipped_folder(path):
         raise ResultError(
             f"{path} is not written, as only weightdecay ship changes the shipped results in {folder}: "
@@ -93,19 +93,19 @@ def check_unshipped(path: str | Path) -> None:
 
 
 def shipped_folder(path: str | Path) -> Path | None:
-    """The folder of shipped results that `path` is or lies in, with links followed: data/reference, or a copy."""
+    """Return the folder of shipped results that `path` is or lies in: data/reference, or a copy. Links are followed."""
     try:
         place = Path(path).resolve()
-    except (OSError, RuntimeError) as error:  # a link to itself
+    except (OSError, RuntimeError) as error:  # a link that leads to itself
         raise ResultError(f"cannot write {path}: it is no path ({error}).") from error
     around = (place, *place.parents)
     roots = [Path(folder, REFERENCE).resolve() for folder in (Path.cwd(), CHECKOUT)]
-    scales = filter(_is_shipped_scale, around[:3])  # a file of it lies in the folder of an experiment
+    scales = filter(_is_shipped_scale, around[:3])  # files lie in <scale>/<finding>/
     return next((folder for folder in around if folder in roots), None) or next(scales, None)
 
 
 def _is_shipped_scale(folder: Path) -> bool:
-    """Whether it has what `ship` puts into the folder of a scale; an archive may have files of these names too."""
+    """Return whether `ship` made this folder of a scale. Its content counts: other folders may have such file names."""
     try:
         about = json.loads((folder / PROVENANCE).read_bytes())
     except (OSError, ValueError):
@@ -114,7 +114,7 @@ def _is_shipped_scale(folder: Path) -> bool:
 
 
 def cannot_write(path: Path, error: OSError, size: int) -> ResultError:
-    """The sentence about a file of about `size` bytes; of a full disk with what is needed and what is free."""
+    """Return the error for a file of about `size` bytes; on a full disk it says how much is needed and free."""
     text = f"cannot write in {path.parent}: {error.strerror}."
     if error.errno in NO_ROOM:
         free = ""
@@ -126,15 +126,15 @@ def cannot_write(path: Path, error: OSError, size: int) -> ResultError:
 
 
 def temporary_path(path: Path, kind: str = "part") -> Path:
-    """A name beside `path` that no other process uses."""
+    """Return a path beside `path` that no other process uses."""
     return path.with_name(f".{path.name}.{_owner()}.{os.getpid()}.{kind}")
 
 
 def abandoned(path: Path, kind: str = "part") -> list[Path]:
-    """What processes that are gone left under a `temporary_path` of `path` and `kind`.
+    """Return the temporary files of `path` and `kind` that processes left behind.
 
-    Gone is a process of this machine that no longer runs, and any of another whose file is days old: process numbers
-    of other machines that share the folder say nothing here.
+    A process of this machine has left its file behind if it no longer runs. The process numbers of another machine that
+    shares the folder say nothing here, so its files count as left behind after some days.
     """
     left = []
     for other in path.parent.glob(f".{glob.escape(path.name)}.*.{kind}"):
@@ -153,13 +153,13 @@ def _is_gone(owner: str, process: int, path: Path) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return True
-    except OSError:  # somebody else's
+    except OSError:  # another user's process, which runs
         pass
     return False
 
 
 def _owner() -> str:
-    """This machine, and where it has several sets of process numbers, as containers have, which of them is ours."""
+    """Return a name for this machine and for its set of process numbers: each container has its own set."""
     numbers = ""
     with suppress(OSError):
         numbers = os.readlink("/proc/self/ns/pid")

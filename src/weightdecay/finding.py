@@ -1,13 +1,13 @@
 """Findings: what each folder of experiments/ trains, computes, claims and shows.
 
-    experiments/<name>/__init__.py   what it is about, and `finding = Finding(__name__)`
+    experiments/<name>/__init__.py   what the finding is about, and `finding = Finding(__name__)`
                        config.yaml   what is trained at each scale, and the criteria of its claims
                        train.py      PROTOCOL: how a row of the table is trained
                        compute.py    functions marked @finding.computation, if something needs no training
                        claims.py     functions marked @finding.claim("A1"), and @finding.measured
                        figures.py    functions marked @finding.figure("A1", "A2") and @finding.table("A1")
 
-A function registers itself where it is defined. A module is imported when something of it is asked for, since torch and
+The decorators register these functions. A module is imported only when something in it is needed, because torch and
 matplotlib take seconds to load.
 """
 
@@ -39,14 +39,14 @@ if TYPE_CHECKING:
     from weightdecay.ensemble.state import Protocol
     from weightdecay.results import Results
 
-    Judged = tuple[Sequence[Part], str]  # a claim's parts, and a note
+    Judged = tuple[Sequence[Part], str]  # the parts of a claim, and its note
     Judge = Callable[..., Judged]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Made = TypeVar("Made")
 Drawn = TypeVar("Drawn", covariant=True)
 EXPERIMENTS = "experiments"
-NAME = "[A-Za-z0-9][A-Za-z0-9_]*"  # of a folder, as of a module
+NAME = "[A-Za-z0-9][A-Za-z0-9_]*"  # the names that a finding's folder may have: it becomes a module
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Shown(Generic[Drawn]):
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a figure or table is made of: results of one scale, and the claims that were judged by them."""
+    """The inputs of a figure or table: the results of one scale, and the claims as judged by them."""
 
     scale: str
     results: Results
@@ -68,17 +68,17 @@ class Inputs:
     _made: dict[Callable[..., Any], Any] = field(default_factory=dict, init=False, repr=False)
 
     def made(self, kind: Callable[[Results], Made]) -> Made:
-        """`kind(results)`, made once for all figures: all read the same curves and events."""
+        """Return `kind(results)`. It is made once for all figures, so they show the same curves and events."""
         if kind not in self._made:
             self._made[kind] = kind(self.results)
         return self._made[kind]
 
 
-Marking = Callable[[Callable[[Inputs], Made]], Callable[[Inputs], Made]]  # a decorator of what makes one
+Marking = Callable[[Callable[[Inputs], Made]], Callable[[Inputs], Made]]  # a decorator of functions of Inputs
 
 
 class Finding:
-    """One folder of experiments/, and what its modules register here."""
+    """A finding: one folder of experiments/, and the functions that its modules register here."""
 
     def __init__(self, package: str):
         """`package`: the `__name__` of the folder's `__init__.py`."""
@@ -96,18 +96,18 @@ class Finding:
         """The checked config.yaml; ConfigError where something in it is wrong."""
         return load_config(self.folder / "config.yaml")
 
-    # What the modules say
+    # Decorators for the modules of the finding
 
     def measured(self, make: Function) -> Function:
-        """Mark what the judges are given: `make(results)`, a class or a function. Without it they get the results."""
+        """Mark the class or function `make`: judges receive `make(results)` instead of the results."""
         self._measured = make
         return make
 
     def claim(self, *ids: str, of_divergence: Collection[str] = ()) -> Callable[[Function], Function]:
-        """Mark the judge of a claim: a function `(measured, *, <its thresholds>) -> parts, note`.
+        """Mark the judge of a claim: a function `(measured, *, <thresholds>) -> parts, note`.
 
-        The thresholds are those of the claim's criterion in config.yaml, as keyword-only arguments of their names.
-        `of_divergence`: names of the parts that assert where training diverges, as the judge writes them.
+        The thresholds of the claim's criterion in config.yaml are its keyword-only arguments. `of_divergence`: the
+        names of the parts that assert where training diverges, as the judge writes them.
         """
 
         def register(judge: Function) -> Function:
@@ -124,11 +124,11 @@ class Finding:
         return register
 
     def figure(self, *claims: str) -> Marking[Figure]:
-        """Mark a function `(inputs) -> Figure`, drawn as paper/figures/<finding>-<function>; it shows these claims."""
+        """Mark a function `(inputs) -> Figure` that shows these claims; paper/figures/<finding>-<function> is drawn."""
         return self._shown(self._figures, claims)
 
     def table(self, *claims: str) -> Marking[str]:
-        """Mark a function `(inputs) -> str`, written as paper/tables/<finding>-<function>.tex, a LaTeX table."""
+        """Mark a function `(inputs) -> str` that returns a LaTeX table: paper/tables/<finding>-<function>.tex."""
         return self._shown(self._tables, claims)
 
     def _shown(self, register: dict[str, Shown[Made]], claims: tuple[str, ...]) -> Marking[Made]:
@@ -145,15 +145,15 @@ class Finding:
         return add
 
     def computation(self, function: Function) -> Function:
-        """Mark a function of compute.py that returns a table; a scale of config.yaml gives its arguments by name."""
+        """Mark a function of compute.py that returns a table. Each scale in config.yaml gives its arguments by name."""
         self._computations[function.__name__] = function
         return function
 
-    # What they have said
+    # What the modules have registered
 
     @property
     def protocol(self) -> Protocol:
-        """How a row of its table is trained: PROTOCOL of train.py."""
+        """PROTOCOL of train.py, which says how a row of the table is trained."""
         protocol = getattr(self._load("train"), "PROTOCOL", None)
         if protocol is None:
             raise ConfigError(f"{self._place('train')} has no PROTOCOL: it must be a weightdecay Protocol.")
@@ -178,9 +178,9 @@ class Finding:
         return self._tables
 
     def judge(self, results: Results, scale: ScaleName) -> list[Claim]:
-        """The claims as these results of one scale decide them, in the order of config.yaml.
+        """Judge the claims by the results of one scale; return them in the order of config.yaml.
 
-        No part is decided by what a diverged run counts as: see `claims.judging.verdicts`.
+        A convention for diverged runs decides no part: see `claims.judging.verdicts`.
         """
         from weightdecay.claims.judging import claim, verdicts
 
@@ -198,10 +198,10 @@ class Finding:
         ]
 
     def check(self) -> None:
-        """ConfigError where its modules and config.yaml do not fit: all that can be known without training.
+        """Raise ConfigError if the modules and config.yaml do not fit together, as far as this shows before training.
 
-        Imports claims.py and figures.py, but neither train.py nor compute.py, which need torch: of compute.py the names
-        of functions and arguments are read off its text.
+        It imports claims.py and figures.py, but neither train.py nor compute.py, which need torch: it reads the names
+        of functions and arguments in the text of compute.py.
         """
         if not (self.folder / "train.py").is_file():
             raise ConfigError(f"{self._place('train')} is missing: it says how a row of the table is trained.")
@@ -269,14 +269,14 @@ class Finding:
         return self.folder / f"{module}.py"
 
     def _load(self, module: str) -> ModuleType | None:
-        """Import a module of the folder; None where it has none of that name."""
+        """Import a module of the folder; return None if there is none of that name."""
         if not self._place(module).is_file():
             return None
         return imported(f"{self.package}.{module}")
 
 
 def findings(root: str | Path = ".") -> dict[str, Finding]:
-    """Every finding of a folder with experiments/, by name; ConfigError where there are none."""
+    """Return every finding in root/experiments/ by name; ConfigError if there are none."""
     root = Path(root)
     names = sorted(path.parent.name for path in root.glob(f"{EXPERIMENTS}/*/config.yaml"))
     if not names:
@@ -286,14 +286,15 @@ def findings(root: str | Path = ".") -> dict[str, Finding]:
     for name in names:
         if not re.fullmatch(NAME, name, re.ASCII):
             raise ConfigError(
-                f"{root / EXPERIMENTS / name} is no finding, as its name is none: move its config.yaml away."
+                f"{root / EXPERIMENTS / name} cannot be a finding, as its name must consist of letters, digits and _: "
+                "rename the folder, or move its config.yaml away."
             )
     _import_experiments(root / EXPERIMENTS)
     return {name: _finding(root, name) for name in names}
 
 
 def check(chosen: Iterable[Finding]) -> None:
-    """ConfigError where a finding's files do not fit together, or two findings claim by the same id."""
+    """Raise ConfigError if the files of a finding do not fit together, or two findings use the same id of a claim."""
     owners: dict[str, Finding] = {}
     for finding in chosen:
         finding.check()
@@ -312,20 +313,20 @@ def _finding(root: Path, name: str) -> Finding:
 
 
 def _import_experiments(folder: Path) -> None:
-    """Make `experiments` the package of this folder, which need not be on any path."""
+    """Make the folder importable as the package `experiments`, although it is not on Python's path."""
     known = sys.modules.get(EXPERIMENTS)
     path = str(folder.resolve())
     if known is not None and list(known.__path__) == [path]:
         return
     for name in [name for name in sys.modules if name.split(".")[0] == EXPERIMENTS]:
-        del sys.modules[name]  # of another checkout
+        del sys.modules[name]  # it belongs to another checkout
     package = ModuleType(EXPERIMENTS, "The findings of this checkout.")
     package.__path__ = [path]
     sys.modules[EXPERIMENTS] = package
 
 
 def imported(name: str) -> ModuleType:
-    """Import a module of a finding; ConfigError where it is not Python."""
+    """Import a module of a finding; ConfigError if it is not valid Python."""
     try:
         return importlib.import_module(name)
     except SyntaxError as error:

@@ -1,8 +1,8 @@
-"""What a result depends on, as a hash that anyone can print: rows of the table, code that runs, versions.
+"""Fingerprints: a hash of everything that a result depends on, that is rows of the table, code and versions.
 
-Code counts by what it does: comments, docstrings, layout and the times of files play no part. Of this project's files
-those count that a program imports, directly or through others; of other packages their versions. Imports are read from
-the source text, so a file can be named before it is imported, and what is put together at run time goes unseen.
+Code counts by what it does: comments, docstrings, layout and the times of files play no part. A fingerprint covers the
+files of this project that a program imports, directly or through other files, and the versions of other packages.
+Imports are read from the source text, so nothing is imported, and an import that is put together at run time is missed.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from pathlib import Path
 from weightdecay.errors import ConfigError
 
 PACKAGE = Path(__file__).parent
-# What one device alone runs, in `ensemble`: a CPU's results do not depend on a GPU's kernels, nor the other way round.
+# Files of `ensemble` that run on one device only: a CPU's results do not depend on a GPU's kernels, and vice versa.
 ONLY = {
     "cpu": ("cpu.py", "loops.py", "compiler.py", "cache.py", "blas.py", "products.py", "transposition.py"),
     "cuda": ("gpu.py", "triton/"),
 }
-COMPILED = ("compiled", "overload")  # the decorators of what Numba compiles, of no use to a GPU
+COMPILED = ("compiled", "overload")  # decorators of functions that Numba compiles, which a GPU does not run
 COMPILERS = {"numba", "llvmlite"}
 DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "PyYAML"}  # whose modules have another name than they
 LAYERS = PACKAGE / "ensemble" / "layers"
-# What refuses, reports or finds files, and computes no number of a result.
+# Files that check, report or find files, but compute no number of a result.
 IDLE = {
     PACKAGE / f"{name}.py"
     for name in (
@@ -44,13 +44,13 @@ IDLE = {
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What a result depends on: name -> digest or version. Two results of equal fingerprints are the same result."""
+    """Everything that a result depends on: name -> digest or version. Equal fingerprints mean the same result."""
 
     parts: Mapping[str, str]
 
     @property
     def text(self) -> str:
-        """One line a part, sorted: two texts differ in the lines that tell why something is made again."""
+        """One line for each part, sorted. Where two texts differ, the lines tell why a result is made again."""
         return "".join(f"{value}  {name}\n" for name, value in sorted(self.parts.items()))
 
     @property
@@ -60,7 +60,7 @@ class Fingerprint:
 
 
 def fingerprint(programs: Iterable[Path], device: str | None = None, **more: str) -> Fingerprint:
-    """The fingerprint of running `programs` on `device`, cpu, cuda or any, and of `more` that it depends on."""
+    """Return the fingerprint of running `programs` on a device (None: any), and of `more` that a result depends on."""
     files = [path for path in sources(programs) if device is None or not _is_of_another(path, device)]
     parts = {_name(path): _digest(path, device == "cuda") for path in files}
     others = {name for path in files for name in _read(path).others} - (COMPILERS if device == "cuda" else set())
@@ -69,7 +69,7 @@ def fingerprint(programs: Iterable[Path], device: str | None = None, **more: str
 
 
 def sources(programs: Iterable[Path]) -> list[Path]:
-    """The programs and all files of this project that they import, sorted."""
+    """Return the programs and all files of this project that they import, sorted."""
     found: set[Path] = set()
     waiting = [Path(program).resolve() for program in programs]
     while waiting:
@@ -86,14 +86,14 @@ def _is_of_another(path: Path, device: str) -> bool:
 
 
 def _name(path: Path) -> str:
-    """The path as people know it: src/weightdecay/... or experiments/..."""
+    """Return the path within the project: src/weightdecay/... or experiments/..."""
     root = PACKAGE.parents[1] if PACKAGE in path.parents else _experiments(path).parent
     return path.relative_to(root).as_posix()
 
 
 @cache
 def _digest(path: Path, without_compiled: bool) -> str:
-    """SHA-256 of what a file does."""
+    """Return the SHA-256 of a file's code, without docstrings."""
     tree = parsed(path)
     for node in ast.walk(tree):
         if isinstance(body := getattr(node, "body", None), list):
@@ -105,7 +105,7 @@ def _digest(path: Path, without_compiled: bool) -> str:
 
 
 def parsed(path: Path) -> ast.Module:
-    """A file's syntax tree, without what only a type checker reads; ConfigError where it is not Python."""
+    """Return the syntax tree of a file, without code for type checkers; ConfigError if it is not valid Python."""
     try:
         tree = ast.parse(path.read_bytes(), filename=str(path))
     except (SyntaxError, ValueError) as error:
@@ -146,7 +146,7 @@ class _Imports:
 
 @cache
 def _read(path: Path) -> _Imports:
-    """What a file imports."""
+    """Return what a file imports."""
     tree = parsed(path)
     names = set(_imported(tree, path))
     ours = {file for name in names for file in _files(name, path) if file.is_file()}
@@ -155,7 +155,7 @@ def _read(path: Path) -> _Imports:
 
 
 def _imported(tree: ast.AST, path: Path) -> Iterator[str]:
-    """The dotted names that may be modules: of import statements, and of what is taken out of imported packages."""
+    """Yield the dotted names that may be modules: those in import statements, and attributes of imported packages."""
     modules: dict[str, str] = {}  # variable -> dotted name
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -173,13 +173,13 @@ def _imported(tree: ast.AST, path: Path) -> Iterator[str]:
 
 
 def _spellings(of: str, name: str) -> Iterator[str]:
-    """A module `of.name`, or the one that `name` comes from where a package imports its files only when asked."""
+    """Yield the modules that `of.name` may mean: `of.name` itself, or the file of a class `name` imported on demand."""
     yield f"{of}.{name}"
     yield f"{of}.{re.sub('(?<=[a-z0-9])(?=[A-Z])', '_', name).lower()}"
 
 
 def _absolute(node: ast.ImportFrom, path: Path) -> str:
-    """The dotted name that an import is from, wherever it stands."""
+    """Return the full dotted name of the module that a `from` imports from, also if it is relative."""
     if not node.level:
         return node.module or ""
     root = PACKAGE.parent if PACKAGE in path.parents else _experiments(path).parent
@@ -188,12 +188,12 @@ def _absolute(node: ast.ImportFrom, path: Path) -> str:
 
 
 def _experiments(path: Path) -> Path:
-    """The folder experiments/ that holds a finding's program."""
+    """Return the folder experiments/ that holds a finding's program."""
     return next((folder for folder in path.parents if folder.name == "experiments"), path.parents[1])
 
 
 def _files(name: str, path: Path) -> list[Path]:
-    """The files that importing a dotted name runs: the module and the __init__.py of the packages around it."""
+    """Return the files that importing a dotted name runs: the module, and the __init__.py of packages around it."""
     top, *parts = name.split(".")
     folder = {PACKAGE.name: PACKAGE, "experiments": _experiments(path)}.get(top)
     if folder is None:
@@ -207,5 +207,5 @@ def _files(name: str, path: Path) -> list[Path]:
 
 @cache
 def _defines(file: Path, name: str) -> bool:
-    """Whether a file defines a class of that name."""
+    """Return whether a file defines a class of that name."""
     return any(isinstance(node, ast.ClassDef) and node.name == name for node in parsed(file).body)

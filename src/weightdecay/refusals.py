@@ -1,4 +1,4 @@
-"""The sentence for whatever is refused: where it stands, what it is, in short, and what is allowed."""
+"""Sentences about mistakes in a file: each names the place and the value, and says what is allowed."""
 
 import difflib
 from collections.abc import Callable, Iterable, Sequence
@@ -8,11 +8,11 @@ from typing import Any, NamedTuple, get_args
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-MOST_FAULTS = 20  # that are listed
+MOST_FAULTS = 20  # of a file that are listed
 
 
 class Kind(IntEnum):
-    """The kinds of faults, the most telling first: where a key is misspelt, the one that was meant is missing too."""
+    """The kinds of faults, the most telling first: if a key is misspelt, the right key is missing too."""
 
     UNKNOWN, VALUE, MISSING, RULE = range(4)
 
@@ -21,14 +21,14 @@ class Fault(NamedTuple):
     """One thing that is wrong with a file."""
 
     kind: Kind
-    said: str  # without a stop
-    place: str = ""  # a part of the file, where `said` does not name it
-    key: str = ""  # that is missing, or that was meant
+    said: str  # the sentence, without its full stop
+    place: str = ""  # the part of the file, if the sentence does not name it
+    key: str = ""  # the key that is missing or was meant
 
 
 def listing(faults: Iterable[Fault]) -> str:
-    """Write all faults: as one sentence, or a line for each, the most telling first and each of them once."""
-    faults = sorted(faults, key=lambda fault: fault.kind)  # stable: in the order of the file
+    """Write all faults, each once: a single one as a sentence, several as lines, the most telling first."""
+    faults = sorted(faults, key=lambda fault: fault.kind)  # stable, so each kind stays in the order of the file
     meant = {fault.key for fault in faults if fault.kind == Kind.UNKNOWN}
     places: dict[str, dict[str, None]] = {}
     for fault in faults:
@@ -48,7 +48,7 @@ def _line(said: str, places: Sequence[str]) -> str:
 
 def short(value: Any, write: Callable[[Any], str] = repr, most: int = 60) -> str:
     """Write a value on one line, in at most `most` characters."""
-    if isinstance(value, int) and value.bit_length() > 128:  # Python writes no integer of more than 4,300 digits
+    if isinstance(value, int) and value.bit_length() > 128:  # Python refuses to write more than 4,300 digits
         return f"an integer of about {int(value.bit_length() * 0.30103) + 1} digits"
     if isinstance(value, str):
         value = value[: most + 1]
@@ -56,30 +56,33 @@ def short(value: Any, write: Callable[[Any], str] = repr, most: int = 60) -> str
         return f"a {type(value).__name__} of {len(value)} values"
     try:
         text = " ".join(write(value).split())
-    except (ValueError, RecursionError):  # an integer too long to write somewhere inside, or a list that holds itself
+    except (ValueError, RecursionError):  # it contains an integer that is too long to write, or itself
         return f"a {type(value).__name__}"
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def meant(word: str, known: Iterable[str]) -> str:
-    """Return the known word that is closest to a misspelt one; empty where none is close."""
+    """Return the known word that is closest to a misspelt one; "" if none is close."""
     return next(iter(difflib.get_close_matches(str(word)[:100], list(known), n=1)), "")
 
 
 def closest(word: str, known: Iterable[str]) -> str:
-    """Return, in brackets, the known word that was meant, or else the known words."""
+    """Return in brackets the known word that was probably meant, or else all known words."""
     known = list(known)
     match = meant(word, known)
     return f" (did you mean {match}?)" if match else f" (known are {short(', '.join(known), str, 150)})"
 
 
 def sentence(error: ErrorDetails, model: type[BaseModel] | None = None) -> str:
-    """Write one of pydantic's errors in our words: key, value and what is allowed. `model`: what was validated."""
+    """Write one of pydantic's errors as a sentence with key, value and what is allowed.
+
+    `model`: the model that was validated.
+    """
     return fault(error, model).said
 
 
 def fault(error: ErrorDetails, model: type[BaseModel] | None = None) -> Fault:
-    """Turn one of pydantic's errors into a fault. `model`: what was validated, whose fields explain themselves."""
+    """Turn one of pydantic's errors into a fault. `model`: the model that was validated; its fields are explained."""
     *parents, key = error["loc"] or ("the file",)
     if key == "[key]":  # a mapping's key itself is wrong
         return Fault(Kind.VALUE, f"{_place(parents)} {_rule(error)}")
@@ -95,12 +98,12 @@ def fault(error: ErrorDetails, model: type[BaseModel] | None = None) -> Fault:
         return Fault(Kind.UNKNOWN, f"{place} is not a known argument")
     rule = _rule(error)
     if not error["loc"] and error["type"] == "value_error":
-        return Fault(Kind.RULE, rule)  # of several settings, which it names
+        return Fault(Kind.RULE, rule)  # the rule joins several settings, and names them
     return Fault(Kind.VALUE, f"{place} is {short(error['input'])}, but {rule}{explained}")
 
 
 def explanation(model: type[BaseModel] | None, key: str) -> str:
-    """Return, in brackets, the first sentence of a field's explanation; empty for what is no field."""
+    """Return in brackets the first sentence of a field's explanation; "" if there is no such field."""
     field = model.model_fields.get(key) if model else None
     if field is None or not field.description:
         return ""
@@ -121,7 +124,7 @@ def _rule(error: ErrorDetails) -> str:
 
 
 def _model_at(model: type[BaseModel] | None, parents: Iterable[str | int]) -> type[BaseModel] | None:
-    """The model at a place of a model: fields are followed by name, and mappings and lists to what they hold."""
+    """Return the model at a place within a model: fields are found by name; mappings and lists by their content."""
     kind: Any = model
     for parent in parents:
         if isinstance(kind, type) and issubclass(kind, BaseModel):

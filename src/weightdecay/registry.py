@@ -1,8 +1,8 @@
-"""Known names: of data sets, layers, losses, optimisers and networks. To add one is to add one file to its folder.
+"""Registries of data sets, layers, losses, optimisers and networks by name. To add one, add one file to its folder.
 
-A file registers what it defines under the file's own name. So the names are known, and misspelt ones are refused,
-without importing anything: torch and Numba are loaded when something is first used. Whoever has a layer of their own
-elsewhere registers it at run time through the same door.
+A file registers what it defines under the file's own name. So names are known, and misspelt ones are refused, without
+any import: torch and Numba are loaded when something is first used. A layer that is defined elsewhere can be registered
+at run time in the same way.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Named(Protocol):
-    """What can be registered."""
+    """A thing that can be registered, because it has a name."""
 
     @property
     def name(self) -> str: ...
@@ -38,7 +38,7 @@ HERE = Path(__file__).parent
 
 
 class Registry(Generic[T]):
-    """Things of one kind by name; `folder`, below this package, holds one file for each."""
+    """All things of one kind by name; `folder`, below this package, has one file for each."""
 
     def __init__(self, kind: str, folder: str):
         self.kind, self.folder = kind, folder
@@ -46,15 +46,15 @@ class Registry(Generic[T]):
         self.known: dict[str, T] = {}  # what has been registered so far
 
     def names(self) -> list[str]:
-        """Return every known name, sorted. Imports nothing."""
+        """Return every known name, sorted, without importing anything."""
         return sorted({*self.files, *self.known})
 
     def __contains__(self, name: str) -> bool:
-        """Tell whether a name is known. Imports nothing."""
+        """Return whether a name is known, without importing anything."""
         return name in self.known or name in self.files
 
     def get(self, name: str) -> T:
-        """Import and return what is registered under `name`; ConfigError with the closest name if nothing is."""
+        """Import and return what is registered under a name; ConfigError for an unknown name, with the closest one."""
         if name not in self.known:
             if name not in self.files:
                 raise ConfigError(f"{self.kind} is {short(name)}, which is not known{closest(name, self.names())}.")
@@ -64,17 +64,17 @@ class Registry(Generic[T]):
         return self.known[name]
 
     def all(self) -> dict[str, T]:
-        """Import and return everything that is known, by name."""
+        """Import and return everything that is registered, by name."""
         return {name: self.get(name) for name in self.names()}
 
     def register(self, thing: T) -> T:
-        """Make `thing` known by its attribute `name`, and return it: also a decorator of classes."""
+        """Register `thing` under its attribute `name`, and return it, so that this can decorate a class."""
         if self.known.setdefault(thing.name, thing) is not thing:
             raise ConfigError(f"{self.kind} {thing.name} is registered twice.")
         return thing
 
     def declared(self, name: str, attribute: str, default: Any = None) -> Any:
-        """Return a constant that a file's class declares, or else `default`. Reads the text: nothing is imported."""
+        """Return a constant that the class in a file declares, or `default`. It is read from the text, not imported."""
         if name in self.known:
             return getattr(self.known[name], attribute, default)
         return _constants(self.files[name]).get(attribute, default)
@@ -82,7 +82,7 @@ class Registry(Generic[T]):
 
 @cache
 def _constants(file: Path) -> dict[str, Any]:
-    """The literal values that the class registered by a file assigns: the class whose `name` is the file's."""
+    """Return the literal values that a file's class assigns: the class whose `name` is the name of the file."""
     for node in parsed(file).body:
         found = dict(_assigned(node.body)) if isinstance(node, ast.ClassDef) else {}
         if found.get("name") == file.stem:

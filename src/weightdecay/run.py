@@ -27,10 +27,10 @@ from weightdecay.setting_types import (
     whole,
 )
 
-SATURATED = 0.999  # epoch-mean training accuracy from which `hold_norm: saturation` holds: S1's "100 %" at step 3665
+SATURATED = 0.999  # an epoch's training accuracy at which `hold_norm: saturation` begins: S1's "100 %" at step 3665
 FOREVER = 1_000_000_000  # steps: no run is longer
 
-# What may differ between the replicas of one stacked batch: everything that changes neither shapes nor the program.
+# Settings that may differ between the replicas of a stack, because they change neither shapes nor the program.
 PER_REPLICA = (
     *("sweep", "seed", "learning_rate", "momentum", "weight_decay", "decay", "l1_ratio"),
     *("beta1", "beta2", "eps", "batch_norm_eps", "label_noise", "dropout"),
@@ -39,20 +39,20 @@ PER_REPLICA = (
 canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode  # a value as text, always the same
 
 
-# Where λ = 0 nothing decays, whatever the kind of decay: one network, and so one spelling and one id.
+# With λ = 0 nothing decays, whatever the kind of decay. It is one network, so it has one spelling and one id.
 NO_DECAY = {"decay": "none", "l1_ratio": 0.5, "decay_exclude": "nothing"}
 
 
 class Run(Strict):
     """One network to train: every setting that decides its result. The fields become the columns of runs.parquet.
 
-    Raises ConfigError for a setting that is not allowed, or has no effect beside the others. NumPy's numbers are taken
-    for the Python numbers of the same value.
+    Raises ConfigError for a setting that is not allowed or that has no effect with the other settings. NumPy's numbers
+    count as Python's numbers of the same value.
     """
 
-    experiment: Name = Field(description="The experiment names the folder of experiments/ that asks for the run.")
+    experiment: Name = Field(description="The experiment is the finding that asks for the run, by its folder.")
     sweep: Name = Field(
-        description="The sweep is the part of the experiment that asks for the run. It decides nothing, so the run's "
+        description="The sweep is the part of the finding that asks for the run. It decides nothing, so the run's "
         "id does not depend on it."
     )
     seed: Annotated[int, whole(0, 2**63 - 1)] = Field(
@@ -173,7 +173,7 @@ class Run(Strict):
     @model_validator(mode="before")
     @classmethod
     def _of_numpy(cls, settings: Any) -> Any:
-        numpy = sys.modules.get("numpy")  # where it is not loaded, there is none of its numbers
+        numpy = sys.modules.get("numpy")  # if NumPy is not loaded, no number can be NumPy's
         if numpy is None or not isinstance(settings, dict):
             return settings
         scalars = {key: value.item() for key, value in settings.items() if isinstance(value, numpy.generic)}
@@ -194,36 +194,36 @@ class Run(Strict):
 
     @property
     def id(self) -> str:
-        """The run's name, 12 hex digits: the same settings have the same id in every sweep and scale."""
+        """The name of the run, 12 hex digits: equal settings have the same id in every sweep and at every scale."""
         return hashlib.sha256(canonical(self.differing(exclude={"sweep"})).encode()).hexdigest()[:12]
 
     def differing(self, exclude: set[str] | None = None) -> dict[str, Any]:
-        """Return the settings that differ from their defaults, of which ids and hashes are made.
+        """Return the settings that differ from their defaults. Ids and hashes are made of these.
 
-        A field added later, with what was its only value as its default, changes none of them. The default of a field
-        must therefore never change.
+        So a field that is added later changes no id, if its default is the value that all runs had before. And the
+        default of a field must never change.
         """
         return self.model_dump(exclude=exclude, exclude_defaults=True)
 
     def stack_key(self) -> tuple:
-        """Return what runs must share to be trained as one batch: the settings that decide shapes and program."""
+        """Return the settings that the runs of a stack must share, because they decide shapes and program."""
         return (*self.model_dump(exclude=set(PER_REPLICA)).values(), self.batch_norm_eps is None)
 
     def cost(self) -> float:
-        """Estimate the time to train it on a CPU, in arbitrary units: an example costs 600 and its weights (±20 %).
+        """Estimate the time to train the run on a CPU, in arbitrary units and to within 20 %.
 
-        A network that is not known counts as an MLP.
+        An example costs 600 plus the number of weights that it meets. An unknown network counts as an MLP.
         """
         network = NETWORKS.get(self.network if self.network in NETWORKS else "mlp")
         return self.steps * self.batch_size * (600 + network.weights(self))
 
 
 def broken_rule(run: Run) -> str | None:
-    """Say what is wrong with settings of which each is allowed by itself; None if nothing is.
+    """Return a sentence about settings that do not go together, though each is allowed by itself; None if all do.
 
-    No rule is about a setting that has its default value, nor about what every configuration must set and may set for
-    all its runs: `decay_exclude` passes where nothing decays, `log_dense_every` where `log_dense_until` is 0. Networks,
-    losses and optimisers bring their own rules; those that are not known have none.
+    No rule refuses a setting with its default value. Nor is a setting refused that a configuration may set for all of
+    its runs at once: `decay_exclude` where nothing decays, or `log_dense_every` where `log_dense_until` is 0. Networks,
+    losses and optimisers have rules of their own; unknown ones have none.
     """
 
     def only(field: str, allowed: Any, where: str) -> str:
@@ -254,14 +254,14 @@ def broken_rule(run: Run) -> str | None:
 
 
 def _settings_of_others(optimizer: str) -> dict[str, str]:
-    """Return the settings that only other optimisers read, and which does; none for an optimiser that is not known."""
+    """Return the settings that only other optimisers read, each with one of these; none for an unknown optimiser."""
     known = {name: OPTIMIZERS.declared(name, "settings", default=()) for name in OPTIMIZERS.names()}
     own = known.get(optimizer, [field for fields in known.values() for field in fields])
     return {field: name for name, fields in known.items() for field in fields if field not in own}
 
 
 def require(run: Run, **allowed: Any) -> None:
-    """Raise ConfigError unless each of these settings of a run has the given value, or one of the given values."""
+    """Raise ConfigError unless each of these settings of a run has the given value, or one of several given values."""
     for field, given in allowed.items():
         values = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
         if getattr(run, field) not in values:
@@ -270,11 +270,14 @@ def require(run: Run, **allowed: Any) -> None:
 
 
 def telling_values(field: str, values: Sequence[Any]) -> list[Any]:
-    """Return few of a field's values, one of which breaks a rule if any value does, whatever the other fields are."""
+    """Return a few of a field's values, such that one of these breaks a rule if any of the values does.
+
+    This holds for all values of the other fields.
+    """
     if field in ("width", "steps", "log_dense_until"):
-        return [max(values)]  # they only make a run larger, or
+        return [max(values)]  # the larger, the longer or larger the run
     if field in ("log_every", "log_dense_every"):
-        return [min(values)]  # smaller
+        return [min(values)]  # the smaller, the more is logged
     default = Run.model_fields[field].default
     kinds = {
         value if isinstance(value, str) or field == "blocks" else (value is None, value == default, value == 0): value

@@ -1,6 +1,6 @@
-"""What a setting may be: names that are safe in paths, and numbers within bounds.
+"""The types of settings: names that are safe in paths, and numbers within bounds.
 
-Every bound lies far above what the paper's runs use, and below what would fill a machine or take for ever.
+Every bound is far above what the paper's runs use, and below what would fill a machine or never end.
 """
 
 import re
@@ -14,28 +14,28 @@ from pydantic_core import CoreSchema, core_schema
 from weightdecay.refusals import short
 
 LONGEST_NAME = 64
-CLAIM = "[A-Z][1-9][0-9]?"  # a macro of the paper spells the number out, and knows the words below a hundred
-LARGEST = 1e30  # of any number: networks train in float32, which ends at 3e38
-SMALLEST = 1e-30  # of those above 0: float32 has no number of full precision below 1.2e-38
+CLAIM = "[A-Z][1-9][0-9]?"  # the paper's macros spell out the number, in words up to ninety-nine
+LARGEST = 1e30  # no number is larger: networks train in float32, which ends at 3e38
+SMALLEST = 1e-30  # no positive number is smaller: float32 has full precision down to 1.2e-38
 MOST_SEEDS = 1_000_000
 MOST_SHARDS = 100_000
-MOST_RUNS = 2_000_000  # of one scale: the paper's largest has 69,000; of so many it is a minute and 6 GiB
-MOST_WEIGHTS = 2**30  # of a network's hidden layers, by width and blocks: 4 GiB
-MOST_LOGGED = 1_000_000  # steps that a run logs; ours log 3,000
-DEEPEST_ARGUMENT = 4  # of a computation; ours are numbers, text and lists
+MOST_RUNS = 2_000_000  # at one scale: to list so many takes a minute and 6 GiB; the paper's largest scale has 69,000
+MOST_WEIGHTS = 2**30  # in a network's hidden layers, by width and blocks: 4 GiB
+MOST_LOGGED = 1_000_000  # steps that a run logs; the paper's runs log up to 3,000
+DEEPEST_ARGUMENT = 4  # levels of nesting in an argument of a computation; ours are numbers, text and lists
 
 
 class Strict(BaseModel):
-    """No unknown key, no silent conversion, no NaN, no change after it was checked."""
+    """A strict model: it refuses unknown keys, conversions, NaN, and changes after it was checked."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
 class Allowed:
-    """An annotation of a type, `Annotated[float, Allowed(...)]`: only values that pass the test are allowed.
+    """An annotation of a type, `Annotated[float, Allowed(...)]`, which allows only values that pass a test.
 
-    `said` completes "it must be", in errors and on the page of settings.
+    `said` completes the words "must be" in errors, and stands on the page of settings.
     """
 
     test: Callable[[Any], object]
@@ -57,13 +57,13 @@ def whole(low: int, high: int) -> Allowed:
 
 
 def matching(pattern: str, said: str) -> Allowed:
-    """Allow a text that is all of a pattern, and of at most LONGEST_NAME characters."""
+    """Allow a text that matches a pattern as a whole and has at most LONGEST_NAME characters."""
     whole_text = re.compile(pattern, re.ASCII).fullmatch
     return Allowed(lambda value: len(value) <= LONGEST_NAME and whole_text(value), said)
 
 
 def unlike(names: Iterable[str]) -> Iterable[str]:
-    """The same names, of which no two may be equal, nor differ in case alone: not every file system holds both."""
+    """Return the names; ValueError if two are equal up to case, because some file systems cannot hold both."""
     seen: dict[str, str] = {}
     for name in names:
         if name.lower() in seen:
@@ -73,7 +73,10 @@ def unlike(names: Iterable[str]) -> Iterable[str]:
 
 
 def plain(value: Any, depth: int = 0) -> Any:
-    """The same value if it is JSON, its numbers and nesting within bounds; else ValueError: dates, sets, bytes, NaN."""
+    """Return the value if JSON can hold it and its numbers and nesting are within bounds; else raise ValueError.
+
+    JSON holds no dates, sets, bytes or NaN.
+    """
     children: Iterable[Any] = ()
     if isinstance(value, dict):
         children = (*value, *value.values())
@@ -82,7 +85,7 @@ def plain(value: Any, depth: int = 0) -> Any:
     elif isinstance(value, list):
         children = value
     elif isinstance(value, int | float) and not isinstance(value, bool):
-        if not -LARGEST <= value <= LARGEST:  # NaN too
+        if not -LARGEST <= value <= LARGEST:  # true of NaN too
             raise ValueError(f"must be a number from {-LARGEST:g} to {LARGEST:g}")
     elif not (value is None or isinstance(value, bool | str)):
         raise ValueError("must be of numbers, text, true, false, null, lists and mappings")

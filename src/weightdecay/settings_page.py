@@ -1,4 +1,4 @@
-"""The page that explains every key of an experiment's config.yaml and every setting of a run, made of the schema."""
+"""docs/settings.md, which explains every key of a finding's config.yaml and every setting of a run, from the schema."""
 
 import json
 import types
@@ -25,7 +25,7 @@ KINDS = {bool: "true or false", str: "text", list: "a list", dict: "a mapping", 
 
 
 def settings_page() -> str:
-    """The page in Markdown: for each part of a configuration a table of its keys, what they may be, and what for."""
+    """Return the page in Markdown: for each part of a configuration a table of its keys, their values and meaning."""
     lines = ["# Settings", "", "Every key of `experiments/<name>/config.yaml`, from its schema."]
     for title, model in PARTS.items():
         lines += ["", f"## {title}", "", "| key | what it may be | if left out | what it is |", "|---|---|---|---|"]
@@ -34,7 +34,7 @@ def settings_page() -> str:
 
 
 def _given(model: type[BaseModel]) -> tuple[str, ...]:
-    """What a configuration gives elsewhere: the experiment's name and the sweep's."""
+    """Return the fields of a run that no block gives: a configuration names the finding and the sweep elsewhere."""
     return ("experiment", "sweep") if model is Run else ()
 
 
@@ -44,7 +44,7 @@ def _row(name: str, field: FieldInfo) -> str:
 
 
 def _left_out(name: str, field: FieldInfo) -> str:
-    """What holds where a configuration leaves the key out."""
+    """Return the value that holds if a configuration leaves the key out."""
     if name == "log_dense_every":
         return "`log_every`"
     if field.default_factory:
@@ -56,7 +56,7 @@ def _left_out(name: str, field: FieldInfo) -> str:
 
 
 def _allowed(kind: Any) -> Iterable[str]:
-    """In words what a type allows."""
+    """Yield the words for what a type allows."""
     if get_origin(kind) is Annotated:
         said = [extra.said for extra in kind.__metadata__ if isinstance(extra, Allowed)]
         return said or _allowed(get_args(kind)[0])

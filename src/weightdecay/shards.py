@@ -1,4 +1,4 @@
-"""Shards: a table of runs cut into parts of about equal cost, which processes train side by side."""
+"""Shards: a table of runs is cut into parts of about equal cost, which several processes train side by side."""
 
 import itertools
 import math
@@ -10,9 +10,9 @@ from weightdecay.run import Run
 def cut(runs: list[Run], count: int) -> list[list[Run]]:
     """Cut the table into `count` parts of about equal cost, none of them empty; into fewer if there are fewer runs.
 
-    Runs that can share a stack stay together in pieces of a third of a fair share; the pieces are dealt out, the
-    costliest first, each to the part that has least so far. The number of cores plays no part, so that the same table
-    has the same shards on every machine. Raises ConfigError for a count below 1.
+    Runs that can share a stack stay together in pieces of a third of a fair share. The pieces are dealt out, the
+    costliest first, each to the part with the lowest cost so far. The number of cores plays no role, so a table has the
+    same shards on every machine. Raises ConfigError for a count below 1.
     """
     if count < 1:
         raise ConfigError(f"the number of shards is {count}, but must be at least 1.")
@@ -42,7 +42,7 @@ def _cost(runs: list[Run]) -> float:
 
 
 def _pieces(runs: list[Run], count: int) -> list[list[Run]]:
-    """Cut runs into `count` pieces of equal length, or of one run each where there are not as many."""
+    """Cut runs into `count` pieces of equal length, or into pieces of one run if there are fewer runs."""
     count = min(count, len(runs))
     ends = [index * len(runs) // count for index in range(count + 1)]
     return [runs[start:end] for start, end in itertools.pairwise(ends)]

@@ -1,8 +1,8 @@
-"""Shorter ways to write a block's values in a configuration: geometric grids, lengths in τ, words for a number.
+"""Shorthand for a block's values in a configuration: geometric grids, lengths in τ, and words for a number.
 
 weight_decay: {from: 0.004, to: 4.096, factor: 2}     0.004, 0.008, ..., 4.096
 steps: 4 tau                                          4 τ of the row, in whole intervals of logging
-log_every: never                                      at both ends of the run alone
+log_every: never                                      only at both ends of the run
 log_dense_until: always                               to the end of the run
 """
 
@@ -18,19 +18,19 @@ from weightdecay.refusals import short
 from weightdecay.run import FOREVER
 
 WORDS = {("log_every", "never"): FOREVER, ("log_dense_until", "always"): FOREVER}
-LENGTHS = ("log_every", "log_dense_every", "steps")  # that may be given in τ, in the order in which they are worked out
+LENGTHS = ("log_every", "log_dense_every", "steps")  # these may be given in τ, and are worked out in this order
 TAU_OF = ("optimizer", "learning_rate", "momentum", "decay", "weight_decay", "log_dense_until")
 IN_TAU = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) tau", re.ASCII)
-AS_OFTEN = None  # log_dense_every: as log_every, where it is left out
+AS_OFTEN = None  # the value of log_dense_every that stands for log_every: it was left out
 LONGEST_GRID = 1_000
 
-Values = dict[str, list[Any]]  # setting -> the values of which a block is the product
+Values = dict[str, list[Any]]  # setting -> values; a block is their product
 
 
 def listed(key: str, value: Any) -> list[Any]:
-    """Return the values that a configuration means by what it gives for a setting; lengths in τ stay as they are.
+    """Return the values of a setting as a list; lengths in τ stay as they are.
 
-    Raises ConfigError for a mapping that is no geometric grid and for an empty list.
+    Raises ConfigError for a mapping that is not a geometric grid, and for an empty list.
     """
     if isinstance(value, dict):
         return _grid(key, value)
@@ -41,7 +41,7 @@ def listed(key: str, value: Any) -> list[Any]:
 
 
 def _grid(key: str, grid: Mapping[str, Any]) -> list[Any]:
-    """Return the values from `from` to `to`, each `factor` times the last: as exact as if they were typed."""
+    """Return the values from `from` to `to`, each `factor` times the one before, as exact as if they were typed."""
     numbers = [grid[name] for name in ("from", "to", "factor") if name in grid]
     if (
         len(grid) != 3
@@ -51,7 +51,7 @@ def _grid(key: str, grid: Mapping[str, Any]) -> list[Any]:
         raise ConfigError(f"{key} is {short(grid)}, but must be a value, a list, or a grid of from, to and factor")
     if not (all(map(math.isfinite, numbers)) and 0 < numbers[0] <= numbers[1] and numbers[2] > 1):
         raise ConfigError(f"{key} is {short(grid)}, but must have 0 < from <= to and a factor above 1")
-    value, end, factor = (Fraction(repr(one)) for one in numbers)  # 0.1 is a tenth
+    value, end, factor = (Fraction(repr(one)) for one in numbers)  # exact: 0.1 is one tenth
     values = [value]
     while value < end and len(values) < LONGEST_GRID:
         value *= factor
@@ -63,14 +63,14 @@ def _grid(key: str, grid: Mapping[str, Any]) -> list[Any]:
 
 
 def in_tau(key: str, value: Any) -> bool:
-    """Tell whether a value is a length in τ: `4 tau`."""
+    """Return whether a value is a length in τ, such as `4 tau`."""
     return key in LENGTHS and isinstance(value, str) and IN_TAU.fullmatch(value) is not None
 
 
 def in_steps(values: Values) -> Iterator[Values]:
-    """Yield the block as blocks with all lengths in steps, which may differ from row to row, in the same order of rows.
+    """Yield the block as several blocks with all lengths in steps, as these may differ between rows.
 
-    Raises ConfigError where a row has no τ.
+    The order of rows stays. Raises ConfigError if a row has no τ.
     """
     if values["log_dense_every"] == [AS_OFTEN] and len(values["log_every"]) == 1:
         values = values | {"log_dense_every": values["log_every"]}
@@ -94,7 +94,7 @@ def _row_in_steps(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _interval(row: Mapping[str, Any], steps: Fraction) -> int:
-    """Return the interval of logging at the end of a run of about so many steps, which ends on one of them."""
+    """Return the interval of logging at the end of a run of about so many steps. The run must end on a logged step."""
     interval: int = row["log_dense_every" if row.get("log_dense_until", 0) >= steps else "log_every"]
     return interval if interval <= steps else 1
 
@@ -102,7 +102,7 @@ def _interval(row: Mapping[str, Any], steps: Fraction) -> int:
 def _tau(key: str, row: Mapping[str, Any]) -> Fraction:
     """Return τ in steps, the time in which decay alone takes the weights to 1/e: 1/(ηλ) to first order.
 
-    An L2 penalty enters SGD's momentum, which makes of it (1 − momentum)/(ηλ). Under Adam it has no one τ.
+    With an L2 penalty under SGD with momentum it is (1 − momentum)/(ηλ). An L2 penalty under Adam has no single τ.
     """
     rate, decay = (Fraction(repr(row[name])) for name in ("learning_rate", "weight_decay"))
     if not decay or (row["decay"] != "decoupled" and (row["decay"], row["optimizer"]) != ("l2", "sgd")):

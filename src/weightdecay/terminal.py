@@ -1,4 +1,4 @@
-"""Tables for people at a terminal."""
+"""Tables that are printed in a terminal."""
 
 import sys
 from collections.abc import Iterable, Sequence
@@ -9,7 +9,7 @@ from rich.text import Text
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> str:
-    """Return a table as text: wrapped and coloured for a terminal, for a file or a pipe with each row on one line."""
+    """Return a table as text: wrapped and coloured for a terminal; with one line for each row in a file or a pipe."""
     console = Console(markup=False, emoji=False, highlight=False, width=None if sys.stdout.isatty() else 10_000)
     made = Table(*header, box=None, pad_edge=False, header_style="bold")
     for row in rows:

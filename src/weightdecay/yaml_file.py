@@ -1,8 +1,9 @@
-"""A YAML file as plain values: text, whole and decimal numbers, true and false, null, lists, mappings by text.
+"""Reads a YAML file as plain values: text, integers, decimal numbers, true and false, null, lists, and mappings.
 
-YAML is larger than a configuration needs, and its versions disagree. Whatever a reader could take for something else is
-refused, and so is whatever grows without end: tags, dates, `yes` and `no`, 010 and 1:30 (octal and base 60 in YAML
-1.1), keys given twice, deep nesting, aliases of aliases of aliases. No tag is ever followed, so no file can run code.
+YAML has more features than a configuration needs, and its versions disagree. So anything that some reader could take
+for something else is refused: tags, dates, `yes` and `no`, 010 and 1:30 (octal and base 60 in YAML 1.1), and repeated
+keys. So is anything that could grow without limit: deep nesting, and aliases of aliases of aliases. Tags are never
+followed, so no file can run code.
 """
 
 import math
@@ -17,10 +18,10 @@ import yaml
 from weightdecay.errors import ConfigError
 from weightdecay.refusals import short
 
-# Ours: 25 kB, 7 levels, 4,000 values, texts of 700 characters.
+# Limits. Our own files have at most 25 kB, 7 levels, 4,000 values and texts of 700 characters.
 LARGEST_FILE = 256 * 1024
 DEEPEST = 16
-MOST_VALUES = 100_000  # with every alias written out
+MOST_VALUES = 100_000  # counting an alias as all the values that it stands for
 LONGEST_KEY = 64
 LONGEST_TEXT = 4_000
 LONGEST_NUMBER = 40
@@ -29,15 +30,15 @@ NULL = {"", "~", "null", "Null", "NULL"}
 TRUTH = {word: word.lower() == "true" for word in ("true", "True", "TRUE", "false", "False", "FALSE")}
 INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 DECIMAL = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")  # 1e-3 too, which YAML 1.1 reads as text
-NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF|nan|NaN|NAN)")  # the schema says where it stands
+NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF|nan|NaN|NAN)")  # the schema refuses it, and names the key
 KINDS = {"timestamp": "a date", "bool": "true or false", "int": "a number", "float": "a number"}  # by YAML 1.1
 UNPRINTABLE = {"Cc", "Cf", "Cs", "Co"}  # control and format characters, halves of characters, private use
 
 
 def read(path: Path) -> Any:
-    """The file's values. Raises ConfigError naming the file, and the line where that helps."""
+    """Return the values of the file. ConfigError names the file, and the line if that helps."""
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+        if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe might wait for ever
             raise ConfigError(f"{path} is not a file.")
         with path.open("rb") as file:
             content = file.read(LARGEST_FILE + 1)
@@ -57,12 +58,12 @@ def read(path: Path) -> Any:
 
 
 class _Reader:
-    """Makes values of the events of PyYAML's parser, each checked as it comes."""
+    """Makes values from the events of PyYAML's parser, and checks each event as it comes."""
 
     def __init__(self, path: Path, text: str):
         self.path = path
         self.loader = yaml.SafeLoader(text)
-        self.anchors: dict[str, tuple[Any, int]] = {}  # value, and how many values it is made of
+        self.anchors: dict[str, tuple[Any, int]] = {}  # the value, and the number of values in it
         self.count = 0
 
     def document(self) -> Any:
@@ -83,7 +84,7 @@ class _Reader:
         except yaml.MarkedYAMLError as error:
             where = f", line {error.problem_mark.line + 1}," if error.problem_mark else ""
             raise ConfigError(f"{self.path}{where} is not YAML: {short(error.problem, str)}.") from error
-        except (ValueError, OverflowError) as error:  # "\UFFFFFFFF", or a version of 5,000 digits
+        except (ValueError, OverflowError) as error:  # such as "\UFFFFFFFF", or a version of 5,000 digits
             where = f"{self.path}, line {self.loader.line + 1},"
             raise ConfigError(f"{where} is not YAML: a character or number is too large.") from error
 
@@ -140,7 +141,7 @@ class _Reader:
                 self.refuse(event, f"{short(key)} is given twice")
             own[key] = self.value(self.next(), depth + 1)
         value: dict[str, Any] = {}
-        for one in reversed(merged or []):  # the first of several counts, and what the mapping itself says before all
+        for one in reversed(merged or []):  # earlier mappings override later ones, and own keys override all
             value |= one
         return value | own
 
@@ -153,7 +154,7 @@ class _Reader:
 
     def scalar(self, event: yaml.ScalarEvent) -> Any:
         text = event.value
-        if not event.implicit[0]:  # in quotes, or a block
+        if not event.implicit[0]:  # quoted text, or a block of text
             return self.text(event)
         if text in NULL:
             return None
@@ -182,7 +183,7 @@ class _Reader:
         return number
 
     def version_1_1(self, text: str) -> str:
-        """What that version of YAML takes plain text for: str, bool, int, float, timestamp, ..."""
+        """Return the type that YAML 1.1 gives to a plain text: str, bool, int, float, timestamp, ..."""
         return self.loader.resolve(yaml.ScalarNode, text, (True, False)).rpartition(":")[2]
 
     def text(self, event: yaml.ScalarEvent) -> str:

@@ -1,4 +1,4 @@
-"""Tables, stacks and measures that cannot be are refused in one sentence; what the experiments train is not."""
+"""Impossible tables, stacks and measures are refused in one sentence; what the findings train is not refused."""
 
 from collections.abc import Sequence
 
@@ -136,7 +136,7 @@ def test_measures_of_a_wrong_shape_or_of_a_name_that_is_taken_are_refused(senten
 
 
 def distinct(experiment: str) -> list[Run]:
-    """Of all runs of an experiment, at every scale, one of each kind that the checks tell apart."""
+    """Of all runs of a finding, at every scale, return one of each kind that the checks tell apart."""
     config = load_config(EXPERIMENTS / experiment / "config.yaml")
     kinds = {}
     for scale in SCALES:
@@ -147,7 +147,7 @@ def distinct(experiment: str) -> list[Run]:
 
 
 @pytest.mark.parametrize("experiment", sorted(path.parent.name for path in EXPERIMENTS.glob("*/train.py")))
-def test_what_an_experiment_trains_at_any_scale_is_not_refused(experiment):
+def test_what_a_finding_trains_at_any_scale_is_not_refused(experiment):
     protocol = load_program(experiment, "train").PROTOCOL
     runs = distinct(experiment)
     assert runs

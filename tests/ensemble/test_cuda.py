@@ -136,7 +136,7 @@ def test_a_result_does_not_depend_on_the_other_runs_of_the_table(network, width,
             pd.testing.assert_frame_equal(joined, whole[index], check_exact=True)
 
 
-def test_a_full_stack_of_the_experiment_s_own_network_gives_a_run_what_another_gives():
+def test_a_full_stack_of_the_finding_s_own_network_gives_a_run_what_another_gives():
     """At the real number of replicas and the real width."""
     runs = runs_of(80, width=256, shuffle=True, steps=40)
     whole = train(runs, PROTOCOL, "cuda").history

@@ -75,7 +75,7 @@ def test_solo_equals_batched_bitwise():
 
 
 def test_full_width_solo_equals_batched_bitwise():
-    """The network of the experiment itself."""
+    """The network of the finding itself."""
     runs = [make(width=256, seed=seed, weight_decay=decay, steps=6) for seed in (0, 1) for decay in (0.0, 0.1, 1.0)]
     together = by_run(train(runs, PROTOCOL, "cpu"))[1]
     alone = pd.concat([train([run], PROTOCOL, "cpu").history for run in runs])

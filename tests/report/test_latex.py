@@ -36,7 +36,7 @@ def test_macro_names_are_letters():
 
 @pytest.fixture(scope="module")
 def built(results_of, tmp_path_factory):
-    """Folders `results/laptop` and `paper` with the ledger of a synthetic experiment in them."""
+    """Folders `results/laptop` and `paper` with the ledger of a synthetic finding in them."""
     folder = tmp_path_factory.mktemp("ledger")
     results, experiment = results_of(), folder / "laptop" / "binary_addition"
     for name in ("runs", "history"):

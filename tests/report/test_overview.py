@@ -99,7 +99,7 @@ def test_every_claim_is_there_and_legible_on_two_pages(draw, count, tmp_path):
     assert first[measured].x1 < first[criterion].x0
 
 
-def test_the_scale_is_said_of_each_experiment_where_they_differ(draw):
+def test_the_scale_is_said_of_each_finding_where_they_differ(draw):
     part = judged("Part", "a quantity", Estimate(1.0, 0.9, 1.1, 4), 0.5)
     small, large = claim_of("A1", part), claim_of("B1", part, experiment="circles", scale="paper")
     said = {text.get_text() for page in draw([small, large]) for text in page.findobj(Text)}

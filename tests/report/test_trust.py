@@ -95,7 +95,7 @@ def test_a_part_that_is_not_one_is_refused(path, key, value):
         read(path)
 
 
-def test_the_claims_of_another_experiment_or_scale_are_refused(path):
+def test_the_claims_of_another_finding_or_scale_are_refused(path):
     assert [made.id for made in read(path, "moons", "laptop")] == ["M1"]
     with pytest.raises(ResultError, match=r"\(M1 is of moons, not of spirals\)"):
         read(path, "spirals")

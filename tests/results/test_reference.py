@@ -59,7 +59,7 @@ def test_everything_is_rebuilt_from_shipped_results_and_nothing_is_trained(shipp
     assert shipped.planned(*REFERENCE) == {}
 
 
-def test_each_experiment_is_of_the_largest_scale_at_which_it_was_shipped(shipped):
+def test_each_finding_is_of_the_largest_scale_at_which_it_was_shipped(shipped):
     assert shipped.run("weightdecay", "train", "second", "--scale", "paper").returncode == 0
     assert shipped.run("weightdecay", "ship", "second", "--scale", "paper").returncode == 0
     assert "Left out" not in shipped.make(*REFERENCE).stderr
@@ -112,7 +112,7 @@ def test_judgments_of_several_folders_are_written_into_none_of_them(shipped):
     assert sums(shipped.folder) == before
 
 
-def test_what_was_shipped_of_one_experiment_alone_is_compared_without_training_the_others(shipped):
+def test_what_was_shipped_of_one_finding_alone_is_compared_without_training_the_others(shipped):
     shutil.rmtree(shipped.path(SHIPPED))
     for command in ("train", "ship"):
         assert shipped.run("weightdecay", command, "first", "--scale", "smoke").returncode == 0
@@ -247,7 +247,7 @@ def test_incomplete_and_damaged_results_are_not_shipped(checkout):
     assert "results/smoke/first/runs.parquet was made with other settings" in refusal()
 
 
-def test_one_experiment_is_shipped_anew_and_the_other_stays(shipped):
+def test_one_finding_is_shipped_anew_and_the_other_stays(shipped):
     before = sums(shipped.path(SHIPPED))
     shipped.edit("src/weightdecay/ensemble/training.py", "LOSS = 1.0", "LOSS = 2.0")
     shipped.run("weightdecay", "train", "first", "--scale", "smoke")

@@ -1,6 +1,6 @@
 """profiles/slurm, as it is written, on a real Slurm without a database of accounts: the results are those made here.
 
-A real experiment goes through a cancelled job and a killed slurmd, and the pipeline of the fast checkout asks for GPUs.
+A real finding goes through a cancelled job and a killed slurmd, and the pipeline of the fast checkout asks for GPUs.
 """
 
 import importlib.util
@@ -33,7 +33,7 @@ def slurm():
 
 
 def sparsity(folder: Path) -> Path:
-    """A checkout of one real experiment."""
+    """A checkout with one real finding."""
     for name in ("src/weightdecay", "experiments/sparsity", "profiles"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("Snakefile", "environment.yml"):
@@ -74,7 +74,7 @@ def tables(folder: Path) -> dict[str, pd.DataFrame]:
     return {path.name: pd.read_parquet(path) for path in found}
 
 
-def test_a_real_experiment_is_bitwise_that_made_here_after_a_cancelled_job_and_a_killed_slurmd(slurm, tmp_path):
+def test_a_real_finding_is_bitwise_that_made_here_after_a_cancelled_job_and_a_killed_slurmd(slurm, tmp_path):
     here, there = sparsity(tmp_path / "here"), sparsity(tmp_path / "there")
 
     process = start(there, slurm.environment, *PROFILE, *TABLES)

@@ -55,7 +55,7 @@ def trained(asked: list[Run], labels: list[Run] | None = None, dtype: torch.dtyp
 
 
 def compared(here: Results, shipped: Results) -> comparison.Comparison:
-    """The curves of one experiment; of claims there are none."""
+    """The curves of one finding, without claims."""
     pairs = comparison.matched(here, shipped)
     alike = comparison.starts_alike(here, shipped)
     curves = comparison.compare_curves(pairs).assign(experiment="test")

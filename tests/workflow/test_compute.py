@@ -28,7 +28,7 @@ def squares(*, count: int, scale: float = 1.0) -> pd.DataFrame:
 
 @pytest.fixture
 def experiment(tmp_path):
-    """`experiment(**computations)`: the folder of an experiment whose smoke scale has these computations."""
+    """`experiment(**computations)`: the folder of a finding whose smoke scale has these computations."""
     folder = tmp_path / "experiments" / "blobs"
 
     def make(**computations) -> Path:

@@ -1,6 +1,6 @@
 """The pipeline reruns what a change can affect and nothing else, and refuses bad input before any job.
 
-It is run for real, in a copy of this checkout with two experiments whose trainer takes no time and whose TeX is a
+It is run for real, in a copy of this checkout with two findings whose trainer takes no time and whose TeX is a
 shell script; what is under test is the Snakefile, the planning and the command line, which are the real ones.
 """
 
@@ -63,7 +63,7 @@ def test_a_criterion_judges_again_and_trains_nothing(checkout):
     assert checkout.planned(*SMOKE) == JUDGED_FIRST
 
 
-def test_settings_retrain_their_own_experiment_at_the_scales_that_use_them(checkout):
+def test_settings_retrain_their_own_finding_at_the_scales_that_use_them(checkout):
     checkout.edit("experiments/first/config.yaml", "laptop: {seeds: 3", "laptop: {seeds: 5")
     assert checkout.planned(*SMOKE) == JUDGED_FIRST
     checkout.edit("experiments/first/config.yaml", "steps: 10", "steps: 20")
@@ -86,7 +86,7 @@ def test_a_computation_is_made_again_for_its_own_reasons_alone(checkout):
     assert checkout.planned(*SMOKE) == {"compute": 1, **JUDGED_FIRST}
 
 
-def test_code_reruns_the_experiments_that_execute_it(checkout):
+def test_code_reruns_the_findings_that_execute_it(checkout):
     checkout.write("src/weightdecay/datasets/blobs.py", "")
     assert checkout.planned(*SMOKE) == {}
     checkout.edit("experiments/first/train.py", "PROTOCOL", "from weightdecay.datasets import blobs\nPROTOCOL")
@@ -133,7 +133,7 @@ def test_a_foreign_or_damaged_shard_is_named_and_the_others_survive(checkout):
     assert checkout.planned(*SMOKE)["train"] == 1
 
 
-def test_on_a_gpu_experiments_are_one_shard_each_and_take_turns(checkout):
+def test_on_a_gpu_findings_are_one_shard_each_and_take_turns(checkout):
     checkout.gpu()
     checkout.make("--config", "scale=smoke")
     code = (
@@ -185,7 +185,7 @@ def test_bad_configurations_and_folders_are_refused_in_one_sentence(checkout, mo
         pipeline.Plan({}).check_folders()
 
 
-def test_an_experiment_can_be_trained_and_judged_without_snakemake(checkout):
+def test_a_finding_can_be_trained_and_judged_without_snakemake(checkout):
     shutil.rmtree(checkout.path("results"))
     checkout.run("weightdecay", "train", "first", "--scale", "smoke", "--shard", "2/2")
     lacking = checkout.run("weightdecay", "merge", "first", "--scale", "smoke")
@@ -240,7 +240,7 @@ def test_claims_that_were_judged_by_other_tables_are_named(checkout):
     assert checkout.run(*claims, *smoke).stderr == ""
 
 
-def test_all_experiments_are_trained_by_one_command_and_those_on_a_gpu_in_one_shard(checkout):
+def test_all_findings_are_trained_by_one_command_and_those_on_a_gpu_in_one_shard(checkout):
     shutil.rmtree(checkout.path("results"))
     checkout.gpu()
     done = checkout.run("weightdecay", "train", "--scale", "smoke", "--device", "cuda")

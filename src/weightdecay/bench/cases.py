@@ -1,9 +1,9 @@
-"""What the benchmark trains: networks of the paper's experiments, each with its batch, loss and optimiser.
+"""What the benchmark trains: networks of the paper's findings, each with its batch, loss and optimiser.
 
 The binary-addition network has AdamW, as in S1. The MLPs and the CNN have SGD with momentum, as in MNIST-1D's notebook
-(learning rate .01, momentum .9): of the optimisers it moves the fewest bytes, so that products and dispatch are what is
-compared there. All replicas see the same data, but every one has its own copy of each batch `[R, B, F]`, because
-in an experiment each has its own order; batches are cut before the clock starts and come in a fixed order.
+(learning rate .01, momentum .9). It moves fewer bytes than the other optimisers, so these cases compare matrix products
+and dispatch. All replicas see the same data, but each has its own copy of every batch `[R, B, F]`, because in a finding
+each replica has its own order. Batches are cut before the clock starts and come in a fixed order.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ class Case:
         return [self.run.model_copy(update={"seed": seed}) for seed in range(replicas)]
 
     def splits(self) -> Splits:
-        """The training data, the same for every replica."""
+        """Return the training data, which are the same for every replica."""
         return _addition(self.run.train_size) if self.run.dataset == "binary_addition" else _signals()
 
     def protocol(self) -> Protocol:
-        """Every run with data of its own: what runs share, the trainer would hold once."""
+        """Return a protocol that gives every run its own copy of the data: the trainer would hold shared data once."""
         return Protocol(lambda run: dict(self.splits()), _network)
 
 
@@ -96,7 +96,7 @@ def _network(runs: Sequence[Run]) -> Layer:
 
 
 def initial_network(case: Case, replicas: int) -> Layer:
-    """Our network of that many replicas as it starts, on the CPU: the tree of layers, with `[R, ...]` parameters."""
+    """Return our network of that many replicas before training, on the CPU: layers with `[R, ...]` parameters."""
     runs = case.runs(replicas)
     network = _network(runs)
     Stack(network, [generator_of(run.seed, 0) for run in runs], torch.float32, torch.device("cpu"))
@@ -104,7 +104,7 @@ def initial_network(case: Case, replicas: int) -> Layer:
 
 
 def batches(case: Case) -> list[tuple[Tensor, Tensor]]:
-    """The batches of an epoch, `[B, ...]` each, as our trainer cuts them; targets as the literal loss takes them."""
+    """Return the batches of an epoch, `[B, ...]` each, as our trainer cuts them; targets suit the literal loss."""
     size, (inputs, targets) = case.run.batch_size, case.splits()["train"]
     targets, full = LOSSES.get(case.run.loss).literal_targets(targets), len(inputs) // size * size
     return list(zip(inputs[:full].split(size), targets[:full].split(size), strict=True))
@@ -117,7 +117,7 @@ def _addition(train_size: int) -> Splits:
 
 @cache
 def _signals() -> Splits:
-    """Noisy signals of length 40 in ten classes, one-hot."""
+    """Make noisy signals of length 40 in ten classes, one-hot."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(0, CLASSES, (SIGNALS,), generator=generator)
     centres = torch.randn(CLASSES, SIGNAL, generator=generator)

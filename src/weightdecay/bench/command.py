@@ -1,4 +1,4 @@
-"""The command itself: checks what was asked, then measures case after case and shows each as it comes."""
+"""The benchmark's command: checks its arguments, then measures case after case and prints each result at once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from weightdecay.files import check_writable
 
 
 def listing() -> str:
-    """The names of all cases and peers."""
+    """Return the names of all cases and peers, as text."""
     cases = [f"  {name:<16} {case.title}" for name, case in CASES.items()]
     return "\n".join(["cases:", *cases, "peers:", *(f"  {kind:<16} {about[3]}" for kind, about in KINDS.items())])
 
@@ -30,7 +30,7 @@ def bench(
     repeats: int,
     output: Path | None,
 ) -> None:
-    """Prints the table as it grows and writes the same to `output`; None stands for the default selection.
+    """Print the table as it grows, and write it to `output`; None stands for the default selection.
 
     Raises ConfigError for an unknown name, DeviceError where there is no GPU, ResultError where it cannot write, and
     at the end Refused, if a case could not be measured.
@@ -65,7 +65,7 @@ def bench(
 
 
 def _machine(workers: dict[str, Worker]) -> dict[str, Any]:
-    """What the numbers are made on."""
+    """Return a description of the machine that measures."""
     about = workers["ours"].call("machine")
     try:
         about["jax"] = version("jax")
@@ -75,7 +75,7 @@ def _machine(workers: dict[str, Worker]) -> dict[str, Any]:
 
 
 def _known(what: str, names: Iterable[str], known: Iterable[str]) -> list[str]:
-    """The names, each once. Raises ConfigError for one that there is not."""
+    """Return the names, each once. Raises ConfigError for an unknown name."""
     for name in names:
         if name not in known:
             close = difflib.get_close_matches(name, list(known), n=1)

@@ -1,8 +1,8 @@
-"""The measurement: contestants are checked against each other, then take turns, and every ratio is one repeat's.
+"""The measurement: contestants are checked against each other, and then take turns.
 
-Taking turns, with ratios repeat by repeat, keeps a machine whose speed drifts from favouring one of them; on a CPU,
-time is what the process used of its core (`floor.clock`). No time counts for a contestant whose loss after 50 steps,
-from the same start on the same batches, is not the first's.
+The speed of a machine drifts. So that this favours nobody, contestants take turns, and ratios are taken within one
+repeat. On a CPU, time is the CPU time of the process (`floor.clock`). All contestants start from the same weights and
+train on the same batches; one whose loss after 50 steps differs from the first contestant's is not timed.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from weightdecay.bench.cases import CASES, Case
 from weightdecay.bench.workers import KINDS, Refused, Worker, cores, missing
 
 TOLERANCE = 1e-3  # relative; 50 steps of float32 in another order of summation stay within 1e-5 or so
-ON_GPU = ("jax_default", "ours_tf32")  # both TF32 there; elsewhere JAX has but one precision, and we too
+ON_GPU = ("jax_default", "ours_tf32")  # both use TF32, which only a GPU has
 ON_GPU_TOLERANCE = 1e-2
 REPLICAS = {"cpu": (1, 4, 16, 64, 256), "cuda": (1, 64, 256, 1000)}
-CPU_STEP_FLOPS = 2e9  # more a step than that (20 ms and up) is measured only when asked for
+CPU_STEP_FLOPS = 2e9  # larger steps (20 ms and up) are measured only on request
 TURN_SECONDS = {"cpu": 0.15, "cuda": 0.3}
 
 
 @dataclass
 class Row:
-    """One contestant with R replicas: seconds a replica-step of every repeat."""
+    """One contestant with R replicas: its seconds per replica-step in every repeat."""
 
     case: str
     kind: str
     replicas: int
-    stacked: int  # that train at once: the trainer cuts R runs into stacks
+    stacked: int  # replicas that train at once: the trainer cuts R runs into stacks
     loss: float
     cold_seconds: float | None
     memory_mib: float
@@ -42,11 +42,11 @@ class Row:
 
     @property
     def milliseconds(self) -> float:
-        """Median ms a replica-step."""
+        """Return the median milliseconds per replica-step."""
         return statistics.median(self.seconds) * 1e3
 
     def speed_over(self, other: Row) -> float:
-        """The ratio of speeds, the median over repeats."""
+        """Return how many times as fast it is as the other: the median over repeats."""
         return statistics.median(theirs / own for theirs, own in zip(other.seconds, self.seconds, strict=True))
 
 
@@ -64,7 +64,7 @@ class CaseResult:
     optimizer_bandwidth: float | None = None  # of our optimiser alone over that of copying; GPU
 
     def best(self) -> dict[str, Row]:
-        """The fastest row of each kind."""
+        """Return the fastest row of each kind."""
         fastest: dict[str, Row] = {}
         for row in self.rows:
             if row.kind not in fastest or row.milliseconds < fastest[row.kind].milliseconds:
@@ -72,23 +72,23 @@ class CaseResult:
         return fastest
 
     def numbers(self) -> dict[str, Any]:
-        """All of it, as JSON can hold it."""
+        """Return everything in a form that JSON can hold."""
         return asdict(self)
 
 
 def default_kinds(device: str) -> list[str]:
-    """All but what costs minutes to compile, and the lower precisions that only a GPU has."""
+    """Return all kinds except those that take minutes to compile and, on a CPU, the lower precisions of a GPU."""
     return [kind for kind in KINDS if kind != "vmap_compiled" and (kind not in ON_GPU or device == "cuda")]
 
 
 def default_replicas(flops: int, device: str) -> list[int]:
-    """R of a case with so many FLOPs a step: on a CPU only those that keep the whole benchmark within minutes."""
+    """Return R for a case with so many FLOPs a step; on a CPU only values that keep the benchmark within minutes."""
     return [count for count in REPLICAS[device] if device == "cuda" or count == 1 or count * flops <= CPU_STEP_FLOPS]
 
 
 @contextmanager
 def contestants(kinds: Sequence[str], device: str, say: Callable[[str], None]) -> Iterator[dict[str, Worker]]:
-    """A process for each kind that can run here, and "twin", a second of ours on another core of a CPU."""
+    """Start a process for each kind that can run here; on a CPU also "twin", a second one of ours on another core."""
     with ExitStack() as stack:
         free = cores() if device == "cpu" else []
         workers = {}
@@ -107,7 +107,7 @@ def contestants(kinds: Sequence[str], device: str, say: Callable[[str], None]) -
 def measure(
     name: str, workers: dict[str, Worker], device: str, replicas: Sequence[int] | None, repeats: int
 ) -> CaseResult:
-    """One case with all contestants. Raises Refused when ours cannot take part, or another fails once it could."""
+    """Measure one case with all contestants. Raises Refused if ours cannot take part, or another fails midway."""
     ours, case = workers["ours"], CASES[name]
     rows, refused = _prepare(case, workers, replicas or default_replicas(floor.flops(case), device))
     most = max((row.replicas for row in rows if row.kind == "ours"), default=None)
@@ -138,7 +138,7 @@ def measure(
 
 
 def _prepare(case: Case, workers: dict[str, Worker], counts: Sequence[int]) -> tuple[list[Row], list[str]]:
-    """The contestants that reach the loss of the first of them, and why others do not."""
+    """Return the contestants that reach the loss of the first, and the reasons why others were left out."""
     rows: list[Row] = []
     refused = []
     for kind, worker in workers.items():
@@ -149,7 +149,7 @@ def _prepare(case: Case, workers: dict[str, Worker], counts: Sequence[int]) -> t
                 about = worker.call("prepare", case.name, count)
             except Refused as reason:
                 refused.append(f"R = {count}, {reason}")
-                break  # what fails, for want of memory say, fails with more replicas too
+                break  # a failure, of memory for example, repeats with more replicas
             row = Row(case.name, kind, count, **about)
             expected = rows[0].loss if rows else row.loss
             if abs(row.loss - expected) <= (ON_GPU_TOLERANCE if kind in ON_GPU else TOLERANCE) * abs(expected):
@@ -162,7 +162,7 @@ def _prepare(case: Case, workers: dict[str, Worker], counts: Sequence[int]) -> t
 
 
 def _pair(ours: Worker, twin: Worker, replicas: int, seconds: float) -> float:
-    """Replica-steps/s of two processes at once, each on its core, over those of one."""
+    """Return the replica-steps/s of two processes at once, each on its own core, over those of one process."""
     alone = ours.call("turn", replicas, seconds)
     for worker in (ours, twin):
         worker.start("turn", replicas, seconds)

@@ -27,7 +27,7 @@ from weightdecay.ensemble.stack import leaves
 from weightdecay.errors import ConfigError
 from weightdecay.run import Run
 
-CALL_FLOPS = 2e9  # about 20 ms of one core: what a call of the program computes, so that calling it costs nothing
+CALL_FLOPS = 2e9  # of one call, about 20 ms of one core, so that the cost of calling does not count
 SHORTEST_SCAN, LONGEST_SCAN = 10, 1000
 Tree = dict[int, dict[str, jax.Array]]  # arrays of every layer
 Slots = dict[str, Tree]
@@ -35,12 +35,12 @@ Update = Callable[[Run, jax.Array, Tree, Tree, Slots], tuple[Tree, Slots]]
 
 
 class Jax:
-    """A contestant as in `torch_peers`; `precision` is that of the matrix products, for JAX's own default None."""
+    """A contestant as in `torch_peers`; `precision` is that of the matrix products, None for JAX's own default."""
 
     def __init__(self, case: Case, replicas: int, device: torch.device, precision: str | None = "highest"):
         jax.config.update("jax_default_matmul_precision", precision)
         self.run, self.replicas = case.run, replicas
-        decays, self.update = UPDATES.get(case.run.optimizer, ((), _sgd))  # of no other a decay is known
+        decays, self.update = UPDATES.get(case.run.optimizer, ((), _sgd))  # an unknown optimiser has no decay here
         if case.run.decay not in decays or case.run.loss not in OBJECTIVES:
             about = f"loss {case.run.loss}, optimizer {case.run.optimizer} and decay {case.run.decay}"
             raise ConfigError(f"the JAX peer has no {about} together: write them there.")
@@ -82,7 +82,7 @@ class Jax:
         losses.block_until_ready()
 
     def _scan(self, carry: Any, parts: list[jax.Array]) -> tuple[Any, jax.Array]:
-        """`unit` steps; the losses `[unit, R]`."""
+        """Do `unit` steps; return the new state and the losses `[unit, R]`."""
         step_of_all = jax.vmap(self._step, in_axes=(0, None, 0, 0, 0))
 
         def body(carry: Any, _: None) -> tuple[Any, jax.Array]:
@@ -96,7 +96,7 @@ class Jax:
     def _step(
         self, state: dict[str, Any], step: jax.Array, inputs: jax.Array, targets: jax.Array, frozen: Tree
     ) -> tuple[dict[str, Any], jax.Array, jax.Array]:
-        """One step of one replica."""
+        """Do one step of one replica; return its new state, its loss and its number of right examples."""
 
         def loss_of(trained: Tree) -> tuple[jax.Array, tuple[Tree, jax.Array]]:
             statistics: Tree = {}
@@ -109,7 +109,7 @@ class Jax:
         return {"trained": trained, "statistics": statistics, "slots": slots}, loss, correct
 
     def _apply(self, layer: Layer, parameters: Tree, before: Tree, after: Tree, x: jax.Array) -> jax.Array:
-        """The layer's output; `after` gets the running statistics that follow those of `before`."""
+        """Return the layer's output. `before` holds the running statistics; the updated ones are put into `after`."""
         if isinstance(layer, layers.Sequential):
             for child in layer.children:
                 x = self._apply(child, parameters, before, after, x)
@@ -150,12 +150,13 @@ def _sigmoid_squared_error(outputs: jax.Array, targets: jax.Array) -> tuple[jax.
     return ((outputs - targets) ** 2).mean(), ((outputs > 0.5) == (targets > 0.5)).all(1).sum()
 
 
-# Loss and number of right examples of one replica; outputs `[B, K]`, targets as the literal loss takes them.
+# Each returns the loss and the number of right examples of one replica, from outputs `[B, K]` and the targets that the
+# literal loss takes.
 OBJECTIVES = {"cross_entropy": _cross_entropy, "sigmoid_squared_error": _sigmoid_squared_error}
 
 
 def _sgd(run: Run, step: jax.Array, trained: Tree, gradients: Tree, slots: Slots) -> tuple[Tree, Slots]:
-    """SGD with λ in the gradient."""
+    """Do a step of SGD with the L2 penalty in the gradient."""
     tree = jax.tree.map
     gradients = tree(lambda g, w: g + run.weight_decay * w, gradients, trained)
     if run.momentum:
@@ -165,7 +166,7 @@ def _sgd(run: Run, step: jax.Array, trained: Tree, gradients: Tree, slots: Slots
 
 
 def _adam(run: Run, step: jax.Array, trained: Tree, gradients: Tree, slots: Slots) -> tuple[Tree, Slots]:
-    """`torch.optim.AdamW`."""
+    """Do a step of AdamW, as `torch.optim.AdamW` does."""
     tree = jax.tree.map
     first = tree(lambda m, g: run.beta1 * m + (1 - run.beta1) * g, slots["first"], gradients)
     second = tree(lambda v, g: run.beta2 * v + (1 - run.beta2) * g * g, slots["second"], gradients)
@@ -176,7 +177,7 @@ def _adam(run: Run, step: jax.Array, trained: Tree, gradients: Tree, slots: Slot
     return trained, {"first": first, "second": second}
 
 
-# Of each optimiser the kinds of decay that are written here, and its update.
+# For each optimiser the kinds of decay that are implemented here, and its update.
 UPDATES: dict[str, tuple[tuple[str, ...], Update]] = {
     "sgd": (("l2", "none"), _sgd),
     "adam": (("decoupled", "none"), _adam),

@@ -1,4 +1,4 @@
-"""What the benchmark shows: a table that grows case by case, raw numbers as JSON, a figure of time against width."""
+"""The benchmark's output: a table that grows case by case, raw numbers as JSON, and a figure of time against width."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LEGEND = (
     "loop, median over repeats. floor: share of the time that the matrix products (on a GPU also the optimiser's\n"
     "bytes) would take at this machine's best rate. On a CPU, time is what the process used of its one core."
 )
-# Okabe & Ito's colours and different markers; ours is the thick one
+# Okabe & Ito's colours and different markers; our line is the thick one
 LOOKS = {
     "sequential": ("0.45", "o"),
     "fused": ("black", "s"),
@@ -32,7 +32,7 @@ LOOKS = {
 
 
 def table(result: CaseResult) -> str:
-    """The lines of one case."""
+    """Return the lines of the table for one case."""
     lines = [
         f"{result.case}: {CASES[result.case].title}",
         f"  {result.flops / 1e6:.1f} MFLOP at {result.product_rate / 1e9:.0f} GFLOP/s: "
@@ -53,7 +53,10 @@ def table(result: CaseResult) -> str:
 
 
 def summary(results: Sequence[CaseResult]) -> str:
-    """In Markdown: ms a replica-step of each at its best R, the fastest in bold, and how many times as fast ours is."""
+    """Return a table in Markdown: ms per replica-step of each kind at its best R, and how many times as fast ours is.
+
+    The fastest is in bold.
+    """
     every = dict.fromkeys(row.kind for result in results for row in result.rows)
     kinds = [kind for kind in KINDS if kind in every]
     lines = [
@@ -68,7 +71,7 @@ def summary(results: Sequence[CaseResult]) -> str:
         times[fastest] = f"**{times[fastest]}**"
         cells = [
             f"{times[kind]} ({ours.speed_over(rows[kind]):.2f}×)" if kind in rows else ""
-            for kind in kinds[:-1]  # ours is the last of all kinds
+            for kind in kinds[:-1]  # ours comes last
         ]
         cells += [times["ours"], f"{result.floor_seconds * 1e3:.3g} ({ours.floor_share:.0%})"]
         lines.append(f"| `{result.case}` | {' | '.join(cells)} |")
@@ -76,7 +79,7 @@ def summary(results: Sequence[CaseResult]) -> str:
 
 
 def start_and_memory(results: Sequence[CaseResult]) -> str:
-    """Cold start of every process, and the most memory it needed."""
+    """Return the time of the cold start of every process, and the most memory that it needed, as text."""
     rows = [row for result in results for row in result.rows]
     lines = ["Cold start (seconds from torch imported to 50 steps trained) and most memory (MiB):"]
     for kind in dict.fromkeys(row.kind for row in rows):
@@ -87,14 +90,17 @@ def start_and_memory(results: Sequence[CaseResult]) -> str:
 
 
 def write_numbers(folder: Path, machine: dict[str, Any], results: Sequence[CaseResult]) -> None:
-    """<folder>/bench.json: every repeat of every row."""
+    """Write <folder>/bench.json: every repeat of every row."""
     content = {"machine": machine, "cases": [result.numbers() for result in results]}
     with atomic_path(folder / "bench.json") as temporary:
         temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def draw(folder: Path, machine: dict[str, Any], results: Sequence[CaseResult]) -> bool:
-    """<folder>/bench.pdf and .png, ms a replica-step against width; False when fewer than two widths were measured."""
+    """Draw <folder>/bench.pdf and .png: ms per replica-step against width.
+
+    Returns False, and draws nothing, when fewer than two widths were measured.
+    """
     by_width = {width: result for width in MLP_WIDTHS for result in results if result.case == f"mlp_{width}"}
     if len(by_width) < 2:
         return False

@@ -1,4 +1,4 @@
-"""What a contestant's process does when it is asked: build, train, measure. See `workers` for the asking side."""
+"""A contestant's process: it builds, trains and measures on request. The requests come from `workers`."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Server:
     """All of a case's contestants of one kind, one for each number of replicas."""
 
     def __init__(self, kind: str, device: str, torch_imported: float):
-        """`torch_imported`: when that was, by `time.perf_counter`."""
+        """`torch_imported`: the time when torch was imported, by `time.perf_counter`."""
         self.device = torch.device(device)
         self.now = floor.clock(self.device)
         if device == "cpu":
             torch.set_num_threads(1)
         elif not kind.startswith("jax"):
-            torch.cuda.init()  # or its memory could not be asked for
+            torch.cuda.init()  # the GPU's memory can be read only after this
             torch.backends.cudnn.allow_tf32 = False  # torch's default is TF32 in convolutions, though not in products
         module, name, self.options, _ = KINDS[kind]
         self.kind = getattr(importlib.import_module(f"weightdecay.bench.{module}"), name)
@@ -40,10 +40,11 @@ class Server:
         self.step_seconds: dict[int, float] = {}
 
     def prepare(self, name: str, replicas: int) -> dict[str, Any]:
-        """Builds the contestant and trains its first steps: replicas at once, last loss, seconds, memory.
+        """Build the contestant and train its first steps; return replicas at once, last loss, seconds and memory.
 
-        `cold_seconds`: from torch imported to the first steps done, None if it is not the first of this process.
-        `memory_mib`: on a GPU what this contestant allocated at most, on a CPU the process's resident set so far.
+        `cold_seconds`: from the import of torch to the end of the first steps; None unless it is this process's first
+        contestant. `memory_mib`: on a GPU the most that this contestant allocated, on a CPU the process's resident set
+        so far.
         """
         if name != self.case:
             self._forget()
@@ -64,7 +65,7 @@ class Server:
         }
 
     def turn(self, replicas: int, seconds: float) -> float:
-        """Trains for about that long; seconds a replica-step, by `floor.clock`."""
+        """Train for about so many seconds; return the seconds per replica-step, by `floor.clock`."""
         contestant = self.contestants[replicas]
         units = max(1, round(seconds / self.step_seconds[replicas] / contestant.unit))
         steps = units * contestant.unit
@@ -78,7 +79,7 @@ class Server:
         return floor.copy_bandwidth(self.device)
 
     def optimizer_bandwidth(self, name: str, replicas: int) -> float:
-        """Bytes/s that our optimiser alone moves, of those it must."""
+        """Return the bytes per second that our optimiser moves, counting only the bytes that it must move."""
         contestant, case = self.contestants[replicas], CASES[name]
         contestant.update(UPDATES)
         seconds = self._seconds(contestant.update, UPDATES)
@@ -87,12 +88,12 @@ class Server:
         )
 
     def machine(self) -> dict[str, str]:
-        """What the numbers are made on."""
+        """Return a description of the machine that measures."""
         device = torch.cuda.get_device_name() if self.device.type == "cuda" else backend.processor()
         return {"device": device, "python": platform.python_version(), "torch": version("torch")}
 
     def _forget(self) -> None:
-        """Frees all contestants: their case is over."""
+        """Free all contestants, as their case is over."""
         self.contestants.clear()
         if self.device.type == "cuda" and torch.cuda.is_initialized():
             torch.cuda.empty_cache()
@@ -103,7 +104,10 @@ class Server:
         return (self.now() - began) / steps
 
     def _memory(self, now: bool = False) -> float:
-        """MiB: on a GPU allocated at most (`now`: at the moment), on a CPU resident at most (`now`: 0)."""
+        """Return the peak memory in MiB: allocated on a GPU, or resident on a CPU.
+
+        `now`: the memory that is allocated at the moment; 0 on a CPU.
+        """
         if self.device.type == "cpu":
             return 0.0 if now else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
         if self.kind.__name__ == "Jax":

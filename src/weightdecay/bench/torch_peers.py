@@ -1,7 +1,8 @@
-"""The peers written in PyTorch. One step is what their users write: forward, backward, `torch.optim`, sums of metrics.
+"""The peers written in PyTorch. A step is what a user would write: forward, backward, `torch.optim`, sums of metrics.
 
 A contestant is built from a case, a number of replicas and a device. `first_steps()` trains `CHECKED_STEPS` steps,
-which also warms up, and returns the loss of replica 0 at the last of them; `train(steps)` returns when they are done.
+which also warms it up, and returns the loss of replica 0 at the last of them. `train(steps)` trains so many steps and
+returns when they are done.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ Named = dict[str, Tensor]
 
 
 class TorchPeer:
-    """What these contestants share: the loop over the epoch's batches and the sums of loss and accuracy."""
+    """The base of these contestants: the loop over the epoch's batches, and the sums of loss and accuracy."""
 
-    unit = 1  # steps are trained in multiples of it
+    unit = 1  # steps are trained in multiples of this
 
     def __init__(self, case: Case, replicas: int, device: torch.device):
         self.run, self.replicas, self.device = case.run, replicas, device
@@ -48,16 +49,16 @@ class TorchPeer:
             torch.cuda.synchronize()
 
     def _batch(self, part: Tensor) -> Tensor:
-        """`[B, ...]` as this contestant takes it."""
+        """Return a part `[B, ...]` of a batch in the shape that this contestant takes."""
         return part
 
     def _update(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """One step; its loss and number of right examples, without graph."""
+        """Do one step; return its loss and number of right examples, detached from autograd's graph."""
         raise NotImplementedError
 
 
 class Sequential(TorchPeer):
-    """One network trained the usual way: of R networks, one after another, each step costs this."""
+    """One network trained the usual way. R networks, one after another, take R times as long."""
 
     def __init__(self, case: Case, replicas: int, device: torch.device, fused: bool | None = None):
         super().__init__(case, 1, device)
@@ -108,7 +109,7 @@ class Vmap(TorchPeer):
 
 
 class Grouped(TorchPeer):
-    """All replicas of the CNN as one network of grouped convolutions; the last layer is one over all positions."""
+    """All replicas of the CNN as one network of grouped convolutions; the last one spans all positions."""
 
     def __init__(self, case: Case, replicas: int, device: torch.device):
         super().__init__(case, replicas, device)
@@ -133,7 +134,7 @@ class Grouped(TorchPeer):
         return filled(module, True, weight=weight, bias=bias)
 
     def _batch(self, part: Tensor) -> Tensor:
-        """Inputs `[B, R, positions]`, one channel a replica; targets `[B · R]`."""
+        """Return inputs as `[B, R, positions]`, one channel a replica, and targets as `[B · R]`."""
         if part.dim() == 2:
             return part[:, None].expand(-1, self.replicas, -1).contiguous()
         return part[:, None].expand(-1, self.replicas).flatten()

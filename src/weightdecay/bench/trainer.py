@@ -1,4 +1,4 @@
-"""The contestant that is ours: one of the stacks that the trainer makes of R runs, advanced as the trainer does."""
+"""Our contestant: one of the stacks that the trainer makes of R runs, advanced as the trainer advances it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Trainer:
             torch.cuda.synchronize()
 
     def update(self, steps: int) -> None:
-        """The optimiser alone, on the gradients that happen to be there."""
+        """Run the optimiser alone for so many steps, on the gradients of the last training step."""
         optimizer = self.program.ensemble.optimizer
         one = torch.ones(1, dtype=torch.float64, device=self.device)
         with self.arithmetic():

@@ -1,6 +1,6 @@
 """The processes in which contestants run, one for each kind, so that none disturbs another's threads, flags or memory.
 
-On a CPU every process has one thread and is pinned to one core before it imports a library; `server` is what it does.
+On a CPU every process has one thread and is pinned to one core before it imports a library. It runs `server`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Refused(WeightDecayError):
 
 
 class Worker:
-    """A contestant's process, seen from the measuring one: its methods are those of `server.Server`."""
+    """The measuring process's handle on a contestant's process. It calls the methods of `server.Server` there."""
 
     def __init__(self, kind: str, device: str, core: int | None):
         self.kind = kind
@@ -62,7 +62,7 @@ class Worker:
             raise self._dead() from error
 
     def result(self) -> Any:
-        """What the call returned. Raises Refused with the reason when it failed."""
+        """Wait for the call and return its value. Raises Refused with the reason if it failed."""
         try:
             succeeded, value = self.connection.recv()
         except EOFError as error:
@@ -87,7 +87,7 @@ class Worker:
 
 
 def missing(kind: str) -> str | None:
-    """Why a contestant cannot run on this machine, or None."""
+    """Return why a contestant cannot run on this machine, or None."""
     if kind.startswith("jax") and importlib.util.find_spec("jax") is None:
         return "JAX is not installed (pip install --editable .[peers])"
     if kind == "vmap_compiled" and not any(map(shutil.which, ("c++", "g++", "clang++"))):
@@ -96,12 +96,12 @@ def missing(kind: str) -> str | None:
 
 
 def cores() -> list[int]:
-    """The cores that this process may use, the last first: the first has most of the system's own work."""
+    """Return the cores that this process may use, the last first: the system's own work runs mostly on the first."""
     return sorted(os.sched_getaffinity(0), reverse=True) if hasattr(os, "sched_getaffinity") else []
 
 
 def _serve(connection: Connection, kind: str, device: str, core: int | None) -> None:
-    """The process: answers calls until the other side closes."""
+    """Run in the contestant's process: answer calls until the other side closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the measuring one ends the others
     if device == "cpu":
         os.environ |= ONE_THREAD
@@ -116,7 +116,7 @@ def _serve(connection: Connection, kind: str, device: str, core: int | None) -> 
                 if server is None:
                     server = _server(kind, device)
                 reply = True, getattr(server, method)(*arguments)
-            except Exception as error:  # a library's own; the measuring process goes on without this contestant
+            except Exception as error:  # any error of a library: measuring goes on without this contestant
                 reply = False, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
             connection.send(reply)
 

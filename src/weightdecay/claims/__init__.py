@@ -1,1 +1,1 @@
-"""Claims: what they say, how they are judged, and how two judgments compare."""
+"""Claims: what they say, how they are judged, and how two judgments of one claim compare."""

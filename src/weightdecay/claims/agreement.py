@@ -1,10 +1,10 @@
-"""Whether two sets of results of the same settings are draws of the same thing: intervals of claims, and curves.
+"""Tests of whether two sets of results of the same settings agree: the quantities of claims, and curves.
 
-Two null hypotheses. The weak one: both sides follow the same protocol, on seeds that need have nothing in common; that
-is tested of the quantities of claims and of each setting's curves. The strong one: the seeds are the same, so that the
-runs differ by rounding alone, which training amplifies, independently in every run and in no direction; that is tested
-over all runs of a sweep, and sees what three seeds a setting cannot. Every p-value is two-sided and belongs to a family
-that `holm` corrects.
+There are two null hypotheses. The weak one says that both sides follow the same protocol, on any seeds. It is tested on
+the quantities of claims and on each setting's curves. The strong one says that the seeds are the same too, so that the
+runs differ by rounding alone. Training amplifies rounding, independently in every run and in no direction. This
+hypothesis is tested over all runs of a sweep, and so detects differences that the three seeds of a setting cannot show.
+Every p-value is two-sided and belongs to a family that `holm` corrects.
 """
 
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ from scipy import optimize, special, stats
 from weightdecay.claims.model import Part
 from weightdecay.statistics.estimates import CONFIDENCE
 
-RESOLUTION = 0.01  # smallest standard deviation over seeds that is believed: of an accuracy, or relative
+RESOLUTION = 0.01  # no standard deviation over seeds counts as smaller: of an accuracy, or relative
 NEGLIGIBLE = 1e-4
-PART_RESOLUTION = 0.002  # the same of the standard error of a claim's quantity, relative: several runs enter it
+PART_RESOLUTION = 0.002  # no relative standard error of a claim's quantity counts as smaller: it is of several runs
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:
@@ -30,12 +30,10 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
 
 
 def interval_difference(first: Part, second: Part) -> float:
-    """Return the p-value of Welch's t that two quantities are one, from their 95 % t intervals.
+    """Return the p-value of Welch's t test that two quantities are equal, from their 95 % t intervals.
 
-    NaN where either has no interval.
-
-    The standard errors are those of the ends that face each other: the others may be clipped to a bound or open. On the
-    logarithmic scale where the intervals are more symmetric on it.
+    The standard errors come from the ends that face each other, as the other ends may be open or clipped to a bound.
+    The test is on the logarithmic scale where the intervals are more symmetric there. NaN where either has no interval.
     """
     if any(np.isnan([part.measured, part.low, part.high]).any() or part.n < 2 for part in (first, second)):
         return np.nan
@@ -53,7 +51,7 @@ def interval_difference(first: Part, second: Part) -> float:
 
 
 def _is_logarithmic(*parts: Part) -> bool:
-    """Whether the intervals are those of a geometric mean: nearer to symmetric in logarithms."""
+    """Return whether the intervals look like those of geometric means: more symmetric in logarithms."""
     if not all(0 < part.low <= part.measured <= part.high < np.inf for part in parts):
         return all(0 < part.low and part.high == np.inf for part in parts)
     skews = []
@@ -66,15 +64,15 @@ def _is_logarithmic(*parts: Part) -> bool:
 
 
 def moderated_difference(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return p-values `[F]` that the means over seeds of F features are one.
+    """Return p-values `[F]`, one for each of F features, that its means over the seeds of both sides are equal.
 
-    From `[n, F]` and `[m, F]`, NaN for a lost seed.
+    The features are `[n, F]` and `[m, F]`, NaN for a lost seed.
 
-    With three seeds a variance of one's own has 4 degrees of freedom, and hardly any difference would survive the
-    correction for thousands of curves. The features' variances are therefore taken for draws of one inverse χ² law,
-    whose parameters they determine together: the moderated t of Smyth (2004). A feature that varies more than that
-    law's centre borrows nothing and is tested by Student's t, as bimodal ones must not profit from quiet ones. NaN
-    where a side has fewer than 2 seeds.
+    With three seeds on each side, the variance of a single feature has 4 degrees of freedom, and hardly any difference
+    would survive the correction for thousands of curves. We therefore treat the features' variances as draws from one
+    inverse χ² law, whose parameters are estimated from all features: the moderated t test of Smyth (2004). A feature
+    that varies more than the centre of this law is tested by Student's t instead, because bimodal features must not
+    profit from quiet ones. NaN where a side has fewer than 2 seeds.
     """
     counts = np.array([np.isfinite(side).sum(axis=0) for side in (first, second)])
     usable = (counts >= 2).all(axis=0)
@@ -100,10 +98,8 @@ def moderated_difference(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 def paired_shift(first: np.ndarray, second: np.ndarray) -> float:
     """Return the p-value that runs `[R]` of the same seeds differ by no more than `RESOLUTION` on average.
 
-    NaN for fewer than 6.
-
-    Student's t over the runs: what rounding becomes in one of them says nothing about another. Not tested against 0, as
-    other processors round sums in a direction of their own.
+    This is Student's t over the runs, as rounding acts independently in each. The test is not against 0, as another
+    processor may round sums in a preferred direction. NaN for fewer than 6 runs.
     """
     difference = (first - second)[np.isfinite(first) & np.isfinite(second)]
     if len(difference) < 6:
@@ -116,9 +112,10 @@ def paired_shift(first: np.ndarray, second: np.ndarray) -> float:
 def variance_prior(variance: np.ndarray, freedom: np.ndarray) -> tuple[float, float]:
     """Return degrees of freedom and centre of the inverse χ² law of variances `[F]`, by moments of their logarithm.
 
-    Smyth (2004), section 6.2; but no more degrees of freedom than half the features, as they cannot tell: with more,
-    sets of independent seeds of networks that jump were told apart in 7 % of cases at a level of 0.3 %, with these in
-    0.7 %. Fewer than 3 features: no law, (0, the mean).
+    The estimate is that of Smyth (2004), section 6.2, but with no more degrees of freedom than half the number of
+    features, because F features cannot determine more. Without this limit, two sets of independent seeds were told
+    apart in 7 % of cases at a level of 0.3 %, where networks jump; with it in 0.7 %. Fewer than 3 features determine no
+    law, and give (0, the mean).
     """
     if len(variance) < 3:
         return 0.0, float(variance.mean())
@@ -127,16 +124,16 @@ def variance_prior(variance: np.ndarray, freedom: np.ndarray) -> tuple[float, fl
     centre = logarithm.mean()
     spread = logarithm.var(ddof=1) - special.polygamma(1, freedom / 2).mean()
     if spread <= special.polygamma(1, 1e6):
-        return most, float(np.exp(centre))  # no more spread than chance gives
+        return most, float(np.exp(centre))  # the spread is no more than chance gives
     half = np.exp(optimize.brentq(lambda x: special.polygamma(1, np.exp(x)) - spread, -20, 20))
     return min(2 * half, most), float(np.exp(centre + special.digamma(half) - np.log(half)))
 
 
 def comparable(values: np.ndarray, metric: str, scale: float) -> np.ndarray:
-    """Put values of a metric on a scale on which `RESOLUTION` is small.
+    """Put the values of a metric on a scale on which a difference of `RESOLUTION` is small.
 
-    Accuracies as they are; positive ones as logarithms, but what is below `NEGLIGIBLE` of `scale` as that, since the
-    loss of a network that fits is rounding; others in units of `scale`.
+    Accuracies stay as they are. Positive metrics become logarithms; values below `NEGLIGIBLE` times `scale` count as
+    that, since the loss of a network that fits its data is mere rounding. Other metrics are in units of `scale`.
     """
     if "accuracy" in metric or not scale > 0:
         return values
@@ -146,7 +143,7 @@ def comparable(values: np.ndarray, metric: str, scale: float) -> np.ndarray:
 
 
 def repeated_seeds(values: np.ndarray) -> bool:
-    """Return whether two rows of `[seeds, F]` agree in every value; of nothing but NaN there are no repetitions."""
+    """Return whether two rows of `[seeds, F]` agree in every value. Rows of nothing but NaN do not count."""
     if len(values) < 2 or not np.isfinite(values).any():
         return False
     rows = {tuple(np.nan_to_num(row, nan=-1e308)) for row in values}

@@ -1,14 +1,14 @@
-"""Verdicts: estimates are held against criteria that were fixed in the experiment's config before the runs.
+"""Verdicts: estimates are compared with the criteria, which were fixed in the finding's config.yaml before the runs.
 
     the whole 95 % interval satisfies the criterion     reproduced
     the whole interval violates it                      refuted
-    it straddles, or there are fewer than 3 seeds       undecided
+    it does neither, or there are fewer than 3 seeds    undecided
 
-A network that diverged has no result. A finding may count it as the worst one (accuracy 0, an event that never came):
-that is a convention, and a convention decides nothing. Where runs diverged, `verdicts` therefore judges all claims
-twice, with those runs and without them, and a part is decided only if both judgments say so: at least 3 seeds whose
-networks did not diverge then stand behind it. Exempt are the parts that assert where training diverges; a finding names
-them.
+A network that diverged has no result. A finding may count it as the worst result (accuracy 0, an event that never
+came). That is a convention, and a convention must not decide a claim. Where runs diverged, `verdicts` therefore judges
+all claims twice, with those runs and without them, and decides a part only if both judgments agree. At least 3 seeds
+whose networks did not diverge then support the verdict. Parts that assert where training diverges are exempt; the
+finding names them.
 """
 
 import math
@@ -31,7 +31,7 @@ def judge_interval(
 ) -> Verdict:
     """Return the verdict on "least <= quantity <= most".
 
-    `strict` judges "<" instead, which an interval that ends on a bound leaves undecided.
+    `strict` replaces "<=" by "<": an interval that ends on a bound is then undecided.
     """
     if estimate.n < LEAST_SEEDS or math.isnan(estimate.low) or math.isnan(estimate.high):
         return "undecided"
@@ -53,21 +53,21 @@ def judged(
     most: float = math.inf,
     strict: bool = False,
 ) -> Part:
-    """Return a part that is held against "least <= quantity <= most", or `strict`ly against "<"."""
+    """Return a part that is judged by "least <= quantity <= most", or with "<" if `strict`."""
     verdict = judge_interval(estimate, least, most, strict)
     return Part(name, quantity, *estimate, verdict=verdict, least=least, most=most)
 
 
 def reported(name: str, quantity: str, estimate: Estimate) -> Part:
-    """Return a part that is reported beside the judged ones."""
+    """Return a part that is only reported: it has no criterion and no verdict."""
     return Part(name, quantity, *estimate, verdict=None)
 
 
 def claim(id: str, experiment: str, criteria: Mapping[str, Criterion], parts: Sequence[Part], note: str = "") -> Claim:
     """Return the claim `id`, with its words from the config's criteria and its verdict from its parts.
 
-    Without parts, where nothing was run that it could be judged by, it has one that is unknown. ConfigError where parts
-    have names that cannot become macros.
+    A claim without parts, for which nothing was run, gets one part of unknown value. ConfigError if the name of a part
+    cannot become a macro.
     """
     if not parts:
         parts, note = [judged("Unknown", "no network to measure", UNKNOWN)], joined(note, NOT_RUN)
@@ -82,7 +82,7 @@ def claim(id: str, experiment: str, criteria: Mapping[str, Criterion], parts: Se
         criterion=words.criterion,
         **headline(parts),
         note=note,
-        scale="",  # whoever loads the results knows it
+        scale="",  # set later, by the code that loads the results
     )
 
 
@@ -92,9 +92,9 @@ def verdicts(
     criteria: Mapping[str, Criterion],
     of_divergence: Mapping[str, Collection[str]] = NOTHING,
 ) -> list[Claim]:
-    """Return the claims as `judge` gives them, but with no part decided by what a diverged run counts as.
+    """Return the claims that `judge` gives, but leave undecided what only the convention for diverged runs decides.
 
-    `of_divergence`: by claim the names of the parts that assert where training diverges.
+    `of_divergence`: for each claim the names of the parts that assert where training diverges.
     """
     judged = judge(found, criteria)
     lost = found.runs["diverged_at"].notna()
@@ -108,9 +108,10 @@ def verdicts(
 
 
 def _cautious(claim: Claim, finished: Claim, of_divergence: Collection[str], said: str) -> Claim:
-    """Return a claim of whose parts none is decided unless the runs that `finished` alone decide it in the same way.
+    """Return the claim with a part decided only if the runs that did not diverge give it the same verdict.
 
-    A part that asks for something else without the diverged runs, the largest λ of fewer say, is not the same part.
+    `finished` is the claim as these runs alone decide it. Without the diverged runs a part may be about something else,
+    such as another largest λ; it then does not count as the same part.
     """
     others = {(part.name, part.quantity): part for part in finished.parts}
     parts, opened, alone = [], [], False
@@ -135,19 +136,22 @@ def _cautious(claim: Claim, finished: Claim, of_divergence: Collection[str], sai
 
 
 def _opened(part: Part, other: Part | None) -> Part:
-    """Return an undecided part in place of one whose verdict the runs that finished alone, `other`, do not share."""
+    """Return an undecided part in place of one whose verdict `other` does not share.
+
+    `other` is the same part as the runs that did not diverge decide it; None if they have no such part.
+    """
     if other is None:
         return Part(part.name, part.quantity, *UNKNOWN, "undecided", part.least, part.most)
     return other if other.verdict == "undecided" else replace(part, verdict="undecided")
 
 
 def counts(runs: int, kinds: Mapping[str, int]) -> str:
-    """Say for a claim's note how many runs there were, and how many of a kind that is no plain measurement."""
+    """Say for a claim's note how many runs there were, and how many of each kind that needs a remark."""
     if runs == 0:
         return NOT_RUN
     return "; ".join(f"{int(number)} of {runs} runs {kind}" for kind, number in kinds.items() if number)
 
 
 def joined(*notes: str) -> str:
-    """Join several notes, each said once."""
+    """Join several notes into one; a repeated note appears once."""
     return "; ".join(dict.fromkeys(filter(None, notes)))

@@ -1,7 +1,8 @@
-"""A claim, its parts and its verdict; and claims.json, which holds them.
+"""A claim, its parts and its verdict; and claims.json, which holds the claims of a finding.
 
-A claim asserts all of its parts. Parts on both sides of their criteria make it mixed; refuted ones beside undecided
-ones make it refuted, since it can no longer hold; undecided ones keep it from being reproduced.
+A claim asserts all of its parts. It is reproduced if every part is. It is mixed if some parts are reproduced and some
+refuted. It is refuted if parts are refuted and none is reproduced, since it can then no longer hold. Otherwise it is
+undecided.
 """
 
 import json
@@ -22,11 +23,11 @@ from weightdecay.setting_types import ClaimId
 
 Verdict = Literal["reproduced", "refuted", "mixed", "undecided"]
 NOTHING: Mapping[str, Collection[str]] = MappingProxyType({})
-FIELDS = ("measured", "low", "high")  # that may be unknown or open
+FIELDS = ("measured", "low", "high")  # numbers that may be unknown or open
 
 
 def _number(value: object) -> object:
-    """JSON has no NaN and no infinity: an unknown end is null, an open one "inf"."""
+    """Return a number for JSON, which has no NaN and no infinity: an unknown end is null, an open one "inf"."""
     return math.nan if value is None else float(value) if value in ("inf", "-inf") else value
 
 
@@ -44,8 +45,8 @@ SCHEMA = ConfigDict(strict=True, extra="forbid")
 class Part:
     """One measured quantity of a claim, with its 95 % interval over `n` seeds, and its verdict.
 
-    `name` is a part of a macro's name (`claims.names`). A judged part was held against "least <= quantity <= most"; the
-    verdict of one that is only reported is None.
+    `name` becomes part of a macro's name (`claims.names`). A judged part has the criterion "least <= quantity <= most".
+    A part that is only reported has the verdict None.
     """
 
     name: Letters
@@ -64,7 +65,7 @@ class Part:
 class Claim:
     """One row of the ledger: a statement of a source, its criterion, what was measured, and the verdict.
 
-    `measured, low, high, n` are those of the first part, the one that the claim is named for.
+    `measured, low, high, n` are those of the first part.
     """
 
     id: ClaimId
@@ -79,10 +80,10 @@ class Claim:
     verdict: Verdict
     parts: Annotated[tuple[Part, ...], Field(min_length=1)]
     note: Text
-    scale: ScaleName | Literal[""]  # of the results; a verdict holds for it alone
+    scale: ScaleName | Literal[""]  # of the results; a verdict holds for this scale alone
 
     def part(self, name: str) -> Part:
-        """Return the part of that name; KeyError where there is none."""
+        """Return the part of that name; KeyError if there is none."""
         return {part.name: part for part in self.parts}[name]
 
 
@@ -109,7 +110,7 @@ def headline(parts: Sequence[Part]) -> dict[str, Any]:
 
 
 def title_of(experiment: str) -> str:
-    """Return the name of an experiment as people write it: "Binary addition", "Adam vs AdamW"."""
+    """Return the name of a finding as people write it: "Binary addition", "Adam vs AdamW"."""
     written = {"adamw": "AdamW", "batchnorm": "BatchNorm"}
     title = " ".join(written.get(word, word) for word in experiment.split("_"))
     return title[:1].upper() + title[1:]
@@ -132,13 +133,13 @@ def _encode(row: dict[str, Any]) -> dict[str, Any]:
 def read(path: Path, experiment: str | None = None, scale: str | None = None) -> list[Claim]:
     """Read the claims of one claims.json.
 
-    ResultError where it is missing, damaged, contradicts itself, or is of another experiment or scale.
+    ResultError if it is missing, damaged, contradicts itself, or is of another finding or scale.
     """
     path = Path(path)
     try:
         claims = list(CLAIMS.validate_json(path.read_bytes()))
     except FileNotFoundError:
-        at, name = path.resolve().parts[-3:-1]  # results/<scale>/<experiment>/claims.json
+        at, name = path.resolve().parts[-3:-1]  # results/<scale>/<finding>/claims.json
         chosen = f" --scale {at}" if at in SCALES else ""
         raise ResultError(f"{path} is missing: make it with weightdecay claims {name}{chosen}.") from None
     except ValidationError as error:
@@ -159,7 +160,7 @@ def read(path: Path, experiment: str | None = None, scale: str | None = None) ->
 
 
 def _contradiction(claim: Claim, experiment: str | None, scale: str | None) -> str | None:
-    """Return what a claim says that its parts, or the place where it was found, do not."""
+    """Return how a claim contradicts its own parts or the folder that it was read from; None if it does not."""
     if experiment is not None and claim.experiment != experiment:
         return f"{claim.id} is of {claim.experiment}, not of {experiment}"
     if experiment is not None and not claim.scale:

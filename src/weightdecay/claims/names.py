@@ -22,7 +22,7 @@ SMALL = (
 ).split()
 TENS = "zero ten twenty thirty forty fifty sixty seventy eighty ninety".split()
 PART = "[A-Z][A-Za-z]*"
-KINDS = ("", "Low", "High", "N", "CI", "Verdict")  # what the macros of a part end with
+KINDS = ("", "Low", "High", "N", "CI", "Verdict")  # the endings of the macros of a part
 
 
 def in_letters(value: float | str) -> str:
@@ -32,14 +32,14 @@ def in_letters(value: float | str) -> str:
 
 
 def stem_of_claim(id: str) -> str:
-    """Return what the macros of a claim begin with: "Afour" for A4, "Dtwentyone" for D21."""
+    """Return the beginning of the names of a claim's macros: "Afour" for A4, "Dtwentyone" for D21."""
     tens, ones = divmod(int(id[1:]), 10)
     small = 10 * tens + ones < len(SMALL)
     return id[0] + (SMALL[int(id[1:])] if small else TENS[tens] + (SMALL[ones] if ones else ""))
 
 
 def stem_of_experiment(name: str) -> str:
-    """Return what the macros of an experiment begin with: "BinaryAddition"; a digit of the name is spelled out."""
+    """Return the beginning of the names of a finding's macros: "BinaryAddition". Digits are spelled out."""
     return "".join(DIGITS.get(character, character) for character in name.title().replace("_", ""))
 
 

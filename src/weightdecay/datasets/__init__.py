@@ -1,4 +1,4 @@
-"""Data sets: each module a function of a seed that returns named splits, generated offline and checked by checksum."""
+"""Data sets. Each module has a function of a seed that returns named splits, made offline and checked by checksums."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class Split(NamedTuple):
-    """Examples of one split: floats, `inputs` `[N, F]` and `targets` `[N, K]`; of K classes the targets are one-hot."""
+    """The examples of one split: floats `inputs` `[N, F]` and `targets` `[N, K]`, one-hot for K classes."""
 
     inputs: Tensor
     targets: Tensor
@@ -18,9 +18,9 @@ Splits = dict[str, Split]  # "train", "validation", "test"
 
 
 class DataSet(NamedTuple):
-    """What is known of a data set by its name, which is its file's: how many numbers an example has.
+    """How many numbers an example of a data set has. The data set's name is that of its file.
 
-    A row that names it is held to that. Of K classes `outputs` is K.
+    The data of a row that names it must have these sizes. With K classes, `outputs` is K.
     """
 
     name: str

@@ -1,8 +1,8 @@
 """Addition of binary-encoded integers (S1: andylolu2/ml-weight-decay, `src/datasets/binary_add.py`).
 
-Both operands of a pair have the same number of digits d. Training pairs have 2 or 4 digits, test pairs 3, which makes
-the test one of extrapolation to an unseen length. In the original's code digits are decimal although its text says
-bits: this is the code's reading, `binary_addition_bits` the text's.
+Both operands of a pair have the same number of digits d. Training pairs have 2 or 4 digits and test pairs 3, so the
+test measures extrapolation to an unseen length. Digits are decimal in the original's code, although its text says bits.
+Here we follow the code; `binary_addition_bits` follows the text.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ VALIDATION_SIZE = 500
 
 @lru_cache(maxsize=32)  # the same object for every λ, which the trainer then holds once
 def binary_addition(seed: int, train_size: int = 5000, label_noise: float = 0.0) -> Splits:
-    """Decimal digits: `train_size` + 500 pairs of 2 or 4 digits with P(d) ∝ 10^d, tested on 500 pairs of 3 digits.
+    """Draw `train_size` + 500 pairs of 2 or 4 decimal digits with P(d) ∝ 10^d, and 500 test pairs of 3 digits.
 
-    `validation` is the in-distribution split of the same draw, `test` the unseen length. `label_noise` is the share of
-    *training* label bits that are resampled uniformly (so half of it flips); the original also resampled those of
-    validation, which we keep clean to measure generalisation. Inputs `[N, 64]`, targets `[N, 32]`, all 0 or 1.
+    The split `validation` holds the 500 pairs of the same draw, `test` those of the unseen length. `label_noise` is the
+    share of *training* label bits that are drawn anew, so half of these flip. The original also drew the bits of its
+    validation labels anew; we keep them right to measure generalisation. Inputs `[N, 64]`, targets `[N, 32]`, all 0 or
+    1.
     """
     generator = np.random.default_rng(seed)
     digits = np.array([2, 4])
@@ -41,7 +42,7 @@ def binary_addition(seed: int, train_size: int = 5000, label_noise: float = 0.0)
 
 
 def encode(pairs: np.ndarray) -> Split:
-    """Pairs of integers `[N, 2]` as bits, least significant first, operands interleaved; targets: the sum's."""
+    """Write pairs of integers `[N, 2]` as bits, least significant first, operands interleaved; targets are the sums."""
     powers = np.arange(BITS)
     operand_bits = (pairs[:, None, :] >> powers[:, None]) & 1  # [N, 32, 2]
     sum_bits = (pairs.sum(1)[:, None] >> powers) & 1
@@ -50,15 +51,15 @@ def encode(pairs: np.ndarray) -> Split:
 
 
 def decode(bits: torch.Tensor) -> np.ndarray:
-    """The integers `[N]` that `[N, 32]` bits spell, least significant first."""
+    """Return the integers `[N]` that the bits `[N, 32]` spell, least significant first."""
     return (bits.numpy() > 0.5).astype(np.int64) @ (1 << np.arange(BITS, dtype=np.int64))
 
 
 def _pairs(generator: np.random.Generator, digits: int, count: int) -> np.ndarray:
-    """`[count, 2]` integers of that many decimal digits.
+    """Draw integers `[count, 2]` of that many decimal digits.
 
-    Each column is drawn without replacement, as in the original, and from a fresh permutation when a class is
-    exhausted, where the original would have raised.
+    Each column is drawn without replacement, as in the original. When all integers are used up, a new permutation
+    follows, where the original would have failed.
     """
     numbers = np.arange(10 ** (digits - 1), 10**digits)
 

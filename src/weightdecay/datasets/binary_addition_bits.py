@@ -1,4 +1,4 @@
-"""Binary addition as S1's text describes it: digits are bits, where its code has decimal ones (`binary_addition`)."""
+"""Binary addition as S1's text describes it: digits are bits. S1's code has decimal digits (`binary_addition`)."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ DATASETS.register(DataSet("binary_addition_bits", inputs=2 * BITS, outputs=BITS)
 
 @lru_cache(maxsize=32)  # the same object for every λ, which the trainer then holds once
 def binary_addition_bits(seed: int) -> Splits:
-    """Trained on all pairs of 2-bit and all of 4-bit numbers, tested on all pairs of 3-bit numbers.
+    """Return all pairs of 2-bit and of 4-bit numbers for training, and all pairs of 3-bit numbers for testing.
 
-    A d-bit number has its leading bit set, as a d-digit number has in the decimal reading: 4 + 64 training and 16 test
-    pairs. (Allowing leading zeros would put every test pair into the training set.) The seed orders the examples.
-    Inputs `[N, 64]`, targets `[N, 32]`, all 0 or 1.
+    The leading bit of a d-bit number is 1, just as a d-digit number has no leading zero. This gives 4 + 64 training
+    pairs and 16 test pairs. (With leading zeros, every test pair would be in the training set.) The seed orders the
+    examples. Inputs `[N, 64]`, targets `[N, 32]`, all 0 or 1.
     """
 
     def every(bits: int) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Handwritten digits (Alpaydin & Kaynak 1998): 1,797 images of 8 × 8 pixels in ten classes, shipped with scikit-learn.
 
-There is one data set: the seed splits it. No download; the bytes are checked when they are loaded.
+There is one data set, and the seed splits it. Nothing is downloaded; the bytes are checked when they are loaded.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ DATASETS.register(DataSet("digits", inputs=PIXELS, outputs=CLASSES))
 
 @lru_cache(maxsize=32)  # the same object for every run of a seed, which the trainer then holds once
 def digits(seed: int, train_size: int, validation_size: int, test_size: int) -> Splits:
-    """Inputs `[N, 64]` in [0, 1], one-hot targets `[N, 10]`; the seed draws which examples, without replacement.
+    """Draw the splits of a seed, without replacement: inputs `[N, 64]` in [0, 1], one-hot targets `[N, 10]`.
 
-    Test examples are drawn first, validation examples next: neither changes with the size of the training set, and a
-    smaller training set is the beginning of a larger one. ConfigError where there are not as many examples.
+    Test examples are drawn first and validation examples next, so neither changes with the size of the training set. A
+    smaller training set is the beginning of a larger one. ConfigError if there are not enough examples.
     """
     sizes = {"test": test_size, "validation": validation_size, "train": train_size}
     if min(sizes.values()) < 1 or sum(sizes.values()) > EXAMPLES:
@@ -46,8 +46,8 @@ def digits(seed: int, train_size: int, validation_size: int, test_size: int) -> 
 
 @cache
 def pool() -> tuple[np.ndarray, np.ndarray]:
-    """All images `[1797, 64]` in float32 from 0 to 1, and their labels `[1797]`."""
-    from sklearn.datasets import load_digits  # a second
+    """Return all images `[1797, 64]` in float32 from 0 to 1, and their labels `[1797]`."""
+    from sklearn.datasets import load_digits  # takes a second
 
     found = load_digits()
     images, labels = found.data.astype(np.uint8), found.target.astype(np.uint8)

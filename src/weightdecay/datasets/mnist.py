@@ -1,7 +1,7 @@
-"""MNIST (LeCun et al. 1998): handwritten digits of 28 × 28 pixels, from its own files where a user has them.
+"""MNIST (LeCun et al. 1998): handwritten digits of 28 × 28 pixels, for users who have its files.
 
-Nothing is downloaded. The four gzipped files of its idx format are read from data/mnist/, each held to the checksum
-that is commonly published for it. `digits_28` needs no files.
+Nothing is downloaded. The four gzipped idx files are read from data/mnist/, and each must have the checksum that is
+commonly published for it. `digits_28` needs no files.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from weightdecay.errors import ConfigError
 from weightdecay.registry import DATASETS
 
 CLASSES, PIXELS = 10, 28 * 28
-FOLDER = Path("data/mnist")  # of the folder that the pipeline runs in
+FOLDER = Path("data/mnist")  # in the folder that the pipeline runs in
 DATASETS.register(DataSet("mnist", inputs=PIXELS, outputs=CLASSES))
 SHA256 = {
     "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
@@ -65,13 +65,13 @@ def mnist(seed: int, train_size: int, validation_size: int, test_size: int) -> S
 
 @cache
 def pool(part: str) -> tuple[np.ndarray, np.ndarray]:
-    """Images `[N, 784]` and labels `[N]` of "train" or "t10k", as bytes."""
+    """Return the images `[N, 784]` and labels `[N]` of "train" or "t10k", as bytes."""
     images = idx(FOLDER / f"{part}-images-idx3-ubyte.gz")
     return images.reshape(len(images), PIXELS), idx(FOLDER / f"{part}-labels-idx1-ubyte.gz")
 
 
 def idx(path: Path) -> np.ndarray:
-    """The array in a gzipped idx file of MNIST: a magic number with the rank, then sizes, big-endian, then bytes."""
+    """Read the array in a gzipped idx file: a magic number with the rank, big-endian sizes, then bytes."""
     try:
         packed = path.read_bytes()
     except OSError as error:

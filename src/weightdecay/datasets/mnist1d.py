@@ -1,8 +1,8 @@
 """MNIST-1D (Greydanus & Kobak 2020): ten classes of short noisy signals, made by the authors' own package `mnist1d`.
 
-Its generator is seeded and works offline; `get_dataset`, which downloads, is never called. As in the double-descent
-notebook of its repository there are 16,000 examples, the first 4,000 for training and the other 12,000 for testing.
-Validation examples come from a second run of the generator, so that they are neither trained nor tested on.
+Its generator is seeded and works offline; `get_dataset`, which downloads, is never called. There are 16,000 examples,
+the first 4,000 for training and the other 12,000 for testing, as in the double-descent notebook of the authors'
+repository. Validation examples come from a second run of the generator, so they are neither trained nor tested on.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from weightdecay.errors import ConfigError, ResultError
 from weightdecay.registry import DATASETS
 from weightdecay.surroundings import without
 
-FOLDER = Path("data/cache")  # of the folder that the pipeline runs in
+FOLDER = Path("data/cache")  # in the folder that the pipeline runs in
 CLASSES, LENGTH = 10, 40
 TRAIN_POOL, TEST_POOL, VALIDATION_POOL = 4_000, 12_000, 4_000
 AVAILABLE = {"train": TRAIN_POOL, "validation": VALIDATION_POOL, "test": TEST_POOL}
@@ -33,8 +33,8 @@ DIGEST = hashlib.sha256().digest_size  # bytes
 SEED, VALIDATION_SEED = 42, 43  # of the generator: 42 is the package's own
 DATASETS.register(DataSet("mnist1d", inputs=LENGTH, outputs=CLASSES))
 
-# What a noisy label is. `resampled`: drawn anew from all classes, so a tenth of them stays right (the notebook).
-# `incorrect`: one of the nine wrong classes (Nakkiran et al. 2019).
+# What becomes of a noisy label. `resampled`: it is drawn anew from all classes, so a tenth of them stay right (the
+# notebook). `incorrect`: it becomes one of the nine wrong classes (Nakkiran et al. 2019).
 Noise = Literal["resampled", "incorrect"]
 
 
@@ -42,12 +42,12 @@ Noise = Literal["resampled", "incorrect"]
 def mnist1d(
     seed: int, train_size: int, validation_size: int, test_size: int, label_noise: float, noise: Noise
 ) -> Splits:
-    """`train_size` examples of the training pool, and so on: inputs `[N, 40]`, one-hot targets `[N, 10]`.
+    """Draw the splits of a seed from the pools: inputs `[N, 40]`, one-hot targets `[N, 10]`.
 
-    The seed draws the examples, without replacement, and the noise: once, so that every network of a seed sees the
-    same labels. Training and validation labels are noisy, as nobody has clean ones to tune on; test labels are clean.
-    A smaller training set is the beginning of a larger one of the same seed, labels included.
-    ConfigError for sizes that the pools do not hold, noise outside [0, 1], and validation examples without some class.
+    The seed draws the examples, without replacement, and the noise, so every network of a seed sees the same labels.
+    Training and validation labels are noisy, because in practice there are no clean labels to tune on; test labels are
+    clean. A smaller training set is the beginning of a larger one of the same seed, labels included. ConfigError for
+    sizes that exceed the pools, noise outside [0, 1], and validation examples that lack a class.
     """
     if not 0 <= label_noise <= 1:
         raise ConfigError(f"label_noise is {label_noise:g}, but must lie between 0 and 1.")
@@ -65,7 +65,7 @@ def mnist1d(
     }
     splits = {}
     for stream, (name, (x, y)) in enumerate(pools.items()):
-        generator = np.random.default_rng([seed, stream])  # its own, so that the size of one split moves no other
+        generator = np.random.default_rng([seed, stream])  # one for each split, so that its size changes no other split
         chosen = generator.permutation(len(y))[: sizes[name]]
         if name == "validation" and len(set(y[chosen])) < CLASSES:
             lacking = ", ".join(str(label) for label in sorted({*range(CLASSES)} - {*y[chosen].tolist()}))
@@ -81,10 +81,10 @@ def mnist1d(
 
 @cache
 def pool(seed: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """`size` examples by the package's generator: signals `[size, 40]` in float64, labels `[size]`; read-only.
+    """Return `size` examples of the package's generator: signals `[size, 40]` in float64, labels `[size]`; read-only.
 
-    An example takes half a millisecond, so that they are kept in `FOLDER`, where there is a data/, under the versions
-    that made them.
+    Making an example takes half a millisecond. So the pool is kept in `FOLDER`, if there is a folder data/, under the
+    versions that made it.
     """
     versions = "-".join(version(name) for name in ("mnist1d", "numpy", "scipy"))
     file = FOLDER / f"mnist1d-{seed}-{size}-{versions}.kept"
@@ -99,9 +99,9 @@ def pool(seed: int, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _made(seed: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """The package seeds the global generators of Python and NumPy; their states are put back."""
-    with without("MPLBACKEND"):  # of a notebook, whose backend need not be installed here
-        from mnist1d.data import get_dataset_args, make_dataset  # a second: it imports its plots
+    """Make the examples. The package seeds the global generators of Python and NumPy; we restore their states."""
+    with without("MPLBACKEND"):  # a notebook's backend need not be installed here
+        from mnist1d.data import get_dataset_args, make_dataset  # takes a second, as it imports matplotlib
 
     arguments = get_dataset_args()
     arguments.num_samples, arguments.seed, arguments.train_split = size, seed, 1.0
@@ -115,7 +115,7 @@ def _made(seed: int, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _kept(file: Path) -> tuple[np.ndarray, np.ndarray] | None:
-    """What the file holds; None if it is missing, or damaged: it begins with the SHA-256 of all that follows."""
+    """Read a kept pool, which begins with the SHA-256 of the rest; None if it is missing or damaged."""
     try:
         content = file.read_bytes()
     except OSError:
@@ -128,7 +128,7 @@ def _kept(file: Path) -> tuple[np.ndarray, np.ndarray] | None:
 
 
 def _keep(file: Path, signals: np.ndarray, labels: np.ndarray) -> None:
-    """Writes the file whole, or, where nothing can be written, not at all."""
+    """Keep a pool in the file; do nothing if it cannot be written."""
     packed = io.BytesIO()
     np.savez(packed, signals=signals, labels=labels)
     with suppress(OSError, ResultError):
@@ -136,7 +136,7 @@ def _keep(file: Path, signals: np.ndarray, labels: np.ndarray) -> None:
 
 
 def noisy(labels: np.ndarray, share: float, noise: Noise, generator: np.random.Generator) -> np.ndarray:
-    """`labels` `[N]` with each chosen with probability `share` and then drawn anew, as `noise` says."""
+    """Return the labels `[N]` with noise: each is replaced with probability `share`, in the way that `noise` says."""
     chosen = generator.random(len(labels)) < share
     if noise == "resampled":
         drawn = generator.integers(0, CLASSES, len(labels))

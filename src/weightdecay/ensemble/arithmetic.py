@@ -1,6 +1,6 @@
-"""Arithmetic that compiled loops share, and functions that take a number there and a tensor elsewhere.
+"""Arithmetic that the compiled loops share, and functions that take a number in the loops and a tensor elsewhere.
 
-A formula made of the latter stands once and serves both: see `optimizers` and `loss.pointwise`.
+A formula made of such functions is written once and serves both: see `Optimizer.move` and `Pointwise.formula`.
 """
 
 import math
@@ -14,17 +14,17 @@ from weightdecay.ensemble.compiler import compiled
 
 OPTIONS = {"error_model": "numpy", "fastmath": {"contract"}}
 
-# 2ⁿ·eᶠ with n = round(x / ln 2), and eᶠ = 1 + f + f²·(a polynomial): Cephes' expf, whose constants these are.
+# eˣ = 2ⁿ·eᶠ with n = round(x / ln 2), and eᶠ = 1 + f + f²·(a polynomial): the method and constants of Cephes' expf.
 LOG2_E, LN2_HIGH, LN2_LOW = np.float32(1.44269504088896341), np.float32(0.693359375), np.float32(-2.12194440e-4)
 COEFFICIENTS = tuple(
     np.float32(c) for c in (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 0.5)
 )
-SMALLEST, LARGEST = np.float32(-87.33), np.float32(88.37)  # beyond them the result is what it is there
+SMALLEST, LARGEST = np.float32(-87.33), np.float32(88.37)  # x is clamped to this range
 ONE, HALF, BIAS, MANTISSA = np.float32(1), np.float32(0.5), np.int32(127), np.int32(23)
 
 
 def exponential(x: float) -> float:
-    """Return eˣ of one number. In float32 a loop over it becomes vector code, six times as fast as the C library's."""
+    """Return eˣ of one number. In float32 a loop over this becomes vector code, six times as fast as the C library."""
     return math.exp(x)
 
 
@@ -47,7 +47,7 @@ def _exponential(x):
 
 @compiled
 def total_of(row):
-    """Return the sum over one row of memory."""
+    """Return the sum of a contiguous row."""
     total = row.dtype.type(0)
     for i in range(row.size):
         total += row[i]
@@ -55,7 +55,7 @@ def total_of(row):
 
 
 def clamped(x: Any, limit: Any) -> Any:
-    """Return the nearest number of [−limit, limit]; NaN stays."""
+    """Return the number in [−limit, limit] that is nearest to x; NaN stays NaN."""
     return x.clamp(-limit, limit)
 
 
@@ -75,7 +75,7 @@ def _root(x):
 
 
 def sign(x: Any) -> Any:
-    """Return −1, 0 or 1; NaN stays."""
+    """Return the sign of x: −1, 0 or 1; NaN stays NaN."""
     return x.sign()
 
 

@@ -1,7 +1,8 @@
-"""Holds what the compiled loops are handed to their bounds: a loop that reads beyond an array reads foreign memory.
+"""The last check before the compiled loops run: all indices lie within their arrays.
 
-Users' data and networks are refused before, in their own words (`data`, `structure`). This is the last door: every
-array and every operation, once a stack, and the order of the batches whenever it is filled.
+The loops check no bounds, so an index beyond an array would read foreign memory. Users' mistakes are refused earlier,
+in their own terms (`data`, `structure`). Here every array and operation is checked once for each stack, and the order
+of the batches whenever it is filled.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def check_program(program: CpuProgram) -> None:
-    """ConfigError unless every operation stays within the arrays, and every array is of the kind that is compiled."""
+    """Raise ConfigError unless every operation stays within its arrays, and every array has the compiled type."""
     parameters, gradients, buffers, slots = program.replicas
     replicas, kind, optimizer = len(parameters), parameters.dtype, program.ensemble.optimizer
     _check_array("parameters", parameters, kind, parameters.shape)
@@ -45,7 +46,7 @@ def check_program(program: CpuProgram) -> None:
 
 
 def check_table(program: CpuProgram) -> None:
-    """The same of what is filled every few epochs: orders `[R, O, B]` and coefficients `[S, R, C]`."""
+    """Check in the same way what is filled every few epochs: orders `[R, O, B]` and coefficients `[S, R, C]`."""
     replicas, orders, coefficients = len(program.sums[0]), program.orders_of_runs, program.coefficients
     examples, batch = program.data["train"][0].shape[1], program.ensemble.run.batch_size
     _check_array("orders", orders, np.int64, (replicas, orders.shape[1], batch))
@@ -66,7 +67,7 @@ def _check_range(name: str, array: np.ndarray, end: int) -> None:
 
 
 def _check_operations(operations: np.ndarray, layers: Sequence[type[Layer]], ends: dict[str, int]) -> None:
-    """`ends`: the numbers of each array of a replica."""
+    """Check every operation. `ends`: how many numbers, or rows, each array of a replica has."""
     for number, (record, layer) in enumerate(zip(operations, layers, strict=True)):
         op = {name: int(record[name]) for name in record.dtype.names}
         rows = [("activations", op["x"], op["inputs"]), ("activations", op["y"], op["outputs"])]

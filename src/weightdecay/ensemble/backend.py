@@ -23,7 +23,7 @@ KERNELS = {path.stem for path in (Path(__file__).parent / "triton").glob("*.py")
 
 
 def resolve_device(device: str) -> torch.device:
-    """`auto`, `cpu` or `cuda` to a device. Raises DeviceError when CUDA is asked for and there is none."""
+    """Return the device that `auto`, `cpu` or `cuda` stands for. Raises DeviceError for `cuda` without a GPU."""
     if device == "cuda" and not torch.cuda.is_available():
         raise DeviceError("device=cuda was asked for, but torch finds no CUDA GPU here: use device=auto or device=cpu")
     if device not in ("auto", "cpu", "cuda"):
@@ -32,7 +32,7 @@ def resolve_device(device: str) -> torch.device:
 
 
 def check_precision(precision: str, device: torch.device) -> None:
-    """Raises DeviceError when `precision` is not one of ours, or is one that `device` does not have."""
+    """Raise DeviceError for an unknown `precision`, and for one that the device does not have."""
     if precision not in get_args(Precision):
         raise DeviceError(f"precision={precision} is unknown: choose {' or '.join(get_args(Precision))}")
     if precision == "tf32" and device.type != "cuda":
@@ -41,9 +41,9 @@ def check_precision(precision: str, device: torch.device) -> None:
 
 @functools.cache
 def triton_kernels(name: str, device: torch.device) -> ModuleType | None:
-    """Return the kernels of that layer or optimiser, `triton/<name>.py`, where there are some and they can be compiled.
+    """Return the module `triton/<name>.py` with the kernels of that layer or optimiser, if they exist and compile here.
 
-    Where there are none, torch's operations do the same.
+    Without kernels, torch's operations do the same.
     """
     if device.type != "cuda" or name not in KERNELS or not _triton_works():
         return None
@@ -52,18 +52,18 @@ def triton_kernels(name: str, device: torch.device) -> ModuleType | None:
 
 @functools.cache
 def _triton_works() -> bool:
-    """Whether a kernel can be compiled and run here: Triton needs a GPU it knows, and a C compiler."""
-    try:  # torch for CPUs comes without Triton
+    """Return whether a kernel compiles and runs here: Triton needs a GPU that it supports, and a C compiler."""
+    try:  # a torch for CPUs has no Triton
         tensors = [torch.zeros(1, 1, dtype=torch.float32, device="cuda") for _ in range(3)]
         coefficients = torch.zeros(6, 1, dtype=torch.float32, device="cuda")
         import_module("weightdecay.ensemble.triton.sgd").update(*tensors, coefficients, 1)
-    except Exception:  # of many kinds, from many places
+    except Exception:  # many kinds of errors can mean this
         return False
     return True
 
 
 def description(device: torch.device) -> dict[str, str]:
-    """What else decides the last bits of a result: the processor, and whose kernels and matrix products it runs."""
+    """Return what else decides the last bits of a result: the processor, its kernels and its matrix products."""
     if device.type == "cpu":
         import llvmlite.binding
         import numba
@@ -79,7 +79,7 @@ def description(device: torch.device) -> dict[str, str]:
 
 
 def processor() -> str:
-    """The CPU's name, with family and model where the name says little."""
+    """Return the CPU's name, with its family and model on Linux, as some names say little."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     parts = (line.partition(":") for line in reversed(lines) if ":" in line)
     fields = {name.strip(): value.strip() for name, _, value in parts}
@@ -89,7 +89,7 @@ def processor() -> str:
 
 
 def peak_memory(device: torch.device) -> float:
-    """MiB: of the GPU's allocator, or the process's resident set."""
+    """Return the peak memory in MiB: of the GPU's allocator, or of the process's resident set."""
     if device.type == "cuda":
         return round(torch.cuda.max_memory_allocated() / 2**20, 1)
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10, 1)
@@ -97,10 +97,11 @@ def peak_memory(device: torch.device) -> float:
 
 @contextmanager
 def arithmetic(device: torch.device, precision: Precision = "float32") -> Iterator[None]:
-    """IEEE float32 but where TF32 is asked for; on a CPU one thread and denormals flushed; all as it was afterwards.
+    """Set torch's arithmetic for training, and restore the old settings afterwards.
 
-    One thread a process: two processes of one thread give several times the steps of one process of two. What a
-    notebook may have set (default dtype and device, autocast, autograd) changes no number of what is trained here.
+    Products are IEEE float32, or TF32 if `precision` says so. Subnormal numbers are flushed to zero. On a CPU torch
+    uses one thread, as two processes of one thread do several times the steps of one process of two. Settings of a
+    notebook (default dtype and device, autocast, autograd) do not change any number.
     """
     threads, dtype, flushed = torch.get_num_threads(), torch.get_default_dtype(), flushes_denormals()
     if device.type == "cpu":
@@ -114,7 +115,7 @@ def arithmetic(device: torch.device, precision: Precision = "float32") -> Iterat
             surroundings.enter_context(threadpool_limits(1, "blas"))
             for kind in {"cpu", device.type}:
                 surroundings.enter_context(torch.autocast(kind, enabled=False))
-            if torch.get_default_device().type != "cpu":  # not always: it costs every call of torch a microsecond
+            if torch.get_default_device().type != "cpu":  # only if needed: it adds a microsecond to every call
                 surroundings.enter_context(torch.device("cpu"))
             yield
     finally:
@@ -125,12 +126,12 @@ def arithmetic(device: torch.device, precision: Precision = "float32") -> Iterat
 
 @contextmanager
 def _products(precision: Precision) -> Iterator[None]:
-    """How torch's products of float32 matrices round, on a GPU and, where the CPU can do it otherwise, there too."""
+    """Set how torch rounds its float32 matrix products, on a GPU and on CPUs that have a choice."""
     backends = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul  # type: ignore[attr-defined] # set at run time
     before = [backend.fp32_precision for backend in backends]
     try:
         everywhere = torch.get_float32_matmul_precision()
-    except RuntimeError:  # torch does not tell it where a backend has been set by itself
+    except RuntimeError:  # torch refuses to tell if somebody has set a single backend
         everywhere = None
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     try:
@@ -143,5 +144,5 @@ def _products(precision: Precision) -> Iterator[None]:
 
 
 def flushes_denormals() -> bool:
-    """Whether this thread's arithmetic takes subnormal numbers for zero; torch cannot be asked."""
+    """Return whether this thread flushes subnormal numbers to zero. Torch has no function that tells."""
     return sys.float_info.min / 2 == 0.0

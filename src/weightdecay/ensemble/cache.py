@@ -2,8 +2,8 @@
 
     <cache folder>/weightdecay-compiled/<SHA-256 of the code>/.made-by-weightdecay
 
-A cache folder also holds what other programs and other checkouts put there. A version is deleted only if it carries the
-marker, lies in a folder that this module chose by itself, and has not been used for `UNUSED_SECONDS`.
+A cache folder also holds files of other programs and other checkouts. A version is deleted only if it has the marker
+file, lies in a folder that this module chose by itself, and has not been used for `UNUSED_SECONDS`.
 """
 
 import os
@@ -16,14 +16,14 @@ from pathlib import Path
 NAME = "weightdecay-compiled"
 MARKER = ".made-by-weightdecay"
 UNUSED_SECONDS = 90 * 24 * 3600
-TOUCH_SECONDS = 24 * 3600  # the marker's time says when a version was last used, to a day
+TOUCH_SECONDS = 24 * 3600  # the time of the marker file says when a version was last used, to within a day
 
 
 def version_folder(digest: str, parents: Mapping[Path, bool]) -> Path | None:
-    """Make and return the folder of one version, or None where no folder can be written.
+    """Make and return the folder of one version; None if no folder can be written.
 
-    `digest`: 64 hex digits. `parents`: the cache folders to try, and of each whether the user named it. Nothing is ever
-    deleted in a folder that the user named; any other is rid of versions that nobody uses any more.
+    `digest` names the version by 64 hex digits. `parents` are the cache folders to try, each with whether the user
+    named it. Unused versions are deleted from the chosen folder, but never from one that the user named.
     """
     for parent, named in parents.items():
         folder = parent / NAME / digest
@@ -39,7 +39,7 @@ def version_folder(digest: str, parents: Mapping[Path, bool]) -> Path | None:
 
 
 def _mark(marker: Path) -> None:
-    """Note that the version is in use; an OSError where its folder cannot be written."""
+    """Note that the version is in use; OSError if its folder cannot be written."""
     if not os.access(marker.parent, os.W_OK):
         raise PermissionError(f"{marker.parent} is read-only")
     if not marker.is_file() or time.time() - marker.stat().st_mtime > TOUCH_SECONDS:

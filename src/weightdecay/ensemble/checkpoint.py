@@ -1,8 +1,8 @@
-"""Checkpoints: one file a shard, replaced atomically, of use only to the table of runs and program that wrote it.
+"""Checkpoints: one file for each shard, replaced atomically. Only the same runs and the same code can resume from it.
 
-A file is a line that names its kind, the SHA-256 of all that follows, and then what torch writes. Only bytes that fit
-their digest are read, and only as tensors and plain values: no file can run code. A training can always do without its
-checkpoint; so what cannot be read or written costs a line on stderr, and nothing else.
+A file has a line that names its kind, the SHA-256 of the rest, and then the bytes that torch writes. Bytes are read
+only if they fit their digest, and only as tensors and plain values, so no file can run code. Training can always do
+without a checkpoint: one that cannot be read or written costs a line on stderr, and nothing else.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from weightdecay.files import CHECKPOINT, atomic_path, is_checkpoint
 
 KIND = CHECKPOINT + b"1\n"
 DIGEST = hashlib.sha256().digest_size  # bytes
-# Of what a file holds: with a stack in training, and between two.
+# The types of the fields of a file, which was written during the training of a stack, or between two stacks.
 FIELDS = [{"key": str, "stacks": list, "current": current, "seconds": float} for current in (dict, type(None))]
 
 
 class Checkpoint:
-    """The file at `path`, or none when `path` is None; `key` names what is trained (config hash, device, stacks)."""
+    """The checkpoint at `path`; if `path` is None, nothing is kept. `key` names what is trained, and with what."""
 
     def __init__(self, path: str | Path | None, key: str):
         self.path, self.key = None if path is None else Path(path), key
-        self.said = False  # that it cannot be written
+        self.said = False  # whether the user was told that it cannot be written
 
     def save(self, state: dict[str, Any]) -> None:
-        """Replace the file; killed at any moment, the old one or the new one is there, whole."""
+        """Replace the file. If the process is killed meanwhile, either the old or the new file is there, complete."""
         if self.path is None:
             return
         content = io.BytesIO()
@@ -54,7 +54,7 @@ class Checkpoint:
             )
 
     def load(self) -> dict[str, Any] | None:
-        """The last saved state; None when there is none, or it is another table's, or not what was saved."""
+        """Return the last saved state; None if there is none, it is damaged, or it belongs to other runs."""
         if self.path is None:
             return None
         try:
@@ -68,7 +68,7 @@ class Checkpoint:
             return self._ignored("it is damaged, or no checkpoint of this version")
         try:
             state = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
-        except Exception:  # torch raises many kinds for what it does not know, and a checkpoint is only ever a shortcut
+        except Exception:  # torch raises many kinds of errors for unknown content, and training can do without it
             return self._ignored("it holds something else than tensors and numbers")
         if not isinstance(state, dict) or {name: type(value) for name, value in state.items()} not in FIELDS:
             return self._ignored("it holds something else than the state of a training")
@@ -81,7 +81,7 @@ class Checkpoint:
         return None
 
     def _say_once(self, sentence: str) -> None:
-        """A save is tried every half minute."""
+        """Print the sentence, but only once, as a save is tried every half minute."""
         if not self.said:
             print(sentence, file=sys.stderr)
         self.said = True

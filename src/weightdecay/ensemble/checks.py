@@ -1,4 +1,7 @@
-"""What comes from outside and is no array: the table of runs, the protocol, the precision, what a protocol measures."""
+"""Checks of what users hand to the trainer: the table of runs, the dtype, and what a protocol measures.
+
+Their data are checked in `data`, and their networks in `structure`.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +14,21 @@ from weightdecay.errors import ConfigError
 from weightdecay.registry import LOSSES, OPTIMIZERS
 from weightdecay.run import PER_REPLICA, Run
 
-DTYPES = torch.float32, torch.float64  # that the loops are compiled for
+DTYPES = torch.float32, torch.float64  # the loops are compiled for these
 RESERVED = {*Run.model_fields, "run", "step", "diverged_at"}  # columns of the tables of results
 
 
 def require(fits: object, sentence: str) -> None:
-    """ConfigError with the sentence unless something fits."""
+    """Raise ConfigError with the sentence unless the condition `fits` is true."""
     if not fits:
         raise ConfigError(f"{sentence}.")
 
 
 def checked_table(runs: Iterable[Run]) -> list[Run]:
-    """The table as a list of valid runs; ConfigError if it is empty, has a row that is no such, or has one twice."""
+    """Return the table as a list of valid runs.
+
+    ConfigError if the table is empty, if a row is not a valid `Run`, or if two rows are the same run.
+    """
     table = _valid(list(runs))
     if not table:
         raise ConfigError("the table of runs is empty.")
@@ -34,7 +40,7 @@ def checked_table(runs: Iterable[Run]) -> list[Run]:
 
 
 def checked_stack(runs: Sequence[Run], dtype: torch.dtype) -> list[Run]:
-    """The same runs; ConfigError if they cannot be trained as one stack, or not in `dtype`."""
+    """Return the runs; ConfigError if they cannot be trained as one stack, or not in `dtype`."""
     if not runs:
         raise ConfigError("the stack of runs is empty.")
     runs = _valid(runs)
@@ -51,7 +57,7 @@ def checked_stack(runs: Sequence[Run], dtype: torch.dtype) -> list[Run]:
 
 
 def _valid(runs: Sequence[Run]) -> list[Run]:
-    """The same runs, made anew: `model_copy` does not look at what it is given."""
+    """Return the runs, each made anew so that it is checked: `model_copy` makes runs without a check."""
     made = []
     for row, run in enumerate(runs):
         if not isinstance(run, Run):
@@ -64,7 +70,10 @@ def _valid(runs: Sequence[Run]) -> list[Run]:
 
 
 def check_measured(measured: Mapping[str, Tensor], own: Iterable[str], like: Tensor) -> None:
-    """ConfigError unless a protocol's measures are names of its own, each with one float a run, as `like` `[R]`."""
+    """Raise ConfigError unless each of a protocol's measures has a name of its own and one float for each run.
+
+    `own`: the names that the trainer uses itself. `like`: a tensor `[R]` of the type and device that are needed.
+    """
     if not isinstance(measured, Mapping):
         raise ConfigError(f"measures gives a {type(measured).__name__}, but must give a dict of tensors [R].")
     taken = RESERVED | set(own)

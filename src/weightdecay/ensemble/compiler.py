@@ -1,4 +1,4 @@
-"""Numba's compiler, with a cache on disk that knows all the code it was made from."""
+"""Numba's compiler, with a cache on disk that is made anew when any of the compiled code changes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if numba.config.DISABLE_JIT:
     raise ConfigError("NUMBA_DISABLE_JIT is set, but a CPU can only train with compiled loops: unset it.")
 
 HERE = Path(__file__).parent
-# Files and folders of which no compiled code is made. Any other is taken to have some.
+# Files and folders that have no compiled code. All others count as compiled code.
 OTHERS = {
     *("array_checks.py", "backend.py", "checkpoint.py", "checks.py", "cpu.py", "data.py", "gpu.py", "literal.py"),
     *("network.py", "networks", "progress.py", "stack.py", "stacking.py", "state.py", "structure.py", "training.py"),
@@ -28,11 +28,11 @@ OTHERS = {
 
 
 def compiled(function: Callable, keep: bool = False) -> Any:
-    """Compile with sums in vector lanes and fused multiply-add; NaN and infinity stay, as divergence is told by them.
+    """Compile a function with vectorised sums and fused multiply-add.
 
-    All is inlined into the loops that Python calls, and only those are kept on disk (`keep`). Otherwise a process that
-    has just compiled a function would round differently from one that has its callers from the cache, which hold copies
-    optimised for themselves.
+    NaN and infinity are kept, as they show that training diverges. Everything is inlined into the loops that Python
+    calls, and only these loops are kept on disk (`keep`). If inner functions were kept too, a process that has just
+    compiled one would round differently from a process that loads the outer loop, which holds its own optimised copy.
     """
     before, keep = numba.config.CACHE_DIR, keep and bool(FOLDER)
     numba.config.CACHE_DIR = FOLDER or before
@@ -45,7 +45,7 @@ def compiled(function: Callable, keep: bool = False) -> Any:
 
 
 def _folder() -> str:
-    """Where machine code is kept, or nothing. Numba itself sees a change only in a function's own file."""
+    """Return the folder that keeps machine code, or "". Numba itself notices changes only in a function's own file."""
     code = [path for path in sorted(HERE.rglob("*.py")) if path.relative_to(HERE).parts[0] not in OTHERS]
     trees = "".join(ast.dump(ast.parse(path.read_bytes())) for path in code)  # without comments and layout
     products = " ".join(map(str, blas.library().values()))  # how they are cut depends on it
@@ -54,11 +54,11 @@ def _folder() -> str:
 
 
 def _parents() -> dict[Path, bool]:
-    """The cache folders to try, and whether the user named them; the last is left out where there is no home."""
+    """Return the cache folders to try, each with whether the user named it. ~/.cache is missing if there is no home."""
     if numba.config.CACHE_DIR:
         return {Path(numba.config.CACHE_DIR): True}
     named = os.environ.get("XDG_CACHE_HOME", "")
-    if os.path.isabs(named):  # the specification has relative ones ignored
+    if os.path.isabs(named):  # the XDG specification says to ignore relative paths
         return {HERE / "__pycache__": False, Path(named): True}
     try:
         return {HERE / "__pycache__": False, Path.home() / ".cache": False}

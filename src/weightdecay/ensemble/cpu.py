@@ -1,7 +1,7 @@
-"""The CPU's way to train: a network as a table of operations, which one compiled loop runs.
+"""Training on a CPU: a network is a table of operations, which one compiled loop runs.
 
-Nothing of Python is left in a step; replicas are trained one after another, so that their activations, in the same
-place for all, stay in the core's cache, and no replica's numbers can depend on which others there are.
+No Python runs within a step. Replicas are trained one after another and use the same memory for their activations, so
+that it stays in the core's cache. A replica's numbers cannot depend on which other replicas there are.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from weightdecay.ensemble.operations import Operations
 from weightdecay.ensemble.program import EVALUATION_ROWS, Program
 from weightdecay.ensemble.state import Ensemble
 
-UNINTERRUPTED = 512  # steps of single networks in one call: a second or so
+UNINTERRUPTED = 512  # steps of single networks in one call, about a second
 
 
 class CpuProgram(Program):

@@ -1,7 +1,7 @@
-"""The data of a stack of runs, gathered into one array a split and checked once, before anything is trained on it.
+"""The data of a stack of runs: gathered into one array for each split, and checked once before training.
 
-A compiled loop reads inputs and targets without looking at bounds, and a loss takes any number for a target. So kind,
-shape, range and number of examples are held here to what the loops, the loss and the row need, for every split.
+A compiled loop reads inputs and targets without checking bounds, and a loss accepts any number as a target. So type,
+shape, range and number of examples of every split are checked here against the loops, the loss and the row.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ def gathered(
     dtype: torch.dtype,
     device: torch.device,
 ) -> tuple[Data, Tensor]:
-    """Inputs `[U, N, F]` and targets `[U, N, K]` of every split, and `[R]`, which of the U a run has.
+    """Gather the inputs `[U, N, F]` and targets `[U, N, K]` of every split, and `[R]`, the index into U of each run.
 
-    U: runs may share their data. ConfigError for data that `runs` cannot be trained and measured on.
+    U counts the different data: runs may share them. ConfigError if `runs` cannot be trained and measured on the data.
     """
     splits = {run: splits_of(run) for run in dict.fromkeys(runs)}  # a padded stack has some runs twice
-    owners = {id(split): run for run, split in reversed(splits.items())}  # of each object the first run
+    owners = {id(split): run for run, split in reversed(splits.items())}  # the first run that has this object
     unique = [splits[run] for run in splits if owners[id(splits[run])] is run]
     place = {id(split): index for index, split in enumerate(unique)}
     first, owner = unique[0], owners[id(unique[0])]
@@ -54,7 +54,7 @@ def gathered(
 
 
 def _check_splits(splits: Splits, run: Run) -> None:
-    """One run's data are named pairs of tensors: floats, `[N, F]` and `[N, K]`, N and K at least 1."""
+    """Check that one run's data are named pairs of float tensors, `[N, F]` and `[N, K]`, with N and K at least 1."""
     of = f"of seed {run.seed}"
     require(isinstance(splits, Mapping), f"splits gives a {type(splits).__name__}, but must give a dict of Splits")
     require("train" in splits, f"the data {of} have no split named train, but only {', '.join(map(str, splits))}")
@@ -85,7 +85,7 @@ def _check_tensor(values: Tensor, what: str, classes: bool) -> None:
 
 
 def _check_alike(splits: Splits, run: Run, others: Splits, other: Run) -> None:
-    """Splits have examples of one shape, and the runs of a stack have the same splits, as long as each other's."""
+    """Check that all splits have examples of one shape, and that two runs of a stack have the same splits and sizes."""
     require(
         splits.keys() == others.keys(),
         f"seed {run.seed} has the splits {', '.join(splits)}, but seed {other.seed} has {', '.join(others)}: "
@@ -108,13 +108,13 @@ def _check_alike(splits: Splits, run: Run, others: Splits, other: Run) -> None:
 
 
 def _check_row(run: Run, examples: int, expected: int, features: int, outputs: int) -> None:
-    """What the results will say of the data is what they are."""
+    """Check that the data are what their row says, because the results will repeat the row."""
     require(
         examples == expected,
         f"train_size is {run.train_size}, for which the train split must have {expected} examples, but it has "
         f"{examples}",
     )
-    if run.dataset in DATASETS:  # a data set of the user's own has any shape
+    if run.dataset in DATASETS:  # a user's own data set may have any shape
         known = DATASETS.get(run.dataset)
         require(
             (known.inputs, known.outputs) == (features, outputs),

@@ -1,12 +1,13 @@
-"""The training step as a program of the device alone: what varies by step is read from the device's memory there.
+"""Training on a GPU: a step runs on the device alone, and reads whatever varies by step from the device's memory.
 
-A step of a GPU takes microseconds to milliseconds, and launching its hundred kernels from Python takes as long. So the
-whole step, optimiser included, is captured in a CUDA graph once and replayed. A capture freezes every number that
-Python hands over; therefore the step counter is on the device, and from it the step finds its batch and its
-coefficients in tables that are filled every few epochs, without waiting for the steps before. The order of the next
-table's batches is drawn meanwhile: for 128 small networks it takes as long as their steps (an H200: 38 ms and 36).
+A step takes microseconds to milliseconds on a GPU, and launching its hundred kernels from Python takes as long. So the
+whole step, optimiser included, is captured in a CUDA graph once and then replayed. A capture freezes every number that
+Python hands over. Therefore the step counter lives on the device, and the step uses it to look up its batch and its
+coefficients in tables. The tables are filled every few epochs, without waiting for earlier steps. Meanwhile the CPU
+draws the batches of the next table, which for 128 small networks takes as long as their steps (38 and 36 ms on an
+H200).
 
-The program is the same on CPU tensors, only that nothing is captured: the tests hold it to the CPU's own loop.
+The same program runs on CPU tensors, but captures nothing there. The tests compare it with the CPU's own loop.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from weightdecay.ensemble.layer import EVALUATION, Moment
 from weightdecay.ensemble.program import EVALUATION_ROWS, Program
 from weightdecay.ensemble.state import Ensemble
 
-REPLAYED = 16  # steps a replay: launching a graph takes about as long as a few kernels
-MEANWHILE = ThreadPoolExecutor(1, "order")  # draws the order of batches while the steps before run
+REPLAYED = 16  # steps in one replay: launching a graph takes about as long as a few kernels
+MEANWHILE = ThreadPoolExecutor(1, "order")  # draws the order of batches while earlier steps run
 
 
 class GpuProgram(Program):
@@ -75,7 +76,7 @@ class GpuProgram(Program):
         self.position.fill_(step)
 
     def _step(self) -> None:
-        """One step, of which nothing is decided by the CPU."""
+        """Do one step, in which the CPU decides nothing."""
         ensemble = self.ensemble
         row, within = self.position % self.steps, self.position % ensemble.epoch_steps
         starts, ends = within == 0, within == ensemble.epoch_steps - 1
@@ -98,7 +99,7 @@ class GpuProgram(Program):
         self.position += 1
 
     def _hold_norm(self, ends: Tensor) -> None:
-        """Scale the weights back to the norm held; `ends`: whether this step ends an epoch."""
+        """Scale the weights back to the norm that is held; `ends`: whether this step ends an epoch."""
         stack, held = self.ensemble.stack, self.ensemble.sums["held_norm"]
         norm = torch.linalg.vector_norm(stack.parameters, dim=1)
         saturated = self.ensemble.sums["correct_sum"] >= self.held_from
@@ -106,9 +107,10 @@ class GpuProgram(Program):
         stack.parameters.mul_((held / norm).masked_fill_(held.isnan(), 1.0)[:, None])
 
     def _capture(self) -> None:
-        """Capture graphs of `REPLAYED` steps and of one; what is trained stays as it is.
+        """Capture a graph of `REPLAYED` steps and one of a single step, without changing what is trained.
 
-        Capturing runs nothing, but first everything must have run once: libraries are loaded, kernels compiled.
+        Capturing runs nothing. But every operation must have run once before, so that libraries are loaded and kernels
+        compiled.
         """
         kept = [(tensor, tensor.clone()) for tensor in (*self.ensemble.tensors().values(), self.position)]
         stream = torch.cuda.Stream()
@@ -127,11 +129,11 @@ class GpuProgram(Program):
                     self._step()
 
     def _coefficients(self, table: int) -> Tensor:
-        """What the optimiser takes at every step of a table, `[steps, C, R]`."""
+        """Return the optimiser's coefficients at every step of a table, `[steps, C, R]`."""
         return self.ensemble.optimizer.coefficients(table * self.steps, self._upload(self.multipliers(table)))
 
     def _order(self, table: int) -> Tensor:
-        """Which rows the batches of a table are made of, `[steps, R · B]`."""
+        """Return the rows of the training data that make up the batches of a table, `[steps, R · B]`."""
         drawn = self.drawn[1].result() if self.drawn and self.drawn[0] == table else self._draw(table)
         following = table + 1
         if self.ensemble.run.shuffle and following * self.steps < self.ensemble.run.steps:
@@ -140,11 +142,11 @@ class GpuProgram(Program):
         return (orders.index_select(1, self.seed_of) + self.first_rows[:, None]).flatten(1)
 
     def _draw(self, table: int) -> Tensor:
-        """The order of a table, `[steps, seeds, B]`, as int32 on the CPU already: half the bytes to upload."""
+        """Draw the order of a table, `[steps, seeds, B]`, as int32 on the CPU, which halves the bytes to upload."""
         return self.orders(table).int()
 
     def _upload(self, tensor: Tensor) -> Tensor:
-        """To the device, by way of pinned memory: the CPU does not wait for the steps that were launched before."""
+        """Copy a tensor to the device through pinned memory, so that the CPU does not wait for earlier steps."""
         if self.ensemble.device.type != "cuda":
             return tensor
         return tensor.pin_memory().to(self.ensemble.device, non_blocking=True)

@@ -1,19 +1,19 @@
-"""What every layer has, in the four forms that it needs: checks, torch operations, compiled loops, a literal module.
+"""The base class of all layers. A layer has four forms: checks, torch operations, compiled loops, a literal module.
 
-The torch form trains R networks at once on a GPU: activations are `[R, B, features]`, parameters `[R, ...]`, and the
-backward pass is written by hand, as this saves autograd's bookkeeping and writes gradients straight into the flat
-buffer that the optimiser reads. Tensors are handed over, not shared: a layer may overwrite what it is given if it
-says so (`overwrites_input`).
+The torch form trains R networks at once on a GPU. Activations are `[R, B, features]`, parameters `[R, ...]`. The
+backward pass is written by hand: this saves autograd's bookkeeping and writes gradients straight into the flat buffer
+that the optimiser reads. A layer may overwrite its input if it says so (`overwrites_input`).
 
-The compiled form trains one network after another on a CPU. Activations are `[features, B]`, the batch last: sums over
-the batch run along memory, and both operands of a product stand as the BLAS wants them. At 40 inputs, 4 outputs and
-batch 128 that reaches 60 GFLOP/s on a core of a Zen 4 EPYC, where torch's stacked product of `[B, features]` reaches
-17; from width 64 on it stays near the peak. A network is a table of operations, whose operands are rows of one array.
+The compiled form trains one network after another on a CPU. Activations are `[features, B]`, with the batch last, so
+sums over the batch run along memory and the BLAS gets both operands of a product in its preferred layout. At 40 inputs,
+4 outputs and batch 128 a core of a Zen 4 EPYC reaches 60 GFLOP/s, where torch's stacked product of `[B, features]`
+reaches 17. From width 64 on it stays near the peak. A network is a table of operations, whose operands are rows of one
+array.
 
-The literal form is a PyTorch module of one network. The tests hold the other forms to it.
+The literal form is a PyTorch module of one network. The tests compare the other forms with it.
 
-One replica's numbers must not depend on which replicas share the batch. That rules out any reduction across
-replicas, and leaves only operations whose order of summation within a replica is fixed by its own shape.
+One replica's numbers must not depend on which other replicas there are. So no layer may sum across replicas, and the
+order of a sum within a replica must follow from the replica's own shape.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ from weightdecay.run import Run
 if TYPE_CHECKING:
     from weightdecay.ensemble.operations import Operations
 
-DRAWN: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}  # initial values, wherever they are trained
-Span = tuple[str, int, int]  # an array of a replica, and first place and number of places in it
+DRAWN: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}  # of initial values, on every device
+Span = tuple[str, int, int]  # a part of a replica's array: name of the array, first index, number of indices
 Shapes = Mapping[str, tuple[int, ...]]
 
 
 class Moment(NamedTuple):
-    """When a pass through a network happens: some layers depend on it.
+    """When a pass through a network happens, which matters to some layers.
 
-    `step` counts from 0; a tensor `[1]` on the device, or a number in compiled loops. `words`: `philox.words_of` the
-    runs, `[R, 3]`, or of one run. In an evaluation neither is read.
+    `step` counts from 0. It is a tensor `[1]` on the device, or a number in compiled loops. `words` are
+    `philox.words_of` the runs `[R, 3]`, or of one run in compiled loops. An evaluation reads neither.
     """
 
     training: bool
@@ -70,43 +70,43 @@ class Layer:
     """One layer of R stacked networks. Leaves list `shapes`; containers list `children`."""
 
     name: ClassVar[str]
-    # Its forward pass writes over what it is given; so it cannot be the first of a network or of a residual body.
+    # The forward pass overwrites its input, so the layer cannot come first in a network or in a residual body.
     overwrites_input: ClassVar[bool] = False
-    in_place: ClassVar[bool] = False  # its output stands where its input stood
+    in_place: ClassVar[bool] = False  # its output takes the memory of its input
     adds_input: ClassVar[bool] = False  # its output is the sum of its input and its child's output
-    needs_output: ClassVar[bool] = False  # its backward pass reads the output's values, which nothing may overwrite
-    setting: ClassVar[str] = ""  # the field of `Run` that is for this layer alone
+    needs_output: ClassVar[bool] = False  # its backward pass reads its output, which no other layer may overwrite
+    setting: ClassVar[str] = ""  # the field of `Run` that only this layer reads
 
     shapes: Shapes = MappingProxyType({})  # parameters
     trained = True  # False: the parameters keep the values they were initialised with
-    buffers: Shapes = MappingProxyType({})  # shapes of what changes or is set otherwise
+    buffers: Shapes = MappingProxyType({})  # shapes of tensors that the optimiser does not train
     children: tuple[Layer, ...] = ()
-    weight: Tensor  # where it has one, `[R, *shape]`, from `bind` on; so with the others
+    weight: Tensor  # `[R, *shape]`, set by `bind` in layers that have one, as are the next two
     bias: Tensor | None
     weight_gradient: Tensor | None
 
     def check(self) -> None:
-        """Raise ConfigError for sizes that are no whole numbers, or parameters of other shapes than they give."""
+        """Raise ConfigError if sizes are not whole numbers, or parameters do not have the shapes that follow."""
 
     def check_runs(self, runs: Sequence[Run]) -> None:
-        """Raise ConfigError if the layer is not what the rows of its runs say."""
+        """Raise ConfigError if the layer does not agree with the rows of its runs."""
 
     def features_after(self, inputs: int) -> int:
-        """Return how many numbers an example has after the layer, of `inputs` before; ConfigError if they don't fit."""
+        """Return how many outputs the layer makes of `inputs` inputs; ConfigError if it cannot take so many."""
         return inputs
 
     def words(self) -> Iterator[str]:
-        """Yield its operations as text."""
+        """Yield the layer's operations as text."""
         yield type(self).__name__
 
     def initialise(self, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return parameters of one replica, name -> tensor of `shapes[name]`, as PyTorch's own layer would start."""
+        """Draw the parameters of one replica as PyTorch's own layer does: name -> tensor of `shapes[name]`."""
         return {}
 
     def bind(self, tensors: dict[str, Tensor], gradients: dict[str, Tensor], number: int) -> None:
-        """Take the `[R, *shape]` views of parameters and buffers, and of the gradients of what is trained.
+        """Receive the views `[R, *shape]` of parameters and buffers, and of the gradients of trained parameters.
 
-        `number`: which of the network's layers of this kind it is, from 0 on.
+        `number`: the index of this layer among the network's layers of its kind, from 0 on.
         """
 
     def forward(self, x: Tensor, moment: Moment) -> Tensor:
@@ -114,48 +114,49 @@ class Layer:
         raise NotImplementedError
 
     def backward(self, gradient: Tensor, input_gradient: bool = True) -> Tensor | None:
-        """Store the parameters' gradients; return the input's, or None when it is not asked for."""
+        """Store the gradients of the parameters; return that of the input, or None if not `input_gradient`."""
         raise NotImplementedError
 
-    # Its operation in compiled loops, a record of the fields `x`, `inputs`, `y`, `outputs` (first row and number of
-    # rows of input and output) and of its own. None: a container, which only places its children's. Loops do not look
-    # at bounds; of the network's first layer `input_gradient` has no rows, as nobody needs it.
+    # The layer's operation `op` in compiled loops is a record with the fields `x`, `inputs`, `y`, `outputs` (first row
+    # and number of rows of input and output) and the layer's own `fields`. A container has no loops, as it only lays
+    # out its children. Loops check no bounds. In a network's first layer `input_gradient` has no rows, as nobody needs
+    # it.
     fields: ClassVar[tuple[str, ...]] = ()
     forward_loop: ClassVar[Callable[..., None] | None] = None  # (op, x, y, replica, moment), x and y `[rows, B]`
     backward_loop: ClassVar[Callable[..., None] | None] = None  # (op, x, gradient, input_gradient, replica, moment)
 
     def lay_out(self, operations: Operations, x: int, inputs: int) -> tuple[int, int]:
-        """Append what the layer does with `inputs` rows from row `x` on; return first row and number of its output."""
+        """Append the layer's operations on `inputs` rows from row `x` on; return first row and number of outputs."""
         raise NotImplementedError
 
     @classmethod
     def spans(cls, op: Mapping[str, int]) -> Iterator[Span]:
-        """Yield what an operation reads and writes beside its rows of input and output."""
+        """Yield the parts of arrays that an operation reads or writes, beside its rows of input and output."""
         yield from ()
 
     @classmethod
     def fits(cls, op: Mapping[str, int]) -> bool:
-        """Say whether the numbers of an operation agree with each other."""
+        """Return whether the numbers of an operation agree with each other."""
         return op["inputs"] == op["outputs"]
 
     def literal(self, replica: int, channels: int, run: Run) -> tuple[list[nn.Module], int]:
-        """Return PyTorch's modules with the weights of one replica, whose run is `run`.
+        """Return PyTorch's modules with the weights of one replica, whose run is `run`, and their output's channels.
 
-        `channels`: of the convolution before, whose activations are `[B, channels, positions]`, or 0 where they are
-        `[B, features]`; the same of the modules' output is returned.
+        `channels`: the number of channels of an input `[B, channels, positions]`, which follows a convolution, or 0
+        for an input `[B, features]`. The number that is returned says the same about the output.
         """
         raise NotImplementedError
 
 
 class Weighted(Layer):
-    """A layer with a weight, and perhaps a bias, trained or not. In an operation they are offsets and numbers."""
+    """A layer with a weight and perhaps a bias, trained or not. An operation holds their offsets and sizes."""
 
     fields: ClassVar[tuple[str, ...]] = ("trained", "weight", "weights", "bias", "biases")
     weight: Tensor
     bias: Tensor | None
 
     def check_parameters(self, sizes: Mapping[str, Any], **shapes: tuple[int, ...]) -> None:
-        """Raise ConfigError unless sizes are whole numbers of at least 1, and parameters have the shapes they give."""
+        """Raise ConfigError unless sizes are whole numbers of at least 1 and the parameters have these shapes."""
         name = type(self).__name__
         for size, value in sizes.items():
             fits = isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
@@ -181,14 +182,14 @@ class Weighted(Layer):
 
 @compiled
 def parameters_of(op, replica):
-    """Return weight and bias of an operation, flat."""
+    """Return the weight and the bias of an operation, flat."""
     store = replica.parameters if op.trained else replica.buffers
     return store[op.weight : op.weight + op.weights], store[op.bias : op.bias + op.biases]
 
 
 @compiled
 def gradients_of(op, replica):
-    """Return where the gradients of weight and bias go, flat; empty if they are not trained."""
+    """Return the arrays for the gradients of weight and bias, flat; empty if they are not trained."""
     row = replica.parameter_gradients
     return row[op.weight : op.weight + op.weights * op.trained], row[op.bias : op.bias + op.biases * op.trained]
 
@@ -208,7 +209,7 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def filled(module: nn.Module, trained: bool, **tensors: Tensor | None) -> nn.Module:
-    """Return the module with these values, in their precision."""
+    """Return the module filled with these values, in their precision."""
     found = {name: tensor for name, tensor in tensors.items() if tensor is not None}
     module.to(next(iter(found.values())).dtype).load_state_dict(found, strict=False)
     return module.requires_grad_(trained)

@@ -1,7 +1,7 @@
 """The literal reference: one network at a time, as PyTorch's modules, `torch.optim` and a plain loop over batches.
 
-This is what a newcomer would write. The trainer is held to it in the tests, and the benchmark's peers are made of it.
-Each layer, loss and optimiser gives its own literal form; what `torch.optim` lacks of decay is written out in `train`.
+This is what a newcomer would write. The tests compare the trainer with it, and the benchmark's peers are built from it.
+Each layer, loss and optimiser has its own literal form. `trained` adds the kinds of decay that `torch.optim` lacks.
 """
 
 from __future__ import annotations
@@ -22,19 +22,23 @@ from weightdecay.run import Run
 
 
 def initial(protocol: Protocol, run: Run, dtype: torch.dtype = torch.float32) -> nn.Module:
-    """Return the run's network as it starts."""
+    """Return the run's network before training."""
     ensemble = Ensemble([run], protocol, dtype, torch.device("cpu"))
     return module_of(ensemble.stack.network, 0, run)
 
 
 def module_of(network: Layer, replica: int, run: Run) -> nn.Module:
-    """Return one replica of a stack's network, with its weights and running statistics of now; `run` is its row."""
+    """Return one replica of a stack's network, with its present weights and running statistics; `run` is its row."""
     modules, _ = network.literal(replica, 0, run)
     return nn.Sequential(*modules)
 
 
 def optimizer_of(parameters: Sequence[Tensor], run: Run, **options: Any) -> torch.optim.Optimizer:
-    """Return `torch.optim`'s optimiser for what is trained; `by_hand` of a group is what it lacks of decay."""
+    """Return `torch.optim`'s optimiser for these parameters, in groups with and without decay.
+
+    The entry `by_hand` of a group holds the kinds of decay that this optimiser lacks, each with its λ. `_decay` applies
+    them.
+    """
     kind, everything, groups = OPTIMIZERS.get(run.optimizer), run.decay_exclude == "nothing", []
     decayed, spared = (
         [parameter for parameter in parameters if (everything or parameter.dim() > 1) == decays]
@@ -48,12 +52,12 @@ def optimizer_of(parameters: Sequence[Tensor], run: Run, **options: Any) -> torc
 
 
 def train(run: Run, protocol: Protocol, dtype: torch.dtype = torch.float32) -> tuple[nn.Module, list[float]]:
-    """Train the run; returns its network and the training loss of every step."""
+    """Train the run; return its network and the training loss of every step."""
     return trained(initial(protocol, run, dtype), run, protocol.splits(run), dtype)
 
 
 def trained(module: nn.Module, run: Run, splits: Splits, dtype: torch.dtype) -> tuple[nn.Module, list[float]]:
-    """Train a module; returns it and the training loss of every step."""
+    """Train a module; return it and the training loss of every step."""
     loss_of = LOSSES.get(run.loss)
     optimizer = optimizer_of([parameter for parameter in module.parameters() if parameter.requires_grad], run)
     inputs, targets = (part.to(dtype) for part in splits["train"])
@@ -78,7 +82,7 @@ def trained(module: nn.Module, run: Run, splits: Splits, dtype: torch.dtype) -> 
 
 @torch.no_grad()
 def _decay(optimizer: torch.optim.Optimizer, before: bool) -> None:
-    """What is written out of decay `before` a step, or after it."""
+    """Apply the decay that `torch.optim` lacks: the part that acts `before` a step, or the part that acts after it."""
     for group in optimizer.param_groups:
         λ: dict[str, float] = group["by_hand"]
         for parameter in group["params"]:

@@ -1,11 +1,10 @@
-"""The compiled loops of the CPU: a table of operations run forward and backward, training steps, evaluation.
+"""The compiled loops of the CPU: they run a table of operations forward and backward, train and evaluate.
 
-All activations of a replica stand in one array `[rows, B]` and their gradients in another: an operation knows its
-operands as rows of it, and its parameters as places in the replica's flat row.
+All activations of a replica are in one array `[rows, B]`, and their gradients in another. An operation knows its
+operands by their rows, and its parameters by their offsets in the replica's flat array.
 
-No layer, loss or optimiser is named here. A line `case(kind, ...)` stands for a chain of ifs over all that are
-registered (`if kind == 3: ...`), which `loops_of_all` writes out: compiled, it is as if all stood here, and nothing is
-called in a step.
+No layer, loss or optimiser is named here. A line `case(kind, ...)` stands for a chain of ifs over everything that is
+registered (`if kind == 3: ...`). `loops_of_all` writes the chain out, and the compiler inlines it.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ def forward(operations, replica, moment):
 
 
 def backward(operations, replica, moment):
-    """From the output's rows of the replica's gradients to its parameters' gradients."""
+    """Run the backward pass: it reads the gradients of the output's rows and writes those of the parameters."""
     for index in range(operations.size - 1, -1, -1):
         op = operations[index]
         x, gradient = replica.activations[op.x : op.x + op.inputs], replica.gradients[op.y : op.y + op.outputs]
@@ -53,17 +52,19 @@ def backward(operations, replica, moment):
 
 
 def loss_of(loss, outputs, targets, gradient):
-    """Mean loss of a batch, the number of examples that are right, and the gradient; all `[K, B]`."""
+    """Return the mean loss of a batch and the number of right examples; write the gradient. Arrays are `[K, B]`."""
     return case(loss, outputs, targets, gradient)
 
 
 def update(optimizer, coefficients, decays, weights, gradients, slots, row, start):
-    """One step of the optimiser on some weights of a replica, flat. `coefficients` `[C]`: see `optimizer`; l2, kept,
-    l1 and threshold apply if it `decays`. `slots` `[S, R, P]`: those of these weights are in `row` from `start` on.
+    """Do one step of the optimiser on some weights of a replica, flat.
+
+    `coefficients` `[C]` are explained in `optimizer`; the first four, l2, kept, l1 and threshold, apply only if
+    `decays`. `slots` are `[S, R, P]`; those of these weights are in row `row`, from column `start` on.
     """
     number = coefficients.dtype.type
     l2, kept = (coefficients[0], coefficients[1]) if decays else (number(0), number(1))
-    if decays and coefficients[2] > 0:  # passes of their own: without L1 there is no other
+    if decays and coefficients[2] > 0:  # L1 takes extra passes, which other kinds of decay do not need
         gradients = with_sign(weights, gradients, coefficients[2])
     case(optimizer, coefficients, l2, kept, weights, gradients, slots, row, start)
     if decays and coefficients[3] > 0:
@@ -72,7 +73,7 @@ def update(optimizer, coefficients, decays, weights, gradients, slots, row, star
 
 @compiled
 def with_sign(weights, gradients, l1):
-    """g + l1·sign(w) as a new array: the gradients are kept without penalty."""
+    """Return g + l1·sign(w) as a new array; the gradients themselves stay without penalty."""
     penalised = np.empty_like(gradients)
     for i in range(weights.size):
         penalised[i] = gradients[i] + l1 * np.sign(weights[i])
@@ -81,7 +82,7 @@ def with_sign(weights, gradients, l1):
 
 @compiled
 def soft_threshold(weights, threshold):
-    """w ← sign(w)·max(|w| − threshold, 0) in place: exactly 0 up to the threshold."""
+    """Set w ← sign(w)·max(|w| − threshold, 0) in place: weights within the threshold become exactly 0."""
     for i in range(weights.size):
         weights[i] -= clamped(weights[i], threshold)
 
@@ -98,7 +99,10 @@ def gather(examples, order, rows, columns):
 
 @compiled
 def hold_norm(parameters, held, begins):
-    """Scale the weights `[P]` back to the norm `held`; returns it, taken now if it `begins` and there is none."""
+    """Scale the weights `[P]` back to the norm `held`, and return it.
+
+    Where no norm is held yet (NaN), their present norm is held from now on if it `begins`.
+    """
     norm = parameters.dtype.type(0)
     for i in range(parameters.size):
         norm += parameters[i] * parameters[i]
@@ -113,16 +117,20 @@ def hold_norm(parameters, held, begins):
 def advance(
     operations, shape, kinds, held_from, arrays, data, orders, coefficients, times, decayed, replicas, words, sums
 ):
-    """Train every replica for S steps.
+    """Train every replica for S steps. A replica stops when its loss is not finite.
 
-    `shape`: number of rows, first and last row of the outputs. `kinds`: the numbers of loss and optimiser. `arrays`:
-    activations, their gradients, labels, the batch's inputs and room for operations, all flat. `data`: inputs and
-    targets `[U, N, ...]`, and `[R]`, which of the U a replica has. `orders`: `[R, O, B]`, the batches of steps 0 to
-    O − 1, which then come again. `coefficients`: `[S, R, C]`. `times`: the first step, counted from 0, and the steps of
-    an epoch. `replicas`: parameters, their gradients and buffers, `[R, ...]`, and the optimiser's slots `[S, R, P]`.
-    `words`: `[R, 3]`, of `philox`. `sums`: loss, right examples, steps of finite loss, held norm, `[R]` each.
-    `held_from`: 0, the norm of the weights is free; otherwise the right examples of an epoch from which on it is held,
-    if it is not held already. A replica whose loss is not finite is trained no further.
+    - `shape`: the number of rows, and the first and last row of the outputs.
+    - `kinds`: the numbers of loss and optimiser.
+    - `held_from`: 0 if the norm of the weights is free. Otherwise the norm is held after the first epoch with so many
+      right examples, unless it is held already.
+    - `arrays`: activations, their gradients, labels, the batch's inputs, and room for operations, all flat.
+    - `data`: inputs and targets `[U, N, ...]`, and for each replica its index into U, `[R]`.
+    - `orders` `[R, O, B]`: the batches of O steps, which repeat afterwards.
+    - `coefficients`: `[S, R, C]`.
+    - `times`: the first step, counted from 0, and the number of steps in an epoch.
+    - `replicas`: parameters, their gradients and buffers, each `[R, ...]`, and the optimiser's slots `[S, R, P]`.
+    - `words` `[R, 3]`: of `philox`.
+    - `sums`: loss, right examples, steps with finite loss, and the norm that is held, each `[R]`.
     """
     inputs, targets, which = data
     loss_sum, correct_sum, finite_steps, held = sums
@@ -167,7 +175,10 @@ def advance(
 
 
 def evaluate(operations, shape, loss, arrays, data, replicas):
-    """Mean loss and accuracy over a split, each `[R]`, with BatchNorm's running statistics; see `advance`."""
+    """Return mean loss and accuracy over a split, each `[R]`, with BatchNorm's running statistics.
+
+    The arguments are explained in `advance`.
+    """
     inputs, targets, which = data
     examples, outputs = targets.shape[1:]
     losses, accuracies = np.zeros(which.size, inputs.dtype), np.zeros(which.size, inputs.dtype)
@@ -197,7 +208,7 @@ def evaluate(operations, shape, loss, arrays, data, replicas):
 
 
 class Loops(NamedTuple):
-    """The loops for everything that is registered, and the numbers by which they know it."""
+    """The loops for everything that is registered, and the numbers of layers, losses and optimisers in them."""
 
     advance: Any
     evaluate: Any
@@ -209,7 +220,7 @@ class Loops(NamedTuple):
 
 
 def loops_of_all() -> Loops:
-    """Return the loops for all that is registered now."""
+    """Return the loops for everything that is registered now."""
     kept = not any(registry.known.keys() - registry.files for registry in (LAYERS, LOSSES, OPTIMIZERS))
     return _loops(tuple(LAYERS.all().items()), tuple(LOSSES.all().items()), tuple(OPTIMIZERS.all().items()), kept)
 
@@ -221,7 +232,7 @@ def _loops(
     optimizers: tuple[tuple[str, type[Optimizer]], ...],
     kept: bool,
 ) -> Loops:
-    """`kept`: on disk. The cache knows files, and not what is registered at run time."""
+    """Return the loops; `kept` on disk unless something was registered at run time, which the cache cannot see."""
     forwards = {name: layer.forward_loop for name, layer in layers if layer.forward_loop}
     backwards = {name: layer.backward_loop for name, layer in layers if layer.backward_loop}
     cases: dict[Callable, Mapping[str, Callable]] = {
@@ -247,12 +258,12 @@ def _loops(
 
 
 def numbers(kinds: Mapping[str, Any]) -> dict[str, int]:
-    """The number of each kind in its chain."""
+    """Return the number of each kind in its chain of ifs."""
     return {name: number for number, name in enumerate(kinds)}
 
 
 def _with_cases(function: Callable, cases: Mapping[str, Callable]) -> Any:
-    """Compile a function of this file with `case(kind, ...)` written out: which case is called, `kind` says."""
+    """Compile a function of this file with `case(kind, ...)` written out as ifs that call one of `cases`."""
     text = inspect.getsource(function)
     (found,) = re.finditer(r"^( *)(return )?case\((.*?), (.*)\)$", text, re.M)
     indent, returned, kind, arguments = found.groups("")
@@ -265,7 +276,7 @@ def _with_cases(function: Callable, cases: Mapping[str, Callable]) -> Any:
 
 
 def update_by(optimizer: type[Optimizer]) -> Any:
-    """Return the compiled loop over weights of one optimiser; the formula is its `move`."""
+    """Return the compiled loop over the weights for one optimiser, whose formula is `move`."""
     slots = [f"slot{index}" for index in range(len(optimizer.slot_names))]
     own = [f"c{len(DECAYS) + index}" for index in range(len(optimizer.coefficient_names))]
     lines = ["def loop(c, l2, kept, weights, gradients, slots, row, start):"]
@@ -280,6 +291,6 @@ def update_by(optimizer: type[Optimizer]) -> Any:
 
 
 def _written(text: str, namespace: dict[str, Any]) -> Any:
-    """Compile the function that a text defines."""
+    """Return the function that a text defines, compiled."""
     exec(text, namespace)
     return compiled(namespace[text.split("(")[0].removeprefix("def ")])

@@ -1,4 +1,4 @@
-"""What every loss has: torch operations, a compiled loop, a literal form, and the targets it takes."""
+"""The base class of all losses. A loss has torch operations, a compiled loop, a literal form and checks of targets."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from weightdecay.ensemble.compiler import compiled
 
 
 class Loss:
-    """A loss by the name that runs give it. It is a mean over a replica's batch, with a hand-written gradient."""
+    """A loss that runs can name. It is a mean over a replica's batch, with a hand-written gradient."""
 
     name: ClassVar[str]
-    # The number of outputs from which on examples are right or wrong, so that there is an accuracy; None: a regression.
+    # With at least so many outputs the loss classifies: examples are right or wrong, and there is an accuracy. None: a
+    # regression.
     classes_from: ClassVar[int | None] = 1
 
     @classmethod
     def classifies(cls, outputs: int) -> bool:
-        """Say whether examples of that many outputs are right or wrong."""
+        """Return whether the loss classifies examples of so many outputs, so that each is right or wrong."""
         return cls.classes_from is not None and outputs >= cls.classes_from
 
     @classmethod
     def check_targets(cls, targets: Tensor, split: str) -> None:
-        """Raise ConfigError for targets `[U, N, K]` of a split that the loss cannot take: classes must be one-hot."""
+        """Raise ConfigError if the loss cannot take the targets `[U, N, K]` of a split: classes must be one-hot."""
         one_hot = not cls.classifies(targets.shape[2]) or bool(are_bits(targets) & (targets.sum(2) == 1).all())
         require(
             one_hot,
@@ -36,9 +37,9 @@ class Loss:
 
     @staticmethod
     def forward(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return loss `[R]`, right examples `[R, B]` and ∂loss/∂outputs of outputs and targets `[R, B, K]`.
+        """Return the loss `[R]`, which examples are right `[R, B]`, and ∂loss/∂outputs, from `[R, B, K]`.
 
-        Where nothing is classified, the second has no meaning.
+        If the loss does not classify, the second has no meaning.
         """
         raise NotImplementedError
 
@@ -47,35 +48,35 @@ class Loss:
 
     @staticmethod
     def literal_targets(targets: Tensor) -> Tensor:
-        """Return targets `[B, K]` as `literal` takes them."""
+        """Return the targets `[B, K]` in the form that `literal` takes."""
         return targets
 
     @staticmethod
     def literal(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Return by PyTorch's own functions the loss of one network and its number of right examples."""
+        """Return the loss of one network and its number of right examples, by PyTorch's own functions."""
         raise NotImplementedError
 
 
 def are_bits(targets: Tensor) -> Tensor:
-    """Say whether all are 0 or 1."""
+    """Return whether all targets are 0 or 1."""
     return ((targets == 0) | (targets == 1)).all()
 
 
 def none_right(outputs: Tensor) -> Tensor:
-    """Return that no example of a regression is right: of outputs `[..., K]`."""
+    """Return False for every example of the outputs `[..., K]`: in a regression no example counts as right."""
     return torch.zeros_like(outputs[..., 0], dtype=torch.bool)
 
 
 class Pointwise(Loss):
-    """A regression whose loss is the mean over the batch of Σ_k f(y_k − t_k): `formula` is all that varies."""
+    """A regression whose loss is the mean over the batch of Σ_k f(y_k − t_k). A subclass gives f as `formula`."""
 
     classes_from = None
 
     @staticmethod
     def formula(error: Any, number: Callable[[float], Any]) -> tuple[Any, Any]:
-        """Return f and its derivative at an error, a number in compiled loops and a tensor elsewhere.
+        """Return f and its derivative at an error, which is a number in compiled loops and a tensor elsewhere.
 
-        `number`: makes constants of the error's type; one of another would turn all that follows into float64.
+        `number` makes constants of the error's type. A bare constant would turn the result into float64.
         """
         raise NotImplementedError
 

@@ -1,6 +1,7 @@
-"""What is known of a network by its name: how it is built, which settings it cannot have, and what it costs.
+"""Networks that a run can name: how each is built, which settings it allows, and what it costs.
 
-Nothing here needs torch, nor do the files of `networks` before a network is built: configurations are checked first.
+Nothing here needs torch, and the files of `networks` import it only to build a network: checking a configuration is
+fast.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Rule:
-    """One setting of a run that a network restricts: `field` must be `allowed`, as the network is `reason`."""
+    """A restriction of a network: a run's `field` must be `allowed`, for a `reason` such as "which has no dropout"."""
 
     field: str
     holds: Callable[[Any], bool]
@@ -37,9 +38,10 @@ THREE_CONVOLUTIONS = Rule("blocks", lambda blocks: blocks == 3, "3", "which has 
 class Network:
     """A network that a row of the table can name.
 
-    `build`: `(runs, inputs, outputs)` to the tree of layers that these runs of one stack have. `weights`: of a run, the
-    weights that an example meets, which its time on a CPU goes with; a convolution's count once a position, and twice
-    for the smaller products. `positions`: of the first layer's activations, each with `width` numbers.
+    `build` makes the tree of layers of a stack from `(runs, inputs, outputs)`. `weights` says how many weights a run
+    multiplies for each example, to estimate its time on a CPU. The weights of a convolution count once for each
+    position, and twice because small products are slow. `positions`: how many positions the first layer's activations
+    have, each with `width` numbers.
     """
 
     name: str
@@ -49,7 +51,7 @@ class Network:
     positions: int = 1
 
     def broken_rule(self, run: Run) -> str | None:
-        """Say in words which setting of the run this network cannot have; None if it can have all."""
+        """Return a sentence about a setting of the run that this network does not allow; None if it allows all."""
         for rule in self.rules:
             value = getattr(run, rule.field)
             if not rule.holds(value):
@@ -60,7 +62,7 @@ class Network:
 
 
 def eps_of(runs: Sequence[Run]) -> Tensor:
-    """Return `batch_norm_eps` of runs that have BatchNorm, `[R]`."""
+    """Return the `batch_norm_eps` `[R]` of runs with BatchNorm."""
     import torch
 
     return torch.tensor([run.batch_norm_eps for run in runs])

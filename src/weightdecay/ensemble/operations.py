@@ -1,4 +1,4 @@
-"""A network as the compiled loops run it: a table of operations, whose operands are rows of one array."""
+"""The form in which the compiled loops run a network: a table of operations, whose operands are rows of one array."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from weightdecay.ensemble.layer import Layer
     from weightdecay.ensemble.stack import Stack
 
-FIELDS = ("kind", "x", "inputs", "y", "outputs")  # of every operation: first row and number of rows, of either side
+FIELDS = ("kind", "x", "inputs", "y", "outputs")  # of every operation: kind, and first row and number of rows of both
 
 
 class Operations:
@@ -19,24 +19,24 @@ class Operations:
 
     def __init__(self, stack: Stack, inputs: int):
         self.rows, self.offsets, self.records = inputs, stack.offsets, list[dict[str, int]]()
-        self.layers: list[type[Layer]] = []  # of each operation
+        self.layers: list[type[Layer]] = []  # the layer of each operation
         y, outputs = stack.network.lay_out(self, 0, inputs)
         self.output = y, y + outputs
 
     def new_rows(self, count: int) -> int:
-        """Add rows; returns the first."""
+        """Add so many rows; return the first of them."""
         self.rows += count
         return self.rows - count
 
     def append(self, layer: Layer, x: int, inputs: int, y: int, outputs: int, **own: int) -> dict[str, int]:
-        """Add an operation of a layer; returns its record."""
+        """Add an operation of a layer; return its record."""
         record = {"x": x, "inputs": inputs, "y": y, "outputs": outputs, **own}
         self.records.append(record)
         self.layers.append(type(layer))
         return record
 
     def parameters(self, layer: Layer) -> dict[str, int]:
-        """Return where a layer's weight and bias stand: the fields `layer.PARAMETERS`."""
+        """Return offset and size of a layer's weight and bias, and whether they are trained: `Weighted.fields`."""
         fields = {"trained": int(layer.trained)}
         for name, number in (("weight", "weights"), ("bias", "biases")):
             if name in layer.shapes:
@@ -44,10 +44,10 @@ class Operations:
         return fields
 
     def buffers(self, layer: Layer) -> dict[str, int]:
-        """Return where a layer's buffers stand."""
+        """Return the offsets of a layer's buffers."""
         return {name: self.offsets[layer, name] for name in layer.buffers}
 
     def array(self, kind: np.dtype, codes: dict[str, int]) -> np.ndarray:
-        """Return the records as an array of `kind`, with each operation's number among `codes`."""
+        """Return the records as an array of `kind`; `codes` has the number of each layer's operation."""
         rows = [{"kind": codes[layer.name], **row} for layer, row in zip(self.layers, self.records, strict=True)]
         return np.array([tuple(row.get(name, 0) for name in kind.names or ()) for row in rows], kind)

@@ -1,7 +1,7 @@
-"""What the CPU's and the GPU's way to train have in common: they advance an ensemble, and measure it.
+"""The base class of training on a CPU and on a GPU: a program advances an ensemble and measures it.
 
-The steps go from table to table. A table holds what varies by step over some epochs: the order of the batches, and what
-the optimiser takes. It is filled beforehand, as a compiled loop and a CUDA graph can only read it.
+Training goes from table to table. A table covers some epochs, and holds what varies by step: the order of the batches
+and the optimiser's coefficients. It is filled beforehand, because a compiled loop and a CUDA graph can only read it.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ from weightdecay.ensemble.schedules import multiplier
 from weightdecay.ensemble.state import Ensemble
 from weightdecay.run import SATURATED
 
-TABLE_STEPS = 256  # at least, where an order of so many steps is not too large; then up to a whole epoch
-EVALUATION_ROWS = 320  # examples measured at once; 512 are 2,048 bytes, all in two sets of a CPU's first cache
+TABLE_STEPS = 256  # a table has at least so many steps, rounded up to whole epochs, unless its order is too large
+EVALUATION_ROWS = 320  # examples measured at once; rows of 512 (2,048 bytes) would share two sets of a CPU's L1 cache
 BATCH_METRICS = {"train_loss_batch", "train_accuracy_batch"}
-NEVER = 2**62  # right examples, of which no epoch has so many
+NEVER = 2**62  # more right examples than any epoch has
 
 
 class Program:
     """Advances and measures an ensemble."""
 
-    table_rows: int  # at most, of the order of all replicas, unless an epoch has more
-    at_once: int  # steps in one call, as Ctrl-C has to wait for its end
+    table_rows: int  # the order of all replicas has at most so many rows, unless one epoch has more
+    at_once: int  # steps in one call; Ctrl-C has to wait for its end
 
     def __init__(self, ensemble: Ensemble):
         self.ensemble = ensemble
         epoch, run = ensemble.epoch_steps, ensemble.run
         rows = epoch * run.batch_size * len(ensemble.runs)
         self.epochs = max(1, min(-(-TABLE_STEPS // epoch), self.table_rows // rows))
-        self.steps, self.table = self.epochs * epoch, -1  # a table's steps, and which table is there
+        self.steps, self.table = self.epochs * epoch, -1  # steps of a table, and the number of the present table
         self.seeds = sorted({run.seed for run in ensemble.runs})
         self.seed_of = torch.tensor([self.seeds.index(run.seed) for run in ensemble.runs], device="cpu")
-        # Right examples of an epoch from which on the norm is held; 0: it is free.
+        # The norm is held after an epoch with so many right examples; 0: it is free.
         saturated = math.ceil(Fraction(str(SATURATED)) * epoch * run.batch_size)
         self.held_from = {"never": 0, "start": NEVER, "saturation": saturated}[run.hold_norm]
 
     def advance(self, steps: int = 1) -> None:
-        """Do training steps of every replica; on a GPU they are launched, not waited for."""
+        """Do so many training steps of every replica; a GPU may still be at work when this returns."""
         while steps:
             table, within = divmod(self.ensemble.step, self.steps)
             if table != self.table:
@@ -54,7 +54,10 @@ class Program:
             steps -= count
 
     def measure(self, full: bool) -> dict[str, Tensor]:
-        """Return metrics now, each `[R]`; NaN for a run that has diverged. Not `full`: without the training split."""
+        """Return the present metrics, each `[R]`; NaN for a run that has diverged.
+
+        The training split is evaluated only if `full`.
+        """
         ensemble, metrics = self.ensemble, {}
         for name in ensemble.data:
             if full or name != "train":
@@ -74,26 +77,26 @@ class Program:
         return {name: values.masked_fill(diverged, torch.nan) for name, values in metrics.items()}
 
     def restore(self, step: int, tensors: dict[str, Tensor]) -> None:
-        """Go on exactly where `ensemble.tensors()` were taken, after `step` steps."""
+        """Continue exactly from the state `ensemble.tensors()`, which was taken after `step` steps."""
         self.ensemble.restore(step, tensors)
 
     def multipliers(self, table: int) -> Tensor:
-        """Return the schedule at every step of a table, `[steps]` in float64."""
+        """Return the schedule's multiplier at every step of a table, `[steps]` in float64."""
         steps = range(table * self.steps, (table + 1) * self.steps)
         return torch.tensor([multiplier(self.ensemble.run, step) for step in steps], dtype=torch.float64, device="cpu")
 
     def orders(self, table: int) -> Tensor:
-        """Return the examples in every batch of a table, `[steps, seeds, B]`; of one epoch where none is shuffled."""
+        """Return the examples in every batch of a table, `[steps, seeds, B]`; only one epoch if nothing is shuffled."""
         epochs = range(table * self.epochs, (table + 1) * self.epochs) if self.ensemble.run.shuffle else [0]
         orders = [[self.ensemble.data_order(seed, epoch) for seed in self.seeds] for epoch in epochs]
         return torch.cat([torch.stack(order, 1) for order in orders])
 
     def fill(self, table: int) -> None:
-        """Make the table of that number the one that `run` reads."""
+        """Fill the table of this number, so that `run` reads it."""
         raise NotImplementedError
 
     def run(self, within: int, count: int) -> None:
-        """Do `count` steps, the first of them the table's step `within`."""
+        """Do `count` steps, beginning at the table's step `within`."""
         raise NotImplementedError
 
     def evaluate(self, split: str) -> tuple[Tensor, Tensor]:
@@ -104,7 +107,7 @@ class Program:
 def program_of(ensemble: Ensemble) -> Program:
     """Return the program that advances an ensemble on its device."""
     if ensemble.device.type == "cpu":
-        from weightdecay.ensemble.cpu import CpuProgram  # Numba's loops: of no use to a GPU
+        from weightdecay.ensemble.cpu import CpuProgram  # imports Numba's loops, which a GPU does not need
 
         return CpuProgram(ensemble)
     from weightdecay.ensemble.gpu import GpuProgram

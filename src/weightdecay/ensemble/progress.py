@@ -1,4 +1,4 @@
-"""Progress of a shard: a bar on a terminal, a rare line in a log."""
+"""The progress of a shard: a bar on a terminal, or now and then a line in a log."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ HEARTBEAT_SECONDS = 60
 
 
 class Progress:
-    """Counts replica-steps of a shard and says how long the rest will take, from the speed since it was made."""
+    """Counts the replica-steps of a shard, and estimates the remaining time from the speed so far."""
 
     def __init__(self, name: str, total: int, done: int = 0):
         self.name, self.total, self.done, self.start = name, total, done, done
@@ -21,7 +21,7 @@ class Progress:
             self.bar = tqdm(total=total, initial=done, desc=name, unit="replica-step", unit_scale=True)
 
     def advance(self, replica_steps: int) -> None:
-        """Add finished replica-steps; speaks at most once a minute when it is not a bar."""
+        """Add finished replica-steps. Without a bar it prints at most one line a minute."""
         self.done += replica_steps
         if self.bar is not None:
             self.bar.update(replica_steps)
@@ -31,6 +31,6 @@ class Progress:
             print(f"{self.name}: {self.done / self.total:.0%}, about {left / 60:.1f} min left", file=sys.stderr)
 
     def close(self) -> None:
-        """Leave the terminal tidy."""
+        """Remove the bar from the terminal."""
         if self.bar is not None:
             self.bar.close()

@@ -1,4 +1,4 @@
-"""Which steps are measured, and what the learning rate is multiplied by at each step."""
+"""Schedules: the steps that are measured, and the factor on the learning rate at each step."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ DROPS = (0.3, 0.6, 0.8)  # of the run, ×0.1 at each: Loshchilov & Hutter's drop
 
 
 def multiplier(run: Run, step: int) -> float:
-    """Factor on the learning rate at `step` (counted from 0) of `run.steps`."""
+    """Return the factor on the learning rate at a step of the run, counted from 0."""
     done = step / run.steps
     if run.schedule == "cosine":
         return 0.5 * (1 + math.cos(math.pi * done))
@@ -20,10 +20,10 @@ def multiplier(run: Run, step: int) -> float:
 
 
 def log_steps(run: Run) -> dict[int, bool]:
-    """Steps after which a run is measured -> whether in full; 0 is the initialisation.
+    """Return the steps after which a run is measured, each with whether in full; step 0 is the initialisation.
 
-    In full every `log_every` steps and at both ends; up to `log_dense_until` also every `log_dense_every` steps, but
-    then without an evaluation of the training split, which costs more than all the rest.
+    A run is measured in full every `log_every` steps and at both ends. Up to `log_dense_until` it is also measured
+    every `log_dense_every` steps, but without evaluating the training split, which costs more than everything else.
     """
     dense = range(0, min(run.log_dense_until, run.steps) + 1, run.log_dense_every)
     full = {0, run.steps, *range(0, run.steps + 1, run.log_every)}

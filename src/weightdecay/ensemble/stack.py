@@ -1,4 +1,4 @@
-"""R networks of one shape with all parameters in one `[R, P]` buffer."""
+"""A stack: R networks of one shape, with all parameters in one `[R, P]` buffer."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def leaves(network: Layer) -> list[Layer]:
 
 
 class Stack:
-    """R networks of one shape: `parameters` and `gradients` are `[R, P]`, trained tensors one after another.
+    """R networks of one shape: `parameters` and `gradients` are `[R, P]`, with one trained tensor after another.
 
-    The weight matrices (and kernels) come first, `decayed` floats of each row; biases and normalisation parameters
-    follow, so that either the whole row or its beginning is subject to decay. P is padded with zeros.
+    The weight matrices and kernels come first, in the first `decayed` columns. Biases and normalisation parameters
+    follow. So decay applies either to the whole row or to its beginning. P is padded with zeros.
     """
 
     def __init__(self, network: Layer, generators: Sequence[torch.Generator], dtype: torch.dtype, device: torch.device):
-        """`generators`: one a replica; draws on the CPU, so that every device starts from the same numbers."""
+        """`generators`: one for each replica. They draw on the CPU, so that all devices start from the same numbers."""
         self.network, self.leaves = network, leaves(network)
         self.layout: list[tuple[Layer, str, int]] = []  # (layer, name, offset in the row)
         end = 0
@@ -80,7 +80,10 @@ class Stack:
             numbers[layer.name] += 1
 
     def norms(self) -> tuple[Tensor, Tensor]:
-        """`weight_norm` √Σw² over all parameters, and `weight_norm_sum`, the sum of the tensors' L2 norms; `[R]`."""
+        """Return `weight_norm`, √Σw² over all parameters, and `weight_norm_sum`, the sum of the tensors' L2 norms.
+
+        Both are `[R]`.
+        """
         square, total = torch.zeros_like(self.parameters[:, 0]), torch.zeros_like(self.parameters[:, 0])
         for tensor in self.tensors:
             norm = torch.linalg.vector_norm(tensor.flatten(1), dim=1)
@@ -89,7 +92,7 @@ class Stack:
 
 
 def _check_drawn(layer: Layer, drawn: dict[str, Tensor]) -> None:
-    """ConfigError for initial parameters that are not the layer's: torch would broadcast them."""
+    """Raise ConfigError for initial parameters of wrong names or shapes, which torch would broadcast."""
     name, shapes = type(layer).__name__, {key: tuple(value.shape) for key, value in drawn.items()}
     if shapes != dict(layer.shapes):
         raise ConfigError(f"{name}.initialise gives {shapes}, but must give {dict(layer.shapes)}.")
@@ -98,7 +101,7 @@ def _check_drawn(layer: Layer, drawn: dict[str, Tensor]) -> None:
 
 
 def _view(flat: Tensor, offset: int, shape: tuple[int, ...]) -> Tensor:
-    """`[R, *shape]` of the rows `[R, P]`."""
+    """Return a view `[R, *shape]` of the rows `[R, P]`, from column `offset` on."""
     return flat[:, offset : offset + _size(shape)].view(len(flat), *shape)
 
 

@@ -1,9 +1,9 @@
-"""Which runs of a table train together: the table cut into stacks, the same for every order of its rows.
+"""Stacking: a table of runs is cut into stacks, whose runs train together.
 
-A checkpoint counts on that. On a GPU the number of replicas in a stack is a function of the runs' shape alone, as
-cuBLAS chooses its algorithm, and so the rounding of every result, by that number: stacks that are not full are padded
-with runs again, whose results are dropped. A run's result then depends neither on the other runs of its table nor on
-the shard that it is in.
+The stacks do not depend on the order of the rows, because a checkpoint must find the same stacks again. On a GPU, the
+number of replicas in a stack depends on the shape of the runs alone. From this number cuBLAS chooses its algorithm, and
+so the rounding of every result. A stack that is not full is padded with copies of its own runs, whose results are
+dropped. So a run's result depends neither on the other runs of its table nor on the shard that it is in.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import torch
 from weightdecay.registry import NETWORKS
 from weightdecay.run import Run
 
-CPU_REPLICAS = 64  # at most: memory, and how often a checkpoint falls between two stacks
-GPU_FLOATS = 2**20  # of one layer's activations: enough for every multiprocessor of a large GPU to have work
-GPU_REPLICAS = 64, 1024  # at least and at most; sweeps have groups of tens to hundreds, and padding is work for nothing
-CNN_REPLICAS = 32  # at least: a step of so many takes an H200 .37 ms, twice that of 128 small MLPs; groups are of 20
+CPU_REPLICAS = 64  # at most: more would take more memory, and checkpoints rarely fall between two stacks
+GPU_FLOATS = 2**20  # in one layer's activations: enough work for every multiprocessor of a large GPU
+GPU_REPLICAS = 64, 1024  # at least and at most: sweeps have groups of tens to hundreds of runs, and padding is wasted
+CNN_REPLICAS = 32  # at least: a step of 32 CNNs takes an H200 .37 ms, twice as long as 128 small MLPs; groups have 20
 
 
 def stacks_of(runs: Sequence[Run], device: torch.device) -> list[list[Run]]:
-    """The table cut into stacks, on a CPU of about equal size, on a GPU all full but the last of each shape."""
+    """Cut the table into stacks: on a CPU of about equal size, on a GPU all full except the last of each shape."""
     stacks = []
     for _, group in groupby(sorted(runs, key=lambda run: (str(run.stack_key()), run.id)), key=Run.stack_key):
         members = list(group)
@@ -38,11 +38,12 @@ def stacks_of(runs: Sequence[Run], device: torch.device) -> list[list[Run]]:
 
 
 def gpu_replicas(run: Run) -> int:
-    """Replicas of every stack of such runs on a GPU: a power of two, the smaller the larger batch times width.
+    """Return the number of replicas of a stack on a GPU for runs of this shape: a power of two.
 
-    A replica takes 16 bytes a parameter (weights, gradients, both moments of Adam) and its data twice over: 8 MiB for
-    the network of 290,080 parameters on 5,000 examples of 96 numbers, so half a GiB a stack. The order of
-    shuffled batches takes up to 256 MiB more (`GpuProgram.table_rows`).
+    It falls with batch size times width. A replica takes 16 bytes for each parameter (weights, gradients, both moments
+    of Adam) and twice the size of its data. This makes 8 MiB for the network of 290,080 parameters on 5,000 examples of
+    96 numbers, and half a GiB for its stack. The order of shuffled batches takes up to 256 MiB more
+    (`GpuProgram.table_rows`).
     """
     least, most = GPU_REPLICAS
     positions = NETWORKS.get(run.network).positions if run.network in NETWORKS.names() else 1
@@ -53,7 +54,7 @@ def gpu_replicas(run: Run) -> int:
 
 
 def padded(stack: list[Run], device: torch.device) -> list[Run]:
-    """The stack as it is trained: on a GPU followed by its own runs again, up to the number that its shape has."""
+    """Return the stack that is trained: on a GPU, padded with its own runs again to the full number of replicas."""
     if device.type != "cuda":
         return stack
     full = gpu_replicas(stack[0])

@@ -1,4 +1,4 @@
-"""The state of R runs in training, which is the same on every device, and the protocol that makes it of their rows."""
+"""The state of R runs in training, which has one form on every device, and the protocol that makes it from rows."""
 
 from __future__ import annotations
 
@@ -27,33 +27,33 @@ class Protocol:
     """How a row of the table becomes a training problem."""
 
     splits: Callable[[Run], Splits]  # the run's data, a function of its seed
-    # One network for a stack of runs, per-replica constants as `[R]`; None: the one that the rows name.
+    # Makes one network for a stack of runs, with per-replica constants as `[R]`. None: the network that the rows name.
     network: Callable[[Sequence[Run]], Layer] | None = None
-    # What else is measured at every logged step, name -> `[R]`: of `ensemble.stack`, whose gradients are those of the
-    # last batch, without penalty, at the weights before the last step.
+    # Further measurements at every logged step: name -> `[R]`. The gradients in `ensemble.stack` are those of the last
+    # batch, without penalty, at the weights before the last step.
     measures: Callable[[Ensemble], dict[str, Tensor]] = lambda ensemble: {}
-    # How many examples the train split of a row has; another number where `train_size` counts some that are held out.
+    # The number of examples in a row's train split; it differs from `train_size` if that counts examples held out.
     train_examples: Callable[[Run], int] = lambda run: run.train_size
 
     def built(self, runs: Sequence[Run], inputs: int, outputs: int) -> Layer:
-        """Return one network for a stack of runs whose data have so many inputs and targets."""
+        """Return one network for a stack of runs whose data have so many inputs and outputs."""
         return self.network(runs) if self.network else NETWORKS.get(runs[0].network).build(runs, inputs, outputs)
 
 
 class Ensemble:
-    """R runs of one `stack_key` in training. All that changes is in tensors, so that it can be saved and restored.
+    """R runs of one `stack_key` in training. Everything that changes is in tensors, which can be saved and restored.
 
-    A program advances it (`program.program_of`); nothing here depends on the device's way to train.
+    A program advances it (`program.program_of`). Nothing here depends on how the device trains.
     """
 
     def __init__(self, runs: Sequence[Run], protocol: Protocol, dtype: torch.dtype, device: torch.device):
-        """Raises ConfigError for runs, data and networks that cannot be trained, or that contradict each other."""
+        """Raise ConfigError for runs, data and networks that cannot be trained or that contradict each other."""
         if not isinstance(protocol, Protocol):
             raise ConfigError(f"protocol is a {type(protocol).__name__}, but must be Protocol(splits).")
         self.runs, self.protocol, self.device = checked_stack(runs, dtype), protocol, device
-        self.run = self.runs[0]  # for what all runs of a stack have in common
+        self.run = self.runs[0]  # for the settings that all runs of a stack share
         self.loss = LOSSES.get(self.run.loss)
-        # Inputs and targets, `[U, N, ...]`: replica r has those of index `which[r]`.
+        # Inputs and targets `[U, N, ...]`: replica r has those at index `which[r]`.
         self.data, self.which = gathered(self.runs, protocol.splits, protocol.train_examples, dtype, device)
         self.examples = self.data["train"][0].shape[1]
         inputs, outputs = (part.shape[2] for part in self.data["train"])
@@ -82,7 +82,7 @@ class Ensemble:
             self.sums["held_norm"] = self.stack.norms()[0]
 
     def diverged_at(self) -> list[int | None]:
-        """Return per run the step, counted from 1, whose loss was first not finite."""
+        """Return for each run the first step, counted from 1, whose loss was not finite; None if there is none."""
         return [None if steps == self.step else steps + 1 for steps in self.sums["finite_steps"].tolist()]
 
     def tensors(self) -> dict[str, Tensor]:
@@ -91,7 +91,7 @@ class Ensemble:
         return stack | {f"optimizer.{name}": slot for name, slot in self.optimizer.slots.items()} | self.sums
 
     def restore(self, step: int, tensors: dict[str, Tensor]) -> None:
-        """Take the values that `tensors()` had after `step` steps; ResultError if they are not of these runs."""
+        """Take over the values of `tensors()` after `step` steps; ResultError if they belong to other runs."""
         shapes = {name: (tensor.shape, tensor.dtype) for name, tensor in self.tensors().items()}
         if {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()} != shapes:
             raise ResultError("the checkpoint holds tensors of other names or shapes than these runs have: delete it.")
@@ -100,7 +100,7 @@ class Ensemble:
             tensor.copy_(tensors[name])
 
     def data_order(self, seed: int, epoch: int) -> Tensor:
-        """Return the examples that every batch of an epoch has, `[epoch_steps, B]`, on the CPU."""
+        """Return the examples in every batch of an epoch, `[epoch_steps, B]`, on the CPU."""
         if self.run.shuffle:
             order = torch.randperm(self.examples, generator=generator_of(seed, 1 + epoch), device="cpu")
         else:
@@ -111,6 +111,6 @@ class Ensemble:
 def generator_of(seed: int, stream: int) -> torch.Generator:
     """Return a run's own generator on the CPU: stream 0 for its initialisation, 1 + epoch for the order of its data.
 
-    Hashed to 32 bits, of which torch's CPU generator uses no more: seeds that differ above them would all be one.
+    Seed and stream are hashed to 32 bits, because torch's CPU generator ignores the higher bits of a seed.
     """
     return torch.Generator("cpu").manual_seed(int(np.random.SeedSequence([seed, stream]).generate_state(1)[0]))

@@ -1,7 +1,7 @@
-"""What a network must be before it is trained: layers that fit, in an order that works, and as its row says.
+"""Checks of a network before it is trained: its layers fit together, stand in a valid order, and agree with the row.
 
-The compiled loops do not look at bounds, and torch broadcasts where shapes differ. So what does not fit is refused
-here, once, for every device.
+The compiled loops check no bounds, and torch broadcasts where shapes differ. So a network that does not fit is refused
+here, once for all devices.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from weightdecay.run import Run
 
 
 def check_network(network: Layer, runs: Sequence[Run], inputs: int, outputs: int) -> None:
-    """ConfigError for a network that cannot be trained on `inputs` and `outputs` numbers, or is not what `runs` say."""
+    """Raise ConfigError if the network cannot be trained on examples of these sizes, or does not agree with `runs`."""
     kinds = LAYERS.all()
     everything = list(_every(network, list(kinds.values()), set()))
     for layer in everything:
@@ -32,13 +32,16 @@ def check_network(network: Layer, runs: Sequence[Run], inputs: int, outputs: int
         set_to = max((getattr(run, kind.setting) or 0 for run in runs), default=0) if kind.setting else 0
         absent = f"{kind.setting} is {set_to:g}, but the network has no {kind.__name__}"
         require(not set_to or kind.setting in there, absent)
-    if runs[0].network in NETWORKS.names():  # of one of the user's own nothing else is known
+    if runs[0].network in NETWORKS.names():  # of a user's own network nothing else is known
         _check_named(network, runs, inputs, outputs)
 
 
 def _check_named(network: Layer, runs: Sequence[Run], inputs: int, outputs: int) -> None:
-    """A network of a known name is the one of that name; a layer whose setting is 0 in all runs may stand anywhere."""
-    run = runs[0]  # a stack's runs agree in what decides the shape
+    """Raise ConfigError unless the network has the layers of the known network that the runs name.
+
+    Layers whose setting is 0 in all runs, such as Dropout at a rate of 0, are not compared.
+    """
+    run = runs[0]  # all runs of a stack have the same shape
     idle = {layer.__name__ for layer in LAYERS.all().values() if not any(getattr(r, layer.setting, 1) for r in runs)}
     named, given = (
         [word for word in tree.words() if word not in idle]
@@ -53,9 +56,9 @@ def _check_named(network: Layer, runs: Sequence[Run], inputs: int, outputs: int)
 
 
 def _every(layer: Layer, kinds: Sequence[type[Layer]], seen: set[Layer]) -> Iterator[Layer]:
-    """Every layer of the tree, containers too; refuses what is not registered, and what stands there twice.
+    """Yield every layer of the tree, including containers; refuse unregistered layers and repeated ones.
 
-    A class of the user's own may start elsewhere than the registered one it derives from, but must compute the same.
+    A user's subclass of a registered layer may initialise its weights in its own way, but must compute the same.
     """
     kind = next((kind for kind in kinds if isinstance(layer, kind)), None)
     own = kind and (type(layer).forward, type(layer).backward) == (kind.forward, kind.backward)
@@ -72,13 +75,13 @@ def _every(layer: Layer, kinds: Sequence[type[Layer]], seen: set[Layer]) -> Iter
 
 
 def check_order(network: Layer) -> None:
-    """ConfigError for layers in an order in which one would overwrite what another still needs."""
+    """Raise ConfigError if, in this order, a layer would overwrite values that another layer still needs."""
 
     def refuse(what: str) -> None:
         raise ConfigError(f"{what}: it would overwrite what is still needed. Let Linear or Conv1d stand between.")
 
     def walk(layer: Layer) -> tuple[Layer, Layer]:
-        """The first and the last layer that works on activations."""
+        """Check the order within a layer; return the first and the last layer in it that computes activations."""
         if not layer.children:
             return layer, layer
         ends = [walk(child) for child in layer.children]

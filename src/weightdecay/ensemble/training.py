@@ -1,11 +1,11 @@
-"""Trains a table of runs. Runs of equal `stack_key` are stacked; a protocol says what data and network they have.
+"""Trains a table of runs. Runs with the same `stack_key` are stacked; a protocol gives their data and their network.
 
-Every run's result is a function of its own row: initialisation and data order come from the run's own generators, no
-operation reduces across replicas, and on a GPU the number of replicas in a stack depends on their shape alone.
+A run's result is a function of its own row. Its initialisation and the order of its data come from its own generators,
+no operation sums across replicas, and on a GPU the number of replicas in a stack depends on their shape alone.
 
-Runs, data, initial weights, order of batches, measurements and checkpoints are the same on every device. The steps
-between two measurements are a CPU's (`cpu`: compiled loops, one replica after another) or a GPU's (`gpu`: torch
-operations on all replicas at once, captured in a CUDA graph).
+Runs, data, initial weights, order of batches, measurements and checkpoints are the same on every device. Only the steps
+between two measurements differ: on a CPU (`cpu`) compiled loops train one replica after another; on a GPU (`gpu`) torch
+operations train all replicas at once, captured in a CUDA graph.
 """
 
 from __future__ import annotations
@@ -37,7 +37,11 @@ CHECKPOINT_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """`runs`: one row a run, settings, last metrics, `diverged_at`. `history`: tidy `run, step, metric, value`."""
+    """The result of training a table, as tables.
+
+    `runs`: one row for each run, with its settings, last metrics and `diverged_at`. `history`: tidy, with the columns
+    `run, step, metric, value`. `metadata`: versions, device, time and memory.
+    """
 
     runs: pd.DataFrame
     history: pd.DataFrame
@@ -54,13 +58,13 @@ def train(
     precision: Precision = "float32",
     code: str = "",
 ) -> TrainingResult:
-    """Train every run of a table and measure it by its logging schedule.
+    """Train every run of a table, and measure it at the steps of its logging schedule.
 
-    `checkpoint`: a file to resume from and to save to every `checkpoint_seconds`; an interrupted training that is
-    resumed gives bit for bit what an undisturbed one gives, and one whose checkpoint cannot be kept goes on without.
-    `code`: names the code that trains, such as its fingerprint; a checkpoint of another code is not resumed.
-    Raises DeviceError when `device` is not there, or has no such `precision`, and ConfigError for runs, data and
-    networks that cannot be trained, or that contradict each other.
+    `checkpoint`: a file to resume from, and to save to every `checkpoint_seconds`. Training that was interrupted and
+    resumed gives the same bits as training without interruption. If no checkpoint can be kept, training goes on without
+    one. `code`: a name of the code that trains, such as its fingerprint; the checkpoint of other code is not resumed.
+    Raises DeviceError if there is no such `device` or it does not have the `precision`, and ConfigError for runs, data
+    and networks that cannot be trained or that contradict each other.
     """
     runs = checked_table(runs)
     where, began = backend.resolve_device(device), time.monotonic()
@@ -85,7 +89,7 @@ def train(
             program = program_of(Ensemble(padded(stack, where), protocol, dtype, where))
             history = _train_stack(program, len(stack), state["current"], save, checkpoint_seconds, progress)
         state["stacks"].append({"history": history, "diverged_at": program.ensemble.diverged_at()[: len(stack)]})
-        del program  # a stack's memory is free before the next is made
+        del program  # free the stack's memory before the next stack is made
         save(None)
     progress.close()
     metadata = {
@@ -107,7 +111,7 @@ def _train_stack(
     checkpoint_seconds: float,
     progress: Progress,
 ) -> list[dict[str, Any]]:
-    """Train a stack to its end; returns the history of its first `count` runs as `[{"step": s, metric: [values]}]`."""
+    """Train a stack to its end; return the history of its first `count` runs as `[{"step": s, metric: [values]}]`."""
     ensemble = program.ensemble
     schedule, stops = ensemble.log_steps, list(ensemble.log_steps)
     history: list[dict[str, Any]] = []

@@ -1,8 +1,8 @@
-"""Compiles the CPU's training step, in the set-up: python -m weightdecay.ensemble.warm_up.
+"""Compiles the CPU's training step during set-up: python -m weightdecay.ensemble.warm_up.
 
-That takes 40 seconds for single precision, in which tables are trained, and as long for double, in which single updates
-are taken apart; two processes share the work. Without it the first training does it, and two that start together both
-do.
+This takes 40 seconds for single precision, in which tables are trained, and as long for double precision, in which some
+computations study single updates. Two processes share the work. Otherwise the first training compiles it, and two that
+start together both do.
 """
 
 from concurrent.futures import ProcessPoolExecutor

@@ -1,4 +1,4 @@
-"""The ledger of all claims: joined from the experiments, as the paper's tables, and as a table in the terminal."""
+"""The ledger of all claims: joined from the findings, written as the paper's tables, and printed in the terminal."""
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
@@ -20,30 +20,30 @@ COLOURS: dict[Verdict, str] = {"reproduced": "green", "mixed": "yellow", "undeci
 
 
 def judgments(judged: Path, name: str, trained: Path) -> Path:
-    """Return the claims.json of an experiment: in `judged` if it is there, else beside its tables."""
+    """Return the path of a finding's claims.json: in `judged` if it is there, else beside the tables."""
     found = judged / name / "claims.json"
     return found if found.is_file() else trained / "claims.json"
 
 
 def join(judged: Path, trained: Mapping[str, Path], paper: Path | None) -> None:
-    """Join the claims of experiments into `judged`/claims.json, and print them.
+    """Join the claims of all findings into `judged`/claims.json, and print them.
 
-    `judged`/<experiment>/claims.json are judgments of the tables in the folder `trained`[<experiment>], or, where there
-    are none, those beside the tables. Into the folder `paper`, if given: tables/claims.tex, tables/builds.tex,
-    numbers.tex. ResultError where an experiment's claims are missing or another's, ConfigError where two of them have a
-    claim of one id.
+    `trained` has the folder of each finding's tables. The judgments of a finding are in `judged`/<finding>/claims.json,
+    or else beside its tables. If `paper` is given, tables/claims.tex, tables/builds.tex and numbers.tex are written
+    into that folder. ResultError if the claims of a finding are missing or belong to another one, ConfigError if two
+    findings have a claim of the same id.
     """
     claims = []
     for name, folder in trained.items():
         scale = folder.parent.name if folder.parent.name in SCALES else None
         claims += model.read(judgments(judged, name, folder), name, scale)
-    claims.sort(key=lambda claim: claim.id[0])  # by letter, to be looked up; within one as the config has them
+    claims.sort(key=lambda claim: claim.id[0])  # by letter; within a letter in the order of config.yaml
     owners: dict[str, str] = {}
     for claim in claims:
         if owners.setdefault(claim.id, claim.experiment) != claim.experiment:
             raise ConfigError(
                 f"claim {claim.id} is in both experiments/{owners[claim.id]}/config.yaml and "
-                f"experiments/{claim.experiment}/config.yaml, but ids must be unique over all experiments."
+                f"experiments/{claim.experiment}/config.yaml, but ids must be unique over all findings."
             )
     model.write(judged / "claims.json", claims)
     if paper:
@@ -55,7 +55,7 @@ def join(judged: Path, trained: Mapping[str, Path], paper: Path | None) -> None:
 
 
 def ledger_text(claims: Sequence[Claim]) -> str:
-    """Return the ledger as a table for the terminal, a row a claim, each named for its first part."""
+    """Return the ledger as a table for the terminal: a row for each claim, with its first part."""
     rows = [
         (
             claim.id,
@@ -68,7 +68,7 @@ def ledger_text(claims: Sequence[Claim]) -> str:
 
 
 def builds_tex(experiments: Sequence[str], macros: Mapping[str, str]) -> str:
-    """Return a table of how the results were made, a row an experiment, from its macros."""
+    """Return a LaTeX table of how the results were made: a row for each finding, made of its macros."""
     keys = {
         "Scale": "scale",
         "Runs": "networks",
@@ -84,9 +84,9 @@ def builds_tex(experiments: Sequence[str], macros: Mapping[str, str]) -> str:
 
 
 def ledger_tex(claims: Sequence[Claim]) -> str:
-    """Return the ledger as LaTeX: for each experiment a table of the text's width, broken between rows.
+    """Return the ledger as LaTeX: for each finding a table as wide as the text, which may break between rows.
 
-    Needs the packages booktabs and xltabular.
+    It needs the packages booktabs and xltabular.
     """
     return "\n\\par\\bigskip\n".join(
         _experiment_tex(title, list(group))

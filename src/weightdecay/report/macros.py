@@ -1,12 +1,12 @@
-r"""numbers.tex: every number of the paper's text is a macro, whose name says where the number comes from.
+r"""numbers.tex: every number in the paper's text is a macro, whose name says where the number comes from.
 
     claim A4                        \AfourVerdict \AfourMeasured \AfourLow \AfourHigh \AfourN \AfourCI
     its part "Ratio"                \AfourRatio \AfourRatioLow \AfourRatioHigh \AfourRatioN \AfourRatioCI ...Verdict
-    the experiment binary_addition  \BinaryAdditionScale \BinaryAdditionRuns \BinaryAdditionSeeds ...
+    the finding binary_addition     \BinaryAdditionScale \BinaryAdditionRuns \BinaryAdditionSeeds ...
     the whole                       \Scale \Code \Claims \ClaimsReproduced \ClaimsRefuted \ClaimsMixed \ClaimsUndecided
 
-`Scale` of the whole is in words, "laptop and paper" where experiments differ. `Measured, Low, High, N` are those of a
-claim's first part; `CI` is value and interval in one, "0.976 [0.970, 0.982]".
+`Scale` of the whole is in words: "laptop and paper" if findings differ. `Measured, Low, High, N` of a claim are those
+of its first part. `CI` has the value and its interval: "0.976 [0.970, 0.982]".
 """
 
 from collections import Counter
@@ -26,7 +26,7 @@ from weightdecay.results import read_table, said
 
 
 def macros_of(claims: Sequence[Claim], trained: Iterable[Path]) -> dict[str, str]:
-    """Return macro name (no backslash) -> LaTeX, for all claims and the experiments whose tables are in `trained`."""
+    """Return macro name (no backslash) -> LaTeX, for all claims and the findings whose tables are in `trained`."""
     verdicts, scales = Counter(claim.verdict for claim in claims), Counter(str(claim.scale) for claim in claims)
     macros = {"Scale": in_words(scales), "Claims": str(len(claims))}
     macros |= {f"Claims{verdict.title()}": str(verdicts[verdict]) for verdict in get_args(Verdict)}
@@ -63,7 +63,7 @@ def claim_macros(claim: Claim) -> dict[str, str]:
 
 
 def experiment_macros(name: str, runs: pd.DataFrame, metadata: Mapping[str, Any]) -> dict[str, str]:
-    """Return how an experiment's results were made: \\<Experiment>Runs, Seeds, Diverged, Minutes, Device, Torch, ..."""
+    """Return macros of how a finding's results were made: \\<Finding>Runs, Seeds, Diverged, Minutes, Device, ..."""
     stem, seconds = stem_of_experiment(name), metadata.get("wall_seconds")
     macros = {
         "Runs": LATEX.integer(len(runs)),
@@ -77,7 +77,7 @@ def experiment_macros(name: str, runs: pd.DataFrame, metadata: Mapping[str, Any]
 
 
 def macros_tex(macros: Mapping[str, str]) -> str:
-    r"""Return numbers.tex, one \newcommand a number; ConfigError for a name that TeX would not read as one."""
+    r"""Return numbers.tex, with a \newcommand for each number; ConfigError for a name that TeX cannot read."""
     for name, value in macros.items():
         if not (name.isascii() and name.isalpha()):
             raise ConfigError(f"\\{name} is no macro name: letters only")

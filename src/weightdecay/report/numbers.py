@@ -1,4 +1,4 @@
-"""Numbers and intervals as people write them: one rule for how many digits, in plain text and in LaTeX."""
+"""Numbers and intervals as people write them, by one rule for the number of digits, in plain text and in LaTeX."""
 
 import math
 from dataclasses import dataclass
@@ -18,12 +18,13 @@ class Numbers:
     infinity: str
     comma: str  # between thousands
     times: str  # between a mantissa and its power of ten
-    superscript: bool  # whether an exponent has characters of its own, or braces
+    superscript: bool  # whether exponents are superscript characters; else they are in braces
 
     def number(self, value: float) -> str:
-        """Write a measured number, with three decimals and two digits at least up to 1, and whole from 100 on.
+        """Write a measured number.
 
-        Below 10⁻⁵ it has two digits and a power of ten; NaN is unknown.
+        Up to 1 it has three decimals, and at least two digits. From 100 on it is whole. Below 10⁻⁵ it has two digits
+        and a power of ten. NaN is written as unknown.
         """
         size = abs(value)
         if math.isnan(value) or math.isinf(value):
@@ -39,12 +40,12 @@ class Numbers:
         return self._signed(value, f"{abs(value):,}".replace(",", self.comma))
 
     def exact(self, value: float) -> str:
-        """Write a number that a person chose, a threshold say, as short as it is: 0.9, 250, 10⁻⁵."""
+        """Write a number that a person chose, such as a threshold, without rounding: 0.9, 250, 10⁻⁵."""
         text = f"{abs(value):g}"
         return self._signed(value, self._power(text) if "e" in text else text)
 
     def interval(self, found: Estimate | Part | Claim) -> str:
-        """Write a value and its 95 % interval, "0.976 [0.970, 0.982]"; the value alone where there is no interval."""
+        """Write a value and its 95 % interval, "0.976 [0.970, 0.982]", or the value alone if it has no interval."""
         value = found.value if isinstance(found, Estimate) else found.measured
         if math.isnan(value) or math.isnan(found.low):
             return self.number(value)
@@ -52,10 +53,10 @@ class Numbers:
 
     def _signed(self, value: float, text: str) -> str:
         signed = self.minus + text if value < 0 else text
-        return signed.replace(r"}\ensuremath{", "")  # one formula, not two beside each other
+        return signed.replace(r"}\ensuremath{", "")  # joins two formulas into one
 
     def _power(self, text: str) -> str:
-        """Write 1.5e-07 as a product; a mantissa of 1 is left out."""
+        """Write a number such as 1.5e-07 as a product with a power of ten; a mantissa of 1 is left out."""
         mantissa, exponent = text.split("e")
         power = str(int(exponent)).translate(SUPERSCRIPTS) if self.superscript else f"^{{{int(exponent)}}}"
         product = f"10{power}" if mantissa == "1" else f"{mantissa}{self.times}10{power}"
@@ -67,7 +68,7 @@ LATEX = Numbers(
     unknown="--",
     minus=r"\ensuremath{-}",
     infinity=r"\ensuremath{\infty}",
-    comma="{,}",  # leaves no space in text
+    comma="{,}",  # in braces TeX adds no space after it
     times=r"\cdot",
     superscript=False,
 )

@@ -1,10 +1,10 @@
-"""All claims at a glance, on two pages: verdict, what was measured, and how far that lies from its criterion.
+"""All claims at a glance, on two pages: the verdict, the measured value, and its distance from the criterion.
 
-Quantities of different units are put on one scale by their own uncertainty: the signed distance of the measured value
-from the nearest bound of its criterion, over half the width of its 95 % interval. The bar is the interval, so that it
-lies wholly right of 0 where the criterion is satisfied, wholly left where it is violated. It is a scale of evidence,
-not of size: the size stands beside it, in its own unit. Where the claim is named for one quantity (the bar) and asserts
-others as well, each of those is a small marker in the colour of its own verdict.
+Quantities of different units share one scale: the signed distance of the measured value from the nearest bound of the
+criterion, divided by half the width of the 95 % interval. The bar is the interval. It lies wholly right of 0 if the
+criterion is satisfied, and wholly left of 0 if it is violated. The scale shows the strength of the evidence; the size
+of the effect stands beside it, in its own unit. The bar shows the first part of a claim; each further part is a small
+marker in the colour of its own verdict.
 """
 
 import math
@@ -30,20 +30,20 @@ VERDICTS: dict[Verdict, tuple[str, str]] = {  # colour and marker
     "undecided": ("0.55", "D"),
     "refuted": ("#D55E00", "X"),
 }
-FARTHEST = 30.0  # half-widths; what lies farther is drawn there, with an arrow
+FARTHEST = 30.0  # half-widths; values beyond are drawn here, with an arrow
 TICKS = (-30, -5, -1, 0, 1, 5, 30)
-ROW, TALLEST = 0.15, 7.55  # inches: of a row, and of all rows of a page that has a caption as well
-COLUMNS = {"id": 0.0, "verdict": 0.045, "quantity": 0.058, "measured": 0.69, "bound": 1.0}  # the last: its right end
-FOREST = 0.43, 0.68  # of the figure's width, as are the columns
+ROW, TALLEST = 0.15, 7.55  # inches: the height of a row, and of all rows on a page that also has a caption
+# Left end of each column, as a share of the figure's width; of the last one the right end.
+COLUMNS = {"id": 0.0, "verdict": 0.045, "quantity": 0.058, "measured": 0.69, "bound": 1.0}
+FOREST = 0.43, 0.68  # left and right end of the panel with the bars, as shares of the figure's width
 SIZE = 7
 
 
 def distances(part: Part) -> tuple[float, float, float] | None:
-    """Return how far the measured value and its interval's ends, low first, are from the bound, in half-widths.
+    """Return the distances of the measured value and of its interval's ends from the bound, in half-widths.
 
-    None where unknown.
-
-    Positive where the criterion is satisfied. Of two bounds the one nearer to the measured value counts.
+    The lower end comes before the upper one. Distances are positive if the criterion is satisfied. Of two bounds the
+    one nearer to the measured value counts. None if the value or its interval is unknown.
     """
     half = (part.high - part.low) / 2
     if part.verdict is None or math.isnan(part.measured) or math.isnan(half):
@@ -52,7 +52,7 @@ def distances(part: Part) -> tuple[float, float, float] | None:
         sign, bound = 1, part.least
     else:
         sign, bound = -1, part.most
-    if math.isinf(half):  # an interval open above: the half that is known
+    if math.isinf(half):  # the interval is open above, so take its lower half
         half = part.measured - part.low
     found = (sign * (x - bound) for x in (part.measured, part.low, part.high))
     value, *ends = (math.copysign(math.inf, x) if half == 0 and x else x / half if half else 0.0 for x in found)
@@ -60,37 +60,37 @@ def distances(part: Part) -> tuple[float, float, float] | None:
 
 
 def overview(claims: Sequence[Claim], folder: Path) -> None:
-    """Draw overview-1 and overview-2, .pdf and .png, in `folder`: the claims by experiment, a row each."""
+    """Draw overview-1 and overview-2, .pdf and .png, in `folder`: the claims by finding, a row for each."""
     scale = in_words(claim.scale for claim in claims)
     for place, groups in enumerate(pages(claims), 1):
         style.save(page(groups, claims), folder, f"overview-{place}", scale)
 
 
 def pages(claims: Sequence[Claim]) -> tuple[list[list[Claim]], list[list[Claim]]]:
-    """Split the claims by experiment, on two pages as nearly equal as whole experiments allow."""
+    """Split the claims into two pages of about equal length, without splitting a finding."""
     groups = [list(group) for _, group in groupby(claims, key=lambda claim: claim.experiment)]
     cut = min(range(1, len(groups) + 1), key=lambda cut: max(rows_of(groups[:cut]), rows_of(groups[cut:])))
     return groups[:cut], groups[cut:]
 
 
 def rows_of(groups: Sequence[Sequence[Claim]]) -> int:
-    """Count a row a claim, and one for the name of each experiment."""
+    """Count the rows: one for each claim, and one for the name of each finding."""
     return sum(1 + len(group) for group in groups)
 
 
 def page(groups: Sequence[Sequence[Claim]], claims: Sequence[Claim]) -> Figure:
-    """Draw some experiments' claims; the legend counts the verdicts of all `claims`."""
+    """Draw the claims of some findings; the legend counts the verdicts of all `claims`."""
     scales = {claim.scale for claim in claims}
     rows = max(1, rows_of(groups))
     height = min(ROW, TALLEST / rows)
     figure = plt.figure(figsize=(style.PAGE, height * rows + 0.65))
-    figure.set_layout_engine("none")  # places are given below
+    figure.set_layout_engine("none")  # everything is placed by hand below
     bottom, top = 0.48 / figure.get_figheight(), 1 - 0.17 / figure.get_figheight()
     axes = figure.add_axes((FOREST[0], bottom, FOREST[1] - FOREST[0], top - bottom))
     texts = figure.add_axes((0, bottom, 1, top - bottom), sharey=axes)
     texts.axis("off")
     texts.set(xlim=(0, 1), zorder=-1)
-    axes.patch.set_visible(False)  # for the shading of the rows
+    axes.patch.set_visible(False)  # lets the shading of rows show through
     row = 0
     for group in groups:
         title = title_of(group[0].experiment) + (f", {group[0].scale} scale" if len(scales) > 1 else "")
@@ -132,7 +132,7 @@ def _texts(axes: Axes, claim: Claim, row: int) -> None:
 
 
 def _fit(text: Text, axes: Axes, right: float) -> None:
-    """Shorten a text by whole words, with an ellipsis, until it ends left of `right`, a share of the figure's width."""
+    """Shorten a text by whole words, with an ellipsis, until it ends before `right`, a share of the figure's width."""
     words, width = text.get_text().split(), axes.figure.bbox.width
     while text.get_window_extent().x1 > right * width and len(words) > 1:
         words.pop()
@@ -165,7 +165,7 @@ def _legend(figure: Figure, claims: Sequence[Claim]) -> None:
 
 
 def bound(part: Part) -> str:
-    """Write the criterion of a part: "≥ 1.3", "≤ 0.05", or both bounds, which may be computed."""
+    """Write the criterion of a part: "≥ 1.3", "≤ 0.05", or both bounds. Bounds may be computed numbers."""
     if math.isinf(part.most):
         return f"≥ {PLAIN.exact(part.least)}"
     if math.isinf(part.least):

@@ -1,4 +1,4 @@
-"""What the figures of several experiments draw alike: accuracies against λ, curves with their band over seeds."""
+"""Plots that the figures of several findings share: accuracies against λ, and curves with a band over seeds."""
 
 from collections.abc import Mapping, Sequence
 from itertools import islice
@@ -15,8 +15,8 @@ from weightdecay.report.style import has_data, missing
 from weightdecay.statistics.estimates import ACCURACY, UNBOUNDED, Estimate, mean_interval
 from weightdecay.statistics.measures import Histories, band
 
-OPEN = 1e9  # where an interval that has no upper end is drawn to
-FAINT = 20  # single seeds drawn behind a mean, at most: more would hide it
+OPEN = 1e9  # an interval without an upper end is drawn up to here
+FAINT = 20  # at most so many single seeds are drawn behind a mean: more would hide it
 
 
 def points(axes: Axes, table: pd.DataFrame, colour: str, label: str, hollow: Sequence[float] = ()) -> None:
@@ -35,9 +35,9 @@ def points(axes: Axes, table: pd.DataFrame, colour: str, label: str, hollow: Seq
 
 
 def estimates(axes: Axes, found: Mapping[float, Estimate], across: bool = False, **style: Any) -> None:
-    """Draw estimates with their 95 % intervals at places on the x axis; `across`: on the y axis.
+    """Draw estimates with their 95 % intervals at places on the x axis, or on the y axis if `across`.
 
-    An unknown value leaves a gap. An unknown end is not drawn, and an open one leaves the panel.
+    An unknown value leaves a gap. An unknown end is not drawn, and an open end runs out of the panel.
     """
     value, low, high = np.array([estimate[:3] for estimate in found.values()], dtype=float).reshape(-1, 3).T
     ends = np.nan_to_num([value - low, np.minimum(high, OPEN) - value])
@@ -50,7 +50,10 @@ def estimates(axes: Axes, found: Mapping[float, Estimate], across: bool = False,
 def curves(
     axes: Axes, histories: Histories, runs: pd.DataFrame, metric: str, colour: ColorType, label: str | None
 ) -> None:
-    """Draw one metric of several seeds against the step: mean, band, and seeds faintly; says where there is none."""
+    """Draw one metric of several seeds against the step: mean, band, and single seeds faintly.
+
+    If there are no values, the panel says so.
+    """
     seeds: Mapping[int, pd.Series] = {row["seed"]: histories.curve(row["run"], metric) for _, row in runs.iterrows()}
     seeds = {seed: curve for seed, curve in seeds.items() if len(curve)}
     if seeds:
@@ -78,20 +81,20 @@ def over_columns(
     log: bool = False,
     **line: Any,
 ) -> None:
-    """Draw mean and band over seeds against the columns of `[seeds, x]` that no seed lacks; `log`: geometric."""
+    """Draw mean and band over seeds of a table `[seeds, x]`, where all seeds have a value; `log`: geometric mean."""
     rows = {seed: row for seed, row in table.dropna(axis=1).iterrows()}
     if rows and len(next(iter(rows.values()))):
         interval_line(axes, band(rows, bounds, logarithmic=log), rows, colour, **line)
 
 
 def legend(axes: Axes, **options: Any) -> None:
-    """Draw the legend of a panel; none where nothing in it has a name."""
+    """Draw the legend of a panel, unless nothing in it has a name."""
     if axes.get_legend_handles_labels()[0]:
         axes.legend(**options)
 
 
 def room(axes: Axes, below: float = 1.0, above: float = 1.0) -> None:
-    """Widen a y axis by factors, for room below and above what is drawn; leave an empty panel as it is."""
+    """Widen a y axis by factors, to leave room below and above the data; an empty panel stays as it is."""
     if has_data(axes, "y"):
         low, high = axes.get_ylim()
         axes.set_ylim(low * below, high * above)
@@ -116,7 +119,7 @@ def edges(values: pd.Index) -> np.ndarray:
 
 
 def plain_ticks(axis: Axis, ticks: Sequence[float]) -> None:
-    """Show these ticks alone, as plain numbers: what a logarithmic axis of one decade needs."""
+    """Show only these ticks, as plain numbers, which a logarithmic axis of about one decade needs."""
     axis.set_ticks(list(ticks), [f"{tick:g}" for tick in ticks])
     axis.set_ticks([], minor=True)
 

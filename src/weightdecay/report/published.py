@@ -1,4 +1,4 @@
-"""The numbers that a source published, in published.yaml beside the figures that show them: names and numbers alone."""
+"""Published numbers of a source, from published.yaml in the folder of a finding: only names and numbers."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,10 +15,10 @@ SCHEMA = TypeAdapter(dict[str, Number | Row | list[Row]], config=ConfigDict(stri
 
 @reports_user_errors  # figure programs read it when they start
 def read_published(path: Path) -> dict[str, Any]:
-    """A number, a row of numbers, or a table of them, by name; ConfigError for anything else."""
+    """Return numbers, rows of numbers and tables of numbers by name; ConfigError for anything else."""
     content = yaml_file.read(path)
     try:
         return SCHEMA.validate_python(content)
     except ValidationError as error:
-        place = (*error.errors()[0]["loc"], "the file")[0]  # what follows a name is how pydantic tells kinds apart
+        place = (*error.errors()[0]["loc"], "the file")[0]  # pydantic appends which kind it tried
         raise ConfigError(f"{path}: {place} is not a number, or a table of numbers by name.") from error

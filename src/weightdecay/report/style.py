@@ -1,6 +1,6 @@
-"""The one style of all figures: sizes of a LaTeX column, λ always on the same colours, the scale stamped on.
+"""The style of all figures: as wide as a LaTeX column, the same colours for λ everywhere, and stamped with the scale.
 
-Sizes are those at which the paper prints (no scaling there), so 7 pt here is 7 pt on paper.
+The paper prints figures at their own size, so 7 pt here is 7 pt on paper.
 """
 
 from pathlib import Path
@@ -25,32 +25,32 @@ Made = TypeVar("Made")
 COLUMN = 3.4  # inches
 PAGE = 7.0
 MUTED = "0.45"
-EXPLAINED = "explained"  # the mark of what is said in an empty panel
+EXPLAINED = "explained"  # marks the text in an empty panel
 UNSEEN = "nothing to show:\nnot run, or diverged"
 
-# Okabe & Ito's colours, told apart by all common kinds of colour blindness
+# Okabe & Ito's colours, which people with any common kind of colour blindness can tell apart
 SPLITS = {"train": "#0072B2", "validation": "#009E73", "test": "#D55E00"}
 KINDS = {"free": "#D55E00", "held": "#56B4E9", "clean": "#0072B2", "noisy": "#CC79A7", "published": "black"}
 
-LAMBDA_NORM = LogNorm(1e-3, 120.0, clip=True)  # the λ of all experiments; what lies outside takes the end's colour
+LAMBDA_NORM = LogNorm(1e-3, 120.0, clip=True)  # the λ of all findings; values outside take the colour of the nearer end
 LAMBDA_COLOURS = sns.color_palette("viridis_r", as_cmap=True)
 
 
 def weight_decay_colour(weight_decay: float) -> tuple[float, float, float, float] | str:
-    """Return the colour of a λ, the same in every figure: from yellow (.001) to dark violet (120); grey for λ = 0."""
+    """Return the colour of a λ, the same in every figure: yellow (.001) to dark violet (120), and grey for λ = 0."""
     if weight_decay == 0:
         return "0.55"
-    return LAMBDA_COLOURS(0.08 + 0.92 * float(LAMBDA_NORM(weight_decay)))  # the palest yellow cannot be seen on white
+    return LAMBDA_COLOURS(0.08 + 0.92 * float(LAMBDA_NORM(weight_decay)))  # the palest yellow is invisible on white
 
 
 def apply() -> None:
-    """Set the style for every figure made from now on. Nothing of a matplotlibrc stays."""
+    """Set the style for every figure made from now on; a user's matplotlibrc has no effect."""
     mpl.rcdefaults()
     sns.set_theme(context="paper", style="ticks", palette="colorblind")
     small, text = 7, 8
     plt.rcParams.update(
         {
-            "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib; seaborn's Arial is on some machines only
+            "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib; seaborn's Arial is missing on some machines
             "font.size": text,
             "axes.titlesize": text,
             "axes.labelsize": text,
@@ -84,18 +84,15 @@ def apply() -> None:
 
 
 def missing(axes: Axes, what: str) -> None:
-    """Say in an empty panel what is not there, rather than leaving the reader to guess."""
+    """Say in an empty panel what is missing, so that the reader need not guess."""
     said = axes.text(0.5, 0.5, what, transform=axes.transAxes, ha="center", va="center", color=MUTED, fontsize=8)
-    said.set(wrap=True, gid=EXPLAINED, in_layout=False)  # a long one would leave the panels no room
-    # the panel's own ticks alone: panels that share an axis share where its ticks are
+    said.set(wrap=True, gid=EXPLAINED, in_layout=False)  # a long text must not shrink the panels
+    # hide the ticks of this panel only: their positions are shared with other panels
     axes.tick_params(which="both", bottom=False, left=False, labelbottom=False, labelleft=False)
 
 
 def has_data(axes: Axes, shared: Literal["x", "y"] | None = None) -> bool:
-    """Return whether anything is drawn in a panel but lines at a threshold.
-
-    `shared`: or in any that shares this axis.
-    """
+    """Return whether a panel, or any panel that shares the axis `shared` with it, has more than lines at thresholds."""
     if shared is not None:
         return any(map(has_data, getattr(axes, f"get_shared_{shared}_axes")().get_siblings(axes)))
     lines = (line.get_xydata() for line in axes.lines if line.get_transform() == axes.transData)
@@ -107,11 +104,11 @@ def has_data(axes: Axes, shared: Literal["x", "y"] | None = None) -> bool:
 
 
 def say_what_is_missing(figure: Figure) -> None:
-    """Say so in every panel in which nothing is drawn; a logarithm of nothing has no axis."""
+    """Write into every panel without data that it has none, and make its axes linear: a logarithm needs data."""
     for axes in figure.axes:
         explained = any(text.get_gid() == EXPLAINED for text in axes.texts)
         if axes.axison and axes.get_label() != "<colorbar>" and not has_data(axes) and not explained:
-            for text in axes.texts:  # it names what is not there
+            for text in axes.texts:  # labels of data that are missing
                 text.set_visible(False)
             missing(axes, UNSEEN)
         for axis in ("x", "y"):
@@ -120,9 +117,10 @@ def say_what_is_missing(figure: Figure) -> None:
 
 
 def save(figure: Figure, folder: Path, stem: str, scale: str) -> None:
-    """Save <folder>/<stem>.pdf and .png, stamped unless the scale is the paper's; the same figure gives the same bytes.
+    """Save <folder>/<stem>.pdf and .png; the same figure gives the same bytes.
 
-    `scale`: that of what is drawn, or several in words, "laptop and paper". A panel in which nothing is drawn says so.
+    `scale`: the scale of the results, or several in words, "laptop and paper". It is stamped on the figure unless it is
+    the paper's. A panel without data says so.
     """
     say_what_is_missing(figure)
     if scale != "paper":
@@ -138,5 +136,5 @@ def save(figure: Figure, folder: Path, stem: str, scale: str) -> None:
     for kind, about in metadata.items():
         with atomic_path(folder / f"{stem}.{kind}") as temporary:
             figure.savefig(temporary, format=kind, metadata=about)
-        figure.set_layout_engine("none")  # it is laid out once, for both
+        figure.set_layout_engine("none")  # the layout is computed once, for both files
     plt.close(figure)

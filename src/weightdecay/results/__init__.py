@@ -1,4 +1,4 @@
-"""The door between the wings: tidy tables on disk, each with its provenance."""
+"""Results: tidy tables on disk, each with its provenance. Training writes them, and analysis reads them."""
 
 from weightdecay.results.loading import Results, load, load_scale
 from weightdecay.results.shards import HISTORY, Shard, merge, read_shard, write_shard

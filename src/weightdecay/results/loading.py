@@ -1,4 +1,4 @@
-"""How analysis reads the results of an experiment: its runs, their history, and the tables of its computations."""
+"""Reads the results of a finding: its runs, their history, and the tables of its computations."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,9 +17,9 @@ from weightdecay.table import computation_hashes, config_hash, table_of
 
 @dataclass(frozen=True)
 class Results:
-    """The results of one experiment at one scale."""
+    """The results of one finding at one scale."""
 
-    runs: pd.DataFrame  # one row a run: settings, last value of every metric, diverged_at (step or NaN)
+    runs: pd.DataFrame  # one row for each run: settings, last value of every metric, diverged_at (step or NaN)
     history: pd.DataFrame  # run, step, metric, value
     metadata: dict[str, Any]
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)  # of compute.py, by name
@@ -28,9 +28,10 @@ class Results:
 def load(
     folder: str | Path, expected_hash: str | None = None, computations: Mapping[str, str] = MappingProxyType({})
 ) -> Results:
-    """Load the results of an experiment at one scale, from the folder of its runs.parquet and history.parquet.
+    """Load the results of a finding at one scale from their folder: runs.parquet, history.parquet and computed tables.
 
-    `computations`: name -> hash of the tables of compute.py, <name>.parquet in the same folder.
+    `expected_hash`: the configuration's; ResultError if the results have another. `computations`: name -> hash for each
+    table of compute.py, which is <name>.parquet in the same folder.
     """
     expect = None if expected_hash is None else {"config_hash": expected_hash}
     runs, metadata = read_table(Path(folder) / "runs.parquet", expect)
@@ -40,17 +41,17 @@ def load(
         for name, hash_ in computations.items()
     }
     _check_columns(folder, runs, history)
-    history = history.astype({"step": "int64", "value": "float64"})  # shipped ones are smaller
+    history = history.astype({"step": "int64", "value": "float64"})  # shipped histories have smaller types
     return Results(runs, history, metadata, tables)
 
 
 def load_scale(folder: str | Path, config: Config, scale: str) -> Results:
-    """Load the same; ResultError unless all of it was made with the settings that `config` has for the scale."""
+    """Load the results of one scale; ResultError unless they were made with the present settings of `config`."""
     return load(folder, config_hash(table_of(config, scale)), computation_hashes(config, scale))
 
 
 def _check_columns(folder: str | Path, runs: pd.DataFrame, history: pd.DataFrame) -> None:
-    """Raise a ResultError where one of the two tables has taken the other's place, or a third's."""
+    """Raise ResultError if one of the two files holds another table, for example because they were swapped."""
     numbers = all(name in history and pd.api.types.is_numeric_dtype(history[name]) for name in ("step", "value"))
     for name, is_one in (
         ("runs", {"run", "diverged_at"} <= set(runs) and runs["run"].is_unique),

@@ -1,4 +1,4 @@
-"""Shard files: one table with a row a run, its history as a list, so that a shard is finished or not, never half."""
+"""Shard files: one table with a row for each run and its history as a list. As one file, it is never half finished."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Shard:
 
 
 def write_shard(path: str | Path, runs: pd.DataFrame, history: pd.DataFrame, metadata: Mapping[str, Any]) -> None:
-    """Write one finished shard in one file: the table of its runs, each with its part of `history` as a list."""
+    """Write a finished shard into one file: the table of its runs, each with its part of `history` as a list."""
     place = pd.Index(runs["run"]).get_indexer(history["run"])
     if (place < 0).any():
         raise ValueError("the history has runs that the table of runs has not")
@@ -58,7 +58,7 @@ def merge(
     expected_runs: list[Run],
     check: Callable[[Sequence[Shard]], None] = lambda shards: None,
 ) -> None:
-    """Join the shards into the two tables of the experiment, if every run of the table is there exactly once.
+    """Join the shards into the two tables of the finding; ResultError unless every expected run is there once.
 
     `check` is given the shards before anything is written, and raises a ResultError where they do not belong together.
     """
@@ -86,7 +86,7 @@ def merge(
 
 
 def _numbers(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the same runs with NaN, and a column of floats, for whatever is unknown, infinite or has never a value."""
+    """Return the runs with NaN for unknown and infinite values; columns without any value become floats."""
     empty = runs.columns[runs.isna().all()]
     nullable = [name for name in runs if isinstance(runs[name].dtype, pd.Int64Dtype)]
     runs = runs.astype(dict.fromkeys([*empty, *nullable], "float64"))
@@ -95,7 +95,7 @@ def _numbers(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _joined(metadata: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Join what the shards say of themselves: times add up, memory is the largest, differing values are listed."""
+    """Join the metadata of the shards: times are summed, memory is the largest, and differing values are listed."""
     joined: dict[str, Any] = {}
     for key in {key: None for about in metadata for key in about}:
         values = [about[key] for about in metadata if about.get(key) is not None]

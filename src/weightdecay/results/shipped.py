@@ -1,13 +1,13 @@
-"""Shipped results: data/reference/<scale>/, made of results/<scale>/ by `weightdecay ship`, and only read ever since.
+"""Shipped results, data/reference/<scale>/: `weightdecay ship` makes them of results/<scale>/; others only read them.
 
-    SHA256SUMS                       of every other file; `sha256sum --check SHA256SUMS` reads it too
-    provenance.json                  of each experiment: device, versions, wall time, code version, hashes, what is kept
-    <experiment>/runs.parquet        that of results/<scale>/, compressed more; so are the tables of compute.py
-    <experiment>/history.parquet     rounded and thinned by `shipping.RULE`
-    <experiment>/claims.json         judged on the files beside it
+    SHA256SUMS                    checksums of every other file; `sha256sum --check SHA256SUMS` reads them too
+    provenance.json               for each finding: device, versions, wall time, code version, hashes, what is kept
+    <finding>/runs.parquet        as in results/<scale>/, but compressed more; so are the tables of compute.py
+    <finding>/history.parquet     rounded and thinned by `shipping.RULE`
+    <finding>/claims.json         judged by the files beside it
 
-A folder a scale and in it a folder an experiment, named and made as in results/, so that whatever reads results reads
-these too. Every file is checked against its sum before any of it is used.
+There is a folder for each scale, and in it a folder for each finding, as in results/. So whatever reads results can
+read these too. Every file is checked against its checksum before any is used.
 """
 
 import json
@@ -26,11 +26,11 @@ from weightdecay.table import computation_hashes, config_hash, table_of
 
 FOLDER = files.REFERENCE
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-Said = bool | float | str | None | list[bool | float | str]  # lists where shards differed, as on several devices
+Said = bool | float | str | None | list[bool | float | str]  # a list if shards differed, for example by device
 
 
 class Shipped(BaseModel):
-    """What provenance.json says of one experiment."""
+    """The entry of one finding in provenance.json."""
 
     model_config = ConfigDict(strict=True, extra="allow")
     __pydantic_extra__: dict[str, Said]
@@ -49,7 +49,7 @@ class Shipped(BaseModel):
 
 
 class Provenance(BaseModel):
-    """provenance.json."""
+    """The content of provenance.json."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
@@ -60,9 +60,9 @@ class Provenance(BaseModel):
 
 
 def check(folder: str | Path) -> dict[str, str]:
-    """Checks every file of data/reference/<scale> against its SHA-256; returns these by path from the folder.
+    """Check every file of data/reference/<scale> against its SHA-256; return the checksums by path from the folder.
 
-    ResultError naming the first file that is missing, changed, truncated, or there without a sum.
+    ResultError names the first file that is missing, changed, truncated, or has no checksum.
     """
     folder = Path(folder)
     again = "get it again, with git checkout or from the archive."
@@ -82,7 +82,10 @@ def check(folder: str | Path) -> dict[str, str]:
 
 
 def check_settings(scale: str, configs: Mapping[str, Config]) -> dict[str, str]:
-    """The same of all that a scale needs: of these experiments, each with the settings that its config has now."""
+    """Check the shipped files of a scale, and that these findings were shipped with their present settings.
+
+    Returns the checksums, as `check` does.
+    """
     folder = FOLDER / scale
     digests, shipped = check(folder), provenance(scale)
     for name, config in configs.items():
@@ -101,14 +104,14 @@ def check_settings(scale: str, configs: Mapping[str, Config]) -> dict[str, str]:
 
 
 def scales() -> list[str]:
-    """The scales of which anything was shipped, the largest last."""
+    """Return the scales at which anything was shipped, the largest last."""
     return [scale for scale in SCALES if (FOLDER / scale / SUMS).is_file()]
 
 
 def largest(names: Iterable[str], scale: str | None = None) -> dict[str, str]:
-    """The largest scale at which each finding was shipped, or `scale`; without those that were not.
+    """Return for each finding the largest scale at which it was shipped, or `scale` if given.
 
-    ResultError where nothing was shipped of any.
+    Findings that were not shipped are left out. ResultError if none was shipped.
     """
     chosen = scales() if scale is None else [scale]
     found = {name: each for each in chosen for name in provenance(each)}
@@ -122,7 +125,7 @@ def largest(names: Iterable[str], scale: str | None = None) -> dict[str, str]:
 
 
 def provenance(scale: str) -> dict[str, dict]:
-    """What provenance.json says of each experiment; empty where nothing was shipped."""
+    """Return the entry of each finding in provenance.json; nothing if no results were shipped at this scale."""
     path = FOLDER / scale / PROVENANCE
     if not path.is_file():
         return {}

@@ -1,6 +1,6 @@
-"""Tables on disk: parquet files with their provenance and a digest inside, written whole or not at all.
+"""Tables on disk: parquet files that contain their provenance and a digest, written completely or not at all.
 
-The digest is of all bytes of a table, and is checked before anything of it is read.
+The digest covers all bytes of a table, and is checked before any of them is parsed.
 """
 
 import json
@@ -24,7 +24,7 @@ KEY = b"weightdecay"
 
 
 class About(BaseModel):
-    """What a table must say of how it was made, where anything is computed from it; any other JSON may stand beside."""
+    """The types of those metadata of a table that are used later on. It may have any other JSON too."""
 
     model_config = ConfigDict(strict=True, extra="allow")
 
@@ -43,7 +43,7 @@ def write_table(path: str | Path, frame: pd.DataFrame, metadata: Mapping[str, An
 def write_arrow(path: str | Path, made: pa.Table, metadata: Mapping[str, Any], compression_level: int = 3) -> None:
     """Write an Arrow table as `write_table` does.
 
-    Floats are stored with the first bytes of all, then the second, and so on: zstd makes that a quarter smaller.
+    Floats are stored as the first bytes of all, then the second bytes, and so on, which zstd makes a quarter smaller.
     """
     split = [field.name for field in made.schema if pa.types.is_floating(field.type)]
     text = json.dumps(_without_nan(metadata), allow_nan=False)
@@ -65,13 +65,16 @@ def write_arrow(path: str | Path, made: pa.Table, metadata: Mapping[str, Any], c
 
 
 def read_table(path: str | Path, expect: Mapping[str, Any] | None = None) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Read a table and its metadata; ResultError if it is missing, damaged, not ours or not what is expected."""
+    """Read a table and its metadata; ResultError if it is missing, damaged, not ours, or not as expected.
+
+    `expect`: metadata that the table must have.
+    """
     made, metadata = read_arrow(path, expect)
     return made.to_pandas(), metadata
 
 
 def read_metadata(path: str | Path, expect: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Read the metadata of a table, all of whose bytes are checked as `read_table` checks them."""
+    """Read only the metadata of a table; all of its bytes are checked, as in `read_table`."""
     return read_arrow(path, expect, pq.read_schema)[1]
 
 
@@ -89,7 +92,7 @@ def read_arrow(
 
 
 def _whole(path: Path) -> bytes:
-    """Return the bytes of a table if they are those that were written, else raise a ResultError, parsing nothing."""
+    """Return the bytes of a table if they are as they were written, else raise ResultError. Nothing is parsed."""
     if not path.is_file():
         raise ResultError(f"{path} is missing: make it with snakemake or with weightdecay train.")
     try:
@@ -97,7 +100,7 @@ def _whole(path: Path) -> bytes:
     except OSError as error:
         raise ResultError(f"{path} cannot be read: {error.strerror}.") from error
     whole = is_sealed(data)
-    if whole is None and has_shipped_sum(path, data):  # it was shipped before tables had digests
+    if whole is None and has_shipped_sum(path, data):  # shipped before tables had digests
         whole = True
     if whole:
         return data
@@ -127,7 +130,7 @@ def _metadata(path: str | Path, schema: pa.Schema, expect: Mapping[str, Any] | N
 
 
 def is_made(path: str | Path, expected: Mapping[str, Any]) -> bool:
-    """Return whether the table is there and whole, and its metadata as `expected`."""
+    """Return whether the table is there, undamaged, and has the `expected` metadata."""
     try:
         read_metadata(path, expected)
     except ResultError:
@@ -136,18 +139,18 @@ def is_made(path: str | Path, expected: Mapping[str, Any]) -> bool:
 
 
 def provenance() -> dict[str, Any]:
-    """Return what makes results here, as far as it can be known without torch: code, Python and platform."""
+    """Return the versions of code, Python and platform that make results here, as far as is known without torch."""
     return {"code_version": code_version(), "python": platform.python_version(), "platform": platform.platform()}
 
 
 def said(metadata: Mapping[str, Any], key: str) -> str:
-    """Return one entry of a table's metadata as text; where shards differed, as on several devices, all of theirs."""
+    """Return one entry of a table's metadata as text. If shards differed, it has the values of all."""
     value = metadata.get(key, "unknown")
     return " and ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _without_nan(value: Any) -> Any:
-    """Return the same value with NaN and infinities as None: strict JSON has neither."""
+    """Return the value with None for NaN and infinities, which strict JSON lacks."""
     if isinstance(value, Mapping):
         return {key: _without_nan(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

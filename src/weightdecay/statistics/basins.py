@@ -1,8 +1,8 @@
-"""Basins: where in a grid of (η, λ) a network does well, how that region lies, and how large it is.
+"""Basins: the region of a grid of (η, λ) where a network does well, its orientation and its size.
 
-Errors are tables `[seeds, cells]`, a cell a pair (η, λ) of the columns. Axes are x = ln η and y = ln λ, of PyTorch's
-λ; Loshchilov & Hutter write λ for the whole shrinkage of a step, so that their y is ln ηλ, x more: a shear. A region is
-diagonal or along an axis only in somebody's coordinates, so every shape here is asked for in one of the two.
+Errors are tables `[seeds, cells]`; a cell is a pair (η, λ) of the columns. The axes are x = ln η and y = ln λ, with
+PyTorch's λ. Loshchilov & Hutter write λ for the whole shrinkage of a step, so they have ln ηλ = x + y in place of y: a
+shear. Whether a region is diagonal depends on this choice, so functions for shapes take a coordinate, "λ" or "ηλ".
 """
 
 from typing import NamedTuple
@@ -13,37 +13,40 @@ import pandas as pd
 from weightdecay.statistics.estimates import leave_one_out
 
 SHEARS = {"λ": np.eye(2), "ηλ": np.array([[1.0, 0.0], [1.0, 1.0]])}  # coordinate of decay -> (x, y) in it
-LEAST_CELLS = 3  # that have an orientation
+LEAST_CELLS = 3  # fewer cells have no orientation
 
 
 class Shape(NamedTuple):
-    """Of a region: angle of its longer axis from the η axis, degrees in (−90, 90], and its ratio of axes."""
+    """A region's shape: the angle of its longer axis to the η axis, in (−90, 90] degrees, and its ratio of axes."""
 
     angle: float
     anisotropy: float
 
     @property
     def tilt(self) -> float:
-        """Return the degrees from the longer axis to the nearer axis of the plane: 45 on a diagonal."""
+        """The degrees from the longer axis to the nearest axis of the plane: 45 for a diagonal region."""
         return 45 - abs(abs(self.angle) - 45)
 
 
 def best_cells(errors: pd.DataFrame) -> pd.Series:
-    """Return per seed the position of the cell with the lowest mean over the other seeds; of those that have one."""
+    """Return per seed the position of the cell with the lowest mean over the other seeds.
+
+    Seeds without such a cell are left out.
+    """
     found = leave_one_out(errors, lambda others, own: int(np.nanargmin(others.to_numpy(dtype=float))))
     return found.dropna().astype(int)
 
 
 def at_cells(values: pd.DataFrame, cells: pd.Series) -> pd.Series:
-    """Return per seed its value in its cell, one of `best_cells`; NaN for a seed without one."""
+    """Return per seed its value in its own cell of `cells` (see `best_cells`); NaN for a seed without a cell."""
     found = pd.Series({seed: values.loc[seed].iloc[cell] for seed, cell in cells.items()}, dtype=float)
     return found.reindex(values.index)
 
 
 def good_cells(errors: pd.Series, share: float = 0.1) -> pd.MultiIndex:
-    """Return the `share` of cells with the lowest errors, at least three.
+    """Return the `share` of cells with the lowest errors, and at least three if so many errors are known.
 
-    The first of equals. Fewer where few are known.
+    Of equal cells the first counts.
     """
     count, known = max(LEAST_CELLS, round(share * len(errors))), errors.dropna()
     return known.index[np.argsort(known.to_numpy(), kind="stable")[:count]]
@@ -52,8 +55,9 @@ def good_cells(errors: pd.Series, share: float = 0.1) -> pd.MultiIndex:
 def shape(cells: pd.MultiIndex, grid: pd.MultiIndex, coordinate: str) -> Shape:
     """Return the principal axes of a set of cells of a grid, in the coordinate "λ" or "ηλ".
 
-    From the covariance of the area that the cells cover, which is that of their centres and that of a cell itself, as
-    wide as the grid's steps: cells in a row are no line. NaN for fewer than `LEAST_CELLS`.
+    They are those of the covariance of the area that the cells cover. This is the covariance of the centres plus that
+    of a single cell, which is as wide as the steps of the grid. So cells in a row still have a width. NaN for fewer
+    than `LEAST_CELLS` cells.
     """
     if len(cells) < LEAST_CELLS:
         return Shape(np.nan, np.nan)
@@ -62,9 +66,9 @@ def shape(cells: pd.MultiIndex, grid: pd.MultiIndex, coordinate: str) -> Shape:
 
 
 def tilts(errors: np.ndarray, grid: pd.MultiIndex, coordinate: str, share: float = 0.1) -> np.ndarray:
-    """Return of many surfaces `[surfaces, cells]`, in degrees: `shape(good_cells(row), grid, coordinate).tilt`.
+    """Return the tilts of many surfaces `[surfaces, cells]`: `shape(good_cells(row), grid, coordinate).tilt`.
 
-    NaN for a surface of which fewer cells are known than are good.
+    NaN for a surface that has fewer known cells than should be good.
     """
     count = max(LEAST_CELLS, round(share * len(grid)))
     few = np.isfinite(errors).sum(axis=1) < count
@@ -76,17 +80,18 @@ def tilts(errors: np.ndarray, grid: pd.MultiIndex, coordinate: str, share: float
 
 
 def noise_tilts(grid: pd.MultiIndex, coordinate: str, draws: int, generator: np.random.Generator) -> np.ndarray:
-    """Return the tilts `[draws]` of basins on surfaces that are noise and nothing else: cells drawn at random."""
+    """Return the tilts `[draws]` of basins on surfaces of pure noise, where the good cells are random."""
     return tilts(generator.random((draws, len(grid))), grid, coordinate)
 
 
 def renoised(errors: pd.DataFrame, draws: int, generator: np.random.Generator) -> np.ndarray:
-    """Draw surfaces `[draws, cells]`: the mean over seeds and the noise of one, of each cell from a seed at random.
+    """Draw surfaces `[draws, cells]` of log error: the mean over seeds plus, in each cell, the noise of a random seed.
 
-    Logarithms of both, from positive errors `[seeds, cells]` of two seeds at least. Noise: a seed's distance from the
-    mean, less its median over cells, a factor common to the surface that shapes nothing; times √(n/(n − 1)), as the
-    mean has a share in it. What a statistic of them has beyond that of the mean is what noise adds to it. NaN in a draw
-    whose seed does not know the cell.
+    `errors` are positive, `[seeds, cells]`, of at least two seeds. The noise of a seed is the distance of its log
+    errors from the mean, less the median of this distance over cells, which is a factor common to the surface and does
+    not affect its shape. It is multiplied by √(n/(n − 1)), because the seed has a share in the mean. A statistic of
+    these surfaces, less that of the mean surface, is what noise adds to the statistic. A draw is NaN where its seed
+    does not know the cell.
     """
     logs, n = np.log(errors), len(errors)
     mean = logs.mean().to_numpy()
@@ -97,7 +102,7 @@ def renoised(errors: pd.DataFrame, draws: int, generator: np.random.Generator) -
 
 
 def _axes(points: np.ndarray, grid: pd.MultiIndex, coordinate: str) -> tuple[np.ndarray, np.ndarray]:
-    """Angles and ratios of axes `[sets]` of sets of cells, by their centres `[sets, cells, 2]` in (ln η, ln λ)."""
+    """Return angles and ratios of axes `[sets]` of sets of cells with centres `[sets, cells, 2]` in (ln η, ln λ)."""
     sides = cell_sides(grid)
     if np.isnan(sides).any():
         return np.full(len(points), np.nan), np.full(len(points), np.nan)
@@ -112,7 +117,7 @@ def _axes(points: np.ndarray, grid: pd.MultiIndex, coordinate: str) -> tuple[np.
 def area(errors: pd.Series, reference: float, tolerance: float) -> float:
     """Return the area of the cells with errors up to `tolerance` times `reference`, in decades of η times decades of λ.
 
-    The shear has determinant 1: it is the same in either coordinate. NaN where the reference is not known.
+    It is the same in both coordinates, as the shear has determinant 1. NaN if the reference is unknown.
     """
     if np.isnan(reference):
         return np.nan
@@ -121,7 +126,7 @@ def area(errors: pd.Series, reference: float, tolerance: float) -> float:
 
 
 def at_edge(errors: pd.Series, reference: float, tolerance: float) -> float:
-    """Return the share of that region's boundary, in sides of cells, that is the edge of the window."""
+    """Return which share of the boundary of the region of `area`, in sides of cells, is the edge of the grid."""
     table = errors.unstack().sort_index().sort_index(axis=1) <= tolerance * reference  # [η, λ]
     inside = np.pad(table.to_numpy(), 1)
     boundary = sum(np.count_nonzero(np.diff(inside.astype(int), axis=axis)) for axis in (0, 1))
@@ -131,7 +136,7 @@ def at_edge(errors: pd.Series, reference: float, tolerance: float) -> float:
 
 
 def at_border(cells: pd.MultiIndex, grid: pd.MultiIndex) -> float:
-    """Return the share of the cells at the border of the grid, beyond which a region may go on; NaN without cells."""
+    """Return the share of the cells at the border of the grid, where a region may extend beyond; NaN without cells."""
     if not len(cells):
         return np.nan
     ends = [(level.min(), level.max()) for level in (grid.get_level_values(number) for number in (0, 1))]
@@ -139,6 +144,6 @@ def at_border(cells: pd.MultiIndex, grid: pd.MultiIndex) -> float:
 
 
 def cell_sides(grid: pd.MultiIndex) -> np.ndarray:
-    """Return the mean step of the grid in ln η and in ln λ; NaN where it has no two values."""
+    """Return the mean step of the grid in ln η and in ln λ; NaN where it has fewer than two values."""
     values = [np.unique(grid.get_level_values(number)) for number in (0, 1)]
     return np.array([np.log(v[-1] / v[0]) / (len(v) - 1) if len(v) > 1 else np.nan for v in values])

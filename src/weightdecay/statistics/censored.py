@@ -1,4 +1,4 @@
-"""Fits to values of which some are only known to lie above or below a bound, as where a run ended too early."""
+"""Fits to censored values, which are only known to lie above or below a bound, for example because a run ended."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,19 +9,19 @@ from scipy import optimize, special
 def power_law(
     factors: Mapping[str, Sequence[float]], times: Sequence[float], reached: Sequence[bool]
 ) -> dict[str, float]:
-    """Fit the exponents a of `time = constant · Π factor^a` jointly; keys: the factors', and "constant".
+    """Fit the exponents a of `time = constant · Π factor^a` jointly; return them by factor, with "constant".
 
-    `factors[name]`, `times`, `reached`: `[runs]`, positive. Where `reached` is False the event had not come by `times`:
-    a right-censored time. Long times are the ones a run's length cuts off, so dropping them would flatten the
-    exponents; instead the log-normal model is fitted by maximum likelihood (Tobin 1958, in Olsen's 1978 concave form),
-    which without censoring is the least-squares line through the logarithms.
-    All NaN where the events that were reached cannot determine the exponents (too few, or a factor that never varies).
+    `factors[name]`, `times` and `reached` are `[runs]`; factors and times are positive. Where `reached` is False the
+    event had not happened by `times`: the time is right-censored. The length of a run cuts off long times, so dropping
+    these would flatten the exponents. Instead the log-normal model is fitted by maximum likelihood (Tobin 1958, in
+    Olsen's 1978 concave form). Without censoring this is the least-squares line through the logarithms. All values are
+    NaN if the events that were reached cannot determine the exponents: too few, or a factor that never varies.
     """
     known = np.asarray(reached, dtype=bool)
     if not known.any():
         return dict.fromkeys([*factors, "constant"], np.nan)
     logs = np.column_stack([np.log(np.asarray(values, dtype=float)) for values in factors.values()])
-    centre = logs.mean(axis=0)  # taken out for the fit, or the constant would be far outside the data
+    centre = logs.mean(axis=0)  # fit around the centre: elsewhere the constant would be far outside the data
     design = np.column_stack([logs - centre, np.ones(len(logs))])  # [runs, factors + 1]
     y = np.log(np.asarray(times, dtype=float))
     solution, _ = censored_line(design, y, np.where(known, 0, 1))
@@ -30,13 +30,12 @@ def power_law(
 
 
 def censored_line(design: np.ndarray, y: np.ndarray, side: np.ndarray) -> tuple[np.ndarray, float]:
-    """Fit y = design @ coefficients + normal noise to values of which some are only bounds, by maximum likelihood.
+    """Fit y = design @ coefficients + normal noise by maximum likelihood, where some y are only bounds.
 
-    Returns the coefficients `[p]` and the noise's standard deviation.
-
-    `design` `[n, p]`; y `[n]` is a value where `side` `[n]` is 0, a lower bound where it is 1, an upper one where −1.
-    Without bounds it is least squares; the deviation is corrected for p by √(n/(n − p)), as it is there. All NaN where
-    the values that are no bounds cannot determine the coefficients (no more of them than p, or of lesser rank).
+    Returns the coefficients `[p]` and the standard deviation of the noise. `design` is `[n, p]`. `y` `[n]` is a value
+    where `side` `[n]` is 0, a lower bound where it is 1, and an upper bound where it is −1. Without bounds this is
+    least squares, and the deviation is corrected by √(n/(n − p)) as there. All is NaN if the values that are not bounds
+    cannot determine the coefficients: there are no more than p, or their rank is lower.
     """
     reached, (n, parameters) = side == 0, design.shape
     if reached.sum() <= parameters or np.linalg.matrix_rank(design[reached]) < parameters:
@@ -47,15 +46,15 @@ def censored_line(design: np.ndarray, y: np.ndarray, side: np.ndarray) -> tuple[
         return start, spread * correction
 
     def cost(theta: np.ndarray) -> tuple[float, np.ndarray]:
-        # theta = (coefficients / σ, 1 / σ): in these the log-likelihood is concave, so there is one optimum
+        # theta = (coefficients / σ, 1 / σ) makes the log-likelihood concave, so there is one optimum
         residual = theta[-1] * y - design @ theta[:-1]
-        survival = special.log_ndtr(-side * residual)  # logarithm of the chance of a value beyond the bound
+        survival = special.log_ndtr(-side * residual)  # log probability of a value beyond the bound
         slope = np.where(reached, residual, side * np.exp(-(residual**2) / 2 - survival) / np.sqrt(2 * np.pi))
         value = np.where(reached, residual**2 / 2, -survival).sum() - reached.sum() * np.log(theta[-1])
         return value, np.append(-design.T @ slope, slope @ y - reached.sum() / theta[-1])
 
     spread = max(spread, 1e-2)
-    # σ below .001 is below what a logged step resolves, and would let an exact fit run off to infinity
+    # A logged step does not resolve σ below .001; without this limit 1 / σ of an exact fit would grow without end
     limits = [(None, None)] * len(start) + [(1e-3, 1e3)]
     begin = np.append(start, 1) / spread
     fit = optimize.minimize(cost, begin, jac=True, method="L-BFGS-B", bounds=limits, options={"maxiter": 2000})

@@ -1,12 +1,13 @@
 """Estimates and their 95 % intervals over seeds.
 
-The house rule: the seed is the unit of replication. Whatever is measured is first reduced to one number per seed; the
-interval is then Student's t over those numbers. With the 3 to 20 seeds of this project a percentile bootstrap
-under-covers badly (with n = 3 a nominal 95 % interval covers about 75 %), t does not; the bootstrap (BCa) is left for
-statistics that are no mean, and refused below 10 seeds. Ratios and times are averaged on the log scale.
+The seed is the unit of replication. Every measurement is first reduced to one number per seed, and the interval is then
+Student's t over these numbers. With the 3 to 20 seeds of this project, a percentile bootstrap would cover too little:
+with n = 3, a nominal 95 % interval covers about 75 %. Student's t does not have this problem. The bootstrap (BCa) is
+used only for statistics that are not means, and is refused below 10 seeds. Ratios and times are averaged on the log
+scale.
 
-No function here drops a value: a NaN is refused, because what a failed run counts as (accuracy 0, a censored time) is
-for the caller to decide and to say.
+No function here drops a value. NaN is refused, because the caller must decide and say what a failed run counts as
+(accuracy 0, a censored time).
 """
 
 from collections.abc import Callable, Sequence
@@ -17,16 +18,16 @@ import pandas as pd
 from scipy import stats
 
 CONFIDENCE = 0.95
-LEAST_BOOTSTRAP = 10  # seeds
+LEAST_BOOTSTRAP = 10  # seeds that a bootstrap needs
 ACCURACY = (0.0, 1.0)  # bounds of an accuracy
-DIFFERENCE = (-1.0, 1.0)  # bounds of a difference of two
+DIFFERENCE = (-1.0, 1.0)  # bounds of a difference of two accuracies
 UNBOUNDED = (-np.inf, np.inf)
 
-Values: TypeAlias = Sequence[float] | np.ndarray | pd.Series  # one number a seed, `[n]`
+Values: TypeAlias = Sequence[float] | np.ndarray | pd.Series  # one number per seed, `[n]`
 
 
 class Estimate(NamedTuple):
-    """A value and its 95 % interval over `n` seeds (or trials); `low`, `high` are NaN where n is too small for one."""
+    """A value and its 95 % interval over `n` seeds or trials; `low` and `high` are NaN if n is too small."""
 
     value: float
     low: float
@@ -40,7 +41,7 @@ UNKNOWN = Estimate(np.nan, np.nan, np.nan, 0)
 def mean_interval(per_seed: Values, bounds: tuple[float, float] = UNBOUNDED) -> Estimate:
     """Return the mean of one number per seed `[n]` with Student's t interval, mean ± t(n-1) s/√n, clipped to `bounds`.
 
-    Seeds that agree exactly give an interval of width 0: true of the seeds, and of nothing else. ValueError on NaN.
+    Seeds that agree exactly give an interval of width 0, which says nothing about other seeds. ValueError on NaN.
     """
     values = _checked(per_seed)
     n = len(values)
@@ -64,27 +65,25 @@ def geometric_interval(per_seed: Values) -> Estimate:
 
 
 def every_seed(per_seed: pd.Series, bounds: tuple[float, float] = UNBOUNDED) -> Estimate:
-    """Return the interval.
+    """Return the mean and its interval, as `mean_interval`, but UNKNOWN if any seed has no value.
 
-    UNKNOWN where any seed has no value, as leaving it out would choose the seeds by their result.
+    To leave such a seed out would select seeds by their result.
     """
     return UNKNOWN if per_seed.empty or per_seed.isna().any() else mean_interval(per_seed, bounds)
 
 
 def ratio_interval(log_per_seed: pd.Series) -> Estimate:
-    """Return a ratio from its logarithm per seed, geometric mean and interval; UNKNOWN as in `every_seed`."""
+    """Return the geometric mean of a ratio and its interval, from logarithms per seed; UNKNOWN as in `every_seed`."""
     value, low, high, n = every_seed(log_per_seed)
     return Estimate(float(np.exp(value)), float(np.exp(low)), float(np.exp(high)), n)
 
 
 def axial_interval(per_seed: Values) -> Estimate:
-    """Return the mean of axes, angles in degrees of which 180 is 0, and its interval about it.
+    """Return the mean of axes and its interval. Axes are angles in degrees, where 180 is the same as 0.
 
-    Ends may lie outside (−90, 90].
-
-    The mean is that of the doubled angles' directions (Mardia & Jupp 2000, section 1.1), which is no mean of numbers:
-    its interval is the bootstrap's from 10 seeds on, below that Student's t over the seeds' angles from it.
-    ValueError on NaN.
+    The mean is the mean direction of the doubled angles (Mardia & Jupp 2000, section 1.1), which is not a mean of
+    numbers. From 10 seeds on the interval is the bootstrap's. With fewer seeds it is Student's t over the angles from
+    the mean axis to those of the seeds. Its ends may lie outside (−90, 90]. ValueError on NaN.
     """
     angles = _checked(per_seed)
     mean = float(axial_mean(angles))
@@ -97,27 +96,24 @@ def axial_interval(per_seed: Values) -> Estimate:
 
 
 def axial_mean(angles: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Return the mean axis along `axis`, of angles in degrees of which 180 is 0: in (−90, 90]."""
+    """Return the mean axis, in (−90, 90], along a dimension of angles in degrees, where 180 is the same as 0."""
     return np.degrees(np.angle(np.exp(2j * np.radians(angles)).mean(axis))) / 2
 
 
 def open_above(estimate: Estimate, censored: bool) -> Estimate:
-    """Return the estimate, without an upper end where it is made of lower bounds."""
+    """Return the estimate; if `censored`, it is made of lower bounds, and so its interval is open above."""
     return estimate._replace(high=np.inf) if censored else estimate
 
 
 def paired_interval(first: pd.Series, second: pd.Series, bounds: tuple[float, float] = UNBOUNDED) -> Estimate:
-    """Return the mean of `first - second`, both indexed by seed, over the seeds that have both.
-
-    `n` is how many those are.
-    """
+    """Return the mean of `first - second` and its interval, over the seeds that both have; both are indexed by seed."""
     return mean_interval((first - second).loc[first.index.intersection(second.index)], bounds)
 
 
 def proportion_interval(successes: int, trials: int) -> Estimate:
     """Return the exact interval of a proportion (Clopper & Pearson 1934).
 
-    Never shorter than it should be, wide for few trials.
+    It covers at least 95 %, and is wide for few trials.
     """
     if trials == 0:
         return UNKNOWN
@@ -126,11 +122,10 @@ def proportion_interval(successes: int, trials: int) -> Estimate:
 
 
 def bootstrap_interval(per_seed: Values, statistic: Callable[..., Any]) -> Estimate:
-    """Return the bias-corrected, accelerated bootstrap (Efron 1987) of `statistic` over n >= 10 seeds.
+    """Return the bias-corrected, accelerated bootstrap interval (Efron 1987) of `statistic`.
 
-    Fewer: ValueError.
-
-    `statistic(values, axis)` is vectorised, as `numpy.median`. Resampling is seeded: same data, same interval.
+    It needs at least 10 seeds; ValueError for fewer. `statistic(values, axis)` is vectorised like `numpy.median`.
+    Resampling is seeded, so the same data give the same interval.
     """
     values = _checked(per_seed)
     if len(values) < LEAST_BOOTSTRAP:
@@ -143,11 +138,10 @@ def bootstrap_interval(per_seed: Values, statistic: Callable[..., Any]) -> Estim
 
 
 def rank_correlation(x: Values, y: Values) -> float:
-    """Return Spearman's correlation of two series of one run.
+    """Return Spearman's correlation of two series of one run; 0 if either is constant.
 
-    0 where either is constant, as nothing then moves together.
-
-    Steps of a run are not independent, so its p-value means nothing: take one correlation per seed and their interval.
+    The steps of a run are not independent, so its p-value would mean nothing. Compute one correlation per seed, and
+    their interval.
     """
     first, second = _checked(x), _checked(y)
     if len(first) < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
@@ -158,7 +152,7 @@ def rank_correlation(x: Values, y: Values) -> float:
 def rank_correlation_interval(rows: pd.DataFrame, x: str, y: str) -> Estimate:
     """Return the mean over seeds of the rank correlation of two columns of `rows`, with its interval.
 
-    UNKNOWN where a seed has a value that is NaN, or fewer than three rows.
+    UNKNOWN if a seed has a NaN or fewer than three rows.
     """
     known = {seed: len(own) > 2 and own[[x, y]].notna().all(axis=None) for seed, own in rows.groupby("seed")}
     found = {seed: rank_correlation(own[x], own[y]) if known[seed] else np.nan for seed, own in rows.groupby("seed")}
@@ -166,20 +160,20 @@ def rank_correlation_interval(rows: pd.DataFrame, x: str, y: str) -> Estimate:
 
 
 def digits_interval(rows: pd.DataFrame, column: str) -> Estimate:
-    """Return the mean over seeds of the digits to which an error vanishes, −log10, at the worst row of each `seed`.
+    """Return the mean over seeds of −log10 of the largest error of each seed, that is of the digits that are right.
 
-    An error below 1e-17 counts as 17 digits; UNKNOWN where one is NaN.
+    An error below 1e-17 counts as 17 digits; UNKNOWN if an error is NaN.
     """
     worst = rows.groupby("seed")[column].agg(lambda errors: errors.max(skipna=False))
     return every_seed(-np.log10(worst.clip(lower=1e-17)))
 
 
 def leave_one_out(per_seed: pd.DataFrame, estimate: Callable[[pd.Series, pd.Series], float]) -> pd.Series:
-    """Estimate per seed a quantity that needs a choice (the best λ, say), which is made on the other seeds.
+    """Estimate for each seed a quantity that needs a choice, such as the best λ; the other seeds make the choice.
 
-    `per_seed` `[seeds, settings]`; `estimate(others, own)` gets the mean curve of the other seeds, to choose by, and
-    the seed's own, to measure on. Choosing and measuring on the same noise would flatter the chosen ("winner's curse").
-    NaN for a seed whose others have no value at all, so that nothing can be chosen. Empty with fewer than 2 seeds.
+    `per_seed` is `[seeds, settings]`. `estimate(others, own)` receives the mean curve of the other seeds to choose by,
+    and the seed's own curve to measure on. If one noise decided both, the chosen setting would look too good ("winner's
+    curse"). NaN for a seed if the other seeds have no value to choose by. Empty with fewer than 2 seeds.
     """
     if len(per_seed) < 2:
         return pd.Series(dtype=float)

@@ -1,24 +1,25 @@
-"""When training comes apart and recovers: events in a run's history, how regular they are, what foretells them.
+"""Events in which training breaks down and recovers: how regular they are, and what predicts them.
 
-Two definitions, as not every network has weights whose norm matters. A *destabilisation* is seen in the norm ρ of the
-weights before BatchNorm and in the loss, a *collapse* in the training accuracy. Both read logged values, whose steps
-may lie any distance apart that resolves the window.
+There are two definitions, as the norm of the weights does not matter in every network. A *destabilisation* is seen in
+the norm ρ of the weights before BatchNorm and in the loss, a *collapse* in the training accuracy. Both read logged
+values, at any steps that resolve the window.
 """
 
 import numpy as np
 import pandas as pd
 from scipy import signal
 
-RISE = 1.02  # of ρ, from its lowest point to its highest within a window
-LOSS_RISE = 2.0  # of the loss in that time, over its median in the window before
+RISE = 1.02  # least factor of ρ, from its lowest point to its highest within a window
+LOSS_RISE = 2.0  # least factor of the loss during this rise, over its median in the window before
 
 
 def destabilisations(norm: pd.Series, loss: pd.Series, window: float) -> pd.DataFrame:
-    """Find sudden rises of ρ and of the loss, logged by step: one row an event, columns `start, end, rise, loss_rise`.
+    """Find sudden rises of ρ and of the loss: one row for each event, with columns `start, end, rise, loss_rise`.
 
-    An event starts where ρ is lowest before it rises by `RISE` or more within `window` steps, and ends at the highest
-    point of that window; the loss between them is at least `LOSS_RISE` times its median over the window before. The
-    first window of a run, of which there is no before, has no events. `rise` is the factor of ρ.
+    `norm` (ρ) and `loss` are indexed by step. An event starts where ρ is lowest before it rises by the factor `RISE` or
+    more within `window` steps, and ends at the highest point of this window. The largest loss in between must be at
+    least `LOSS_RISE` times its median over the window before the start. So the first window of a run has no events.
+    `rise` is the factor of ρ.
     """
     steps, values = norm.index.to_numpy(float), norm.to_numpy(float)
     losses = loss.reindex(norm.index).to_numpy(float)
@@ -40,9 +41,10 @@ def destabilisations(norm: pd.Series, loss: pd.Series, window: float) -> pd.Data
 
 
 def collapses(accuracy: pd.Series, high: float, low: float) -> pd.DataFrame:
-    """Find falls of an accuracy from `high` or more to `low` or less, by step: columns `start, bottom, lowest`.
+    """Find falls of an accuracy, indexed by step, from at least `high` to at most `low`: `start, bottom, lowest`.
 
-    `start`: the last step at `high` before; `bottom`: the step of the lowest accuracy before it is at `high` again.
+    `start` is the last step at `high` or above before the fall. `bottom` is the step of the lowest accuracy before it
+    is at `high` again.
     """
     rows, start, bottom = [], None, None
     for step, value in accuracy.dropna().items():
@@ -58,21 +60,20 @@ def collapses(accuracy: pd.Series, high: float, low: float) -> pd.DataFrame:
 
 
 def spacings(starts: pd.Series) -> np.ndarray:
-    """Return the steps from each event to the next; empty with fewer than two."""
+    """Return the steps from each event to the next; empty with fewer than two events."""
     return np.diff(starts.to_numpy(float))
 
 
 def variation(spacing: np.ndarray) -> float:
-    """Return the coefficient of variation of the spacings: 0 for a clock, 1 for events at random.
-
-    NaN with fewer than three.
-    """
+    """Return the coefficient of variation of the spacings: 0 for a clock, 1 for random events; NaN for fewer than 3."""
     return float(np.std(spacing, ddof=1) / np.mean(spacing)) if len(spacing) >= 3 else np.nan
 
 
 def dominant_period(values: pd.Series) -> tuple[float, float]:
-    """Period in steps at the highest peak of the spectrum of an evenly logged series, and the share of power within
-    ±20 % of its frequency: near 1 for a clock. NaN for a series that does not vary or has fewer than 3 values.
+    """Return the period in steps at the highest peak of the spectrum of an evenly logged series, and its share.
+
+    This is the share of the power within ±20 % of the peak's frequency; it is near 1 for a clock. NaN for a series that
+    does not vary or has fewer than 3 values.
     """
     if len(values) < 3:
         return np.nan, np.nan
@@ -87,10 +88,7 @@ def dominant_period(values: pd.Series) -> tuple[float, float]:
 
 
 def times_to_next(steps: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return for each step the time to the next start, and whether there is one.
-
-    Otherwise the time to the last step.
-    """
+    """Return for each step the time to the next start, and whether there is one; if not, the time to the last step."""
     following = np.searchsorted(starts, steps)
     observed = following < len(starts)
     ends = np.append(starts, steps[-1])[following]
@@ -98,10 +96,10 @@ def times_to_next(steps: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np
 
 
 def concordance(predictor: np.ndarray, time: np.ndarray, observed: np.ndarray) -> float:
-    """Return Harrell's C: of two moments, how often that with the larger predictor has its event first; 0.5 by chance.
+    """Return Harrell's C: how often, of two moments, the one with the larger predictor has its event first.
 
-    All `[N]`. Pairs count of which it is known that one event came first (Harrell et al. 1982); equal predictors count
-    half. NaN where no pair does.
+    By chance it is 0.5. All arguments are `[N]`. Only those pairs count for which it is known which event came first
+    (Harrell et al. 1982). Equal predictors count half. NaN if no pair counts.
     """
     first = observed[:, None] & (time[:, None] < time[None, :])
     above = (predictor[:, None] > predictor[None, :]) + 0.5 * (predictor[:, None] == predictor[None, :])

@@ -1,6 +1,6 @@
-"""What is read off a run's history: curves, final values, times of events; and tables of them by λ and seed.
+"""Measurements of a run's history: curves, final values and times of events, and tables of them by λ and seed.
 
-Everything the claims and the figures say of a run goes through here, so that a figure shows what a claim judges.
+Claims and figures use the same functions, so a figure shows what a claim judges.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,11 +12,11 @@ from scipy import stats
 
 from weightdecay.statistics.estimates import CONFIDENCE, UNBOUNDED, leave_one_out
 
-TRAIN = "train_accuracy_batch"  # as in S1: the epoch's mean in train mode; evaluated afterwards it is lower
+TRAIN = "train_accuracy_batch"  # the epoch's mean in train mode, as in S1; an evaluation afterwards gives less
 
 
 class Histories:
-    """The tidy history `run, step, metric, value`, by run and metric."""
+    """A tidy history `run, step, metric, value`, arranged by run and metric."""
 
     def __init__(self, history: pd.DataFrame):
         ordered = history.dropna(subset="value").sort_values(["run", "metric", "step"])
@@ -31,26 +31,23 @@ class Histories:
             self._metrics.setdefault(run, []).append(metric)
 
     def curve(self, run: str, metric: str) -> pd.Series:
-        """Return the logged values by step.
-
-        Empty where none was logged. A diverged run's curve ends where it diverged.
-        """
+        """Return the logged values by step; empty if none was logged. A curve ends where its run diverged."""
         steps_values = self._values.get((run, metric), np.empty((0, 2)))
         return pd.Series(steps_values[:, 1], index=pd.Index(steps_values[:, 0], name="step"), name=metric)
 
     def interval(self, run: str, metric: str) -> float:
-        """Return the median steps between two logged values; NaN with fewer than two."""
+        """Return the median number of steps between two logged values; NaN with fewer than two."""
         steps = self.curve(run, metric).index
         return float(np.median(np.diff(steps))) if len(steps) > 1 else np.nan
 
     def metrics(self, run: str) -> list[str]:
-        """Return the metrics that were logged of a run."""
+        """Return the metrics that were logged for a run."""
         return self._metrics.get(run, [])
 
     def first_step(self, run: str, metric: str, threshold: float) -> float:
-        """Return the first logged step with `metric >= threshold`, late by at most a logging interval.
+        """Return the first logged step with `metric >= threshold`; NaN if there is none.
 
-        NaN where it never came.
+        It is late by at most one logging interval.
         """
         curve = self.curve(run, metric)
         reached = curve.index[curve >= threshold]
@@ -64,9 +61,10 @@ class Histories:
         until: float = np.inf,
         if_diverged: float = np.nan,
     ) -> float:
-        """Return the mean over the last `window` steps (at most the last fifth) of a row of `runs`, up to step `until`.
+        """Return the mean of a metric over the last `window` steps up to step `until`, but at most over the last fifth.
 
-        `if_diverged` for a run that diverged before. NaN where the metric was never logged.
+        `run` is a row of the table of runs. A run that diverged by then gives `if_diverged`. NaN if the metric was
+        never logged.
         """
         if run["diverged_at"] <= until:  # False for NaN
             return if_diverged
@@ -78,12 +76,12 @@ class Histories:
         return float(values[: len(steps)][steps >= end - min(window, end / 5)].mean())
 
     def final_accuracy(self, run: pd.Series, metric: str, window: float, until: float = np.inf) -> float:
-        """Return the same of an accuracy: 0 for a run that diverged, as it classifies nothing."""
+        """Return `final` of an accuracy, which is 0 for a run that diverged, as it classifies nothing."""
         return self.final(run, metric, window, until, if_diverged=0.0)
 
 
 def select(runs: pd.DataFrame, **settings: object) -> pd.DataFrame:
-    """Return the runs with these settings; floats are compared to 1e-9, as they went through YAML and parquet."""
+    """Return the runs with these settings. Floats are compared to within 1e-9, as they come from YAML and parquet."""
     chosen = pd.Series(True, index=runs.index)
     for column, value in settings.items():
         same = np.isclose(runs[column], value, rtol=1e-9, atol=0) if isinstance(value, float) else runs[column] == value
@@ -92,7 +90,7 @@ def select(runs: pd.DataFrame, **settings: object) -> pd.DataFrame:
 
 
 def between(values: pd.Series, low: float, high: float) -> pd.Series:
-    """Return whether each value, of λ say, lies in [low, high]; compared to 1e-9, as in `select`."""
+    """Return whether each value, for example of λ, lies in [low, high], to within 1e-9 as in `select`."""
     return values.between(low * (1 - 1e-9), high * (1 + 1e-9))
 
 
@@ -104,7 +102,7 @@ def longest(runs: pd.DataFrame, by: tuple[str, ...] = ("weight_decay", "seed")) 
 def final_table(
     histories: Histories, runs: pd.DataFrame, metric: str, window: float, column: str = "weight_decay"
 ) -> pd.DataFrame:
-    """Return final values `[seeds, column]`; NaN where that seed was not run there.
+    """Return the final values `[seeds, column]` of a metric; NaN where a seed was not run.
 
     A diverged run has accuracy 0 and an unknown loss.
     """
@@ -116,9 +114,9 @@ def final_table(
 
 
 def finals(runs: pd.DataFrame, history: pd.DataFrame, metrics: Sequence[str], share: float = 0.1) -> pd.DataFrame:
-    """Return the means over the last `share` of each of thousands of runs, `[runs, metrics]`, indexed as `runs`.
+    """Return the means of metrics over the last `share` of each run, `[runs, metrics]`, indexed as `runs`.
 
-    As `Histories.final`: a diverged run has accuracy 0 and an unknown loss.
+    This is fast for thousands of runs. A diverged run has accuracy 0 and an unknown loss.
     """
     rows = history[history["metric"].isin(metrics)].set_index("run")
     ends = (1 - share) * runs.set_index("run")["steps"] * (1 - 1e-9)
@@ -139,10 +137,11 @@ def diverged(runs: pd.DataFrame) -> int:
 def band(
     curves: Mapping[int, pd.Series], bounds: tuple[float, float] = UNBOUNDED, logarithmic: bool = False
 ) -> pd.DataFrame:
-    """Average curves by seed on the steps they share: columns `mean, low, high` (95 % over seeds, t), indexed by step.
+    """Average the curves of seeds on the steps that they share; return `mean, low, high`, indexed by step.
 
-    Clipped to `bounds`; `logarithmic`: geometric mean, for what is drawn on a logarithmic axis. `low` and `high` are
-    NaN with one seed. The pointwise version of `statistics.mean_interval` and `geometric_interval`.
+    `low` and `high` are the ends of the 95 % t interval over seeds, clipped to `bounds`; NaN with one seed.
+    `logarithmic`: take the geometric mean, for logarithmic axes. This does at every step what
+    `estimates.mean_interval` and `geometric_interval` do.
     """
     table = pd.concat(curves, axis=1).dropna()
     if logarithmic:
@@ -157,10 +156,11 @@ def band(
 def delays(histories: Histories, runs: pd.DataFrame, fitted: float, generalised: float) -> pd.DataFrame:
     """Measure the steps from fitting to generalising: `runs` with columns `delay, generalised, reached, note` added.
 
-    From the first logged step with train-mode train accuracy >= `fitted` to that with test accuracy >= `generalised`,
-    which is the column `generalised`. Where the latter never came, `reached` is False and both columns last to the end
-    of the run (right-censored). A delay is at least one logging interval, the least that could be seen; it is NaN for
-    a run that never fitted, or that diverged before it generalised. `note` names each of these cases.
+    A run fits at the first logged step with train-mode accuracy >= `fitted`, and generalises at the first one with test
+    accuracy >= `generalised`, which is in the column `generalised`. If it never generalises, `reached` is False and
+    both columns last to the end of the run (right-censored). A delay is at least one logging interval, as shorter ones
+    cannot be seen. It is NaN for a run that never fitted, or that diverged before it generalised. `note` names these
+    cases.
     """
     table = runs.reset_index(drop=True)
     fit = np.array([histories.first_step(run, TRAIN, fitted) for run in table["run"]])
@@ -184,14 +184,13 @@ def delays(histories: Histories, runs: pd.DataFrame, fitted: float, generalised:
 
 
 def dip(curves: pd.DataFrame, interpolated: float) -> pd.Series:
-    """Return the depth of the dip at the interpolation threshold, one per seed.
+    """Return the depth of the dip at the interpolation threshold, one number per seed.
 
-    From final accuracies `[seeds, (split, λ)]`.
-
-    Splits "train" and "test". The threshold λ* is the largest λ with train accuracy >= `interpolated`; the trough is
-    the lower of λ* and the next λ; the dip is the lower of the best on either side, less the trough. All these λ are
-    chosen on the other seeds, or noise alone would make dips. Negative: no second ascent at all.
-    NaN where no λ interpolates or the grid ends at the trough.
+    `curves` are final accuracies `[seeds, (split, λ)]` with the splits "train" and "test". The threshold λ* is the
+    largest λ with train accuracy >= `interpolated`. The trough is at λ* or at the next λ, whichever has the lower test
+    accuracy. The depth is the best test accuracy on either side, the lower of the two, less that of the trough. All
+    these λ are chosen on the other seeds, or noise alone would make dips. A negative depth means that there is no
+    second ascent. NaN if no λ interpolates or if the grid ends at the trough.
     """
 
     def of_seed(others: pd.Series, own: pd.Series) -> float:

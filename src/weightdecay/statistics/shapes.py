@@ -1,9 +1,9 @@
-"""Shapes of a curve: where it peaks, where it falls to a level, how much it rises or falls again.
+"""Shapes of a curve: where it peaks, where it falls to a level, and how much it rises or falls again.
 
-For quantities against width, against the number of features or against the step. What has to be chosen (the place of a
-peak, say) is chosen on the mean of the other seeds and read on the seed left out (`statistics.leave_one_out`), or noise
-alone would make peaks. On logarithms the differences are logarithms of ratios. A NaN is a value that is not known:
-nothing is chosen there, and a seed that lacks the value chosen has NaN.
+The curves are quantities against width, against the number of features or against the step. Whatever must be chosen,
+such as the place of a peak, is chosen on the mean of the other seeds and then read on the seed that was left out
+(`estimates.leave_one_out`), or noise alone would make peaks. If curves are logarithms, differences are logarithms of
+ratios. NaN is an unknown value. It is never chosen, and a seed whose value at the chosen place is unknown gives NaN.
 """
 
 from functools import reduce
@@ -15,34 +15,31 @@ from weightdecay.statistics.estimates import leave_one_out
 
 
 def peak(curve: pd.Series) -> float:
-    """Return where a curve stands highest above its lowest point so far; its first point where it never rises.
+    """Return where a curve is highest above its lowest point so far, or its first point if it never rises.
 
-    Not the largest value: networks too small for anything do worst of all, and are no peak. NaN for a curve without a
-    value.
+    The largest value does not count as the peak: the smallest networks have the largest error, because they underfit.
+    NaN for a curve without values.
     """
     return (curve - curve.cummin()).idxmax() if curve.notna().any() else np.nan
 
 
 def first_minimum(curve: pd.Series) -> float:
-    """Return where a curve is lowest up to its peak.
-
-    The peak itself where it never rises. NaN for a curve without a value.
-    """
+    """Return where a curve is lowest up to its peak, or the peak itself if it never rises; NaN without values."""
     return curve.loc[: peak(curve)].idxmin() if curve.notna().any() else np.nan
 
 
 def first_rises(curves: pd.DataFrame) -> pd.Series:
-    """Return per seed the height of the peak above the lowest point before it; from curves `[seeds, x]`. 0: no peak."""
+    """Return per seed the height of the peak above the lowest point before it, or 0; `curves` are `[seeds, x]`."""
     return leave_one_out(curves, lambda others, own: own[peak(others)] - own[first_minimum(others)])
 
 
 def last_falls(curves: pd.DataFrame) -> pd.Series:
-    """Return per seed the height of the peak above the curve's end; 0 where the end is the peak."""
+    """Return per seed the height of the peak above the end of the curve; 0 if the peak is at the end."""
     return leave_one_out(curves, lambda others, own: own[peak(others)] - own.iloc[-1])
 
 
 def largest_rises(curves: pd.DataFrame) -> pd.Series:
-    """Return per seed the largest rise from a point to a later one; negative where the curve falls throughout."""
+    """Return per seed the largest rise from a point to a later point; negative if the curve only falls."""
 
     def of_seed(others: pd.Series, own: pd.Series) -> float:
         known = others.dropna()
@@ -57,14 +54,17 @@ def largest_rises(curves: pd.DataFrame) -> pd.Series:
 
 
 def at_largest(curves: pd.DataFrame, values: pd.DataFrame) -> pd.Series:
-    """Return per seed its `values` `[seeds, x]` where the other seeds' curve is largest."""
+    """Return per seed its value in `values` `[seeds, x]` at the x where the other seeds' mean curve is largest."""
     chosen = leave_one_out(curves, lambda others, own: float(others.index.get_loc(others.idxmax())))
     found = {seed: values.loc[seed].iloc[int(place)] for seed, place in chosen.dropna().items()}
     return pd.Series(found, dtype=float).reindex(chosen.index)
 
 
 def rises_and_falls(curves: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
-    """Return per seed the rise and the fall between three points in order, chosen for the largest lesser of the two."""
+    """Return per seed the rise and the fall between three successive points of its curve.
+
+    The points are chosen so that the smaller of rise and fall is as large as possible.
+    """
 
     def points(others: pd.Series) -> tuple[object, object, object]:
         known = others.dropna()
@@ -85,11 +85,9 @@ def rises_and_falls(curves: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
 
 
 def crossing(curve: pd.Series, level: float) -> float:
-    """Return where a positive curve first falls to `level`, between its points on logarithmic axes.
+    """Return where a positive curve first falls to `level`, interpolated between its points on logarithmic axes.
 
-    NaN where it never does.
-
-    The first point itself where the curve begins below.
+    If the curve begins below the level, this is its first point. NaN if it never falls so low.
     """
     curve = curve.dropna()
     below = np.flatnonzero(curve.to_numpy() <= level)
@@ -103,9 +101,9 @@ def crossing(curve: pd.Series, level: float) -> float:
 
 
 def vertex(curve: pd.Series) -> float:
-    """Return where a positive curve is largest, by a parabola on log axes through its largest point and the next two.
+    """Return where a positive curve is largest, by a parabola on log axes through its largest point and the two beside.
 
-    The largest point itself where that is an end of the curve. Points without a value are left out; NaN without any.
+    If the largest point is an end of the curve, it is returned itself. Unknown points are left out. NaN without points.
     """
     curve = curve.dropna()
     if curve.empty:
@@ -119,10 +117,10 @@ def vertex(curve: pd.Series) -> float:
 
 
 def valley(curve: pd.Series, points: int = 5) -> float:
-    """Return where a positive curve is lowest, by a parabola on log axes through its lowest point and those about it.
+    """Return where a positive curve is lowest, by a parabola on log axes through the points around its lowest point.
 
-    Least squares over `points` of the curve's, or as many of them as it has; NaN where the lowest is an end, beyond
-    which the curve may fall on. The lowest point itself where the parabola has no minimum among those points.
+    The parabola is fitted by least squares to `points` points, or fewer near an end. If it has no minimum among these
+    points, the lowest point itself is returned. NaN if the lowest point is an end, where the curve may fall further.
     """
     curve = curve.dropna()
     low = int(curve.to_numpy().argmin()) if len(curve) else 0
@@ -137,11 +135,12 @@ def valley(curve: pd.Series, points: int = 5) -> float:
 
 
 def located(curve: pd.Series) -> tuple[float, int]:
-    """Return where a positive curve is lowest, and 0 where that is known, 1 or −1 where it is a lower or upper bound.
+    """Return where a positive curve is lowest, and 0 if this is known, 1 if it is a lower bound, −1 if an upper bound.
 
-    `valley`; where the lowest is an end of the curve, the geometric middle between that end and the point next to it,
-    beyond which the minimum of a curve that is symmetric about it on a logarithmic axis lies. A NaN is no low point,
-    and where it hides one side of the lowest that point stands. NaN for a curve without a value.
+    Inside the curve this is `valley`. If the lowest point is an end, it is a bound: the geometric mean of this end and
+    the point next to it. The minimum lies beyond it if the curve is symmetric about its minimum on a logarithmic axis.
+    NaN never counts as the lowest. If it hides one side of the lowest point, that point itself is returned. NaN for a
+    curve without values.
     """
     if curve.isna().all():
         return np.nan, 0
@@ -154,12 +153,10 @@ def located(curve: pd.Series) -> tuple[float, int]:
 
 
 def best_settings(validation: dict[float, pd.DataFrame], joint: bool = False) -> pd.DataFrame:
-    """Return the setting with the lowest validation loss, per seed and x, `[seeds, x]`.
+    """Return the setting with the lowest validation loss for each seed and x, `[seeds, x]`.
 
-    From losses `[seeds, x]` by setting.
-
-    `joint`: one setting for all x, that with the lowest geometric mean over those that have a loss. NaN where none has.
-    The seeds and the x are those that any setting has.
+    `validation` has the losses `[seeds, x]` by setting. `joint`: choose one setting for all x, with the lowest
+    geometric mean over the x that have a loss. NaN where no setting has a loss. Seeds and x are those of any setting.
     """
     if not validation:
         return pd.DataFrame(dtype=float)
@@ -174,7 +171,7 @@ def best_settings(validation: dict[float, pd.DataFrame], joint: bool = False) ->
 
 
 def _of_one_shape(tables: list[pd.DataFrame]) -> list[pd.DataFrame]:
-    """The same tables on the rows and the columns that any of them has, NaN where it has none."""
+    """Return the tables with the rows and columns that any of them has, and NaN where a table has no value."""
     rows, columns = (
         reduce(lambda first, second: first.union(second), (getattr(table, axis) for table in tables))
         for axis in ("index", "columns")
@@ -183,7 +180,7 @@ def _of_one_shape(tables: list[pd.DataFrame]) -> list[pd.DataFrame]:
 
 
 def at_settings(values: dict[float, pd.DataFrame], settings: pd.DataFrame) -> pd.DataFrame:
-    """Return values `[seeds, x]`, each of the setting that `settings` names there."""
+    """Return values `[seeds, x]`, each taken from the setting that `settings` names for this seed and x."""
     result = pd.DataFrame(np.nan, index=settings.index, columns=settings.columns)
     for setting, table in values.items():
         result = result.mask(settings == setting, table)

@@ -1,1 +1,1 @@
-"""What runs the programs: the plan of the pipeline, its turns, clusters, GPUs, and shipping."""
+"""Runs the programs: the stages and the plan of the pipeline, its lock, clusters, GPUs, comparing and shipping."""

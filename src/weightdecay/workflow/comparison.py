@@ -1,10 +1,15 @@
-"""This machine's results against shipped ones of the same settings: claim by claim and curve by curve.
+"""Compares this machine's results with shipped results of the same settings: claim by claim and curve by curve.
 
-A contradiction is any of: quantities of a judged part, or a setting's curves at some step, farther apart than two sets
-of independent seeds would be; curves of the same seeds shifted alike in all runs of a sweep; seeds that gave the same
-numbers on one side alone. Tests are corrected so that all of them together have a chance of `FALSE_ALARM` of a false
-alarm. Opposite verdicts alone are none: few seeds put a quantity near its criterion on either side. Both sides are
-judged anew by the criteria and the code that are here now. The statistics are those of weightdecay.claims.agreement.
+There is a contradiction
+
+- if the quantities of a judged part differ by more than two sets of independent seeds would;
+- if the curves of a setting at some step do so;
+- if the curves of the same seeds are shifted in one direction over all runs of a sweep;
+- or if two seeds gave the same numbers on one side only.
+
+The tests are corrected, so that all of them together raise a false alarm with probability `FALSE_ALARM`. Opposite
+verdicts alone are no contradiction: with few seeds, a quantity near its criterion may fall on either side. Both sides
+are judged anew, by the present criteria and code. The statistics are in `weightdecay.claims.agreement`.
 """
 
 import sys
@@ -32,20 +37,20 @@ from weightdecay.results import Results
 from weightdecay.results import shipped as reference
 from weightdecay.run import Run
 
-FALSE_ALARM = 0.01  # a third for each family of tests
-STAGES = 5  # steps at which a curve is compared, from the first logged one after 0 to the last
-SAME = 1e-3  # difference, relative or of accuracies, up to which two numbers are the same
+FALSE_ALARM = 0.01  # each of the three families of tests has a third of it
+STAGES = 5  # steps at which a curve is compared, from the first logged step after 0 to the last
+SAME = 1e-3  # two numbers with a smaller difference, relative or of accuracies, count as the same
 SETTINGS = [name for name in Run.model_fields if name != "seed"]
 SIDES = ("here", "shipped")
 
 
 @dataclass
 class Comparison:
-    """What was compared, a row each, with p-values and whether it `contradicts`."""
+    """The result of a comparison: tables with a row for each test, its p-value, and whether it `contradicts`."""
 
     parts: pd.DataFrame
-    curves: pd.DataFrame  # one a setting, metric and stage
-    shifts: pd.DataFrame  # one a sweep, metric and stage, of runs that start alike
+    curves: pd.DataFrame  # a row for each setting, metric and stage
+    shifts: pd.DataFrame  # a row for each sweep, metric and stage, over the runs that start alike
     repeats: list[str]
     notes: list[str] = field(default_factory=list)
 
@@ -56,10 +61,10 @@ class Comparison:
 
 
 def compare(here: Path, shipped: Path, known: Mapping[str, Finding]) -> Comparison:
-    """Compare two folders <...>/<scale>, in those of the `known` findings that the second has.
+    """Compare two folders <...>/<scale> in those of the `known` findings that the second folder has.
 
-    ResultError where one of them is missing in the first, damaged, or has other settings than now. A folder that has
-    checksums is checked first. A line a finding on stderr says how far it is.
+    ResultError if one of these findings is missing in the first folder, damaged, or made with other than the present
+    settings. A folder with checksums is checked first. Progress is printed to stderr, a line for each finding.
     """
     for folder in (here, shipped):
         if (folder / reference.SUMS).is_file():
@@ -92,9 +97,9 @@ def compare(here: Path, shipped: Path, known: Mapping[str, Finding]) -> Comparis
 
 
 def unequal(here: Path, shipped: Path, known: Iterable[str]) -> list[str]:
-    """Return what two folders <...>/<scale> do not have in common to the last bit, a line for each table.
+    """Return the tables that differ between two folders <...>/<scale>, compared to the last bit: a line for each.
 
-    For results of one machine, before and after a change that should not change a number.
+    This is for results of one machine, before and after a change that should not change any number.
     """
     lines = []
     tables = [path.relative_to(shipped) for name in known for path in sorted((shipped / name).glob("*.parquet"))]
@@ -114,7 +119,7 @@ def unequal(here: Path, shipped: Path, known: Iterable[str]) -> list[str]:
 def decided(
     parts: pd.DataFrame, curves: pd.DataFrame, shifts: pd.DataFrame, repeats: list[str], notes: list[str]
 ) -> Comparison:
-    """The comparison, with p-values corrected within each family."""
+    """Return the comparison, with p-values corrected within each family of tests."""
     for table in (parts, curves, shifts):
         known = table["p"].notna()
         table["adjusted"] = np.nan
@@ -124,7 +129,7 @@ def decided(
 
 
 def compare_claims(here: Sequence[Claim], shipped: Sequence[Claim]) -> pd.DataFrame:
-    """One row for each judged part that both sides have: id, part, quantity, both estimates and verdicts, p."""
+    """Return a row for each judged part that both sides have: id, part, quantity, both estimates and verdicts, p."""
     others = {claim.id: claim for claim in shipped}
     columns = ["experiment", "id", "part", "quantity", *SIDES, "verdict_here", "verdict_shipped", "p"]
     rows = []
@@ -140,10 +145,10 @@ def compare_claims(here: Sequence[Claim], shipped: Sequence[Claim]) -> pd.DataFr
 
 
 def matched(here: Results, shipped: Results) -> pd.DataFrame:
-    """Both sides' values at `STAGES` steps that both logged, one row a run, metric and stage: columns `here, shipped`.
+    """Return the values of both sides, `here, shipped`, at `STAGES` steps that both logged.
 
-    On the scale of `agreement.comparable`. An infinite value is unknown; whether a run diverged, or overflowed, is one
-    more metric, 0 or 1, at its end.
+    There is a row for each run, metric and stage. Values are on the scale of `agreement.comparable`, and infinite ones
+    count as unknown. One more metric, "diverged", is 1 at the end of a run that diverged or overflowed, else 0.
     """
     keys = ["run", "metric", "step"]
     pairs = here.history.merge(shipped.history, on=keys, suffixes=("_here", "_shipped"))
@@ -168,14 +173,14 @@ def matched(here: Results, shipped: Results) -> pd.DataFrame:
 
 
 def _lost(side: Results) -> pd.Series:
-    """By run, 1 for one that diverged or has an infinite value, 0 for any other."""
+    """Return for each run 1 if it diverged or has an infinite value, else 0."""
     infinite = side.history.loc[np.isinf(side.history["value"]), "run"].unique()
     lost = side.runs["diverged_at"].notna() | side.runs["run"].isin(infinite)
     return lost.astype(float).set_axis(side.runs["run"])
 
 
 def compare_curves(pairs: pd.DataFrame) -> pd.DataFrame:
-    """One row for each setting, metric and stage: means over seeds, the farthest two seeds of one number, p."""
+    """Return a row for each setting, metric and stage: means over seeds, largest distance between equal seeds, p."""
     tables = []
     for (metric, stage), rows in pairs.groupby(["metric", "stage"]):
         seeds = rows.pivot(index="seed", columns="setting", values=list(SIDES))
@@ -187,7 +192,7 @@ def compare_curves(pairs: pd.DataFrame) -> pd.DataFrame:
 
 
 def compare_shifts(pairs: pd.DataFrame) -> pd.DataFrame:
-    """One row for each sweep, metric and stage, of runs that start alike: their number, mean difference, p."""
+    """Return a row for each sweep, metric and stage: the number of runs that start alike, their mean difference, p."""
     rows = [
         (
             *key,
@@ -201,7 +206,7 @@ def compare_shifts(pairs: pd.DataFrame) -> pd.DataFrame:
 
 
 def compare_seeds(pairs: pd.DataFrame) -> list[str]:
-    """The settings in which two seeds gave the same numbers on one side and on the other did not."""
+    """Return the settings in which two seeds gave the same numbers on one side only."""
     found = []
     for setting, rows in pairs.groupby("setting"):
         sides = rows.pivot(index="seed", columns=["metric", "stage"], values=list(SIDES))
@@ -212,7 +217,7 @@ def compare_seeds(pairs: pd.DataFrame) -> list[str]:
 
 
 def starts_alike(here: Results, shipped: Results) -> pd.Series:
-    """By run, whether all that was measured before the first step, accuracies aside, is the same on both sides."""
+    """Return for each run whether its measurements before the first step agree, leaving out accuracies."""
     starts = [side.history[side.history["step"] == 0] for side in (here, shipped)]
     pairs = starts[0].merge(starts[1], on=["run", "metric"]).dropna()
     pairs = pairs[~pairs["metric"].str.contains("accuracy")]
@@ -222,7 +227,7 @@ def starts_alike(here: Results, shipped: Results) -> pd.Series:
 
 
 def _settings(runs: pd.DataFrame) -> pd.Series:
-    """A name for each run's settings, the seed aside: its sweep, and what is not as in most runs."""
+    """Return a name for the settings of each run, without the seed: its sweep, and the settings that are unusual."""
     most = {name: runs[name].mode(dropna=False).iloc[0] for name in SETTINGS}
 
     def name_of(run: pd.Series) -> str:

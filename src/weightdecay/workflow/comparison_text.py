@@ -1,4 +1,4 @@
-"""A comparison of two sets of results as text: what contradicts first, then every claim and every metric."""
+"""A comparison of two sets of results as text: first the contradictions, then every claim and every metric."""
 
 from collections.abc import Iterator
 
@@ -55,7 +55,7 @@ def _claims(comparison: Comparison) -> str:
 
 
 def _curves(comparison: Comparison) -> str:
-    """Return a table with a row for each experiment and metric."""
+    """Return a table with a row for each finding and metric."""
     rows = []
     shifted = comparison.shifts.groupby(["experiment", "metric"])["contradicts"].sum()
     for (name, metric), curves in comparison.curves.groupby(["experiment", "metric"], sort=False):
@@ -63,5 +63,5 @@ def _curves(comparison: Comparison) -> str:
         same = (settings["distance"].max() <= SAME).sum()
         counts = (len(settings), same, settings["contradicts"].any().sum(), shifted.get((name, metric), 0))
         rows.append((name, metric, *map(str, counts)))
-    header = ["experiment", "metric", "settings", "same numbers", "contradict", "shifted sweeps"]
+    header = ["finding", "metric", "settings", "same numbers", "contradict", "shifted sweeps"]
     return terminal.table(header, rows)

@@ -1,4 +1,4 @@
-"""The shipped verdicts as Markdown: every claim on a page of its own, docs/claims.md, and a summary for README.md."""
+"""The shipped verdicts in Markdown: docs/claims.md, a page with every claim, and a summary for README.md."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ESCAPED = {ord("|"): r"\|", ord("<"): "&lt;", ord("*"): r"\*"}
 
 @dataclass(frozen=True)
 class Shipped:
-    """What is shipped of one finding: at each scale its claims by id, and what its provenance says."""
+    """The shipped results of one finding: its claims by id and its provenance, at each scale."""
 
     finding: Finding
     claims: Mapping[str, Mapping[str, Claim]]  # by scale
@@ -42,15 +42,15 @@ class Shipped:
 
     @property
     def criteria(self) -> Mapping[str, Criterion]:
-        """Its criteria, by claim."""
+        """The criteria of the finding, by claim."""
         return self.finding.config.criteria
 
 
 def page(known: Mapping[str, Finding]) -> str:
-    """Return docs/claims.md: a section a finding, a paragraph a claim, and what training took.
+    """Return docs/claims.md: a section for each finding, with a paragraph for each claim, and the cost of training.
 
-    A finding of which nothing is shipped is left out. Checksums and settings are checked first; ResultError where they
-    do not fit, or where nothing is shipped at all.
+    Findings that were not shipped are left out. Checksums and settings are checked first; ResultError if they do not
+    fit, or if nothing was shipped.
     """
     found = _shipped(known)
     sections = [INTRODUCTION, *(_section(each) for each in found), _costs(found)]
@@ -58,7 +58,7 @@ def page(known: Mapping[str, Finding]) -> str:
 
 
 def summary(known: Mapping[str, Finding]) -> str:
-    """Return the table of README.md: how many claims of each finding have which verdict. Leaves out as `page` does."""
+    """Return the table of README.md: how many claims of each shipped finding have which verdict."""
     found = _shipped(known)
     scales = [scale for scale in shipped.scales() if any(scale in each.claims for each in found)]
     rows = [_row("Finding", "About", "Claims", *(f"At {scale} scale" for scale in scales))]
@@ -85,7 +85,7 @@ def targets_of(finding: Finding) -> dict[str, list[str]]:
 
 
 def _shipped(known: Mapping[str, Finding]) -> list[Shipped]:
-    """What is shipped of the findings, in the order of their letters, checked."""
+    """Check and return the shipped results of the findings, in the order of the letters of their claims."""
     about = {scale: shipped.provenance(scale) for scale in shipped.scales()}
     if not about:
         raise ResultError(f"{shipped.FOLDER} holds no shipped results: make some, then weightdecay ship.")
@@ -106,7 +106,7 @@ def _claims(scale: str, name: str) -> dict[str, Claim]:
 
 
 def _section(one: Shipped) -> str:
-    """A finding: what it is about, its figure of docs/figures, if there is one, and its claims."""
+    """Write the section of a finding: its subject, its figure in docs/figures if there is one, and its claims."""
     finding = one.finding
     folder = f"experiments/{finding.name}"
     lines = [
@@ -158,7 +158,7 @@ def _costs(found: list[Shipped]) -> str:
 
 
 def _tally(claims: Iterable[Claim]) -> str:
-    """`9 reproduced, 2 refuted`, in the order of the verdicts."""
+    """Count the verdicts in words: "9 reproduced, 2 refuted"."""
     counts = Counter(claim.verdict for claim in claims)
     return ", ".join(f"{counts[verdict]} {verdict}" for verdict in get_args(Verdict) if counts[verdict])
 
@@ -168,5 +168,5 @@ def _row(*cells: object) -> str:
 
 
 def _text(text: str) -> str:
-    """One line that is neither HTML nor Markdown, and ends no cell of a table."""
+    """Escape a text: one line without HTML, Markdown or ends of table cells."""
     return " ".join(text.split()).translate(ESCAPED)

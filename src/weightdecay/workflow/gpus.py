@@ -1,8 +1,8 @@
-"""Which GPU a training takes where several are visible: one that no other training holds.
+"""Chooses a GPU for training. If several are visible, a training takes one that no other training holds.
 
 The pipeline runs as many trainings at once as `--resources gpu=N` allows, and `weightdecay train` may run in several
-terminals. A GPU is held by the name of a socket, which no file system sees and which ends with the process, however it
-ends. Slurm, or CUDA_VISIBLE_DEVICES as the user set it, says which GPUs there are to choose from.
+terminals. A process holds a GPU by binding the name of a socket. The name is not in the file system, and is free again
+when the process ends, however it ends. Slurm, or the user through CUDA_VISIBLE_DEVICES, says which GPUs may be chosen.
 """
 
 import ctypes
@@ -22,9 +22,9 @@ _held: list[socket.socket] = []
 
 
 def resolve(device: str, local: bool = True) -> str:
-    """`auto`, `cpu` or `cuda` to `cpu` or `cuda`; the one place that decides it.
+    """Return the device that is meant by `auto`, `cpu` or `cuda`: `cpu` or `cuda`. Only this function decides it.
 
-    Not `local`: for another machine, which is taken at its word and checks by itself.
+    If not `local`, training runs on another machine. Then `cuda` is not checked here; that machine will check it.
     """
     if device not in DEVICES:
         raise ConfigError(f"device={device} is unknown: choose from {', '.join(DEVICES)}.")
@@ -38,13 +38,13 @@ def resolve(device: str, local: bool = True) -> str:
 
 
 def take_one(device: str) -> None:
-    """Leave one GPU visible to this process, and wait for it where others hold all. Call it before CUDA starts.
+    """Leave one GPU visible to this process, and wait for it if other trainings hold all. Call it before CUDA starts.
 
-    A training on `cpu` takes none.
+    On `cpu` it does nothing.
     """
     visible = _visible() if device != "cpu" else []
     if _held or len(visible) < 2 or sys.platform != "linux":
-        return  # nothing to choose
+        return  # there is nothing to choose
     said = False
     while (free := next(filter(_hold, visible), None)) is None:
         if not said:
@@ -55,8 +55,8 @@ def take_one(device: str) -> None:
 
 
 def usable() -> bool:
-    """Whether torch can compute on a GPU here. A process of its own asks, so that CUDA does not start in this one."""
-    try:  # torch takes seconds to load, and cannot do without the driver
+    """Return whether torch can compute on a GPU here. Another process asks torch, so that CUDA does not start here."""
+    try:  # torch takes seconds to load, and needs the driver
         ctypes.CDLL("libcuda.so.1")
     except OSError:
         return False
@@ -65,7 +65,7 @@ def usable() -> bool:
 
 
 def _visible() -> list[str]:
-    """The GPUs that this process may use, as CUDA names them."""
+    """Return the GPUs that this process may use, by CUDA's names."""
     if (chosen := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
         return [name.strip() for name in chosen.split(",") if name.strip()]
     if not shutil.which("nvidia-smi"):
@@ -75,7 +75,7 @@ def _visible() -> list[str]:
 
 
 def _hold(gpu: str) -> bool:
-    """Whether this process holds the GPU now: no other one of this user's did."""
+    """Try to hold the GPU; return False if another process of this user holds it."""
     name = socket.socket(socket.AF_UNIX)
     try:
         name.bind(f"\0weightdecay/{os.getuid()}/gpu/{gpu}")

@@ -1,6 +1,6 @@
-"""Snakemake as the Makefile runs it: in surroundings of its own, and with one line when it is interrupted.
+"""Runs Snakemake for the Makefile: in the environment of this project, and with one line when it is interrupted.
 
-python -m weightdecay.workflow.make --cores 2 --config scale=smoke    takes the options of snakemake
+python -m weightdecay.workflow.make --cores 2 --config scale=smoke    (all options are Snakemake's)
 """
 
 from snakemake.cli import main

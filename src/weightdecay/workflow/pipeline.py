@@ -1,15 +1,20 @@
-"""What the Snakefile needs to know before any job starts: options, findings, shards, the device, the TeX engine.
+"""The plan of the pipeline: all that the Snakefile must know before any job starts.
 
-Bad input is refused here, and nothing is written. The plan is a few files: results/<scale>/<finding>/table.jsonl, the
-table of runs, which is all of the configuration that training depends on; computations/<name>.json, the arguments of
-what is computed; code/<stage>.txt, the fingerprint of what a stage runs; and paper/scale.txt, the scale that the paper
-is built at. The first job of the pipeline writes those whose content has changed, and only those. So their times say
-what has changed, and the times of source files, which any editor or clone may set, say nothing.
+These are the options, the findings, their shards, the device and the TeX engine. Bad input is refused before anything
+is written. The plan is kept in a few files:
 
-With --config results=reference the results are the shipped ones: read where they lie, checked before any job, never
-made; each finding's are of the largest scale that is shipped of it, unless a scale is asked for, and a finding of which
-nothing is shipped is left out and named. Judgments go to results/reference/. results/reference/<finding>/shipped.txt,
-which holds the scale and the checksums, stands for the shipped files.
+    results/<scale>/<finding>/table.jsonl                  the table of runs: the configuration as far as training needs
+    results/<scale>/<finding>/computations/<name>.json     the arguments of a computation
+    results/<scale>/<finding>/code/<stage>.txt             the fingerprint of the code of a stage
+    paper/scale.txt                                        the scale at which the paper is built
+
+The first job of the pipeline writes those files whose content has changed, and no others. So their times tell Snakemake
+what has changed. The times of source files, which any editor or clone may set, play no role.
+
+With --config results=reference the shipped results are used. They are read in place, checked before any job, and never
+made. Each finding has its largest shipped scale, unless a scale is given; findings that were not shipped are left out
+and named. Judgments go to results/reference/. The file results/reference/<finding>/shipped.txt holds the scale and the
+checksums, and stands for the shipped files.
 """
 
 import shutil
@@ -27,21 +32,21 @@ from weightdecay.results import shipped
 from weightdecay.table import computations_of, table_of, table_text
 from weightdecay.workflow import gpus, stages
 
-# --config scale=... device=... results=..., and what they are without.
+# The options of --config, and their defaults.
 OPTIONS = {"scale": "laptop", "device": "auto", "results": "own"}
 RESULTS = ("own", "reference")
-SPARE = 64  # MiB; with less of the disk left, that is what made a job fail
+SPARE = 64  # MiB; if less is free, a job probably failed because the disk is full
 PACKAGE = Path(__file__).parents[1]
 
 
 class Plan:
-    """The pipeline on one device. Raises a WeightDecayError for whatever cannot work.
+    """The plan of the pipeline on one device. Raises a WeightDecayError if it cannot work.
 
-    `results`: the folder of everything that is made here; `scales`: each finding's; `left_out`: a line about findings
-    of which nothing was shipped.
+    `results`: the folder for everything that is made here. `scales`: the scale of each finding. `left_out`: a line that
+    names the findings of which nothing was shipped.
     """
 
-    # of all claims
+    # figures of all claims
     overview = tuple(f"paper/figures/overview-{page}.{kind}" for page in (1, 2) for kind in ("pdf", "png"))
 
     def __init__(self, config: Mapping[str, str], local: bool = True):
@@ -59,14 +64,15 @@ class Plan:
         self.left_out = ""
         self.shipped = str(shipped.FOLDER / options["scale"])
         self.shards: dict[str, list[str]] = {}
-        self.files: dict[str, str] = {}  # the plan: path -> content
+        self.files: dict[str, str] = {}  # the files of the plan: path -> content
         if self.from_reference:
             self._plan_reference(config.get("scale"))
         else:
             self._plan_training(options["scale"], gpus.resolve(options["device"], local))
         for stage, module in (("ledger", "report/ledger.py"), ("overview", "report/overview.py")):
             self.files[f"{self.results}/code/{stage}.txt"] = fingerprint([PACKAGE / module]).text
-        self.decided = {**config, "results": options["results"], "device": self.device}  # the same plan elsewhere
+        # With these options, another machine makes the same plan.
+        self.decided = {**config, "results": options["results"], "device": self.device}
         self.stale = [path for path, text in self.files.items() if _content(path) != text]
 
     def _plan_reference(self, scale: str | None) -> None:
@@ -104,22 +110,22 @@ class Plan:
             self.files[self.code(name, module)] = stages.code_of(self.findings[name], module).text
 
     def code(self, name: str, stage: str) -> str:
-        """The file that says what code a stage of a finding runs; of training, on the device of this plan."""
+        """Return the file with the fingerprint of a finding's stage; that of training is for the plan's device."""
         return f"{self.results}/{name}/code/{stage}{f'-{self.device}' if stage == 'train' else ''}.txt"
 
     def check_folders(self) -> None:
-        """ResultError where a folder that the pipeline writes to is none, or cannot be written to."""
+        """Raise ResultError if a folder that the pipeline writes to is not a folder, or is not writable."""
         for folder in ("paper/figures", "paper/tables", *(f"{self.results}/{name}" for name in self.findings)):
             check_writable(folder)
 
     def write(self) -> None:
-        """Writes what has changed of the plan."""
+        """Write the files of the plan that have changed."""
         for path in self.stale:
             with atomic_path(path) as temporary:
                 temporary.write_text(self.files[path], encoding="utf-8")
 
     def outdated(self) -> str:
-        """A line about trained shards that are older than what makes them; nothing where there are none."""
+        """Return a line about trained shards that are older than their code or settings, or "" if there are none."""
         older = 0
         for name, shards in self.shards.items():
             needed = [self.code(name, "train"), f"{self.results}/{name}/table.jsonl"]
@@ -138,47 +144,50 @@ class Plan:
 
     @property
     def scale(self) -> str:
-        """In words: of all findings, "laptop and paper" say."""
+        """The scales of all findings in words, such as "laptop and paper"."""
         return in_words(self.scales.values())
 
     @property
     def sources(self) -> list[str]:
-        """The folders whose results are judged and drawn, largest scale first; each holds those of its scale."""
+        """The folders whose results are judged and drawn: one for each scale, the largest first."""
         folders = [f"{shipped.FOLDER / scale}" for scale in reversed(in_order(self.scales.values()))]
         return folders if self.from_reference else [self.results]
 
     @cached_property
     def computations(self) -> dict[str, dict[str, str]]:
-        """Each finding's tables that need no training, and their arguments as JSON."""
+        """The computed tables of each finding, which need no training, with their arguments as JSON."""
         return {name: computations_of(made.config, self.scales[name]) for name, made in self.findings.items()}
 
     def trained(self, name: str) -> str:
-        """The folder of a finding's tables: those that this machine makes, or those that were shipped."""
+        """Return the folder of a finding's tables, which this machine makes or which were shipped."""
         return f"{shipped.FOLDER / self.scales[name] if self.from_reference else self.results}/{name}"
 
     def read(self, name: str, *tables: str) -> list[str]:
-        """These tables of a finding, `runs` say, as inputs of a rule; of shipped ones `stamp` alone is an input."""
+        """Return tables of a finding, such as `runs`, as inputs of a rule; none if they were shipped: see `stamp`."""
         return [] if self.from_reference else [f"{self.trained(name)}/{table}.parquet" for table in tables]
 
     def stamp(self, name: str) -> list[str]:
-        """The file that stands for a finding's shipped results, where these are used, as inputs of a rule."""
+        """Return the file that stands for a finding's shipped results, as an input of a rule; none if it is trained."""
         return [f"{self.results}/{name}/shipped.txt"] if self.from_reference else []
 
     def computed(self, name: str) -> list[str]:
-        """The tables of a finding that need no training, as inputs of a rule."""
+        """Return the computed tables of a finding as inputs of a rule."""
         return self.read(name, *self.computations[name])
 
     def figures(self, name: str) -> list[str]:
-        """Every figure of a finding, as PDF for the paper and as PNG for the README."""
+        """Return every figure of a finding, as PDF for the paper and as PNG for looking at."""
         stems = self.findings[name].figures
         return [f"paper/figures/{name}-{stem}.{kind}" for stem in stems for kind in ("pdf", "png")]
 
     def tables(self, name: str) -> list[str]:
-        """Every LaTeX table of a finding."""
+        """Return every LaTeX table of a finding."""
         return [f"paper/tables/{name}-{stem}.tex" for stem in self.findings[name].tables]
 
     def to_compare(self) -> list[str]:
-        """This machine's results of what was shipped at this scale, which must have the settings of now."""
+        """Return this machine's results of the findings that were shipped at this scale.
+
+        ResultError if the shipped results were made with other than the present settings.
+        """
         if self.from_reference:
             raise ConfigError(
                 "verify compares this machine's results with the shipped ones: leave out results=reference."
@@ -188,25 +197,25 @@ class Plan:
         return [path for name in compared for path in self.read(name, "runs", "history") + self.computed(name)]
 
     def paper_text(self) -> list[str]:
-        """What people write of the paper."""
+        """Return the files of the paper that people write."""
         written = [path for pattern in ("*.tex", "*.bib", "sections/*.tex") for path in Path("paper").glob(pattern)]
         return sorted(str(path) for path in written if path.name != "numbers.tex")
 
     @cached_property
     def engine(self) -> str | None:
-        """What typesets the paper here: latexmk with pdflatex, tectonic, or nothing."""
+        """The program that typesets the paper here: latexmk with pdflatex, tectonic, or None."""
         if shutil.which("latexmk") and shutil.which("pdflatex"):
             return "latexmk"
         return shutil.which("tectonic") and "tectonic"
 
 
 def python(sdm: Collection[str] = ()) -> str:
-    """The interpreter of the jobs: Snakemake's own, unless it makes an environment for them."""
+    """Return the interpreter for jobs: Snakemake's own, unless Snakemake makes an environment for them."""
     return "python" if sdm else sys.executable
 
 
 def lack_of_space() -> str:
-    """A line where the disk is full, for then a failed job's log may not hold its own; nothing elsewhere."""
+    """Return a line if the disk is full, as a failed job may not have been able to log it; otherwise ""."""
     free = shutil.disk_usage(".").free / 2**20
     if free >= SPARE:
         return ""
@@ -217,7 +226,7 @@ def lack_of_space() -> str:
 
 
 def shard_count(config: Config, scale: str, runs: int, device: str) -> int:
-    """In how many shards so many runs are trained: a GPU takes the whole table at once, CPU cores share it."""
+    """Return the number of shards for so many runs: a GPU takes the whole table at once, CPU cores share it."""
     return 1 if device == "cuda" else min(scale_of(config, scale).shards, runs)
 
 

@@ -1,4 +1,4 @@
-"""`weightdecay ship`: makes data/reference/<scale>/ of results/<scale>/, thinned to a size and judged as it then is."""
+"""`weightdecay ship`: makes data/reference/<scale>/ from results/<scale>/, thins it to a given size, and judges it."""
 
 import json
 import math
@@ -26,11 +26,11 @@ from weightdecay.table import computation_hashes, table_of
 from weightdecay.workflow import stages
 
 MOST_BYTES = 40 * 2**20  # of all shipped results
-HISTORY_MIB = 4.0  # of one finding's history, unless asked otherwise
-LAST_STEPS, LAST_SHARE = 20, 0.1  # what final values are means over: at most so many logged steps of so much of a run
-FEW_STEPS = 3  # the first, and one or two that final values are means over
-MOST_MOVED = 0.25  # by rounding and thinning, of half an interval's width
-FLOAT32_BITS, ROUNDED_BITS = 24, 14  # significant ones: relative errors of 6e-8 and 6e-5 at most
+HISTORY_MIB = 4.0  # default size of the history of one finding
+LAST_STEPS, LAST_SHARE = 20, 0.1  # final values are means over at most so many logged steps in so much of a run
+FEW_STEPS = 3  # the first step, and one or two for final values
+MOST_MOVED = 0.25  # the most that rounding and thinning may move a quantity, in half-widths of its interval
+FLOAT32_BITS, ROUNDED_BITS = 24, 14  # significant bits: relative errors of at most 6e-8 and 6e-5
 
 COMPRESSION = 15  # zstd's level: sorted histories take 3 bytes a value
 RULE = (
@@ -47,13 +47,13 @@ RULE = (
 
 
 def rounded(values: np.ndarray, bits: int) -> np.ndarray:
-    """Floating-point numbers rounded to so many significant bits; infinities and NaN stay."""
+    """Round floating-point numbers to so many significant bits; infinities and NaN stay."""
     mantissa, exponent = np.frexp(values)
     return np.ldexp(np.round(np.ldexp(mantissa, bits)), exponent - bits)
 
 
 def thinned(history: pd.DataFrame, runs: pd.DataFrame, stride: int) -> pd.DataFrame:
-    """The part of a history that `RULE` keeps at a stride, sorted. It depends on the logging schedule, on no value."""
+    """Return the part of a history that `RULE` keeps at a stride, sorted. It depends on the steps, not on values."""
     steps = _logged(history, runs)
     place = steps.groupby(["run", "in_full"]).cumcount()
     kept = steps.loc[steps["late"] | (place % stride == 0), ["run", "step"]]
@@ -61,7 +61,7 @@ def thinned(history: pd.DataFrame, runs: pd.DataFrame, stride: int) -> pd.DataFr
 
 
 def strides(history: pd.DataFrame, runs: pd.DataFrame) -> Iterator[int]:
-    """Those above 1 that leave fewer steps of some run than the one before."""
+    """Yield the strides above 1 that keep fewer steps of some run than the stride before."""
     steps = _logged(history, runs)
     early = steps[~steps["late"]].groupby(["run", "in_full"]).size().unique()
     for stride in range(2, max(early, default=1) + 1):
@@ -70,7 +70,10 @@ def strides(history: pd.DataFrame, runs: pd.DataFrame) -> Iterator[int]:
 
 
 def _logged(history: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """The logged steps `run, step, in_full, late`, in order: whether all was measured, whether all of it is kept."""
+    """Return the logged steps in order: `run, step, in_full, late`.
+
+    `in_full`: everything was measured at this step. `late`: the step is always kept.
+    """
     steps = history[["run", "step"]].drop_duplicates().merge(runs[["run", "steps", "log_every"]], on="run")
     steps = steps.sort_values(["run", "step"], ignore_index=True)
     to_come = steps.groupby("run").cumcount(ascending=False)
@@ -79,8 +82,10 @@ def _logged(history: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def without_idle_metrics(history: pd.DataFrame, unread: Iterable[str]) -> pd.DataFrame:
-    """A history less the metrics named in `unread`, and the numbered ones, fit_07 say, that a run logged at `FEW_STEPS`
-    steps at most. A name in `unread` stands for numbered ones too.
+    """Return a history without the metrics in `unread`, and without numbered metrics that a run logged rarely.
+
+    Rarely means at no more than `FEW_STEPS` steps. A numbered metric is one such as fit_07; a name in `unread` also
+    stands for numbered ones.
     """
     numbers = re.compile(r"_\d+$")
     idle = [metric for metric in history["metric"].unique() if numbers.sub("", metric) in set(unread)]
@@ -92,18 +97,18 @@ def without_idle_metrics(history: pd.DataFrame, unread: Iterable[str]) -> pd.Dat
 
 
 def ship(scale: ScaleName, names: Sequence[str], known: Mapping[str, Finding], history_mib: float = HISTORY_MIB) -> str:
-    """Makes data/reference/<scale> of results/<scale>; of other experiments than `names`, what is shipped stays.
+    """Make data/reference/<scale> from results/<scale> for the findings `names`; shipped results of others stay.
 
-    Returns what it did, a line a finding. ResultError, and nothing is changed, where results are missing, damaged,
-    incomplete or of other settings, where all that is shipped would be larger than `MOST_BYTES`, or where files would
-    be lost that were not shipped.
+    Returns what was done, as a line for each finding. ResultError, without any change, if results are missing, damaged,
+    incomplete or of other settings, if all shipped results would be larger than `MOST_BYTES`, or if files would be lost
+    that were not shipped.
     """
     target = FOLDER / scale
     _check_replaceable(target)
     kept = [name for name in known if name not in names]
     if kept and (target / SUMS).is_file():
         check(target)
-    place = FOLDER.parent / f"reference-{scale}"  # beside what is shipped: among it nothing is ever half-made
+    place = FOLDER.parent / f"reference-{scale}"  # made beside the shipped results, which are never incomplete
     _clean(place, target)
     made, old = files.temporary_path(place), files.temporary_path(place, "old")
     files.check_writable(made)
@@ -127,7 +132,7 @@ def ship(scale: ScaleName, names: Sequence[str], known: Mapping[str, Finding], h
         if target.exists():
             os.replace(target, old)
         os.replace(made, target)
-    except OSError as error:  # a full disk, say; of single files `files` tells
+    except OSError as error:  # for example a full disk; `files` reports errors of single files
         raise ResultError(f"cannot write in {FOLDER}: {error.strerror or error}.") from error
     finally:
         if old.exists() and not target.exists():
@@ -140,7 +145,7 @@ def ship(scale: ScaleName, names: Sequence[str], known: Mapping[str, Finding], h
 
 
 def _check_replaceable(target: Path) -> None:
-    """ResultError unless all that `ship` would delete of its target is what a `ship` has made."""
+    """Raise ResultError if `ship` would delete files of its target that no `ship` has made."""
     for folder in (FOLDER, target):
         if folder.is_symlink():
             raise ResultError(f"{folder} is a symbolic link, and ship would replace what it leads to: remove the link.")
@@ -151,7 +156,7 @@ def _check_replaceable(target: Path) -> None:
 
 
 def _clean(place: Path, target: Path) -> None:
-    """Takes back what a killed `ship` had moved away, and removes what it left unfinished."""
+    """Restore what a killed `ship` had moved away, and remove what it left unfinished."""
     for kind in ("old", "part"):
         for folder in files.abandoned(place, kind):
             if kind == "old" and not target.exists():
@@ -161,7 +166,7 @@ def _clean(place: Path, target: Path) -> None:
 
 
 def _ship_finding(finding: Finding, scale: ScaleName, made: Path, history_mib: float) -> dict[str, Any]:
-    """Write the folder of one finding; returns what provenance.json says of it."""
+    """Write the folder of one finding; return its entry for provenance.json."""
     name, config = finding.name, finding.config
     source = Path("results", scale, name)
     found = results.load_scale(source, config, scale)
@@ -197,7 +202,7 @@ def _check_complete(found: Results, expected: list[str], source: Path) -> None:
 
 
 def _write_history(path: Path, found: Results, config: Config, history_mib: float) -> dict[str, float]:
-    """Writes the history, rounded and thinned if need be; returns what of it was kept."""
+    """Write the history, rounded and thinned if necessary; return how much of it was kept."""
     least = without_idle_metrics(found.history, config.unread)
     bits, stride, left = FLOAT32_BITS, 1, thinned(found.history, found.runs, 1)
     larger = strides(least, found.runs)
@@ -207,7 +212,7 @@ def _write_history(path: Path, found: Results, config: Config, history_mib: floa
         elif len(left) > len(least):
             left = thinned(least, found.runs, 1)
         else:
-            stride = next((k for k in larger if k >= size / history_mib), 0)  # one of k leaves 1/k or more
+            stride = next((k for k in larger if k >= size / history_mib), 0)  # a stride of k keeps at least 1/k
             if not stride:
                 raise ResultError(
                     f"the history of {path.parent.name} cannot be cut down to {history_mib:g} MiB: {size:.1f} are "
@@ -219,7 +224,7 @@ def _write_history(path: Path, found: Results, config: Config, history_mib: floa
 
 
 def _write_rows(path: Path, history: pd.DataFrame, bits: int, metadata: Mapping, unrounded: Sequence[str]) -> float:
-    """MiB of the file."""
+    """Write the history; return the size of the file in MiB."""
     values = history["value"].to_numpy(np.float32)
     values = np.where(history["metric"].isin(unrounded), values, rounded(values, bits))
     results.write_table(
@@ -229,7 +234,7 @@ def _write_rows(path: Path, history: pd.DataFrame, bits: int, metadata: Mapping,
 
 
 def _check_unmoved(name: str, whole: Sequence[Claim], shipped: Sequence[Claim], history_mib: float) -> None:
-    """ResultError where judged quantities of the whole history and those of what is kept of it differ."""
+    """Raise ResultError if judged quantities differ between the whole history and the part that is kept."""
     before = {(claim.id, part.name): part for claim in whole for part in claim.parts}
     moved = [
         f"{claim.id} ({part.quantity})"
@@ -245,7 +250,7 @@ def _check_unmoved(name: str, whole: Sequence[Claim], shipped: Sequence[Claim], 
 
 
 def _moved(part: Part, old: Part) -> bool:
-    """Whether the measured value of a part differs by more than `MOST_MOVED` of half the old interval."""
+    """Return whether the measured value of a part moved by more than `MOST_MOVED` of half the old interval."""
     now, then = part.measured, old.measured
     if math.isnan(now) or math.isnan(then) or now == then:
         return math.isnan(now) != math.isnan(then)
@@ -259,7 +264,7 @@ def _line(name: str, about: Mapping) -> str:
 
 
 def _check_size(made: Path, target: Path) -> float:
-    """MiB of all that would be shipped."""
+    """Return the size in MiB of all results that would be shipped; ResultError if it is too large."""
     others = [path for path in FOLDER.rglob("*") if target not in path.parents]
     size = sum(path.stat().st_size for path in (*others, *made.rglob("*")) if path.is_file())
     if size > MOST_BYTES:

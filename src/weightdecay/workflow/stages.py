@@ -1,7 +1,7 @@
-"""The stages of the pipeline, each a function of a finding: train, merge, compute, judge, draw.
+"""The stages of the pipeline: train, merge, compute, judge, draw. Each is a function of a finding.
 
-A stage reads files and writes files, so that it can run anywhere and be taken up again: what is finished, and has the
-fingerprint that it would have now, is kept.
+A stage reads and writes files, so it can run anywhere and be resumed. A finished file is kept if its fingerprint is the
+one that it would have now.
 """
 
 from __future__ import annotations
@@ -35,16 +35,17 @@ if TYPE_CHECKING:
     from weightdecay.claims.model import Claim
 
 PACKAGE = Path(__file__).parents[1]
-# What runs beside a finding's own module, which it need not import.
+# Each stage runs a module of the finding. These files run too, though the module need not import them.
 BESIDE = {"claims": "claims/judging.py", "figures": "report/style.py"}
 # What a module may read of its folder, by the ends of names.
 DATA = {".csv", ".dat", ".gz", ".json", ".npy", ".npz", ".parquet", ".tsv", ".txt", ".yaml", ".yml"}
 
 
 def code_of(finding: Finding, module: str) -> Fingerprint:
-    """What a stage depends on that runs one module of a finding, compute, claims or figures; without its tables.
+    """Return the fingerprint of a stage that runs one module of a finding: compute, claims or figures.
 
-    Judging and drawing read all of config.yaml. What is computed has arguments, which are hashed by themselves.
+    The tables that it reads are not part of it. Judging and drawing read all of config.yaml. A computation has
+    arguments, which are hashed by themselves.
     """
     beside = [PACKAGE / BESIDE[module]] if module in BESIDE else []
     config = {} if module == "compute" else _digests(finding, [finding.folder / "config.yaml"])
@@ -52,10 +53,10 @@ def code_of(finding: Finding, module: str) -> Fingerprint:
 
 
 def code_of_training(finding: Finding, runs: Iterable[Run], device: str) -> Fingerprint:
-    """What training these runs on `cpu` or `cuda` depends on, but for the rows themselves.
+    """Return the fingerprint of the code that trains these runs on `cpu` or `cuda`; the rows themselves do not count.
 
-    Of losses, optimisers and networks the ones that the rows name count; on a GPU the Triton kernels, which are found
-    by name when they are needed, count all.
+    Only those losses, optimisers and networks count that the rows name. On a GPU all Triton kernels count, because they
+    are looked up by name at run time.
     """
     files = [finding.folder / "train.py", PACKAGE / "ensemble/training.py"]
     files += (PACKAGE / "ensemble/triton").glob("*.py") if device == "cuda" else []
@@ -93,14 +94,14 @@ def _data_digest(path: Path) -> str:
 
 
 def fingerprint_of_results(finding: Finding, scale: str, device: str) -> Fingerprint:
-    """All that the trained results of a scale depend on: every row of the table, the code, the versions."""
+    """Return the fingerprint of the trained results of a scale: every row of the table, the code and the versions."""
     runs = table_of(finding.config, scale)
     rows = {canonical(run.differing()): run.id for run in runs}
     return Fingerprint({**code_of_training(finding, runs, device).parts, **rows})
 
 
 def shard_of(text: str, runs: list[Run]) -> list[Run]:
-    """The part of the table named by, say, "2/4": the second of four."""
+    """Return the part of the table that a text such as "2/4" names: the second of four."""
     try:
         number, count = (int(part) for part in text.split("/"))
         parts = cut(runs, count)
@@ -114,17 +115,17 @@ def shard_of(text: str, runs: list[Run]) -> list[Run]:
 def train(finding: Finding, scale: str, shard: str, output: Path, device: str, precision: Precision) -> None:
     """Train one shard of the table of a scale on `cpu` or `cuda`, and write it to `output`.
 
-    An interrupted training is taken up where it was.
+    Interrupted training continues from its checkpoint.
     """
     runs = shard_of(shard, table_of(finding.config, scale))
     gpus.take_one(device)
     code = code_of_training(finding, runs, device).digest
     about = {"config_hash": config_hash(runs), "precision": precision, "fingerprint": code}
-    # Beside the results, but no output that Snakemake would remove.
+    # Beside the results, but not declared as an output: Snakemake would delete it when a job fails.
     checkpoint = output.parent.parent / "checkpoints" / f"{output.stem}.checkpoint"
     if results.is_made(output, about):
         print(f"{output} is finished already.")
-        _delete(checkpoint)  # killed after the last write
+        _delete(checkpoint)  # left behind if the process was killed after writing the shard
         return
     files.check_writable(output.parent)
     with importing():
@@ -138,7 +139,7 @@ def train(finding: Finding, scale: str, shard: str, output: Path, device: str, p
 
 
 def _delete(checkpoint: Path) -> None:
-    """Delete a checkpoint that is of no use any more, and no other file."""
+    """Delete a checkpoint that is no longer needed; never another file."""
     try:
         if files.is_checkpoint(checkpoint):
             checkpoint.unlink()
@@ -203,9 +204,9 @@ def _kind(shard: results.Shard) -> str:
 
 
 def compute(finding: Finding, scale: str, name: str, output: Path) -> None:
-    """Compute a table that needs no training, by the function of compute.py of that name, and write it to `output`.
+    """Compute a table that needs no training, by the function `name` of compute.py, and write it to `output`.
 
-    Arguments are checked against the function's signature: unknown or missing ones and wrong types are refused.
+    The arguments are checked against the function's signature: unknown, missing and wrongly typed ones are refused.
     """
     settings = scale_of(finding.config, scale).computations
     if name not in settings:
@@ -230,7 +231,7 @@ def compute(finding: Finding, scale: str, name: str, output: Path) -> None:
 
 
 def called(function: Callable[..., pd.DataFrame], settings: dict[str, Any]) -> pd.DataFrame:
-    """`function(**settings)`, or a ConfigError where they do not fit its signature."""
+    """Return `function(**settings)`; ConfigError if the settings do not fit the function's signature."""
     checked = validate_call(config=ConfigDict(strict=True, allow_inf_nan=False))(function)
     try:
         return checked(**settings)
@@ -240,12 +241,12 @@ def called(function: Callable[..., pd.DataFrame], settings: dict[str, Any]) -> p
 
 
 def judge(finding: Finding, scale: ScaleName, folder: Path) -> list[Claim]:
-    """The claims of a finding by the tables in `folder`, which must have the settings of now."""
+    """Judge the claims of a finding by the tables in `folder`, which must have the present settings."""
     return finding.judge(results.load_scale(folder, finding.config, scale), scale)
 
 
 def draw(finding: Finding, scale: str, folder: Path, claims: Path, figures: Path, tables: Path) -> None:
-    """Draw the figures and write the tables of a finding, by the tables in `folder` and the judgments in `claims`."""
+    """Draw the figures and write the LaTeX tables of a finding, from the results in `folder` and the file `claims`."""
     with importing():
         from weightdecay.claims import model as ledger
         from weightdecay.report import latex, style

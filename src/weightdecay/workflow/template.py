@@ -1,4 +1,4 @@
-"""`weightdecay new`: the files of a finding that runs at once, to be edited into one's own."""
+"""`weightdecay new`: the files of a new finding, which already runs and is meant to be edited."""
 
 import re
 from pathlib import Path
@@ -118,7 +118,7 @@ FILES = {
 
 
 def make(name: str) -> str:
-    """Write the files of a finding `name`; returns what to do next. ConfigError for a name that cannot be one."""
+    """Write the files of a finding `name`; return what to do next. ConfigError for an invalid name."""
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or len(name) > LONGEST_NAME or name in TAKEN:
         raise ConfigError(
             f"the name is {name!r}, but must be of a-z, 0-9 and _, begin with a letter, have at most {LONGEST_NAME} "

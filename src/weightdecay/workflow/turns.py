@@ -1,8 +1,9 @@
-"""One Snakemake at a time works in a folder: what holds from before it looks at files until its last job has ended.
+"""Turns: only one Snakemake at a time works in a folder.
 
-Snakemake takes a lock of its own after it has decided what to run, and leaves it behind when it is killed. Ours comes
-first, and the kernel takes it back from a process that ends in whatever way. Where ours is free, but says that its last
-holder was killed, Snakemake's lock is a leftover and goes.
+A turn lasts from before Snakemake looks at files until its last job has ended. Snakemake has a lock of its own, but
+takes it only after it has decided what to run, and leaves it behind when it is killed. Our lock is taken first, and the
+kernel releases it however the process ends. If our lock is free but its file says that the last holder was killed, then
+Snakemake's lock is a leftover and is removed.
 """
 
 from __future__ import annotations
@@ -29,22 +30,22 @@ if TYPE_CHECKING:
     from snakemake.workflow import Workflow
 
 FOLDER = Path(".snakemake")
-WITHIN = "WEIGHTDECAY_TURN"  # set for a Snakemake that another one starts in its own turn
-# What Snakemake compares the times of.
+WITHIN = "WEIGHTDECAY_TURN"  # set for a Snakemake that another one starts within its turn
+# The files whose times Snakemake compares.
 DATED = (
     "results/**/*",
     *("paper/*.tex", "paper/*.bib", "paper/sections/*.tex", "paper/scale.txt", "paper/main.pdf", "paper/tables/*.tex"),
     *("paper/figures/*.pdf", "paper/figures/*.png"),
 )
-APART = 2.0  # seconds; the coarsest file system keeps no finer times
+APART = 2.0  # seconds; the resolution of times in the coarsest file system
 
 
 def guard(workflow: Workflow, plan: Plan) -> None:
-    """Makes `workflow`, Snakemake's, execute its jobs in a turn; a dry run writes nothing and takes none.
+    """Make Snakemake's `workflow` execute its jobs within a turn. A dry run writes nothing and takes no turn.
 
-    Snakemake has no hook between reading the Snakefile and looking at the files that it names: its methods are wrapped.
-    `--unlock` needs a turn too, or it would open a folder in which another process works. Lists and graphs need none,
-    and a job in a process of its own belongs to the turn that started it.
+    Snakemake has no hook between reading the Snakefile and looking at files, so its methods are wrapped. `--unlock`
+    takes a turn too, or it would unlock a folder in which another process works. Lists and graphs take none. A job in
+    another process belongs to the turn of the Snakemake that started it.
     """
     execute, unlock = workflow.execute, workflow.unlock
 
@@ -72,12 +73,12 @@ def guard(workflow: Workflow, plan: Plan) -> None:
             unlock()
 
     if workflow.is_main_process:
-        logging.raiseExceptions = False  # Snakemake's log that finds no room is no reason for a traceback
+        logging.raiseExceptions = False  # no traceback if Snakemake cannot write its log
         workflow.execute, workflow.unlock = guarded, unlocked
 
 
 def within(workflow: Workflow, scale: str | None) -> str:
-    """The command of a Snakemake that makes everything of what was shipped, in the turn of the one that starts it."""
+    """Return the command of a Snakemake that builds everything from the shipped results within this turn."""
     cores = workflow.resource_settings.cores or os.cpu_count()
     options = ["results=reference", *([f"scale={scale}"] if scale else [])]
     command = [sys.executable, "-m", "snakemake", "--cores", str(cores), "--config", *options]
@@ -97,8 +98,8 @@ def _in_a_sentence(method: Callable[..., None]) -> Callable[..., None]:
 
 @contextmanager
 def turn(folder: Path = FOLDER) -> Iterator[None]:
-    """Holds the folder for this process. FolderError while another has it."""
-    import fcntl  # where there is none the package can still be imported
+    """Hold the folder for this process; FolderError if another process holds it."""
+    import fcntl  # imported here, as some systems lack it
 
     try:
         folder.mkdir(exist_ok=True)
@@ -110,7 +111,7 @@ def turn(folder: Path = FOLDER) -> Iterator[None]:
             fcntl.flock(record, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise FolderError(f"{_said(record)} is at work in this folder: wait for it, or end it.") from None
-        except OSError:  # a file system without locks: Snakemake's own must do
+        except OSError:  # a file system without locks: only Snakemake's lock protects the folder
             yield
             return
         killed = _read(record)
@@ -148,14 +149,15 @@ def _said(record: FileIO) -> str:
 
 
 def end_the_future() -> None:
-    """No file stays dated later than now, as Snakemake refuses an output that is older than its input.
+    """Set files with times in the future back to now, as Snakemake refuses an output that is older than its input.
 
-    Their order stays, among themselves and after all others: what was edited after it was used must still look so.
+    They keep their order, and stay newer than all other files, so that a file that was edited after its use still looks
+    so.
     """
     now = time.time()
     dated: dict[Path, float] = {}
     for path in (path for pattern in DATED for path in Path().glob(pattern)):
-        with suppress(OSError):  # gone
+        with suppress(OSError):  # the file has just vanished
             dated[path] = path.stat().st_mtime
     future = sorted({when for when in dated.values() if when > now}, reverse=True)
     if not future:
@@ -165,14 +167,14 @@ def end_the_future() -> None:
     moved = {when: now - place * apart for place, when in enumerate(future)}
     for path, when in dated.items():
         if when in moved:
-            with suppress(OSError):  # another's file
+            with suppress(OSError):  # the file belongs to another user
                 os.utime(path, (moved[when], moved[when]))
 
 
 def end_jobs_when_interrupted() -> None:
-    """Ctrl-C and a dropped connection end the jobs, and let Snakemake take off its lock. A second one kills the jobs.
+    """Let Ctrl-C or a dropped connection end the jobs, so that Snakemake can remove its lock; a second one kills them.
 
-    A terminal sends both to the jobs too; `kill`, and whatever else knows one process alone, does not.
+    A terminal sends these signals to the jobs too, but `kill` sends them to a single process.
     """
     import psutil  # comes with Snakemake, in whose process this is
 
@@ -180,11 +182,11 @@ def end_jobs_when_interrupted() -> None:
 
     def end(number: int, _: object) -> None:
         for job in psutil.Process().children(recursive=True):
-            with suppress(psutil.Error):  # it has just ended
+            with suppress(psutil.Error):  # the job has just ended
                 job.send_signal(ending[-1])
         if ending[-1] == signal.SIGTERM:
             ending.append(signal.SIGKILL)
-            if number == signal.SIGHUP:  # there may be nobody left to print for
+            if number == signal.SIGHUP:  # the terminal may be gone, so discard output
                 nowhere = os.open(os.devnull, os.O_RDWR)
                 for stream in (1, 2):
                     if os.isatty(stream):
@@ -192,5 +194,5 @@ def end_jobs_when_interrupted() -> None:
             raise KeyboardInterrupt
 
     signal.signal(signal.SIGINT, end)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores it
         signal.signal(signal.SIGHUP, end)

@@ -1,4 +1,4 @@
-"""The layers that networks are built of, one a file: `layers.Linear`, `layers.ReLU` and so on, imported on first use.
+"""The layers that networks are built of, one in each file: `layers.Linear`, `layers.ReLU`, ...; imported on first use.
 
 To add one is to add a file with a class that derives from `layer.Layer` and is registered with `registry.LAYERS`.
 """
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    """Import and return a layer's class, or the base class `Layer`. So whoever reads rules alone needs no torch."""
+    """Import and return a layer's class, or the base class `Layer`. So reading a network's rules needs no torch."""
     if name.startswith("_"):
         raise AttributeError(name)
     from importlib import import_module

@@ -17,14 +17,16 @@ from weightdecay.ensemble.operations import Operations
 from weightdecay.registry import LAYERS
 from weightdecay.run import Run
 
-MOMENTUM = 0.1  # of the running statistics, as torch.nn.BatchNorm1d's
+MOMENTUM = 0.1  # of the running statistics, as in torch.nn.BatchNorm1d
 
 
 @compiled
 def normalise(x, weight, bias, eps, running_mean, running_variance, inverse_std, y):
-    """`x` `[P · H, B]`, H features at P positions, becomes x − mean, over positions and batch; `y`, alike, and
-    `inverse_std` `[H]` are written, running statistics updated. Rows are taken by number: iterating over
-    `x[h::features]` takes four times as long.
+    """Normalise H features at P positions; all arrays are written in place.
+
+    `x` `[P · H, B]` becomes x − mean, with the mean over positions and batch. The output goes to `y`, of the same
+    shape, and 1/σ to `inverse_std` `[H]`. The running statistics are updated. Rows are taken by index, because
+    iterating over `x[h::features]` takes four times as long.
     """
     number, features = x.dtype.type, inverse_std.size
     one, count, rate = number(1), number(x.size // features), number(MOMENTUM)
@@ -51,7 +53,7 @@ def normalise(x, weight, bias, eps, running_mean, running_variance, inverse_std,
 
 @compiled
 def normalise_by_running(x, weight, bias, eps, running_mean, running_variance, y):
-    """`y` `[P · H, B]` from `x` by the running statistics `[H]`."""
+    """Write to `y` `[P · H, B]` the output for `x` by the running statistics `[H]`."""
     for p in range(x.shape[0]):
         row, out, h = x[p], y[p], p % running_mean.size
         scale = weight[h] / math.sqrt(running_variance[h] + eps)
@@ -62,7 +64,10 @@ def normalise_by_running(x, weight, bias, eps, running_mean, running_variance, y
 
 @compiled
 def normalise_gradients(gradient, centred, weight, inverse_std, weight_gradient, bias_gradient, input_gradient):
-    """dx = γ/σ · (dy − mean(dy) − x̂ · mean(dy·x̂)), with x̂ = centred/σ never formed; `[P · H, B]` and `[H]`."""
+    """Write the gradients: dx = γ/σ · (dy − mean(dy) − x̂ · mean(dy·x̂)), without forming x̂ = centred/σ.
+
+    Activations are `[P · H, B]`, parameters and `inverse_std` `[H]`.
+    """
     number, features = centred.dtype.type, inverse_std.size
     count = number(centred.size // features)
     for h in range(features):
@@ -87,9 +92,9 @@ def normalise_gradients(gradient, centred, weight, inverse_std, weight_gradient,
 class BatchNorm(Weighted):
     """Batch normalisation, each replica with its own eps and running statistics.
 
-    Activations are `[R, B, positions · features]`, one position unless a convolution stands before; statistics are over
-    batch and positions. Conventions are `torch.nn.BatchNorm1d`'s: biased variance normalises the batch, unbiased
-    variance enters the running average, momentum 0.1.
+    Activations are `[R, B, positions · features]`, with one position unless a convolution comes before. Statistics are
+    over batch and positions. Conventions are those of `torch.nn.BatchNorm1d`: the biased variance normalises the batch,
+    the unbiased variance enters the running average, and momentum is 0.1.
     """
 
     name = "batch_norm"
@@ -107,7 +112,7 @@ class BatchNorm(Weighted):
     )  # offsets in the row of buffers
 
     def __init__(self, features: int, eps: Tensor, affine: bool = True):
-        """`eps`: `[R]`, added to the variance. Not `affine`: scale 1 and shift 0 stay."""
+        """`eps` `[R]` is added to the variance. Without `affine` the scale stays 1 and the shift 0."""
         self.features, self.trained, self.eps_values = features, affine, eps
         self.shapes = {"weight": (features,), "bias": (features,)}
         self.buffers = {"running_mean": (features,), "running_variance": (features,), "eps": (1,)}
@@ -147,7 +152,7 @@ class BatchNorm(Weighted):
         return {"weight": weight, "bias": bias}
 
     def bind(self, tensors: dict[str, Tensor], gradients: dict[str, Tensor], number: int) -> None:
-        unused = torch.empty_like(tensors["weight"])  # takes the gradients where nothing is trained
+        unused = torch.empty_like(tensors["weight"])  # receives gradients that nobody needs
         super().bind(tensors, gradients if self.trained else {"weight": unused, "bias": unused}, number)
         self.running_mean, self.running_variance = tensors["running_mean"], tensors["running_variance"]
         self.running_variance.fill_(1)
@@ -162,7 +167,7 @@ class BatchNorm(Weighted):
         return self._backward(gradient.reshape(self.centred.shape)).view(gradient.shape)
 
     def _forward(self, x: Tensor, training: bool) -> Tensor:
-        """Of `[R, N, features]`, N examples at all positions."""
+        """Return the output for `x` `[R, N, features]`, where N counts examples times positions."""
         if not training:
             scale = self.weight * (self.running_variance + self.eps).rsqrt()
             shift = self.bias - self.running_mean * scale
@@ -181,7 +186,7 @@ class BatchNorm(Weighted):
         return torch.addcmul(self.bias[:, None], x, (self.weight * self.inverse_std)[:, None])
 
     def _backward(self, gradient: Tensor) -> Tensor:
-        """dx = γ/σ · (dy − mean(dy) − x̂ · mean(dy·x̂)), with x̂ = centred/σ never formed."""
+        """Return dx = γ/σ · (dy − mean(dy) − x̂ · mean(dy·x̂)), without forming x̂ = centred/σ."""
         if self.fused is not None:
             arrays = self.weight, self.inverse_std, self.weight_gradient, self.bias_gradient
             return self.fused.backward(gradient, self.centred, *arrays)

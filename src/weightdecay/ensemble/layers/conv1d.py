@@ -21,9 +21,10 @@ from weightdecay.run import Run
 
 @compiled
 def convolution(weight, bias, x, y, stride):
-    """1-D convolution: `[O, kernel · C]`, `[O]`, padded input `[length · C, B]`, `[positions · O, B]`.
+    """Write the convolution of the padded input `x` `[length · C, B]` to `y` `[positions · O, B]`.
 
-    With the batch last a window is one block of memory, so that nothing is copied: one product a position.
+    `weight` is `[O, kernel · C]`, `bias` `[O]`. With the batch last, a window is one block of memory, so each position
+    takes one product and no copy.
     """
     outputs, window = weight.shape
     for start in range(y.shape[0] // outputs):
@@ -35,8 +36,9 @@ def convolution(weight, bias, x, y, stride):
 
 @compiled
 def convolution_gradients(weight, rows, gradient, weight_gradient, bias_gradient, input_gradient, stride):
-    """The parameters' gradients, and the padded input's unless `input_gradient` is empty. `rows`: the padded input as
-    `[B, length · C]`.
+    """Write the gradients of the parameters, and that of the padded input unless `input_gradient` is empty.
+
+    `rows`: the padded input as `[B, length · C]`.
     """
     outputs, window = weight.shape
     bias_gradient[:] = 0
@@ -54,11 +56,10 @@ def convolution_gradients(weight, rows, gradient, weight_gradient, bias_gradient
 
 @LAYERS.register
 class Conv1d(Weighted):
-    """1-D convolution of channels-last activations, as one matrix product over its windows.
+    """A 1-D convolution of channels-last activations, computed as one matrix product over its windows.
 
-    Activations are `[R, B, positions · channels]` on both sides, position first, so that it stands between any layers.
-    Weights are `[outputs, kernel · inputs]`; initialisation is `torch.nn.Conv1d`'s. Another way to keep replicas
-    apart is one grouped convolution for all.
+    Input and output are `[R, B, positions · channels]`, with the channels of one position side by side, so any layer
+    can come before and after. Weights are `[outputs, kernel · inputs]`, initialised as in `torch.nn.Conv1d`.
     """
 
     name = "conv1d"
@@ -100,7 +101,7 @@ class Conv1d(Weighted):
         padded = self.length + 2 * self.padding
         self.positions = (padded - self.kernel) // self.stride + 1
         x = nn.functional.pad(x, (self.padding * self.inputs, self.padding * self.inputs)).contiguous()
-        # A window is contiguous in memory, so all of them are one overlapping view of x.
+        # A window is contiguous in memory, so all windows are one overlapping view of x.
         windows = x.as_strided(
             (replicas, batch, self.positions, self.kernel * self.inputs),
             (*x.stride()[:2], self.stride * self.inputs, 1),
@@ -174,13 +175,13 @@ class Conv1d(Weighted):
         module = filled(nn.Conv1d(*shape, bias=bias is not None), self.trained, weight=weight, bias=bias)
         if channels:
             return [module], self.outputs
-        one = self.inputs == 1  # a signal as it is usually given
+        one = self.inputs == 1  # a signal of one channel
         before = [nn.Unflatten(1, (1, -1))] if one else [nn.Unflatten(1, (-1, self.inputs)), Transposed()]
         return [*before, module], self.outputs
 
 
 class Transposed(nn.Module):
-    """`[B, positions, channels]` to `[B, channels, positions]`."""
+    """Transposes `[B, positions, channels]` to `[B, channels, positions]`."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.transpose(1, 2)

@@ -1,4 +1,4 @@
-"""Dropout, whose factors come from the counter-based generator `philox`: bitwise the same on every device."""
+"""Dropout. Its factors come from the counter-based generator `philox`, so they are bitwise equal on every device."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from weightdecay.ensemble.philox import DROPOUT_LEVELS, MULTIPLIERS, ROUNDS, WEY
 from weightdecay.registry import LAYERS
 from weightdecay.run import Run
 
-# Beside a signed integer Numba would make a float of an unsigned one.
+# All are unsigned: Numba makes a float of a signed and an unsigned integer.
 FIRST, SECOND, LOW, HIGH = map(np.uint64, (*MULTIPLIERS, *WEYL))
 MASK, WORD_BITS, LEVEL_BITS = np.uint64(WORD), np.uint64(32), np.uint64(8)
 
 
 def factors(words: Tensor, step: Tensor, layer: int, shape: torch.Size, dtype: torch.dtype) -> Tensor:
-    """Return 0 or 1/(1 − p) for every number of `shape` = `[R, B, H]` at one step.
+    """Return the factors at one step, 0 or 1/(1 − p), for activations of `shape` = `[R, B, H]`.
 
-    `step`: `[1]`, counted from 0, on the device of `words` `[R, 3]` (`philox.words_of`). Four features share a counter:
-    (example, feature // 4, step, layer).
+    `step` `[1]` counts from 0 and lies on the device of `words` `[R, 3]` (`philox.words_of`). Four features share a
+    counter: (example, feature // 4, step, layer).
     """
     low, high, dropped = words.T[:, :, None, None]
     _, batch, features = shape
@@ -39,7 +39,7 @@ def factors(words: Tensor, step: Tensor, layer: int, shape: torch.Size, dtype: t
 
 @compiled
 def write_factors(words, step, layer, out):
-    """Write the same to `out` `[H, B]`, H a multiple of four, of the run that `words` `[3]` are of."""
+    """Write the factors of one run, whose words are `words` `[3]`, to `out` `[H, B]`; H is a multiple of four."""
     number = out.dtype.type
     dropped = words[2]
     zero, scale = number(0), number(1) / (number(DROPOUT_LEVELS - np.int64(dropped)) / number(DROPOUT_LEVELS))
@@ -61,15 +61,16 @@ def write_factors(words, step, layer, out):
 
 @LAYERS.register
 class Dropout(Layer):
-    """Inverted dropout, as `torch.nn.Dropout`: in training x · 0 or x / (1 − p), p its run's `dropout`, else x.
+    """Inverted dropout, as `torch.nn.Dropout`: x · 0 or x / (1 − p) in training, where p is the run's `dropout`.
 
-    May follow a ReLU, whose gradient is zero where the output is: what was dropped has none either way.
+    It may overwrite the output of a ReLU before it. The ReLU passes no gradient where its output is zero, and dropout
+    passes none where it has written zero.
     """
 
     name = "dropout"
     overwrites_input = in_place = True
     setting = "dropout"
-    fields = ("factors", "number")  # where its factors stand, in rows, and which of the network's dropouts it is
+    fields = ("factors", "number")  # first row of its factors; its index among the dropouts
 
     def bind(self, tensors: dict[str, Tensor], gradients: dict[str, Tensor], number: int) -> None:
         self.number = number
@@ -115,7 +116,7 @@ class Dropout(Layer):
 
 
 class LiteralDropout(nn.Module):
-    """Dropout of one run; it counts the batches that it has seen in training."""
+    """The dropout of one run. It counts the batches of training, as the factors depend on the step."""
 
     def __init__(self, run: Run, number: int):
         super().__init__()

@@ -1,4 +1,4 @@
-"""The linear layer, and one that is not trained."""
+"""The linear layer, and a linear layer that is not trained."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class ReLU(Layer):
         values = y.reshape(-1)
         zero = values.dtype.type(0)
         for i in range(values.size):
-            values[i] = zero if values[i] < zero else values[i]  # NaN stays
+            values[i] = zero if values[i] < zero else values[i]  # NaN stays NaN
 
     @staticmethod
     @compiled

@@ -17,7 +17,7 @@ from weightdecay.run import Run
 
 @LAYERS.register
 class Residual(Layer):
-    """x + body(x). Two operations: one before the body, whose backward pass adds up gradients, and one after it."""
+    """x + body(x). It is two operations: one before the body, whose backward pass adds up gradients, and one after."""
 
     name = "residual"
     adds_input = True

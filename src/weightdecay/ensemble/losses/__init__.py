@@ -1,1 +1,1 @@
-"""The losses that a run can name, one a file, each a class that derives from `loss.Loss`."""
+"""The losses that a run can name, one in each file: classes that derive from `loss.Loss`."""

@@ -15,7 +15,7 @@ from weightdecay.registry import LOSSES
 
 @LOSSES.register
 class CrossEntropy(Loss):
-    """Mean over the batch of −log softmax at the one-hot target's class; a tie is no right answer."""
+    """Mean over the batch of −log softmax at the one-hot target's class. A tie counts as wrong."""
 
     name = "cross_entropy"
     classes_from = 1

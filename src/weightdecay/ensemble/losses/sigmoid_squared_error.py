@@ -13,7 +13,7 @@ from weightdecay.registry import LOSSES
 
 @LOSSES.register
 class SigmoidSquaredError(Loss):
-    """Mean of (σ(z) − t)² over batch and bits; an example is right when every bit is, at threshold 1/2 (S1's code)."""
+    """Mean of (σ(z) − t)² over batch and bits. An example is right if every bit is, at threshold 1/2 (S1's code)."""
 
     name = "sigmoid_squared_error"
     classes_from = 1

@@ -1,4 +1,4 @@
-"""Squared error: of classes, or of a regression with one output."""
+"""Squared error, for classes or for a regression with one output."""
 
 import numpy as np
 from torch import Tensor
@@ -11,7 +11,7 @@ from weightdecay.registry import LOSSES
 
 @LOSSES.register
 class SquaredError(Loss):
-    """Mean over the batch of Σ_k (y_k − t_k)²; right where the largest output, no tie, is the one-hot target's."""
+    """Mean over the batch of Σ_k (y_k − t_k)². An example is right if the target's output is the largest alone."""
 
     name = "squared_error"
     classes_from = 2
@@ -21,7 +21,7 @@ class SquaredError(Loss):
         batch = outputs.shape[1]
         error = outputs - targets
         largest = outputs == outputs.amax(2, keepdim=True)
-        correct = (largest * targets).sum(2) == largest.sum(2)  # in a tie none is right
+        correct = (largest * targets).sum(2) == largest.sum(2)  # a tie counts as wrong
         loss = error.square().sum((1, 2)) / batch
         return loss, correct, error.mul_(2 / batch)
 

@@ -1,1 +1,1 @@
-"""The networks that a run can name, one a file. To add one is to add a file that registers a `Network`."""
+"""The networks that a run can name, one in each file. To add a network, add a file that registers a `Network`."""

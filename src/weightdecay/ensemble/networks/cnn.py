@@ -13,9 +13,9 @@ KERNELS = 5, 3, 3  # each with stride 2 and padding 1
 
 
 def cnn(inputs: int, outputs: int, channels: int) -> layers.Layer:
-    """Return three convolutions, then Linear (25 channels in the notebook).
+    """Return three convolutions and then Linear. `inputs`: the length of the one-channel signal.
 
-    `inputs`: length of the one-channel signal.
+    The notebook has 25 channels.
     """
     body: list[layers.Layer] = []
     for before, kernel in zip((1, channels, channels), KERNELS, strict=True):
@@ -24,19 +24,19 @@ def cnn(inputs: int, outputs: int, channels: int) -> layers.Layer:
 
 
 def positions_after(inputs: int) -> int:
-    """How many positions the convolutions leave of a signal."""
+    """Return how many positions the convolutions leave of a signal of so many inputs."""
     for kernel in KERNELS:
         inputs = (inputs + 2 - kernel) // 2 + 1
     return inputs
 
 
 def build(runs: Sequence[Run], inputs: int, outputs: int) -> layers.Layer:
-    """`width` channels."""
+    """Build the CNN with `width` channels."""
     return cnn(inputs, outputs, runs[0].width)
 
 
 def weights(run: Run) -> int:
-    """On signals of 40 numbers."""
+    """Estimate the weights that an example meets, for signals of 40 numbers."""
     return 2 * (120 * run.width + 45 * run.width**2)
 
 

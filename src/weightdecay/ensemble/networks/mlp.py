@@ -23,12 +23,12 @@ def mlp(inputs: int, outputs: int, width: int, hidden: int, dropout: bool = Fals
 
 
 def build(runs: Sequence[Run], inputs: int, outputs: int) -> layers.Layer:
-    """`blocks` hidden layers; Dropout where any of the runs drops."""
+    """Build an MLP of `blocks` hidden layers, with Dropout if any of the runs has it."""
     return mlp(inputs, outputs, runs[0].width, runs[0].blocks, dropout=any(run.dropout for run in runs))
 
 
 def weights(run: Run) -> int:
-    """As if of 50 inputs and 10 outputs."""
+    """Estimate the weights that an example meets, as if there were 50 inputs and 10 outputs."""
     return 60 * run.width + max(0, run.blocks - 1) * run.width**2
 
 

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def residual_mlp(inputs: int, outputs: int, width: int, blocks: int, batch_norm_eps: Tensor | None) -> layers.Layer:
-    """Return Linear, then `blocks` of ReLU(x + BN(Linear(ReLU(BN(Linear(x)))))), then Linear: `[R, B, outputs]`.
+    """Return Linear, then `blocks` blocks ReLU(x + BN(Linear(ReLU(BN(Linear(x)))))), then Linear: `[R, B, outputs]`.
 
-    The binary-addition network of S1's code has inputs 64, outputs 32, width 256, blocks 2: 290,080 parameters.
-    `batch_norm_eps`: `[R]`, or None for the network without BatchNorm.
+    The binary-addition network of S1's code has inputs 64, outputs 32, width 256 and 2 blocks: 290,080 parameters.
+    `batch_norm_eps` is `[R]`, or None for a network without BatchNorm.
     """
 
     def half() -> list[layers.Layer]:
@@ -32,13 +32,13 @@ def residual_mlp(inputs: int, outputs: int, width: int, blocks: int, batch_norm_
 
 
 def build(runs: Sequence[Run], inputs: int, outputs: int) -> layers.Layer:
-    """`blocks` residual blocks, with BatchNorm where the runs have an eps."""
+    """Build the network with `blocks` residual blocks, and with BatchNorm if the runs have an eps."""
     eps = None if runs[0].batch_norm_eps is None else eps_of(runs)
     return residual_mlp(inputs, outputs, runs[0].width, runs[0].blocks, eps)
 
 
 def weights(run: Run) -> int:
-    """Of 64 inputs and 32 outputs."""
+    """Estimate the weights that an example meets, for 64 inputs and 32 outputs."""
     return 96 * run.width + 2 * run.blocks * run.width**2
 
 

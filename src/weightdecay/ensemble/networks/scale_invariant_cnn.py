@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 def scale_invariant_cnn(
     inputs: int, outputs: int, channels: int, batch_norm_eps: Tensor, last_norm: float = 10.0
 ) -> layers.Layer:
-    """Return `cnn` with BatchNorm without affine after every convolution, over batch and positions.
+    """Return `cnn` with BatchNorm, without scale and shift, after every convolution; it is over batch and positions.
 
-    The last layer is random, of norm `last_norm`, and not trained. `batch_norm_eps`: `[R]`.
+    The last layer is random with norm `last_norm`, and not trained. `batch_norm_eps` is `[R]`.
     """
     body: list[layers.Layer] = []
     for before, kernel in zip((1, channels, channels), KERNELS, strict=True):
@@ -30,7 +30,7 @@ def scale_invariant_cnn(
 
 
 def build(runs: Sequence[Run], inputs: int, outputs: int) -> layers.Layer:
-    """`width` channels."""
+    """Build the CNN with `width` channels."""
     return scale_invariant_cnn(inputs, outputs, runs[0].width, eps_of(runs))
 
 

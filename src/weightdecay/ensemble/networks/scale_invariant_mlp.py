@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 def scale_invariant_mlp(
     inputs: int, outputs: int, width: int, hidden: int, batch_norm_eps: Tensor, last_norm: float = 10.0
 ) -> layers.Layer:
-    """Return an MLP whose trained weights all stand before BatchNorm without affine.
+    """Return an MLP in which BatchNorm, without scale and shift, follows every trained layer.
 
-    The last layer is random, of norm `last_norm`, and not trained. `batch_norm_eps`: `[R]`.
+    The last layer is random with norm `last_norm`, and not trained. `batch_norm_eps` is `[R]`.
     """
     body: list[layers.Layer] = []
     for before, after in pairwise([inputs, *[width] * hidden]):
@@ -31,7 +31,7 @@ def scale_invariant_mlp(
 
 
 def build(runs: Sequence[Run], inputs: int, outputs: int) -> layers.Layer:
-    """`blocks` hidden layers."""
+    """Build an MLP of `blocks` hidden layers."""
     return scale_invariant_mlp(inputs, outputs, runs[0].width, runs[0].blocks, eps_of(runs))
 
 

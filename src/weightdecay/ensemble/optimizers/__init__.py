@@ -1,1 +1,1 @@
-"""The optimisers that a run can name, one a file, each a class that derives from `optimizer.Optimizer`."""
+"""The optimisers that a run can name, one in each file: classes that derive from `optimizer.Optimizer`."""

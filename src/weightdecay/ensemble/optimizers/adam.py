@@ -1,4 +1,4 @@
-"""Adam, and with decoupled decay AdamW."""
+"""Adam. With decoupled decay it is AdamW."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Adam(Optimizer):
         return [rate / first, beta1, 1 - beta1, beta2, 1 - beta2, 1 / second.sqrt(), self.constants["eps"]]
 
     def _powers(self, name: str, steps: range) -> Tensor:
-        """βᵗ, `[S, R]`, one at a time: torch's vector code rounds it by its place in the tensor."""
+        """Return βᵗ `[S, R]`, computed one by one: torch's vector code rounds a power by its place in the tensor."""
         betas = [getattr(run, name) for run in self.runs]
         powers = {beta: [beta**step for step in steps] for beta in set(betas)}
         rows = torch.tensor([powers[beta] for beta in betas], dtype=torch.float64, device=self.stack.parameters.device)

@@ -1,6 +1,5 @@
-"""What a GPU does in one sweep through memory instead of many, compiled by Triton: a file for each layer or optimiser.
+"""Triton kernels, which do in one sweep through memory what takes torch many: a file for each layer or optimiser.
 
-The same formulas stand as torch operations in the file of that name in `layers` or `optimizers`, for machines where
-Triton is missing, and the tests hold one to the other. Every replica's numbers come from programs of its own, which sum
-in a fixed order.
+The file of the same name in `layers` or `optimizers` has the formulas as torch operations, for machines without Triton,
+and the tests compare the two. Each program of a kernel works on a single replica and sums in a fixed order.
 """

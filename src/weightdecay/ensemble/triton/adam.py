@@ -6,13 +6,13 @@ from torch import Tensor
 
 from weightdecay.ensemble.triton.arithmetic import coefficient, divide, flushed, moved, root, with_penalty
 
-BLOCK = 1024  # parameters a program updates
+BLOCK = 1024  # parameters that one program updates
 
 
 def update(parameters: Tensor, gradients: Tensor, first: Tensor, second: Tensor, coefficients: Tensor, decayed: int):
-    """Update all, `[R, P]` each, in place: 28 bytes a float32 parameter.
+    """Update all tensors, `[R, P]` each, in place; this moves 28 bytes for each float32 parameter.
 
-    `coefficients`: `[11, R]`, as `optimizers.adam` has them; `decayed`: columns that λ applies to.
+    `coefficients` `[11, R]` are those of `optimizers.adam`. `decayed`: the number of columns that λ applies to.
     """
     replicas, size = parameters.shape
     grid = (triton.cdiv(size, BLOCK), replicas)

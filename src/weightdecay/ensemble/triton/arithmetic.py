@@ -1,8 +1,8 @@
 """Arithmetic that Triton's kernels share.
 
-Divisions and roots are rounded as IEEE 754 asks, as torch's are: Triton's own are approximations in float32. Subnormal
-weights and states of the optimiser become 0, as a CPU makes them in training: what decays for long ends at exactly 0 on
-either.
+Divisions and roots are rounded by IEEE 754, as in torch; Triton's own are approximations in float32. Subnormal weights
+and states of the optimiser are flushed to zero, as on the CPU. So a weight that decays for long becomes exactly 0 on
+both devices.
 """
 
 import triton
@@ -47,20 +47,20 @@ def root(x):
 
 @triton.jit
 def coefficient(coefficients, number: tl.constexpr, replicas, replica):
-    """One number of a replica among `[C, R]`."""
+    """Load one coefficient of a replica from `[C, R]`."""
     return tl.load(coefficients + number * replicas + replica)
 
 
 @triton.jit
 def with_penalty(gradient, weight, coefficients, replicas, replica, decays):
-    """g + l2·w + l1·sign(w), where it decays."""
+    """Return g + l2·w + l1·sign(w) where `decays`, and g elsewhere."""
     l2, l1 = coefficient(coefficients, 0, replicas, replica), coefficient(coefficients, 2, replicas, replica)
     return gradient + (tl.where(decays, l2, 0) * weight + tl.where(decays, l1, 0) * sign(weight))
 
 
 @triton.jit
 def moved(weight, change, coefficients, replicas, replica, decays):
-    """The weight after the step: decayed, moved, and pulled towards 0."""
+    """Return the weight after the step: decayed, changed, and moved towards 0 by the threshold."""
     kept, threshold = coefficient(coefficients, 1, replicas, replica), coefficient(coefficients, 3, replicas, replica)
     weight = weight * tl.where(decays, kept, 1) - change
     return flushed(weight - clamped(weight, tl.where(decays, threshold, 0)))

@@ -10,9 +10,10 @@ COLUMNS = 32  # × 4 bytes: one line of the cache
 
 
 def forward(x, weight, bias, eps, momentum, running_mean, running_variance, inverse_std, y):
-    """`x` `[R, B, H]` becomes x − mean; `y` `[R, B, H]` and `inverse_std` `[R, H]` are written, running statistics too.
+    """Normalise in place: `x` `[R, B, H]` becomes x − mean; `y`, `inverse_std` and running statistics are written.
 
-    `weight` and `bias` `[R, H]` have rows of one stride; `eps` `[R, 1]` and the statistics `[R, H]` have another.
+    `y` is `[R, B, H]`, `inverse_std` `[R, H]`. `weight` and `bias` `[R, H]` share one stride of rows; `eps` `[R, 1]`
+    and the statistics `[R, H]` share another.
     """
     replicas, batch, features = x.shape
     assert x.is_contiguous() and y.is_contiguous() and weight.stride() == bias.stride()
@@ -25,7 +26,7 @@ def forward(x, weight, bias, eps, momentum, running_mean, running_variance, inve
 
 
 def backward(gradient, centred, weight, inverse_std, weight_gradient, bias_gradient):
-    """The parameters' gradients `[R, H]` are written; `centred` `[R, B, H]` becomes the gradient of the input."""
+    """Write the gradients of the parameters `[R, H]`; `centred` `[R, B, H]` becomes the gradient of the input."""
     replicas, batch, features = centred.shape
     assert gradient.is_contiguous() and centred.is_contiguous()
     assert weight_gradient.stride() == bias_gradient.stride()

@@ -1,4 +1,4 @@
-"""Dropout: factors drawn and applied in one sweep."""
+"""Dropout: the factors are drawn and applied in one sweep."""
 
 import torch
 import triton
@@ -8,13 +8,13 @@ from torch import Tensor
 from weightdecay.ensemble.philox import DROPOUT_LEVELS, MULTIPLIERS, ROUNDS, WEYL, WORD
 from weightdecay.ensemble.triton.arithmetic import divide
 
-BLOCK = 1024  # groups of four features whose factors a program draws
+BLOCK = 1024  # groups of four features whose factors one program draws
 M0, M1, W0, W1, MASK = map(tl.constexpr, (*MULTIPLIERS, *WEYL, WORD))
 TIMES, LEVELS, LEVEL = map(tl.constexpr, (ROUNDS, DROPOUT_LEVELS, 1 / DROPOUT_LEVELS))  # a power of two: exact
 
 
 def forward(x: Tensor, words: Tensor, step: Tensor, layer: int) -> Tensor:
-    """`x` `[R, B, H]` becomes x · factors; returns them (`layers.dropout.factors`)."""
+    """Multiply `x` `[R, B, H]` by the factors in place, and return the factors (`layers.dropout.factors`)."""
     replicas, batch, features = x.shape
     factors = torch.empty_like(x)
     assert x.is_contiguous() and words.is_contiguous()

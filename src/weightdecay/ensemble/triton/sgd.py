@@ -6,11 +6,11 @@ from torch import Tensor
 
 from weightdecay.ensemble.triton.arithmetic import coefficient, flushed, moved, with_penalty
 
-BLOCK = 1024  # parameters a program updates
+BLOCK = 1024  # parameters that one program updates
 
 
 def update(parameters: Tensor, gradients: Tensor, momentum: Tensor, coefficients: Tensor, decayed: int):
-    """Update all, `[R, P]` each, in place; `coefficients`: `[6, R]`, as `optimizers.sgd` has them."""
+    """Update all tensors, `[R, P]` each, in place; `coefficients` `[6, R]` are those of `optimizers.sgd`."""
     replicas, size = parameters.shape
     grid = (triton.cdiv(size, BLOCK), replicas)
     _update[grid](parameters, gradients, momentum, coefficients, replicas, size, decayed, BLOCK)
