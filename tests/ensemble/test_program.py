@@ -139,6 +139,26 @@ def test_the_exponential_is_accurate_monotone_and_keeps_nan():
         assert (np.isnan(exponentials(x)) == np.isnan(x)).all()
 
 
+@compiled
+def logarithms(x):
+    y = np.empty_like(x)
+    for i in range(x.size):
+        y[i] = maths.logarithm(x[i])
+    return y
+
+
+def test_the_logarithm_is_accurate_and_keeps_nan():
+    """In float32, to about a unit in the last place, or 4e-8 near 1; NaN in every lane of a vector, and after them."""
+    x = np.concatenate([np.exp(np.linspace(-87, 88, 1_000_001)), np.linspace(0.4, 20, 1_000_001), [1]]).astype(
+        np.float32
+    )
+    y, expected = logarithms(x), np.log(x.astype(np.float64))
+    assert (np.abs(y - expected) <= np.maximum(1.2e-7 * np.abs(expected), 6e-8)).all() and y[-1] == 0
+    for place in range(67):
+        x = np.where(np.arange(67) == place, np.nan, 1).astype(np.float32)
+        assert (np.isnan(logarithms(x)) == np.isnan(x)).all()
+
+
 def test_a_diverging_replica_stops_at_its_step_and_disturbs_no_other():
     """Between two others, in the middle of an epoch; its weights are those of before the step."""
     runs = [make(**SGD | {"learning_rate": rate}, seed=seed) for seed, rate in enumerate((1e-3, 1e6, 1e-3))]

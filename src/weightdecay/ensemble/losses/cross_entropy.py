@@ -1,12 +1,10 @@
 """Cross-entropy of softmax outputs."""
 
-import math
-
 import numpy as np
 from torch import Tensor
 from torch.nn import functional
 
-from weightdecay.ensemble.arithmetic import exponential
+from weightdecay.ensemble.arithmetic import exponential, logarithm
 from weightdecay.ensemble.checks import require
 from weightdecay.ensemble.compiler import compiled
 from weightdecay.ensemble.loss import Loss
@@ -58,7 +56,7 @@ class CrossEntropy(Loss):
                 gradient[k, b] = power
                 exponentials[b] += power
         for b in range(largest.size):
-            total += math.log(exponentials[b]) - target[b]
+            total += logarithm(exponentials[b]) - target[b]
         for k in range(classes):
             for b in range(largest.size):
                 gradient[k, b] = (gradient[k, b] / exponentials[b] - targets[k, b]) / batch
