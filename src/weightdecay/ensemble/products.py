@@ -2,10 +2,13 @@
 
 OpenBLAS has kernels for small products that pack nothing. Where it has them for this processor they are faster than
 those for large products, whatever the size, so a large product is cut into small ones. They are slow, however, if
-the sums run along the rows of both factors, as in `g xᵀ`; so x is transposed first, which is soon done.
+the sums run along the rows of both factors, as in `g xᵀ`; so x is transposed first, which is soon done. On a Xeon only
+`Wᵀ g` gains by being cut. docs/performance.md has the measurements.
 """
 
 from __future__ import annotations
+
+import llvmlite.binding
 
 from weightdecay.ensemble import blas
 from weightdecay.ensemble.compiler import compiled
@@ -13,6 +16,7 @@ from weightdecay.ensemble.transposition import transpose
 
 SMALL = 10**6  # multiplications, up to which OpenBLAS takes its small kernels
 HAS_SMALL = blas.library().get("architecture") in ("SkylakeX", "Cooperlake", "SapphireRapids")
+CUTS_ALL = HAS_SMALL and llvmlite.binding.get_host_cpu_name().startswith("znver")  # else `Wᵀ g` alone
 ROWS, COLUMNS, FEWER_COLUMNS = 64, 48, 24  # of a tile of the result, column-major, as the kernels like it
 ENOUGH = 16  # rows of g that make a transposition pay
 
@@ -59,16 +63,17 @@ def as_rows(x, scratch):
 
 
 @compiled
-def pays_as_rows(outputs):
-    """Say whether g xᵀ is faster with x in rows, if g has so many."""
-    return HAS_SMALL and outputs >= ENOUGH
+def pays_as_rows(gradient, inputs):
+    """Say whether g xᵀ is faster with x in rows: `[O, B]`, and the rows of x."""
+    return HAS_SMALL and len(gradient) >= ENOUGH and (CUTS_ALL or gradient.size * inputs <= SMALL)
 
 
 @compiled
 def tiled(transpose_b, m, n, k, a, a_start, lda, b, ldb, beta, c, ldc):
     """`blas.gemm`, by tiles that are small products; b and c start at their first number."""
     rows, columns = m, n
-    if HAS_SMALL and m * n * k > SMALL and ROWS * FEWER_COLUMNS * k <= SMALL:
+    cuts = HAS_SMALL if transpose_b else CUTS_ALL
+    if cuts and m * n * k > SMALL and ROWS * FEWER_COLUMNS * k <= SMALL:
         rows, columns = ROWS, COLUMNS if ROWS * COLUMNS * k <= SMALL else FEWER_COLUMNS
     step = 1 if transpose_b else ldb
     for j in range(0, n, columns):

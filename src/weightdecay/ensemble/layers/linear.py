@@ -91,7 +91,7 @@ class Linear(Weighted):
         weight_gradient, bias_gradient = gradients_of(op, replica)
         matrix = weight.reshape(op.outputs, op.inputs)
         if op.trained:
-            if pays_as_rows(op.outputs):
+            if pays_as_rows(gradient, op.inputs):
                 rows = as_rows(x, replica.scratch) if op.x > 0 else replica.batch
                 weight_product_of_rows(gradient, rows, 0, op.inputs, weight_gradient.reshape(matrix.shape), 0)
             else:
