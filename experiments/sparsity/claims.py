@@ -20,8 +20,9 @@ from weightdecay.statistics.estimates import (
     every_seed,
     rank_correlation_interval,
     ratio_interval,
+    ratio_of,
 )
-from weightdecay.statistics.measures import diverged, select
+from weightdecay.statistics.measures import best_rows, diverged, select
 
 from . import finding
 
@@ -37,8 +38,7 @@ KINDS = {  # kinds of decay, as the figures name them
 
 def tuned(table: pd.DataFrame, method: str) -> pd.DataFrame:
     """The rows of a method at each seed's λ of lowest validation loss, by seed."""
-    rows = table[table["method"] == method]
-    return rows.loc[rows.groupby("seed")["validation_loss"].idxmin()].set_index("seed")
+    return best_rows(table[table["method"] == method])
 
 
 def digits(table: pd.DataFrame, method: str) -> Estimate:
@@ -193,7 +193,7 @@ def suits(results: Results, *, better: float) -> tuple[list[Part], str]:
 
 def size_in_steps(rows: pd.DataFrame) -> Estimate:
     """How many of its own steps ηλ S2's update leaves weights away from 0 where they should be 0 (root mean square)."""
-    return ratio_interval(np.log(rows["size"] / (rows["step"] * rows["penalty"])))
+    return ratio_of(rows["size"], rows["step"] * rows["penalty"])
 
 
 @finding.claim("L2")
@@ -203,11 +203,7 @@ def shrinks(results: Results, *, norm: float, zeros: float) -> tuple[list[Part],
     chosen, free = tuned(table, "ridge"), tuned(table, "least_squares")
     return [
         judged(
-            "Norm",
-            "norm, ridge over least squares",
-            ratio_interval(np.log(chosen["norm"] / free["norm"])),
-            most=norm,
-            strict=True,
+            "Norm", "norm, ridge over least squares", ratio_of(chosen["norm"], free["norm"]), most=norm, strict=True
         ),
         judged("Zeros", "weights that are 0", every_seed(chosen["zero"], ACCURACY), most=zeros),
         reported("Small", "irrelevant weights below .001", every_seed(chosen["small_irrelevant"], ACCURACY)),
@@ -247,7 +243,7 @@ def stable(results: Results, *, correlation: float, ratio: float) -> tuple[list[
     found, free = by_method(table, correlation), by_method(table, 0.0)
 
     def spread(rows: Mapping[str, pd.DataFrame]) -> Estimate:
-        return ratio_interval(np.log(rows["l1"]["spread"] / rows["l2"]["spread"]))
+        return ratio_of(rows["l1"]["spread"], rows["l2"]["spread"])
 
     return [
         judged("Ratio", "spread of the weights, L1 over L2", spread(found), ratio),
@@ -264,7 +260,7 @@ def elastic_net(results: Results, *, correlation: float, better: float) -> tuple
     found, free = by_method(table, correlation), by_method(table, 0.0)
 
     def ratio(rows: Mapping[str, pd.DataFrame], other: str) -> Estimate:
-        return ratio_interval(np.log(rows["elastic_net"]["excess"] / rows[other]["excess"]))
+        return ratio_of(rows["elastic_net"]["excess"], rows[other]["excess"])
 
     return [
         judged("Absolute", "error beyond noise, Elastic Net over L1", ratio(found, "l1"), most=better),
@@ -278,10 +274,7 @@ def elastic_net(results: Results, *, correlation: float, better: float) -> tuple
 
 def chosen_runs(runs: pd.DataFrame, decay: str, optimizer: str = "adam") -> pd.DataFrame:
     """The runs of a kind of decay at each seed's λ of lowest final validation loss, by seed; NaN where all diverged."""
-    rows = select(runs, decay=decay, optimizer=optimizer)
-    known = rows.dropna(subset="validation_loss")
-    chosen = known.loc[known.groupby("seed")["validation_loss"].idxmin()].set_index("seed")
-    return chosen.reindex(sorted(rows["seed"].unique()))
+    return best_rows(select(runs, decay=decay, optimizer=optimizer))
 
 
 @finding.claim("L6")
@@ -294,7 +287,7 @@ def pruned_units(results: Results, *, pruned: float, none: float, loss: float) -
         return every_seed(chosen[decay][column], ACCURACY)
 
     def over_none(decay: str) -> Estimate:
-        return ratio_interval(np.log(chosen[decay]["test_loss"] / chosen["none"]["test_loss"]))
+        return ratio_of(chosen[decay]["test_loss"], chosen["none"]["test_loss"])
 
     return [
         judged("Proximal", "units pruned, proximal L1", share("proximal_l1"), pruned),
