@@ -14,7 +14,7 @@ import pandas as pd
 from weightdecay.claims.judging import counts, joined, judge_interval, judged, reported
 from weightdecay.claims.model import Part, combine
 from weightdecay.statistics.basins import at_border, good_cells
-from weightdecay.statistics.estimates import DIFFERENCE, every_seed, ratio_interval
+from weightdecay.statistics.estimates import DIFFERENCE, every_seed, ratio_interval, ratio_of
 from weightdecay.statistics.measures import diverged
 
 from . import coupling, finding, scaling  # noqa: F401 (the claims of coupling and scaling)
@@ -55,12 +55,7 @@ def not_under_adam(grids: Grids, *, slope: float, fall: float, spread: float) ->
         judged(
             "Fall", "Adam + L2: decay at the largest gradients over the smallest", ratio_interval(fallen), most=fall
         ),
-        judged(
-            "Spread",
-            "AdamW: largest over smallest decay",
-            ratio_interval(np.log(ends["high"] / ends["low"])),
-            most=spread,
-        ),
+        judged("Spread", "AdamW: largest over smallest decay", ratio_of(ends["high"], ends["low"]), most=spread),
         reported("DecoupledSlope", "AdamW: slope of log decay against log gradient", every_seed(slopes["decoupled"])),
         reported("Times", "Adam + L2: decay over ηλ, geometric mean over weights", ratio_interval(typical)),
     ], f"Adam + L2: {uncounted:.2%} of weights grew by their penalty and are left out"

@@ -1,18 +1,18 @@
 """Figures and tables of Adam + L2 against AdamW, drawn from the errors and shapes that claims.py judges."""
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.typing import ColorType
 
 from weightdecay.claims.judging import NOT_RUN
 from weightdecay.finding import Inputs
 from weightdecay.report.latex import booktabs, escape
 from weightdecay.report.numbers import LATEX
-from weightdecay.report.plots import legend, plain_ticks
+from weightdecay.report.plots import estimates, legend, plain_ticks
 from weightdecay.report.style import COLUMN, KINDS, MUTED, PAGE, missing
 from weightdecay.statistics.estimates import (
     ACCURACY,
@@ -34,6 +34,7 @@ COLOURS = {"AdamW": "#0072B2", "Adam + L2": "#D55E00", "SGDW": "#56B4E9", "SGD +
 LINES = {"constant": ("#000000", "o"), "step": ("#009E73", "s"), "cosine": ("#CC79A7", "^")}
 TICKS = (0.9, 1, 1.2, 1.5, 2)  # of test error over that of the best cell
 WIDE_TICKS = {"addition": (1, 2, 3, 5, 8)}
+BARS: dict[str, Any] = {"marker": "o", "markersize": 4, "elinewidth": 1, "capsize": 2, "linestyle": ""}
 KEPT = {  # how λ is chosen at another η: colour, marker, line
     "λ best at each η": ("#000000", "o", "-"),
     "λ of the best cell": ("#D55E00", "s", "--"),
@@ -109,17 +110,13 @@ def best_lambda(inputs: Inputs) -> Figure:
             for number_, (schedule, (colour, marker)) in enumerate(LINES.items()):
                 if schedule not in grids.schedules(dataset, method):
                     continue
-                found = table[table["surface"] == f"{dataset} {schedule}"].groupby("rate")
-                estimates = {η: geometric_interval(rows["best"]) for η, rows in found}
-                bounded = found["side"].apply(lambda sides: (sides != 0).any()).to_numpy()
-                x = np.array(list(estimates)) * 1.06 ** (number_ - 1)
-                middle, low, high, _ = np.array(list(estimates.values())).T
-                style_ = {"color": colour, "elinewidth": 0.7, "linewidth": 0.8}
-                panel.errorbar(x, middle, np.nan_to_num([middle - low, high - middle]), **style_)
-                for of, fill in ((~bounded, colour), (bounded, "white")):
-                    dots = {"color": colour, "marker": marker, "markersize": 3.5, "linestyle": ""}
-                    panel.plot(x[of], middle[of], **dots, markerfacecolor=fill)
-                panel.plot([], [], color=colour, marker=marker, markersize=3.5, linewidth=0.8, label=schedule)
+                rows = table[table["surface"] == f"{dataset} {schedule}"]
+                places = rows["rate"] * 1.06 ** (number_ - 1)
+                found = {place: geometric_interval(best) for place, best in rows["best"].groupby(places)}
+                bounded = set(places[rows["side"] != 0])
+                look: dict[str, Any] = {"color": colour, "marker": marker, "linewidth": 0.8}
+                estimates(panel, found, hollow=bounded, elinewidth=0.7, **look)
+                panel.plot([], [], label=schedule, **look)
             if not (schedules := grids.schedules(dataset, method)):
                 missing(panel, NOT_RUN)
                 continue
@@ -162,12 +159,11 @@ def retuning(inputs: Inputs) -> Figure:
                 zip(KEPT.items(), chosen, strict=True)
             ):
                 if cells:
-                    found = [ratio_interval(log_error(test[cell]) - log_error(test[best])) for cell in cells]
-                    middle, low, high, _ = np.array(found).T
-                    style_ = {"color": colour, "marker": marker, "markersize": 3, "linestyle": dashes}
-                    x = np.array([η for η, _ in cells]) * 1.07 ** (number_ - 1.5)
-                    ends = np.nan_to_num([middle - low, high - middle])
-                    panel.errorbar(x, middle, ends, **style_, elinewidth=0.7, linewidth=0.9, label=label)
+                    aside = 1.07 ** (number_ - 1.5)
+                    logs = {cell[0] * aside: log_error(test[cell]) - log_error(test[best]) for cell in cells}
+                    found = {place: ratio_interval(log) for place, log in logs.items()}
+                    look: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 3, "linestyle": dashes}
+                    estimates(panel, found, elinewidth=0.7, linewidth=0.9, label=label, **look)
             usable = grids.usable(dataset, method, schedule, t["usable"])
             panel.axvspan(usable.min() / 1.2, usable.max() * 1.2, color=MUTED, alpha=0.12, linewidth=0)
             panel.set(xscale="log")
@@ -198,8 +194,7 @@ def decay_rates(inputs: Inputs) -> Figure:
             axes.plot(bins["gradient"], guide, color=MUTED, linestyle="--", linewidth=0.9, label="∝ 1/gradient")
     axes.set(xscale="log", yscale="log", xlabel="root mean square gradient of the weight", ylabel="decay over ηλ")
     ticks = [tick for tick in (1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1) if bins["gradient"].min() < 1.2 * tick]
-    axes.xaxis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
-    axes.xaxis.set_ticks([], minor=True)
+    plain_ticks(axes.xaxis, ticks)
     axes.set_xlim(table["gradient"].min() / 1.2, table["gradient"].max() * 1.2)
     legend(axes, loc="center right")
     return figure
@@ -215,8 +210,8 @@ def exponents(inputs: Inputs) -> Figure:
         ("validation_loss", MUTED, 0.12, "measured, best by validation loss"),
     ):
         found = exponents_of(best_by_setting(inputs.results, metric))
-        for place, factor in enumerate(FACTORS):
-            error_bar(axes[0], every_seed(found[factor]), place + shift, colour, words if place == 0 else None)
+        bars = {place + shift: every_seed(found[factor]) for place, factor in enumerate(FACTORS)}
+        estimates(axes[0], bars, color=colour, label=words, **BARS)
     for place, (name, marker) in enumerate(markers.items()):
         words, law = LAWS[name]
         colour = sns.color_palette("colorblind")[list(LAWS).index(name)]
@@ -236,8 +231,8 @@ def exponents(inputs: Inputs) -> Figure:
     legend(axes[0], loc="center left", bbox_to_anchor=(1.0, 0.5))
     claim = inputs.claims["O7"]
     for place, part in enumerate(claim.parts[: len(METHODS)]):
-        method = list(METHODS)[place]
-        error_bar(axes[1], Estimate(part.measured, part.low, part.high, part.n), place, COLOURS[method], None)
+        found = Estimate(part.measured, part.low, part.high, part.n)
+        estimates(axes[1], {place: found}, color=COLOURS[list(METHODS)[place]], **BARS)
     axes[1].axhline(-1, color=MUTED, linestyle="--", linewidth=0.9)
     axes[1].text(3.4, -0.97, "λ ∝ 1/η (S0)", ha="right", va="bottom", fontsize=7, color=MUTED)
     axes[1].axhline(0, color=MUTED, linewidth=0.5)
@@ -342,20 +337,3 @@ def scientific(value: float) -> str:
         return LATEX.number(value) if value >= 0.1 else f"{value:.3f}"
     digits, power = f"{value:.1e}".split("e")
     return f"${digits}\\cdot 10^{{{int(power)}}}$"
-
-
-def error_bar(axes: Axes, found: Estimate, x: float, colour: ColorType, label: str | None) -> None:
-    """Draw a value with its interval."""
-    errors = np.nan_to_num([[found.value - found.low], [found.high - found.value]])
-    axes.errorbar(
-        x,
-        found.value,
-        errors,
-        color=colour,
-        marker="o",
-        markersize=4,
-        elinewidth=1,
-        capsize=2,
-        linestyle="",
-        label=label,
-    )

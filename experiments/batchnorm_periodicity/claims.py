@@ -14,6 +14,7 @@ from weightdecay.claims.judging import counts, joined, judged, reported
 from weightdecay.claims.model import Part
 from weightdecay.statistics.estimates import (
     ACCURACY,
+    DIFFERENCE,
     Estimate,
     every_seed,
     mean_interval,
@@ -21,6 +22,7 @@ from weightdecay.statistics.estimates import (
     proportion_interval,
     rank_correlation,
     ratio_interval,
+    ratio_of,
 )
 from weightdecay.statistics.events import spacings, variation
 from weightdecay.statistics.measures import TRAIN, diverged
@@ -101,7 +103,7 @@ def larger_eps(records: Records, *, eps: float, high: float, low: float, correla
         judged(
             "Correlation",
             "rank correlation of eps with collapses",
-            every_seed(pd.Series(correlations, dtype=float), (-1, 1)),
+            every_seed(pd.Series(correlations, dtype=float), DIFFERENCE),
             most=correlation,
         ),
         *(
@@ -176,13 +178,13 @@ def better_afterwards(records: Records, *, eps: float, gain: float, high: float,
         judged(
             "Gain",
             "test accuracy, settled after less settled before",
-            every_seed(per_seed(runs, lambda run: gains[run][0]), (-1, 1)),
+            every_seed(per_seed(runs, lambda run: gains[run][0]), DIFFERENCE),
             gain,
         ),
         reported(
             "Between",
             "test accuracy, gained between two collapses",
-            every_seed(per_seed(runs, lambda run: gains[run][1]), (-1, 1)),
+            every_seed(per_seed(runs, lambda run: gains[run][1]), DIFFERENCE),
         ),
         reported("Final", "test accuracy in the last tenth, eps 1e-5", final(runs)),
         reported("FinalLarger", "test accuracy in the last tenth, eps 1e-2", final(without)),
@@ -206,7 +208,7 @@ def faster_training(records: Records, *, eps: float, fitted: float, ratio: float
 
     def slowdown(slow: pd.DataFrame, fast: pd.DataFrame) -> Estimate:
         steps = per_seed(slow, lambda run: np.nan_to_num(fitting(run), nan=float(records.row(run)["steps"])))
-        return open_above(ratio_interval(np.log(steps / per_seed(fast, fitting))), never(slow) > 0)
+        return open_above(ratio_of(steps, per_seed(fast, fitting)), never(slow) > 0)
 
     parts = [
         judged("Ratio", "steps to fit, without over with BatchNorm", slowdown(bare, runs), ratio),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from itertools import cycle
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -16,9 +17,10 @@ from weightdecay.finding import Inputs
 from weightdecay.report import style
 from weightdecay.report.latex import booktabs
 from weightdecay.report.numbers import LATEX
-from weightdecay.report.plots import legend, plain_ticks, thousands
+from weightdecay.report.plots import estimates, legend, plain_ticks, thousands
 from weightdecay.report.style import COLUMN, MUTED, PAGE, SPLITS, missing
-from weightdecay.statistics.estimates import UNBOUNDED, Estimate, every_seed, ratio_interval
+from weightdecay.statistics.censored import power_laws
+from weightdecay.statistics.estimates import UNBOUNDED, every_seed, ratio_interval
 from weightdecay.statistics.events import spacings, variation
 from weightdecay.statistics.measures import TRAIN, select
 
@@ -26,11 +28,11 @@ from . import finding
 from .records import (
     COUNT,
     DATA,
+    FACTORS,
     Records,
     at_events,
     collapse_counts,
     eps_sweep,
-    fitted,
     per_seed,
     periods,
     predictors,
@@ -41,6 +43,7 @@ from .records import (
 
 MARKERS = "osD^v<>"
 DASHES = ("-", "--", ":", "-.")  # to tell apart curves that lie on each other
+BARS: dict[str, Any] = {"elinewidth": 0.9, "capsize": 1.5}
 ALIGNED = 0.3  # τ on either side of an event
 
 
@@ -89,7 +92,8 @@ def dose(inputs: Inputs) -> Figure:
         },
     }
     for (label, values), colour, marker in zip(found.items(), (SPLITS["test"], SPLITS["train"]), MARKERS, strict=False):
-        intervals(axes, {eps: every_seed(seeds, COUNT) for eps, seeds in values.items()}, colour, marker, label)
+        means = {eps: every_seed(seeds, COUNT) for eps, seeds in values.items()}
+        estimates(axes, means, color=colour, marker=marker, label=label, linewidth=0.8, **BARS)
         for eps, seeds in values.items():
             axes.plot([eps] * len(seeds), seeds, linestyle="", marker=".", markersize=2.5, color=colour, alpha=0.4)
     axes.set(xscale="log", xlabel="BatchNorm's eps", ylabel="events in a time of 1/(ηλ)")
@@ -193,11 +197,11 @@ def period(inputs: Inputs) -> Figure:
         for (η, colour), marker in zip(colours.items(), MARKERS, strict=False):
             found = table[(table["learning_rate"] == η) & table["reached"]]
             means = {tau: ratio_interval(np.log(rows["period"])) for tau, rows in found.groupby("tau")}
-            intervals(panel, means, colour, marker, f"η = {η:g}", linestyle="")
+            estimates(panel, means, color=colour, marker=marker, label=f"η = {η:g}", linestyle="", **BARS)
         for factor in (0.25, 0.5, 1.0):
             panel.plot(span, factor * span, color=MUTED, linestyle=":", linewidth=0.7)
             panel.text(span[1], factor * span[1], f" {factor:g}/(ηλ)", fontsize=7, color=MUTED, ha="left", va="center")
-        exponents = fitted(table, table["period"], table["reached"])
+        exponents = power_laws(table, FACTORS, "period")
         said = [
             f"{symbol}: {value.value:.2f} [{value.low:.2f}, {value.high:.2f}]"
             for symbol, value in (
@@ -345,24 +349,3 @@ def aligned(records: Records, run: str, curve: pd.Series, starts: pd.Series) -> 
     tau, inside = records.tau(run), [start for start in starts if start > ALIGNED * records.tau(run)]
     pieces = [np.interp(start + grid * tau, curve.index, np.log(curve), right=np.nan) for start in inside]
     return pd.Series(np.exp(np.mean(pieces, axis=0)), index=grid) if pieces else pd.Series(dtype=float)
-
-
-def intervals(
-    axes: Axes, found: dict[float, Estimate], colour: ColorType, marker: str, label: str, linestyle: str = "-"
-) -> None:
-    """Draw values against x with their 95 % intervals."""
-    x, values = list(found), list(found.values())
-    errors = np.nan_to_num([[v.value - v.low for v in values], [v.high - v.value for v in values]])
-    axes.errorbar(
-        x,
-        [v.value for v in values],
-        errors,
-        color=colour,
-        marker=marker,
-        markersize=3.5,
-        elinewidth=0.9,
-        capsize=1.5,
-        linewidth=0.8,
-        linestyle=linestyle,
-        label=label,
-    )

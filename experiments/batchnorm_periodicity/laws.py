@@ -5,12 +5,13 @@ import pandas as pd
 
 from weightdecay.claims.judging import counts, joined, judged, reported
 from weightdecay.claims.model import Part
-from weightdecay.statistics.estimates import Estimate, every_seed, open_above, ratio_interval
+from weightdecay.statistics.censored import power_laws
+from weightdecay.statistics.estimates import ACCURACY, Estimate, every_seed, open_above, ratio_interval
 from weightdecay.statistics.events import spacings, variation
 from weightdecay.statistics.measures import diverged
 
 from . import finding
-from .records import COUNT, DATA, WINDOW, Records, at_events, fitted, per_seed, periods, slope, spectral_share, words
+from .records import COUNT, DATA, FACTORS, WINDOW, Records, at_events, per_seed, periods, slope, spectral_share, words
 
 
 @finding.claim("B4")
@@ -20,10 +21,9 @@ def period_law(records: Records, *, low: float, high: float) -> tuple[list[Part]
     for sweep, name in DATA.items():
         runs = records.sweep(sweep)
         table = periods(records, runs)
-        half = periods(records, runs, WINDOW / 2)
-        narrow = fitted(half, half["period"], half["reached"])
+        narrow = power_laws(periods(records, runs, WINDOW / 2), FACTORS, "period")
         lone += int((~table["reached"]).sum())
-        exponents = fitted(table, table["period"], table["reached"])
+        exponents = power_laws(table, FACTORS, "period")
         parts += [
             *exponents_of(name, sweep, exponents, low, high),
             reported(f"{name}Period", f"period in τ, {words(sweep)}", mean_period(table)),
@@ -46,7 +46,7 @@ def period_law(records: Records, *, low: float, high: float) -> tuple[list[Part]
             reported(
                 f"{name}Share",
                 f"share of power near the spectrum's peak, {words(sweep)}",
-                every_seed(per_seed(runs, lambda run: spectral_share(records, run)), (0, 1)),
+                every_seed(per_seed(runs, lambda run: spectral_share(records, run)), ACCURACY),
             ),
         ]
     every = pd.concat([records.sweep(sweep) for sweep in DATA])
@@ -78,7 +78,7 @@ def common_rate(records: Records, *, low: float, high: float) -> tuple[list[Part
             {run: at_events(records, run, records.effective_rate(run)) for run in runs["run"]}, dtype=float
         )
         table = runs[["seed", "learning_rate", "weight_decay"]].set_axis(runs["run"])
-        exponents = fitted(table[at_jump.notna()], at_jump.dropna(), at_jump.dropna() > 0)
+        exponents = power_laws(table.assign(rate=at_jump, reached=True).dropna(), FACTORS, "rate")
         parts += [
             *exponents_of(name, sweep, exponents, low, high),
             reported(

@@ -5,7 +5,7 @@ import pandas as pd
 
 from weightdecay.claims.judging import counts, judged, reported
 from weightdecay.claims.model import Part
-from weightdecay.statistics.estimates import Estimate, every_seed, ratio_interval
+from weightdecay.statistics.estimates import ACCURACY, DIFFERENCE, Estimate, every_seed, ratio_interval, ratio_of
 from weightdecay.statistics.measures import TRAIN, diverged, select
 
 from . import finding
@@ -46,7 +46,7 @@ def mechanism(records: Records, *, difference: float, ratio: float, high: float,
         name: (
             f"{name}Foretells",
             f"Harrell's C, small divisor less large effective rate, {words}",
-            every_seed(found[name]["divisor"] - found[name]["rate"], (-1, 1)),
+            every_seed(found[name]["divisor"] - found[name]["rate"], DIFFERENCE),
         )
         for name, (words, _) in where.items()
     }
@@ -56,7 +56,7 @@ def mechanism(records: Records, *, difference: float, ratio: float, high: float,
         judged(
             "Common",
             "spread between settings at the jump, log divisor over log effective rate",
-            ratio_interval(np.log(spread["divisor"] / spread["rate"])),
+            ratio_of(spread["divisor"], spread["rate"]),
             most=ratio,
         )
     )
@@ -64,7 +64,7 @@ def mechanism(records: Records, *, difference: float, ratio: float, high: float,
     for name in ("", "Addition", "Within"):
         for column, what in PREDICTORS.items():
             if name or column != "eps":
-                words, estimate = where[name][0], every_seed(found[name][column], (0, 1))
+                words, estimate = where[name][0], every_seed(found[name][column], ACCURACY)
                 parts.append(reported(f"{name}{column.title()}", f"Harrell's C, {what}, {words}", estimate))
     for value, runs in collapsing.groupby("batch_norm_eps"):
         relative = per_seed(runs, lambda run: variance_over_eps(records, run, starts[run]))

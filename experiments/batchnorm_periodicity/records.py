@@ -6,8 +6,8 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
+from weightdecay.claims.judging import distinct
 from weightdecay.results import Results
-from weightdecay.statistics.censored import power_law
 from weightdecay.statistics.events import (
     collapses,
     concordance,
@@ -22,6 +22,7 @@ from . import finding
 
 DATA = {"grid": "", "mnist1d": "Mnist"}  # sweeps over η and λ -> prefix of the parts' names
 COUNT = (0.0, np.inf)  # bounds of a number of events, and of a time
+FACTORS = ("learning_rate", "weight_decay")  # of the fitted laws
 WINDOW = 0.1  # the window in τ within which a destabilisation takes place
 MOMENTS = 20  # moments per τ at which predictors are compared
 PREDICTORS = {  # a large value may predict the next event
@@ -153,15 +154,6 @@ def periods(records: Records, runs: pd.DataFrame, window: float = WINDOW) -> pd.
     return pd.DataFrame(rows, columns=columns).astype({"reached": bool}).set_index("run")
 
 
-def fitted(table: pd.DataFrame, values: pd.Series, reached: pd.Series) -> pd.DataFrame:
-    """Fit per seed the exponents of η and λ, `[seeds, (learning_rate, weight_decay)]`, to the runs with a value."""
-    names, found = ["learning_rate", "weight_decay"], {}
-    for seed, rows in table.groupby("seed"):
-        known = rows[values[rows.index].notna()]
-        found[seed] = power_law({name: known[name] for name in names}, values[known.index], reached[known.index])
-    return pd.DataFrame(found, index=names, dtype=float).T
-
-
 def slope(records: Records, run: str) -> float:
     """Return the slope of log ρ between two destabilisations, in units of −ηλ.
 
@@ -287,8 +279,8 @@ def settings_of(runs: pd.DataFrame) -> str:
     """Write λ and length of runs, for a note."""
     if runs.empty:
         return ""
-    λ = ", ".join(f"{value:g}" for value in sorted(runs["weight_decay"].unique()))
-    return f"λ = {λ}, {', '.join(str(steps) for steps in sorted(runs['steps'].unique()))} steps"
+    steps = ", ".join(map(str, sorted(runs["steps"].unique())))
+    return f"λ = {distinct(runs['weight_decay'])}, {steps} steps"
 
 
 def exponent(eps: float) -> str:

@@ -15,11 +15,11 @@ from weightdecay.claims.judging import NOT_RUN
 from weightdecay.finding import Inputs
 from weightdecay.report.latex import booktabs
 from weightdecay.report.numbers import LATEX
-from weightdecay.report.plots import curves, legend, points, thousands, zero_and_logarithm
+from weightdecay.report.plots import curves, estimates, legend, points, thousands, zero_and_logarithm
 from weightdecay.report.published import read_published
 from weightdecay.report.style import COLUMN, KINDS, MUTED, PAGE, SPLITS, missing, weight_decay_colour
 from weightdecay.results import Results
-from weightdecay.statistics.censored import power_law
+from weightdecay.statistics.censored import power_laws
 from weightdecay.statistics.estimates import ACCURACY, geometric_interval, mean_interval
 from weightdecay.statistics.measures import TRAIN, Histories, between, delays, final_table, longest, select
 
@@ -132,17 +132,9 @@ def delay(inputs: Inputs) -> Figure:
         colour, mean = weight_decay_colour(λ), geometric_interval(runs["delay"])
         dots: dict[str, Any] = {"linestyle": "", "marker": ".", "markersize": 3, "alpha": 0.5}
         axes.plot(runs["timescale"] * aside[η], runs["delay"], color=colour, **dots)
-        error = None if np.isnan(mean.low) else [[mean.value - mean.low], [mean.high - mean.value]]
-        axes.errorbar(
-            aside[η] / (η * λ),
-            mean.value,
-            error,
-            color=colour,
-            marker=markers[η],
-            markersize=5,
-            elinewidth=1,
-            markerfacecolor=colour if runs["judged"].all() else "white",
-        )
+        face = colour if runs["judged"].all() else "white"
+        look: dict[str, Any] = {"color": colour, "marker": markers[η], "markersize": 5, "markerfacecolor": face}
+        estimates(axes, {aside[η] / (η * λ): mean}, elinewidth=1, **look)
     for (η, λ), runs in table[~table["reached"]].groupby(["learning_rate", "weight_decay"]):
         axes.plot(
             runs["timescale"] * aside[η],
@@ -318,13 +310,9 @@ def delay_lines(axes: Axes, table: pd.DataFrame, timescales: float) -> None:
     if seen.empty:
         return
     span = np.geomspace(seen.min(), seen.max(), 2)
-    fits = [power_law({"τ": rows["timescale"]}, rows["delay"], rows["reached"]) for _, rows in table.groupby("seed")]
-    fits = [fit for fit in fits if np.isfinite(fit["τ"])]
-    if fits:
-        exponent, constant = (
-            np.mean([fit["τ"] for fit in fits]),
-            np.exp(np.mean([np.log(fit["constant"]) for fit in fits])),
-        )
+    fits = power_laws(table, ["timescale"], "delay").dropna()
+    if len(fits):
+        exponent, constant = fits["timescale"].mean(), geometric_interval(fits["constant"]).value
         axes.plot(span, constant * span**exponent, color="black", linewidth=0.9, label=f"fit, slope {exponent:.2f}")
     if np.isfinite(timescales):
         axes.plot(span, timescales * span, color=MUTED, linestyle="--", linewidth=0.9, label=f"{timescales:.2f}/(ηλ)")

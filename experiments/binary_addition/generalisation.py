@@ -8,7 +8,7 @@ import pandas as pd
 from weightdecay.claims.judging import counts, joined, judged, reported
 from weightdecay.claims.model import Part
 from weightdecay.run import SATURATED
-from weightdecay.statistics.censored import power_law
+from weightdecay.statistics.censored import power_laws
 from weightdecay.statistics.estimates import (
     ACCURACY,
     DIFFERENCE,
@@ -194,26 +194,26 @@ def delay_law(
     table = delays(m.histories, every_rate(m.runs), fitted, generalised)
     table = table[between(table["weight_decay"], weight_decay_low, weight_decay_high)]
     usable, seeds = table.dropna(subset="delay"), table["seed"].unique()
-    fits, whole = (exponents(usable, time).reindex(seeds) for time in ("delay", "generalised"))
+    factors = {"learning_rate": ("η", "LearningRate"), "weight_decay": ("λ", "WeightDecay")}
+    fits, whole = (power_laws(usable, list(factors), time).reindex(seeds) for time in ("delay", "generalised"))
     undetermined = int(fits.isna().any(axis=1).sum())
     timescales = usable[usable["reached"]].assign(
         count=lambda rows: rows["delay"] * rows["learning_rate"] * rows["weight_decay"]
     )
     per_seed = np.exp(np.log(timescales["count"]).groupby(timescales["seed"]).mean())
-    names = {"η": "LearningRate", "λ": "WeightDecay"}
     parts = [
         *(
-            judged(name, f"exponent of the delay in {symbol}", every_seed(fits[symbol]), exponent_low, exponent_high)
-            for symbol, name in names.items()
+            judged(name, f"exponent of the delay in {symbol}", every_seed(fits[factor]), exponent_low, exponent_high)
+            for factor, (symbol, name) in factors.items()
         ),
         reported("Timescales", "delay in units of 1/(ηλ), runs that generalised", geometric_interval(per_seed)),
         *(
             reported(
                 f"Whole{name}",
                 f"exponent of the step of generalising in {symbol} (looked at afterwards)",
-                every_seed(whole[symbol]),
+                every_seed(whole[factor]),
             )
-            for symbol, name in names.items()
+            for factor, (symbol, name) in factors.items()
         ),
     ]
     cases = table.loc[table["diverged_at"].isna(), "note"].value_counts().drop("", errors="ignore")
@@ -258,15 +258,3 @@ def fitted_alone(
             most=loss,
         ),
     ], counts(len(runs), {"diverged": diverged(runs), "never fitted": sum(map(np.isnan, fit.values()))})
-
-
-def exponents(runs: pd.DataFrame, time: str) -> pd.DataFrame:
-    """Fit a power law to a column of times, for each seed: `[seeds, (η, λ, constant)]`.
-
-    Times that were not `reached` are censored. NaN if the runs of a seed do not determine the fit.
-    """
-    fits = {
-        seed: power_law({"η": rows["learning_rate"], "λ": rows["weight_decay"]}, rows[time], rows["reached"])
-        for seed, rows in runs.groupby("seed")
-    }
-    return pd.DataFrame(fits, index=["η", "λ", "constant"]).T

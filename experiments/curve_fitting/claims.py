@@ -11,11 +11,12 @@ import pandas as pd
 from weightdecay.claims.judging import counts, joined, judged, reported
 from weightdecay.claims.model import Part
 from weightdecay.statistics.estimates import (
+    ACCURACY,
     Estimate,
     every_seed,
     proportion_interval,
     rank_correlation_interval,
-    ratio_interval,
+    ratio_of,
 )
 from weightdecay.statistics.measures import diverged, select
 
@@ -29,7 +30,6 @@ from .runs import (
     first_failing,
     histograms,
     mean_limit,
-    ratio_of,
     ratio_of_limits,
     roughness,
     sensitivity,
@@ -46,12 +46,9 @@ def smoother(runs: Runs, *, rough: float, test: float) -> tuple[list[Part], str]
     """Compare roughness and test loss of S3's fit at λ = .01 and at λ = 0."""
     without, decayed = runs.demo(0.0), runs.demo(DECAY)
 
-    def ratio(metric: str) -> Estimate:
-        return ratio_interval(np.log(decayed[metric] / without[metric]))
-
     return [
         judged("Rough", "variation of the slope", ratio_of(roughness(decayed), roughness(without)), most=rough),
-        judged("Test", "test loss", ratio("test_loss"), most=test, strict=True),
+        judged("Test", "test loss", ratio_of(decayed["test_loss"], without["test_loss"]), most=test, strict=True),
         reported(
             "Distance", "distance to the true line", ratio_of(distance_to_truth(decayed), distance_to_truth(without))
         ),
@@ -71,7 +68,7 @@ def spread_contracts(runs: Runs, *, contracts: float, low: float, high: float, m
         first, last = histograms(runs, chosen)
         spread[weight_decay] = ratio_of(chosen["layer2_weight_std"], runs.started(chosen, "layer2_weight_std"))
         extreme[weight_decay] = ratio_of(chosen["layer2_weight_largest"], runs.started(chosen, "layer2_weight_largest"))
-        shares[weight_decay] = every_seed(pd.Series(np.abs(last - first).sum(1) / 2), (0, 1))
+        shares[weight_decay] = every_seed(pd.Series(np.abs(last - first).sum(1) / 2), ACCURACY)
     return [
         judged("Decay", "standard deviation, λ", spread[DECAY], most=contracts),
         judged("Without", "standard deviation, no decay", spread[0.0], low, high),

@@ -12,16 +12,17 @@ from weightdecay.statistics.estimates import (
     proportion_interval,
     rank_correlation_interval,
     ratio_interval,
+    ratio_of,
 )
+from weightdecay.statistics.measures import best_rows
 
 from . import finding
-from .runs import LOSSES, Runs, ratio_of
+from .runs import LOSSES, Runs
 
 
 def chosen_ridge(table: pd.DataFrame) -> pd.DataFrame:
     """Return, by seed, the row of the highest degree at the λ > 0 with the lowest validation loss."""
-    ridged = table[(table["degree"] == table["degree"].max()) & (table["weight_decay"] > 0)]
-    return ridged.loc[ridged.groupby("seed")["validation_loss"].idxmin()].set_index("seed").sort_index()
+    return best_rows(table[(table["degree"] == table["degree"].max()) & (table["weight_decay"] > 0)])
 
 
 @finding.claim("C5")
@@ -160,7 +161,7 @@ def pulled_back(runs: Runs, *, surface: float, inside: float, better: float) -> 
     """Compare least squares within a ball with the unconstrained optimum, which lies outside or inside the ball."""
     table = runs.tables["balls"]
     smaller, larger = table[table["radius"] < 1], table[table["radius"] > 1]
-    chosen = smaller.loc[smaller.groupby("seed")["validation_loss"].idxmin()].set_index("seed")
+    chosen = best_rows(smaller)
     free = table[table["radius"] == 1].set_index("seed")
     return [
         judged("Surface", "optimum outside: digits of norm and radius", digits_interval(smaller, "surface"), surface),

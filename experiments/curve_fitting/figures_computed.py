@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from numpy.polynomial.polynomial import polyval
 
 from weightdecay.finding import Inputs
-from weightdecay.report.plots import legend, over_columns, plain_ticks
+from weightdecay.report.plots import estimates, legend, over_columns, plain_ticks
 from weightdecay.report.style import MUTED, PAGE, SPLITS, weight_decay_colour
 from weightdecay.statistics.estimates import geometric_interval
 from weightdecay.statistics.measures import select
@@ -146,9 +146,7 @@ def outliers(inputs: Inputs) -> Figure:
     for place, loss in enumerate(LOSSES):
         values = moved[loss]
         axes[3].plot(np.full(len(values), place), values, ".", color=COLOURS[loss], alpha=0.35)
-        found = geometric_interval(values)
-        error = None if np.isnan(found.low) else [[found.value - found.low], [found.high - found.value]]
-        axes[3].errorbar(place + 0.2, found.value, error, color=COLOURS[loss], marker="o", capsize=2)
+        estimates(axes[3], {place + 0.2: geometric_interval(values)}, color=COLOURS[loss], marker="o", capsize=2)
     axes[0].set(xscale="symlog", yscale="log", xlabel="shift of the outliers", title="distance to truth")
     axes[0].set_xlim(-0.1, table["shift"].max() * 1.2)
     legend(axes[0], loc="upper left")

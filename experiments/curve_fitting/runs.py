@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from weightdecay.results import Results
-from weightdecay.statistics.estimates import UNKNOWN, Estimate, open_above, ratio_interval
+from weightdecay.statistics.estimates import UNKNOWN, Estimate, open_above, ratio_interval, ratio_of
 from weightdecay.statistics.measures import Histories, select
 
 from . import finding
@@ -143,8 +143,3 @@ def unreached(limits: Mapping[str, pd.DataFrame]) -> str:
         for name, number in missing.items()
         if number
     )
-
-
-def ratio_of(first: pd.Series, second: pd.Series) -> Estimate:
-    """Return the geometric mean and interval of `first` over `second`, both by seed."""
-    return ratio_interval(np.log(first / second))

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from weightdecay.claims.judging import NOT_RUN, counts, joined, judged, reported
+from weightdecay.claims.judging import NOT_RUN, counts, distinct, joined, judged, reported
 from weightdecay.claims.model import Part
 from weightdecay.statistics.estimates import (
     ACCURACY,
@@ -33,7 +33,7 @@ from weightdecay.statistics.shapes import (
 )
 
 from . import exact, finding, over_time  # noqa: F401 (the claims of exact and over_time)
-from .sweeps import Sweep, Sweeps, effect, error_added, peaks_and_thresholds, region_tables, values
+from .sweeps import Sweep, Sweeps, effect, error_added, peaks_and_thresholds, region_tables
 
 
 @finding.claim("D1")
@@ -141,7 +141,7 @@ def helps_wide(sweeps: Sweeps, *, helps: float, tolerance: float, factor: float)
         judged("OverNear", "the same over that near the threshold", ratio_interval(gains["over"] - gains["near"]), 1.0),
         reported("Under", "loss without over with decay, under-parameterised", ratio_interval(gains["under"])),
         reported("Near", "loss without over with decay, near the threshold", ratio_interval(gains["near"])),
-    ], joined(f"single λ: {values(choice)}", missing_regions(regions))
+    ], joined(f"single λ: {distinct(choice)}", missing_regions(regions))
 
 
 @finding.claim("D6")
@@ -161,7 +161,7 @@ def harms_narrow(sweeps: Sweeps, *, harm: float, tolerance: float, factor: float
             "test error with less without decay, under-parameterised",
             every_seed(error_added(main, choice, regions["under"]), DIFFERENCE),
         ),
-    ], joined(f"λ best where over-parameterised: {values(choice)}", missing_regions(regions))
+    ], joined(f"λ best where over-parameterised: {distinct(choice)}", missing_regions(regions))
 
 
 @finding.claim("D16")
@@ -187,7 +187,7 @@ def harms_underfit(
             least=error,
         ),
         reported("First", "width of the first minimum of test error", widths(first)),
-    ], f"λ best where over-parameterised: {values(choice)}"
+    ], f"λ best where over-parameterised: {distinct(choice)}"
 
 
 @finding.claim("D7")
@@ -259,7 +259,7 @@ def one_for_all(sweeps: Sweeps, *, regret: float, rise: float) -> tuple[list[Par
             reported(f"Rise{letter}", f"λ = {λ:g}: largest rise of test loss", rises[λ])
             for letter, λ in zip("ABCDEFGHIJKL", (λ for λ in rises if λ != flattest), strict=False)
         ),
-    ], f"single λ: {values(choice)}"
+    ], f"single λ: {distinct(choice)}"
 
 
 @finding.claim("D13")

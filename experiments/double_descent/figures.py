@@ -1,8 +1,8 @@
 """Figures and table of double descent, drawn from the runs, measures and intervals that claims.py judges."""
 
-from collections.abc import Mapping
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,10 +13,11 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.typing import ColorType
 
+from weightdecay.claims.judging import distinct
 from weightdecay.finding import Inputs
 from weightdecay.report.latex import booktabs
 from weightdecay.report.numbers import LATEX
-from weightdecay.report.plots import edges, interval_line, legend, plain_ticks
+from weightdecay.report.plots import edges, estimates, interval_line, legend, over_columns, plain_ticks
 from weightdecay.report.published import read_published
 from weightdecay.report.style import COLUMN, KINDS, MUTED, PAGE, SPLITS, has_data, missing, weight_decay_colour
 from weightdecay.statistics.estimates import ACCURACY, UNBOUNDED, every_seed, geometric_interval
@@ -25,7 +26,7 @@ from weightdecay.statistics.shapes import at_settings, best_settings, first_mini
 
 from . import finding
 from .over_time import at_width
-from .sweeps import Sweep, Sweeps, peak_width, peaks_and_thresholds, ridge_tables, values
+from .sweeps import Sweep, Sweeps, peak_width, peaks_and_thresholds, ridge_tables
 
 PUBLISHED = read_published(Path(__file__).with_name("published.yaml"))
 TUNED = "black"
@@ -89,19 +90,9 @@ def threshold(inputs: Inputs) -> Figure:
     for colour, marker, (n, rows) in zip(colours, "osD^v<>", found.groupby("train_size"), strict=False):
         axes.plot(rows["threshold"], rows["peak"], linestyle="", marker=".", color=colour, alpha=0.5, markersize=4)
         x, y = geometric_interval(rows["threshold"]), geometric_interval(rows["peak"])
-        y_ends, x_ends = ([[m.value - m.low], [m.high - m.value]] if np.isfinite(m.low) else None for m in (y, x))
-        axes.errorbar(
-            x.value,
-            y.value,
-            y_ends,
-            x_ends,
-            color=colour,
-            marker=marker,
-            markersize=5,
-            elinewidth=1,
-            linestyle="",
-            label=f"n = {n}",
-        )
+        look: dict[str, Any] = {"color": colour, "linestyle": "", "elinewidth": 1}
+        estimates(axes, {y.value: x}, across=True, **look)
+        estimates(axes, {x.value: y}, marker=marker, markersize=5, label=f"n = {n}", **look)
     axes.set(xscale="log", yscale="log", xlim=span, ylim=span)
     ticks = [tick for tick in (10, 15, 20, 30, 40, 50, 70, 100, 150, 200, 300) if span[0] <= tick <= span[1]]
     for axis in (axes.xaxis, axes.yaxis):
@@ -141,7 +132,7 @@ def training_curves(inputs: Inputs) -> Figure:
     """Loss and error over time, at the peak's width and at the largest width, with and without decay."""
     main = inputs.made(Sweeps).main
     widest, choice = main.widest, main.single()
-    single, said = at_width(choice, widest), values(choice)
+    single, said = at_width(choice, widest), distinct(choice)
     columns = [
         (peak_width(main), 0.0, f"peak's width, h = {peak_width(main)}: no decay"),
         (widest, 0.0, f"widest, h = {widest}: no decay"),
@@ -342,10 +333,8 @@ def line(
     axes: Axes, table: pd.DataFrame, colour: ColorType, label: str, metric: str, seeds: bool = True, marker: str = "o"
 ) -> None:
     """Draw the mean over seeds with its band against the columns of `[seeds, x]`: geometric, except for errors."""
-    rows: Mapping[int, pd.Series] = {seed: row for seed, row in table.dropna(axis=1).iterrows()}
-    if rows and table.dropna(axis=1).shape[1]:
-        found = band(rows, ACCURACY if "error" in metric else UNBOUNDED, logarithmic="error" not in metric)
-        interval_line(axes, found, rows if seeds else {}, colour, label=label, marker=marker, markersize=2.5)
+    bounds, log = (ACCURACY, False) if "error" in metric else (UNBOUNDED, True)
+    over_columns(axes, table, colour, bounds, log, seeds=seeds, label=label, marker=marker, markersize=2.5)
 
 
 def over_steps(axes: Axes, curves: pd.DataFrame, colour: str, label: str) -> None:

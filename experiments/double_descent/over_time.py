@@ -5,13 +5,13 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from weightdecay.claims.judging import judged, reported
+from weightdecay.claims.judging import distinct, judged, reported
 from weightdecay.claims.model import Part
-from weightdecay.statistics.estimates import ACCURACY, DIFFERENCE, every_seed, leave_one_out, ratio_interval
+from weightdecay.statistics.estimates import ACCURACY, DIFFERENCE, every_seed, leave_one_out, ratio_interval, ratio_of
 from weightdecay.statistics.shapes import at_settings, rises_and_falls
 
 from . import finding
-from .sweeps import Sweeps, by_seed, peak_width, values
+from .sweeps import Sweeps, by_seed, peak_width
 
 
 @finding.claim("D4")
@@ -35,7 +35,7 @@ def over_time(sweeps: Sweeps, *, rise: float, fall: float, better: float) -> tup
         judged("Better", "final validation loss, λ over no decay", ratio_interval(best - end), most=better),
         reported("Lowest", "step of the lowest validation loss, no decay", ratio_interval(np.log(lowest))),
         reported("DecayedRise", "λ: final validation loss over the lowest", ratio_interval(best - decayed.min(axis=1))),
-    ], f"width {width}; single λ: {values(choice)}"
+    ], f"width {width}; single λ: {distinct(choice)}"
 
 
 def at_width(table: pd.DataFrame, width: float) -> pd.Series:
@@ -90,7 +90,7 @@ def steadier(sweeps: Sweeps, *, fitted: float, range: float, spread: float) -> t
         "Rise": "range from the lowest without decay on",
         "Settled": "standard deviation from a straight line, second half",
     }
-    over = {name: ratio_interval(np.log(each["With"] / each["Without"])) for name, each in measured.items()}
+    over = {name: ratio_of(each["With"], each["Without"]) for name, each in measured.items()}
     return [
         judged("Range", f"{named['Range']}: λ over none", over["Range"], most=range),
         judged("Spread", f"{named['Spread']}: λ over none", over["Spread"], most=spread),
@@ -101,7 +101,7 @@ def steadier(sweeps: Sweeps, *, fitted: float, range: float, spread: float) -> t
             for kind, word in (("Without", "no decay"), ("With", "λ"))
         ),
         reported("Fitted", "step at which the run without decay has fitted", ratio_interval(np.log(start))),
-    ], f"width {width}; single λ: {values(choice)}"
+    ], f"width {width}; single λ: {distinct(choice)}"
 
 
 def over_window(curves: pd.DataFrame, start: pd.Series, measure: Callable[[pd.Series], float]) -> pd.Series:

@@ -33,8 +33,6 @@ class Sweep:
 
     def final(self, metric: str, weight_decay: float = 0.0) -> pd.DataFrame:
         """Return the final values of a metric; `..._error` is 1 − accuracy."""
-        if metric.endswith("_error"):
-            return 1 - self.final(metric.replace("_error", "_accuracy"), weight_decay)
         if (metric, weight_decay) not in self._tables:
             chosen = select(self.runs, weight_decay=weight_decay)
             window = chosen["steps"].max() / 10
@@ -143,9 +141,3 @@ def ridge_tables(table: pd.DataFrame, metric: str) -> dict[float, pd.DataFrame]:
     return {
         ridge: rows.pivot(index="seed", columns="features", values=metric) for ridge, rows in table.groupby("ridge")
     }
-
-
-def values(choice: pd.DataFrame) -> str:
-    """Write the λ that the seeds chose, each once."""
-    chosen = choice.to_numpy(dtype=float).ravel()
-    return ", ".join(f"{λ:g}" for λ in sorted(set(chosen[~np.isnan(chosen)]))) or "not known"

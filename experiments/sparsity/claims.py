@@ -20,8 +20,9 @@ from weightdecay.statistics.estimates import (
     every_seed,
     rank_correlation_interval,
     ratio_interval,
+    ratio_of,
 )
-from weightdecay.statistics.measures import diverged, select
+from weightdecay.statistics.measures import best_rows, diverged, select
 
 from . import finding
 
@@ -37,8 +38,7 @@ KINDS = {  # the kinds of decay, by the names in the figures
 
 def tuned(table: pd.DataFrame, method: str) -> pd.DataFrame:
     """Return, by seed, the row of a method at the λ with the lowest validation loss."""
-    rows = table[table["method"] == method]
-    return rows.loc[rows.groupby("seed")["validation_loss"].idxmin()].set_index("seed")
+    return best_rows(table[table["method"] == method])
 
 
 def digits(table: pd.DataFrame, method: str) -> Estimate:
@@ -197,7 +197,7 @@ def suits(results: Results, *, better: float) -> tuple[list[Part], str]:
 
 def size_in_steps(rows: pd.DataFrame) -> Estimate:
     """Return how far from 0 S2's update leaves weights that should be 0, in units of its step ηλ (root mean square)."""
-    return ratio_interval(np.log(rows["size"] / (rows["step"] * rows["penalty"])))
+    return ratio_of(rows["size"], rows["step"] * rows["penalty"])
 
 
 @finding.claim("L2")
@@ -207,11 +207,7 @@ def shrinks(results: Results, *, norm: float, zeros: float) -> tuple[list[Part],
     chosen, free = tuned(table, "ridge"), tuned(table, "least_squares")
     return [
         judged(
-            "Norm",
-            "norm, ridge over least squares",
-            ratio_interval(np.log(chosen["norm"] / free["norm"])),
-            most=norm,
-            strict=True,
+            "Norm", "norm, ridge over least squares", ratio_of(chosen["norm"], free["norm"]), most=norm, strict=True
         ),
         judged("Zeros", "weights that are 0", every_seed(chosen["zero"], ACCURACY), most=zeros),
         reported("Small", "irrelevant weights below .001", every_seed(chosen["small_irrelevant"], ACCURACY)),
@@ -251,7 +247,7 @@ def stable(results: Results, *, correlation: float, ratio: float) -> tuple[list[
     found, free = by_method(table, correlation), by_method(table, 0.0)
 
     def spread(rows: Mapping[str, pd.DataFrame]) -> Estimate:
-        return ratio_interval(np.log(rows["l1"]["spread"] / rows["l2"]["spread"]))
+        return ratio_of(rows["l1"]["spread"], rows["l2"]["spread"])
 
     return [
         judged("Ratio", "spread of the weights, L1 over L2", spread(found), ratio),
@@ -268,7 +264,7 @@ def elastic_net(results: Results, *, correlation: float, better: float) -> tuple
     found, free = by_method(table, correlation), by_method(table, 0.0)
 
     def ratio(rows: Mapping[str, pd.DataFrame], other: str) -> Estimate:
-        return ratio_interval(np.log(rows["elastic_net"]["excess"] / rows[other]["excess"]))
+        return ratio_of(rows["elastic_net"]["excess"], rows[other]["excess"])
 
     return [
         judged("Absolute", "error beyond noise, Elastic Net over L1", ratio(found, "l1"), most=better),
@@ -282,10 +278,7 @@ def elastic_net(results: Results, *, correlation: float, better: float) -> tuple
 
 def chosen_runs(runs: pd.DataFrame, decay: str, optimizer: str = "adam") -> pd.DataFrame:
     """Return, by seed, the run of a kind of decay with the lowest final validation loss; NaN if all diverged."""
-    rows = select(runs, decay=decay, optimizer=optimizer)
-    known = rows.dropna(subset="validation_loss")
-    chosen = known.loc[known.groupby("seed")["validation_loss"].idxmin()].set_index("seed")
-    return chosen.reindex(sorted(rows["seed"].unique()))
+    return best_rows(select(runs, decay=decay, optimizer=optimizer))
 
 
 @finding.claim("L6")
@@ -298,7 +291,7 @@ def pruned_units(results: Results, *, pruned: float, none: float, loss: float) -
         return every_seed(chosen[decay][column], ACCURACY)
 
     def over_none(decay: str) -> Estimate:
-        return ratio_interval(np.log(chosen[decay]["test_loss"] / chosen["none"]["test_loss"]))
+        return ratio_of(chosen[decay]["test_loss"], chosen["none"]["test_loss"])
 
     return [
         judged("Proximal", "units pruned, proximal L1", share("proximal_l1"), pruned),

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from weightdecay.finding import Inputs
-from weightdecay.report.plots import legend, over_columns, plain_ticks
-from weightdecay.report.style import COLUMN, MUTED, PAGE, has_data
+from weightdecay.report.plots import estimates, legend, over_columns, shown_ticks
+from weightdecay.report.style import COLUMN, MUTED, PAGE
 from weightdecay.statistics.estimates import ACCURACY, geometric_interval, ratio_interval
 from weightdecay.statistics.measures import select
 
@@ -56,7 +56,7 @@ def recovery(inputs: Inputs) -> Figure:
             panel.set_ylim(-0.03, 1.03)
     legend(axes[1], loc="upper left", labelspacing=0.25)
     axes[2].set_yscale("log")
-    ticks(axes[2], [1, 1.5, 2, 3, 5])
+    shown_ticks(axes[2].yaxis, [1, 1.5, 2, 3, 5])
     return figure
 
 
@@ -157,7 +157,7 @@ def wide(inputs: Inputs) -> Figure:
     excesses(axes, table, "correlation", correlations, PAIR | {"elastic_net": METHODS["elastic_net"]})
     axes.set_xticks(range(len(correlations)), [f"{correlation:g}" for correlation in correlations])
     axes.set(xlabel="correlation in a group (0: no groups)")
-    ticks(axes, [1, 2, 3, 5, 10, 20, 30, 50, 100])
+    shown_ticks(axes.yaxis, [1, 2, 3, 5, 10, 20, 30, 50, 100])
     return figure
 
 
@@ -167,7 +167,7 @@ def contributions(inputs: Inputs) -> Figure:
     figure, axes = plt.subplots(figsize=(COLUMN, 2.2))
     excesses(axes, inputs.results.tables["contributions"], "truth", ["dense", "sparse"], PAIR)
     axes.set_xticks([0, 1], ["all features contribute", "few are relevant"])
-    ticks(axes, [0.05, 0.1, 0.2, 0.5, 1, 2, 5])
+    shown_ticks(axes.yaxis, [0.05, 0.1, 0.2, 0.5, 1, 2, 5])
     return figure
 
 
@@ -178,10 +178,8 @@ def excesses(axes: Axes, table: pd.DataFrame, column: str, settings: Sequence[ob
             values = select(table, method=method, **{column: setting})["excess"]
             at = x + 0.22 * (place - (len(methods) - 1) / 2)
             axes.plot(np.full(len(values), at), values, ".", color=colour, markersize=2.5, alpha=0.35)
-            found = geometric_interval(values)
-            error = None if np.isnan(found.low) else [[found.value - found.low], [found.high - found.value]]
-            label_once = "" if x else label.split(",")[0]
-            axes.errorbar(at, found.value, error, color=colour, marker=marker, capsize=2, label=label_once)
+            once = "" if x else label.split(",")[0]
+            estimates(axes, {at: geometric_interval(values)}, color=colour, marker=marker, capsize=2, label=once)
     axes.set(ylabel="error beyond the noise", yscale="log", xlim=(-0.5, len(settings) - 0.5))
     legend(axes, loc="best", labelspacing=0.25)
 
@@ -211,14 +209,7 @@ def network(inputs: Inputs) -> Figure:
         axes[3].axhline(free, color=MUTED, linestyle=":", linewidth=1)
         axes[3].text(0.02, free, "no decay", color=MUTED, **where)
     axes[3].set_yscale("log")
-    ticks(axes[3], [0.3, 0.4, 0.5, 0.7, 1, 1.5])
+    shown_ticks(axes[3].yaxis, [0.3, 0.4, 0.5, 0.7, 1, 1.5])
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
     return figure
-
-
-def ticks(axes: Axes, wanted: list[float]) -> None:
-    """Show those of the wanted ticks that lie within a logarithmic y axis."""
-    if has_data(axes):
-        low, high = axes.get_ylim()
-        plain_ticks(axes.yaxis, [tick for tick in wanted if low <= tick <= high])

@@ -15,7 +15,7 @@ import pandas as pd
 from weightdecay.claims.judging import joined, judged, reported
 from weightdecay.claims.model import Part
 from weightdecay.claims.names import in_letters
-from weightdecay.statistics.estimates import UNKNOWN, Estimate, every_seed, ratio_interval
+from weightdecay.statistics.estimates import UNKNOWN, Estimate, every_seed, ratio_interval, ratio_of
 
 from . import costs, finding, regularisers  # noqa: F401 (the claims of costs and regularisers)
 from .best import place, power, quotient
@@ -94,14 +94,14 @@ def under_a_schedule(runs: Runs, *, factor: float) -> tuple[list[Part], str]:
             own, other = runs.tuned(decaying), runs.tuned(constant)
             known = runs.final("test_loss", decaying).columns
             if set(other.dropna()) <= set(known):
-                regret = np.log(runs.at("test_loss", decaying, other) / runs.at("test_loss", decaying, own))
+                kept, tuned = (runs.at("test_loss", decaying, choice) for choice in (other, own))
                 label = f"{name.lower()}, {schedule}: test loss at the constant rate's λ over that at its own"
-                beside.append(reported(f"{stem}Regret", label, ratio_interval(regret)))
+                beside.append(reported(f"{stem}Regret", label, ratio_of(kept, tuned)))
             used += [decaying, constant]
     for schedule in schedules:
         alone = [runs.undecayed("test_loss", Setting(schedule=name)) for name in (schedule, "constant")]
         label = f"test loss without decay, {schedule} over constant"
-        beside.append(reported(f"{schedule.title()}None", label, ratio_interval(np.log(alone[0] / alone[1]))))
+        beside.append(reported(f"{schedule.title()}None", label, ratio_of(*alone)))
     return parts + beside, noted(runs, used)
 
 

@@ -5,16 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from weightdecay.claims.judging import counts, joined, judged, reported
+from weightdecay.claims.judging import counts, distinct, joined, judged, reported
 from weightdecay.claims.model import Part
 from weightdecay.claims.names import in_letters
-from weightdecay.statistics.estimates import DIFFERENCE, every_seed, ratio_interval
+from weightdecay.statistics.estimates import DIFFERENCE, every_seed, ratio_interval, ratio_of
 from weightdecay.statistics.measures import diverged
 from weightdecay.statistics.shapes import at_largest
 
 from . import finding
 from .best import place
-from .settings import BATCH_NORM, DECAYS, Runs, Setting, lowest, noted, values
+from .settings import BATCH_NORM, DECAYS, Runs, Setting, lowest, noted
 
 
 @finding.claim("T3")
@@ -69,10 +69,10 @@ def grid_search(runs: Runs, *, loss: float, error: float) -> tuple[list[Part], s
         whole, chosen = Setting(decay=decay), cross_validated(runs, decay)
         searched, best = (runs.outcome(whole, choice) for choice in (chosen, runs.tuned(whole)))
         parts += compared(name, f"{name.lower()}: test", ("searched", "best"), searched, best, loss, error)
-        gain = np.log(searched["test_loss"] / runs.undecayed("test_loss", whole))
+        gain = ratio_of(searched["test_loss"], runs.undecayed("test_loss", whole))
         label = f"{name.lower()}: test loss, searched over no decay"
-        beside.append(reported(f"{name}Gain", label, ratio_interval(gain)))
-        notes.append(f"{name.lower()}: chosen {values(chosen)}, best {values(runs.tuned(whole))}")
+        beside.append(reported(f"{name}Gain", label, gain))
+        notes.append(f"{name.lower()}: chosen {distinct(chosen)}, best {distinct(runs.tuned(whole))}")
     return parts + beside, joined(f"{len(runs.folds())} folds", *notes)
 
 
@@ -115,7 +115,7 @@ def tuned_upwards(
             where = f"{name.lower()}, from {start:g}"
             stem, outcome = f"{name}{in_letters(start)}", runs.outcome(setting, found)
             parts += compared(stem, f"{where}: test", ("found", "best"), outcome, best, loss, error)
-            notes.append(f"{where}: found {values(found)}" if len(found) else f"{where}: not run at this scale")
+            notes.append(f"{where}: found {distinct(found)}" if len(found) else f"{where}: not run at this scale")
     return parts, joined(*notes)
 
 
@@ -131,9 +131,8 @@ def one_for_all(runs: Runs, *, loss: float) -> tuple[list[Part], str]:
         beside.append(reported(f"{name}Mean", f"{where}, all settings", ratio_interval(costs.mean(axis=1))))
         if costs.notna().any(axis=None):
             worst = costs.mean().idxmax()
-            notes.append(
-                f"{name.lower()}: {values(single)} of {values(shared)}, {len(costs.columns)} settings, worst {worst}"
-            )
+            chosen = f"{distinct(single)} of {distinct(shared)}"
+            notes.append(f"{name.lower()}: {chosen}, {len(costs.columns)} settings, worst {worst}")
     return parts + beside, joined(*notes)
 
 
@@ -145,7 +144,7 @@ def small_by_name(runs: Runs, *, first: float, second: float, loss: float, error
     for λ in (first, second):
         small, tuned = (runs.outcome(setting, choice) for choice in (runs.on_grid(setting, λ), best))
         parts += compared(in_letters(λ), f"λ = {λ:g}: test", ("it", "best"), small, tuned, loss, error)
-    return parts, f"best {values(best)}"
+    return parts, f"best {distinct(best)}"
 
 
 def compared(
@@ -162,7 +161,7 @@ def compared(
 
     `strict`: the ratio must be below `loss`.
     """
-    over = ratio_interval(np.log(first["test_loss"] / second["test_loss"]))
+    over = ratio_of(first["test_loss"], second["test_loss"])
     less = every_seed(first["test_error"] - second["test_error"], DIFFERENCE)
     return [
         judged(f"{name}Loss", f"{what} loss, {' over '.join(words)}", over, most=loss, strict=strict),

@@ -1,31 +1,30 @@
 """Figures and table of the tuning rules, drawn from the runs, measures and intervals that claims.py judges."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis, XAxis
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from matplotlib.typing import ColorType
 
+from weightdecay.claims.judging import distinct
 from weightdecay.finding import Inputs
 from weightdecay.report.latex import booktabs
 from weightdecay.report.numbers import LATEX
-from weightdecay.report.plots import interval_line, legend, plain_ticks, room
-from weightdecay.report.style import KINDS, MUTED, PAGE, has_data, missing
-from weightdecay.statistics.estimates import ACCURACY, UNBOUNDED, Estimate, every_seed, ratio_interval
-from weightdecay.statistics.measures import band
+from weightdecay.report.plots import estimates, legend, over_columns, room, shown_ticks
+from weightdecay.report.style import KINDS, MUTED, PAGE, missing
+from weightdecay.statistics.estimates import ACCURACY, UNBOUNDED, every_seed, ratio_interval
 
 from . import finding
 from .best import place
 from .claims import norms
 from .costs import climbed, cross_validated, single_costs, small_effects
 from .regularisers import stopped, tuned, unregularised, with_dropout
-from .settings import BATCH_NORM, DECAYS, Runs, Setting, values
+from .settings import BATCH_NORM, DECAYS, Runs, Setting
 
 COLOURS = {"decoupled": KINDS["free"], "l2": KINDS["clean"]}
 KIND = {decay: name.lower() for decay, name in DECAYS.items()}
@@ -34,6 +33,8 @@ LOSSES = [1, 1.5, 2, 3, 4, 6, 8, 12]  # ticks
 WINDOW = 110  # the largest λ of a setting over the smallest that is drawn: only λ around the best are shown
 CHOSEN = {"linestyle": "", "marker": "o", "markersize": 8, "markerfacecolor": "none"}
 CLIMBED = CHOSEN | {"marker": "^", "markersize": 9}
+UPRIGHT: dict[str, Any] = {"elinewidth": 0.9, "capsize": 1.5}
+ACROSS: dict[str, Any] = {"across": True, "elinewidth": 0.9, "linestyle": ""}
 ROW = 0.135  # inches, for the name of a setting
 LABELS = {"test_loss": "test loss", "test_error": "test error"}
 
@@ -55,7 +56,7 @@ def size(inputs: Inputs) -> Figure:
         found = {n: place(runs.best(Setting(n, decay))) for n in runs.sizes()}
         power = claims["T1"].part(name)
         said = "" if np.isnan(power.measured) else f", power {minus(power.measured)}"
-        errors(panel, found, COLOURS[decay], f"{KIND[decay]}{said}")
+        estimates(panel, found, color=COLOURS[decay], marker="o", label=f"{KIND[decay]}{said}", **UPRIGHT)
     ends = runs.sizes()[0], runs.sizes()[-1]
     for n, part in zip(ends, ("CoupledSmall", "CoupledLarge"), strict=True):
         bounds = spans.part(part)
@@ -121,7 +122,7 @@ def small_and_searched(inputs: Inputs) -> Figure:
         effects.items(), (KINDS["noisy"], KINDS["clean"]), "os", (-0.16, 0.16), strict=True
     ):
         found = {settings.index(name) + shift: ratio_interval(losses[name]) for name in losses}
-        errors(panel, found, colour, words[kind], marker, upright=False)
+        estimates(panel, found, color=colour, marker=marker, label=words[kind], **ACROSS)
     panel.axvline(1, color="black", linewidth=0.7)
     panel.axvline(t["loss"], color=MUTED, linewidth=0.7, linestyle=":")
     panel.set_yticks(range(len(settings)), settings)
@@ -170,7 +171,7 @@ def regularisers(inputs: Inputs) -> Figure:
                 first + index: ratio_interval(np.log(row)) if logarithmic else every_seed(row, ACCURACY)
                 for index, row in enumerate(rows)
             }
-            errors(panel, found, colour, "", upright=False)
+            estimates(panel, found, color=colour, marker="o", **ACROSS)
             for index, row in enumerate(rows):
                 panel.plot(row, [first + index + 0.25] * len(row), ".", color=colour, markersize=2.5, alpha=0.5)
         panel.set(xlabel=LABELS[metric], ylim=(len(kinds) + len(more) - 0.4, -0.6))
@@ -194,8 +195,8 @@ def one_for_all(inputs: Inputs) -> Figure:
     labels: list[str] = []
     for decay, (costs, single, _) in costs_of.items():
         found = {len(labels) + index: ratio_interval(costs[name]) for index, name in enumerate(costs)}
-        said = values(single)
-        errors(panel, found, COLOURS[decay], f"{KIND[decay]}, λ = {said}", upright=False)
+        label = f"{KIND[decay]}, λ = {distinct(single)}"
+        estimates(panel, found, color=COLOURS[decay], marker="o", label=label, **ACROSS)
         labels += list(costs)
     panel.axvline(1, color="black", linewidth=0.7)
     panel.axvline(inputs.config.criteria["T15"].thresholds["loss"], color=MUTED, linewidth=0.7, linestyle=":")
@@ -207,8 +208,9 @@ def one_for_all(inputs: Inputs) -> Figure:
     decayed, none = norms(runs)
     for decay, marker in zip(DECAYS, MARKERS, strict=False):
         found = {n: ratio_interval(np.log(decayed[decay, n])) for n in runs.sizes()}
-        errors(panel, found, COLOURS[decay], f"best λ, {KIND[decay]}", marker)
-    errors(panel, {n: ratio_interval(np.log(none[n])) for n in none}, MUTED, "without decay", "^")
+        estimates(panel, found, color=COLOURS[decay], marker=marker, label=f"best λ, {KIND[decay]}", **UPRIGHT)
+    found = {n: ratio_interval(np.log(none[n])) for n in none}
+    estimates(panel, found, color=MUTED, marker="^", label="without decay", **UPRIGHT)
     panel.set(xscale="log", yscale="log", xlabel="training examples n", ylabel="norm of the weights")
     room(panel, below=1 / 2.4)
     shown_ticks(panel.xaxis, runs.sizes())
@@ -285,43 +287,13 @@ def against_decay(
     shown = shown[[λ for λ in shown.columns if zero or 0 < λ >= shown.columns[-1] / WINDOW]]
     if shown.columns.empty:
         return None
-    rows = {seed: row for seed, row in shown.iterrows()}
-    found = band(rows, UNBOUNDED if logarithmic else ACCURACY, logarithmic=logarithmic)
     if not zero:
         level = np.exp(np.log(table[0.0]).mean()) if logarithmic else table[0.0].mean()
         axes.plot([0, 0.06], [level, level], color=colour, linestyle=":", transform=axes.get_yaxis_transform())
-    interval_line(axes, found, rows, colour, label=label, marker=marker, markersize=2.5)
+    bounds = UNBOUNDED if logarithmic else ACCURACY
+    over_columns(axes, shown, colour, bounds, logarithmic, label=label, marker=marker, markersize=2.5)
     axes.set_xscale("log")
-
-
-def errors(
-    axes: Axes,
-    found: Mapping[float, Estimate] | Mapping[int, Estimate],
-    colour: ColorType,
-    label: str,
-    marker: str = "o",
-    upright: bool = True,
-) -> None:
-    """Draw estimates with their intervals at places on an axis; unknown ones are left out, and open ends run out."""
-    known = {at: estimate for at, estimate in found.items() if np.isfinite(estimate.value)}
-    values = [estimate.value for estimate in known.values()]
-    sides = [[e.value - e.low for e in known.values()], [min(e.high, 1e9) - e.value for e in known.values()]]
-    ends = None if np.isnan(sides).any() else sides
-    style_: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 3.5, "elinewidth": 0.9, "label": label}
-    if upright:
-        axes.errorbar(list(known), values, ends, capsize=1.5, **style_)
-    else:
-        axes.errorbar(values, list(known), xerr=ends, linestyle="", **style_)
 
 
 def minus(value: float) -> str:
     return f"{value:.2f}".replace("-", "−")
-
-
-def shown_ticks(axis: Axis, ticks: Sequence[float]) -> None:
-    """Show those of the ticks that lie within the axis, as plain numbers; keep its own ticks if none does."""
-    if not has_data(axis.axes, "x" if isinstance(axis, XAxis) else "y"):
-        return
-    low, high = axis.get_view_interval()
-    if ticks := [tick for tick in ticks if low <= tick <= high]:
-        plain_ticks(axis, ticks)

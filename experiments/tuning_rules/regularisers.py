@@ -3,15 +3,15 @@
 import numpy as np
 import pandas as pd
 
-from weightdecay.claims.judging import NOT_RUN, joined, reported
+from weightdecay.claims.judging import NOT_RUN, distinct, joined, reported
 from weightdecay.claims.model import Part
-from weightdecay.statistics.estimates import DIFFERENCE, Estimate, every_seed, ratio_interval
+from weightdecay.statistics.estimates import DIFFERENCE, Estimate, every_seed, ratio_interval, ratio_of
 from weightdecay.statistics.shapes import crossing
 
 from . import finding
 from .best import place
 from .costs import compared
-from .settings import DECAYS, OUTCOME, Runs, Setting, values
+from .settings import DECAYS, OUTCOME, Runs, Setting
 
 
 @finding.claim("T12")
@@ -37,7 +37,7 @@ def among_others(runs: Runs, *, loss: float, error: float, gain: float, fewer: f
             reported(f"{name}TestError", f"test error, {what}", every_seed(outcome["test_error"])),
         ]
     beside.append(reported("Step", "step of early stopping", ratio_interval(np.log(stopping["step"]))))
-    return parts + beside, f"rates of dropout: {values(dropped['rate'])}" if len(dropped) else "dropout: " + NOT_RUN
+    return parts + beside, f"rates of dropout: {distinct(dropped['rate'])}" if len(dropped) else "dropout: " + NOT_RUN
 
 
 @finding.claim("T13")
@@ -45,9 +45,9 @@ def together(runs: Runs, *, loss: float, error: float) -> tuple[list[Part], str]
     """Decay and dropout together are better than either alone; early stopping is reported beside them."""
     both, decay, dropped = with_dropout(runs, decayed=True), tuned(runs), with_dropout(runs, decayed=False)
     stopping = stopped(runs)
-    over = ratio_interval(np.log(both["test_loss"] / stopping["test_loss"]))
+    over = ratio_of(both["test_loss"], stopping["test_loss"])
     less = every_seed(both["test_error"] - stopping["test_error"], DIFFERENCE)
-    chosen = [f"rates {values(both['rate'])}", f"λ {values(both['weight_decay'])}"] if len(both) else [NOT_RUN]
+    chosen = [f"rates {distinct(both['rate'])}", f"λ {distinct(both['weight_decay'])}"] if len(both) else [NOT_RUN]
     return [
         *compared("Decay", "test", ("both", "decay alone"), both, decay, loss, error, strict=True),
         *compared("Dropout", "test", ("both", "dropout alone"), both, dropped, loss, error, strict=True),

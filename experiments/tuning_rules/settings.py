@@ -1,6 +1,6 @@
 """The runs of the tuning rules by setting, and the best λ of each setting, for claims and figures."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,8 +82,6 @@ class Runs:
 
     def final(self, metric: str, setting: Setting) -> pd.DataFrame:
         """Return the final values of a metric; `..._error` is 1 − accuracy."""
-        if metric.endswith("_error"):
-            return 1 - self.final(metric.replace("_error", "_accuracy"), setting)
         if (metric, setting) not in self._tables:
             chosen = self.of(setting)
             window = chosen["steps"].max() / 10 if len(chosen) else 0.0
@@ -150,8 +148,3 @@ def noted(runs: Runs, settings: Sequence[Setting]) -> str:
         counts(len(used), {"diverged": diverged(used)}) if len(used) else NOT_RUN,
         f"best λ censored at an end of its grid: {', '.join(ends)}" if ends else "",
     )
-
-
-def values(choice: Iterable[float]) -> str:
-    """Write the λ that the seeds chose, each once."""
-    return ", ".join(f"{λ:g}" for λ in sorted({λ for λ in choice if not np.isnan(λ)})) or "not known"

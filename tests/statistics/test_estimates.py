@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from weightdecay.statistics import censored, estimates
-from weightdecay.statistics.measures import Histories, band, dip, final_table, finals, longest, select
+from weightdecay.statistics.measures import Histories, band, best_rows, dip, final_table, finals, longest, select
 
 
 @pytest.mark.parametrize("n", [3, 5, 20])
@@ -101,6 +101,15 @@ def test_exponents_of_an_exact_law():
     η, λ, times = grid_of_times(0, np.random.default_rng(0))
     fit = censored.power_law({"η": η, "λ": λ}, times, np.full(η.size, True))
     assert fit == pytest.approx({"η": -1.0, "λ": -0.8, "constant": 0.5})
+
+
+def test_a_seed_whose_runs_tell_no_exponents_has_none():
+    η, λ, times = grid_of_times(0, np.random.default_rng(0))
+    runs = pd.DataFrame({"seed": 0, "η": η, "λ": λ, "time": times, "reached": True})
+    silent = runs.assign(seed=1, time=np.nan)
+    fits = censored.power_laws(pd.concat([runs, silent, runs.tail(1).assign(time=np.nan)]), ["η", "λ"], "time")
+    assert fits.loc[0].to_dict() == pytest.approx({"η": -1.0, "λ": -0.8, "constant": 0.5})
+    assert list(fits.index) == [0, 1] and fits.loc[1].isna().all()
 
 
 def test_without_censoring_the_fit_is_least_squares():
@@ -237,3 +246,9 @@ def test_finals_of_many_runs_are_those_of_one_after_another():
     for index, run in runs.iterrows():
         assert table.loc[index, "test_accuracy"] == pytest.approx(histories.final_accuracy(run, "test_accuracy", 10))
         assert table.loc[index, "test_loss"] == pytest.approx(histories.final(run, "test_loss", 10), nan_ok=True)
+
+
+def test_the_best_row_of_a_seed_is_that_of_its_lowest_loss():
+    rows = pd.DataFrame({"seed": [2, 1, 1, 1, 0], "validation_loss": [np.nan, 3.0, 1.0, np.nan, 5.0], "λ": range(5)})
+    assert best_rows(rows)["λ"].fillna(-1).to_dict() == {0: 4, 1: 2, 2: -1}
+    assert best_rows(rows).index.name == "seed"

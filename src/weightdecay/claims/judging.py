@@ -15,6 +15,9 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 from weightdecay.claims.model import NOTHING, Claim, Part, Verdict, headline
 from weightdecay.claims.names import wrong_name
 from weightdecay.config import Criterion
@@ -150,6 +153,12 @@ def counts(runs: int, kinds: Mapping[str, int]) -> str:
     if runs == 0:
         return NOT_RUN
     return "; ".join(f"{int(number)} of {runs} runs {kind}" for kind, number in kinds.items() if number)
+
+
+def distinct(chosen: ArrayLike) -> str:
+    """Say for a claim's note which λ the seeds chose, each once."""
+    known = np.asarray(chosen, dtype=float)
+    return ", ".join(f"{λ:g}" for λ in np.unique(known[~np.isnan(known)])) or "not known"
 
 
 def joined(*notes: str) -> str:

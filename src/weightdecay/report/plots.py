@@ -1,13 +1,13 @@
 """Plots that the figures of several findings share: accuracies against λ, and curves with a band over seeds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
+from matplotlib.axis import Axis, XAxis
 from matplotlib.typing import ColorType
 
 from weightdecay.claims.judging import NOT_RUN
@@ -19,7 +19,7 @@ OPEN = 1e9  # an interval without an upper end is drawn up to here
 FAINT = 20  # at most so many single seeds are drawn behind a mean: more would hide it
 
 
-def points(axes: Axes, table: pd.DataFrame, colour: str, label: str, hollow: Sequence[float] = ()) -> None:
+def points(axes: Axes, table: pd.DataFrame, colour: str, label: str, hollow: Collection[float] = ()) -> None:
     """Draw means over seeds with 95 % intervals against λ, and every seed faintly, from a table `[seeds, λ]`.
 
     The means at the λ in `hollow` are drawn as rings.
@@ -29,22 +29,29 @@ def points(axes: Axes, table: pd.DataFrame, colour: str, label: str, hollow: Seq
     for _, values in table.iterrows():
         axes.plot(table.columns, values, linestyle="", marker=".", markersize=2.5, color=colour, alpha=0.35)
     found = {λ: mean_interval(values.dropna(), ACCURACY) for λ, values in table.items()}
-    estimates(axes, found, color=colour, marker="o", elinewidth=0.9, capsize=1.5, label=label)
-    rings = pd.Series({λ: estimate.value for λ, estimate in found.items() if λ in hollow}, dtype=float)
-    axes.plot(rings, linestyle="", marker="o", color=colour, markerfacecolor="white", zorder=3)
+    estimates(axes, found, hollow=hollow, color=colour, marker="o", elinewidth=0.9, capsize=1.5, label=label)
 
 
-def estimates(axes: Axes, found: Mapping[float, Estimate], across: bool = False, **style: Any) -> None:
+def estimates(
+    axes: Axes,
+    found: Mapping[float, Estimate] | Mapping[int, Estimate],
+    across: bool = False,
+    hollow: Collection[float] = (),
+    **style: Any,
+) -> None:
     """Draw estimates with their 95 % intervals at places on the x axis, or on the y axis if `across`.
 
-    An unknown value leaves a gap. An unknown end is not drawn, and an open end runs out of the panel.
+    The estimates at the places in `hollow` are drawn as rings. An unknown value leaves a gap. An unknown end is not
+    drawn, and an open end runs out of the panel.
     """
+    places = np.array(list(found), dtype=float)
     value, low, high = np.array([estimate[:3] for estimate in found.values()], dtype=float).reshape(-1, 3).T
     ends = np.nan_to_num([value - low, np.minimum(high, OPEN) - value])
-    if across:
-        axes.errorbar(value, list(found), xerr=ends, **style)
-    else:
-        axes.errorbar(list(found), value, ends, **style)
+    x, y = (value, places) if across else (places, value)
+    line = axes.errorbar(x, y, None if across else ends, ends if across else None, **style)[0]
+    ring = np.isin(places, list(hollow))
+    look = {"marker": line.get_marker(), "markersize": line.get_markersize(), "color": line.get_color()}
+    axes.plot(x[ring], y[ring], linestyle="", **look, markerfacecolor="white", zorder=3)
 
 
 def curves(
@@ -79,12 +86,17 @@ def over_columns(
     colour: ColorType,
     bounds: tuple[float, float] = UNBOUNDED,
     log: bool = False,
+    seeds: bool = True,
     **line: Any,
 ) -> None:
-    """Draw mean and band over seeds of a table `[seeds, x]`, where all seeds have a value; `log`: geometric mean."""
-    rows = {seed: row for seed, row in table.dropna(axis=1).iterrows()}
-    if rows and len(next(iter(rows.values()))):
-        interval_line(axes, band(rows, bounds, logarithmic=log), rows, colour, **line)
+    """Draw mean and band over seeds of a table `[seeds, x]`, where all seeds have a value.
+
+    `log`: geometric mean. `seeds`: with single seeds behind it.
+    """
+    known = table.dropna(axis=1)
+    if known.size:
+        rows = {seed: row for seed, row in known.iterrows()}
+        interval_line(axes, band(rows, bounds, logarithmic=log), rows if seeds else {}, colour, **line)
 
 
 def legend(axes: Axes, **options: Any) -> None:
@@ -122,6 +134,14 @@ def plain_ticks(axis: Axis, ticks: Sequence[float]) -> None:
     """Show only these ticks, as plain numbers, which a logarithmic axis of about one decade needs."""
     axis.set_ticks(list(ticks), [f"{tick:g}" for tick in ticks])
     axis.set_ticks([], minor=True)
+
+
+def shown_ticks(axis: Axis, ticks: Sequence[float]) -> None:
+    """Show those of the ticks that the axis spans now, as plain numbers; leave its own where it spans none of them."""
+    if has_data(axis.axes, "x" if isinstance(axis, XAxis) else "y"):
+        low, high = axis.get_view_interval()
+        if ticks := [tick for tick in ticks if low <= tick <= high]:
+            plain_ticks(axis, ticks)
 
 
 def thousands(axes: Axes) -> None:

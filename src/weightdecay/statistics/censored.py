@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 from scipy import optimize, special
 
 
@@ -27,6 +28,18 @@ def power_law(
     solution, _ = censored_line(design, y, np.where(known, 0, 1))
     solution[-1] = np.exp(solution[-1] - centre @ solution[:-1])
     return dict(zip([*factors, "constant"], map(float, solution), strict=True))
+
+
+def power_laws(runs: pd.DataFrame, factors: Sequence[str], time: str) -> pd.DataFrame:
+    """Fit `power_law` to the runs of each seed: `[seeds, (factors, "constant")]`.
+
+    The columns of `runs` are `seed`, the factors, `time` and `reached`. Runs without a time are left out.
+    """
+    fits = {}
+    for seed, rows in runs.groupby("seed"):
+        known = rows.dropna(subset=time)
+        fits[seed] = power_law({name: known[name] for name in factors}, known[time], known["reached"])
+    return pd.DataFrame(fits, index=[*factors, "constant"], dtype=float).T
 
 
 def censored_line(design: np.ndarray, y: np.ndarray, side: np.ndarray) -> tuple[np.ndarray, float]:

@@ -19,8 +19,8 @@ from scipy import stats
 
 CONFIDENCE = 0.95
 LEAST_BOOTSTRAP = 10  # seeds that a bootstrap needs
-ACCURACY = (0.0, 1.0)  # bounds of an accuracy
-DIFFERENCE = (-1.0, 1.0)  # bounds of a difference of two accuracies
+ACCURACY = (0.0, 1.0)  # bounds of an accuracy, and of any other share
+DIFFERENCE = (-1.0, 1.0)  # bounds of a difference of two of them
 UNBOUNDED = (-np.inf, np.inf)
 
 Values: TypeAlias = Sequence[float] | np.ndarray | pd.Series  # one number per seed, `[n]`
@@ -76,6 +76,11 @@ def ratio_interval(log_per_seed: pd.Series) -> Estimate:
     """Return the geometric mean of a ratio and its interval, from logarithms per seed; UNKNOWN as in `every_seed`."""
     value, low, high, n = every_seed(log_per_seed)
     return Estimate(float(np.exp(value)), float(np.exp(low)), float(np.exp(high)), n)
+
+
+def ratio_of(first: pd.Series, second: pd.Series) -> Estimate:
+    """Return `first` over `second`, both by seed: geometric mean and interval; UNKNOWN as in `every_seed`."""
+    return ratio_interval(np.log(first / second))
 
 
 def axial_interval(per_seed: Values) -> Estimate:

@@ -89,6 +89,13 @@ def select(runs: pd.DataFrame, **settings: object) -> pd.DataFrame:
     return runs[chosen]
 
 
+def best_rows(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the row of lowest `validation_loss` of each seed, by seed; NaN for a seed whose losses are all unknown."""
+    known = rows.dropna(subset="validation_loss")
+    best = known.loc[known.groupby("seed")["validation_loss"].idxmin()].set_index("seed")
+    return best.reindex(sorted(rows["seed"].unique()))
+
+
 def between(values: pd.Series, low: float, high: float) -> pd.Series:
     """Return whether each value, for example of λ, lies in [low, high], to within 1e-9 as in `select`."""
     return values.between(low * (1 - 1e-9), high * (1 + 1e-9))
@@ -104,8 +111,10 @@ def final_table(
 ) -> pd.DataFrame:
     """Return the final values `[seeds, column]` of a metric; NaN where a seed was not run.
 
-    A diverged run has accuracy 0 and an unknown loss.
+    A diverged run has accuracy 0 and an unknown loss. `..._error` is 1 − accuracy.
     """
+    if metric.endswith("_error"):
+        return 1 - final_table(histories, runs, metric.replace("_error", "_accuracy"), window, column)
     lost = 0.0 if "accuracy" in metric else np.nan
     rows = runs[["run", "diverged_at"]].to_dict("records")
     values = [histories.final(row, metric, window, if_diverged=lost) for row in rows]
