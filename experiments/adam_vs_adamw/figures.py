@@ -3,7 +3,6 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.typing import ColorType
@@ -13,7 +12,7 @@ from weightdecay.finding import Inputs
 from weightdecay.report.latex import booktabs, escape
 from weightdecay.report.numbers import LATEX
 from weightdecay.report.plots import legend, plain_ticks
-from weightdecay.report.style import COLUMN, KINDS, MUTED, PAGE, missing
+from weightdecay.report.style import COLUMN, KINDS, MUTED, PAGE, missing, palette
 from weightdecay.statistics.estimates import (
     ACCURACY,
     Estimate,
@@ -216,7 +215,7 @@ def exponents(inputs: Inputs) -> Figure:
             error_bar(axes[0], every_seed(found[factor]), place + shift, colour, words if place == 0 else None)
     for place, (name, marker) in enumerate(markers.items()):
         words, law = LAWS[name]
-        colour = sns.color_palette("colorblind")[list(LAWS).index(name)]
+        colour = palette("colorblind", 10)[list(LAWS).index(name)]
         label = words.replace("λ_norm", "λ$_\\mathrm{norm}$ (S1)")
         axes[0].plot(
             np.arange(3) + 0.26 + 0.09 * place,
