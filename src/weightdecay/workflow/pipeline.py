@@ -98,9 +98,10 @@ class Plan:
         self.files["paper/scale.txt"] = f"{scale}\n"
 
     def _plan_code(self, name: str, *modules: str) -> None:
+        settings = self._settings(name)
         for module in modules:
             text = stages.code_of(self.findings[name], module).text
-            self.files[self.code(name, module)] = text if module == "compute" else text + self._settings(name)
+            self.files[self.code(name, module)] = text if module == "compute" else text + settings
 
     def _settings(self, name: str) -> str:
         """The YAML files of a finding by what they say: its configuration, and published numbers that it shows."""
