@@ -215,14 +215,13 @@ def exponents(inputs: Inputs) -> Figure:
             error_bar(axes[0], every_seed(found[factor]), place + shift, colour, words if place == 0 else None)
     for place, (name, marker) in enumerate(markers.items()):
         words, law = LAWS[name]
-        colour = palette("colorblind", 10)[list(LAWS).index(name)]
         label = words.replace("λ_norm", "λ$_\\mathrm{norm}$ (S1)")
         axes[0].plot(
             np.arange(3) + 0.26 + 0.09 * place,
             law,
             linestyle="",
             marker=marker,
-            color=colour,
+            color=palette("colorblind", 10)[list(LAWS).index(name)],
             markersize=4.5,
             label=label,
         )
