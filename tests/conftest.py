@@ -21,6 +21,23 @@ for name in ("MPLBACKEND", "SNAKEMAKE_PROFILE"):  # of the shell that starts the
     os.environ.pop(name, None)
 
 
+# Begun first, so that no process of a run is left with a long test at its end.
+LONG = (
+    "test_judging_what_is_shipped_again",
+    "test_numba_s_bounds_check",
+    "test_killed_at_random",
+    "test_a_training_that_is_killed_again",
+    "test_everything_is_rebuilt",
+    "test_each_experiment_is_of_the_largest",
+    "test_all_figures_that_the_config_promises",
+    "test_figures_are_drawn_where_half",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not item.name.startswith(LONG))
+
+
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
     """A folder that the first of the run's processes to ask for it makes; the others wait for it."""
     base = factory.getbasetemp()

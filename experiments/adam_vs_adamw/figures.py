@@ -5,7 +5,6 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 
 from weightdecay.claims.judging import NOT_RUN
@@ -13,7 +12,7 @@ from weightdecay.finding import Inputs
 from weightdecay.report.latex import booktabs, escape
 from weightdecay.report.numbers import LATEX
 from weightdecay.report.plots import estimates, legend, plain_ticks
-from weightdecay.report.style import COLUMN, KINDS, MUTED, PAGE, missing
+from weightdecay.report.style import COLUMN, KINDS, MUTED, PAGE, missing, palette
 from weightdecay.statistics.estimates import (
     ACCURACY,
     Estimate,
@@ -214,14 +213,13 @@ def exponents(inputs: Inputs) -> Figure:
         estimates(axes[0], bars, color=colour, label=words, **BARS)
     for place, (name, marker) in enumerate(markers.items()):
         words, law = LAWS[name]
-        colour = sns.color_palette("colorblind")[list(LAWS).index(name)]
         label = words.replace("λ_norm", "λ$_\\mathrm{norm}$ (S1)")
         axes[0].plot(
             np.arange(3) + 0.26 + 0.09 * place,
             law,
             linestyle="",
             marker=marker,
-            color=colour,
+            color=palette("colorblind", 10)[list(LAWS).index(name)],
             markersize=4.5,
             label=label,
         )

@@ -6,7 +6,6 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import LogNorm
@@ -16,7 +15,7 @@ from matplotlib.patheffects import withStroke
 from weightdecay.claims.judging import NOT_RUN
 from weightdecay.finding import Inputs
 from weightdecay.report.plots import edges
-from weightdecay.report.style import COLUMN, PAGE, missing
+from weightdecay.report.style import COLUMN, PAGE, colour_map, missing
 from weightdecay.statistics.basins import good_cells
 
 from .surfaces import METHODS, Grids
@@ -69,7 +68,7 @@ def heat_map(axes: Axes, errors: pd.Series, coordinate: str, norm: LogNorm) -> Q
     table = errors.unstack("learning_rate")  # [λ, η]
     x, y = np.meshgrid(edges(table.columns), edges(table.index))
     y = y * x if coordinate == "ηλ" else y
-    mesh = axes.pcolormesh(x, y, table, norm=norm, cmap=sns.color_palette("mako", as_cmap=True), rasterized=True)
+    mesh = axes.pcolormesh(x, y, table, norm=norm, cmap=colour_map("mako"), rasterized=True)
     for place, cell in enumerate(good_cells(errors)):
         η, λ = table.columns.get_loc(cell[0]), table.index.get_loc(cell[1])
         corners = [(λ, η), (λ, η + 1), (λ + 1, η + 1), (λ + 1, η), (λ, η)]

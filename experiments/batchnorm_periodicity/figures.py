@@ -7,7 +7,6 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.typing import ColorType
@@ -50,7 +49,7 @@ ALIGNED = 0.3  # τ on either side of an event
 def colours_of(values: Iterable[float], palette: str) -> dict[float, ColorType]:
     """Return a colour of the palette for each of the values, in their order."""
     distinct = sorted(set(values))
-    return dict(zip(distinct, sns.color_palette(palette, len(distinct)), strict=True))
+    return dict(zip(distinct, style.palette(palette, len(distinct)), strict=True))
 
 
 @finding.figure("B1", "B2", "B9", "B12")

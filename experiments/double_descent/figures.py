@@ -7,7 +7,6 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
@@ -19,7 +18,18 @@ from weightdecay.report.latex import booktabs
 from weightdecay.report.numbers import LATEX
 from weightdecay.report.plots import edges, estimates, interval_line, legend, over_columns, plain_ticks
 from weightdecay.report.published import read_published
-from weightdecay.report.style import COLUMN, KINDS, MUTED, PAGE, SPLITS, has_data, missing, weight_decay_colour
+from weightdecay.report.style import (
+    COLUMN,
+    KINDS,
+    MUTED,
+    PAGE,
+    SPLITS,
+    colour_map,
+    has_data,
+    missing,
+    palette,
+    weight_decay_colour,
+)
 from weightdecay.statistics.estimates import ACCURACY, UNBOUNDED, every_seed, geometric_interval
 from weightdecay.statistics.measures import band
 from weightdecay.statistics.shapes import at_settings, best_settings, first_minimum, peak
@@ -86,7 +96,7 @@ def threshold(inputs: Inputs) -> Figure:
         label=f"within a factor {t['step']:g}",
     )
     axes.plot(span, span, color=MUTED, linestyle="--", linewidth=0.9, label="peak = threshold")
-    colours = sns.color_palette("colorblind", found.index.get_level_values("train_size").nunique())
+    colours = palette("colorblind", found.index.get_level_values("train_size").nunique())
     for colour, marker, (n, rows) in zip(colours, "osD^v<>", found.groupby("train_size"), strict=False):
         axes.plot(rows["threshold"], rows["peak"], linestyle="", marker=".", color=colour, alpha=0.5, markersize=4)
         x, y = geometric_interval(rows["threshold"]), geometric_interval(rows["peak"])
@@ -173,7 +183,7 @@ def steps(inputs: Inputs) -> Figure:
         edges(table.index),
         np.exp(table),
         norm=LogNorm(),
-        cmap=sns.color_palette("mako_r", as_cmap=True),
+        cmap=colour_map("mako_r"),
         rasterized=True,
     )
     axes.set(xscale="log", yscale="log", xlabel="width h", ylabel="step")
@@ -202,7 +212,7 @@ def random_features(inputs: Inputs) -> Figure:
     rough = {ridge: np.sqrt(squares) for ridge, squares in ridge_tables(table, "squared_gradient").items()}
     losses = ridge_tables(table, "test_loss")
     shown = [ridge for ridge in losses if ridge == 0 or np.isclose(np.log10(ridge) % 1, 0)]
-    colours = sns.color_palette("viridis_r", len(shown) + 1)[1:]
+    colours = palette("viridis_r", len(shown) + 1)[1:]
     figure, axes = plt.subplots(2, 1, figsize=(COLUMN, 4.3), sharex=True)
     for panel, tables, metric in zip(axes, (losses, rough), ("test_loss", "roughness"), strict=True):
         for colour, ridge in zip(colours, shown, strict=True):

@@ -5,7 +5,6 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -16,7 +15,7 @@ from weightdecay.finding import Inputs
 from weightdecay.report.latex import booktabs
 from weightdecay.report.numbers import LATEX
 from weightdecay.report.plots import estimates, legend, over_columns, room, shown_ticks
-from weightdecay.report.style import KINDS, MUTED, PAGE, missing
+from weightdecay.report.style import KINDS, MUTED, PAGE, missing, palette
 from weightdecay.statistics.estimates import ACCURACY, UNBOUNDED, every_seed, ratio_interval
 
 from . import finding
@@ -44,7 +43,7 @@ def size(inputs: Inputs) -> Figure:
     """Test loss against λ for each number of examples, and the best λ against this number."""
     runs, claims = inputs.made(Runs), inputs.claims
     figure, axes = plt.subplots(1, 3, figsize=(PAGE, 2.6), width_ratios=[1, 1, 1.1])
-    shades = sns.color_palette("viridis_r", len(runs.sizes()) + 1)[1:]
+    shades = palette("viridis_r", len(runs.sizes()) + 1)[1:]
     for panel, decay in zip(axes, DECAYS, strict=False):
         for colour, marker, n in zip(shades, MARKERS, runs.sizes(), strict=False):
             against_decay(panel, runs, "test_loss", Setting(n, decay), colour, f"n = {n:,}", marker)

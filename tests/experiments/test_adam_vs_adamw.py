@@ -10,7 +10,8 @@ import torch
 
 from tests.experiments.adam_vs_adamw import CONFIG, World, synthetic
 from tests.experiments.drawing import assert_legible, drawn, promised
-from tests.programs import finding, load_program
+from tests.experiments.judgments import Judgments
+from tests.programs import load_program
 from tests.rows import defaults
 from weightdecay.ensemble.training import train
 from weightdecay.errors import ConfigError
@@ -28,8 +29,7 @@ def judged():
 
     @cache
     def judging(seeds=3, addition=False, **world):
-        found = finding("adam_vs_adamw").judge(synthetic(World(**world), seeds, addition), "laptop")
-        return {claim.id: claim for claim in found}
+        return Judgments("adam_vs_adamw", synthetic(World(**world), seeds, addition))
 
     return judging
 

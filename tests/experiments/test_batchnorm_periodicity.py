@@ -9,7 +9,8 @@ import torch
 
 from tests.experiments.batchnorm_periodicity import ADDITION, CONFIG, World, synthetic
 from tests.experiments.drawing import assert_legible, drawn, promised
-from tests.programs import finding, load_program
+from tests.experiments.judgments import Judgments
+from tests.programs import load_program
 from tests.rows import defaults
 from weightdecay.ensemble import backend
 from weightdecay.ensemble.layer import Moment
@@ -26,8 +27,7 @@ def judged():
 
     @cache
     def judging(seeds=3, everything=True, **world):
-        found = finding("batchnorm_periodicity").judge(synthetic(World(**world), seeds, everything), "laptop")
-        return {claim.id: claim for claim in found}
+        return Judgments("batchnorm_periodicity", synthetic(World(**world), seeds, everything))
 
     return judging
 

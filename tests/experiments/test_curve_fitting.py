@@ -13,7 +13,8 @@ from sklearn.linear_model import QuantileRegressor, Ridge
 
 from tests.experiments.curve_fitting import CONFIG, World, synthetic
 from tests.experiments.drawing import assert_legible, drawn, promised
-from tests.programs import EXPERIMENTS, finding, load_program
+from tests.experiments.judgments import Judgments
+from tests.programs import EXPERIMENTS, load_program
 from tests.rows import defaults
 from weightdecay import results
 from weightdecay.ensemble import literal
@@ -80,8 +81,7 @@ def judged():
 
     @cache
     def judging(seeds=4, **world):
-        found = finding("curve_fitting").judge(synthetic(World(**world), seeds), "laptop")
-        return {claim.id: claim for claim in found}
+        return Judgments("curve_fitting", synthetic(World(**world), seeds))
 
     return judging
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.experiments.double_descent import CONFIG, World, synthetic
 from tests.experiments.drawing import assert_legible, drawn, promised
+from tests.experiments.judgments import Judgments
 from tests.programs import finding, load_program
 from tests.rows import defaults
 from weightdecay.ensemble.training import train
@@ -23,8 +24,7 @@ def judged():
 
     @cache
     def judging(seeds=3, notebook=True, **world):
-        found = finding("double_descent").judge(synthetic(World(**world), seeds, notebook=notebook), "laptop")
-        return {claim.id: claim for claim in found}
+        return Judgments("double_descent", synthetic(World(**world), seeds, notebook=notebook))
 
     return judging
 

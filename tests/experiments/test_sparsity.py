@@ -11,7 +11,8 @@ import torch
 from sklearn.linear_model import ElasticNet, Lasso, Ridge
 
 from tests.experiments.drawing import assert_legible, drawn, promised
-from tests.programs import EXPERIMENTS, finding, load_program
+from tests.experiments.judgments import Judgments
+from tests.programs import EXPERIMENTS, load_program
 from tests.rows import defaults
 from weightdecay.config import load_config
 from weightdecay.ensemble.state import Ensemble
@@ -186,8 +187,7 @@ def judged():
 
     @cache
     def judging(seeds=3, **world):
-        found = finding("sparsity").judge(synthetic(World(**world), seeds), "laptop")
-        return {claim.id: claim for claim in found}
+        return Judgments("sparsity", synthetic(World(**world), seeds))
 
     return judging
 

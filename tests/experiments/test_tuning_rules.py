@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from tests.experiments.drawing import assert_legible, drawn, promised
+from tests.experiments.judgments import Judgments
 from tests.experiments.tuning_rules import CONFIG, World, synthetic
-from tests.programs import EXPERIMENTS, finding, load_program
+from tests.programs import EXPERIMENTS, load_program
 from tests.rows import defaults
 from weightdecay.ensemble.layers import Dropout
 from weightdecay.ensemble.stack import layers_of
@@ -26,8 +27,7 @@ def judged():
     @cache
     def judging(seeds=3, sizes=None, rates=None, **world):
         options = {name: value for name, value in (("sizes", sizes), ("rates", rates)) if value is not None}
-        found = finding("tuning_rules").judge(synthetic(World(**world), seeds, **options), "laptop")
-        return {claim.id: claim for claim in found}
+        return Judgments("tuning_rules", synthetic(World(**world), seeds, **options))
 
     return judging
 

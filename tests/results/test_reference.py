@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 
 from tests.checkout import Checkout
+from tests.conftest import copy_of, made_once
 from tests.programs import finding
 from weightdecay import results
 from weightdecay.claims import model as ledger
@@ -34,9 +35,26 @@ REFERENCE = ("--config", "results=reference")
 @pytest.fixture
 def shipped(shipped_beside) -> Checkout:
     """A checkout as one clones it: with shipped results of smoke scale, and with nothing that was made."""
+    return cloned(shipped_beside)
+
+
+def cloned(checkout: Checkout) -> Checkout:
     for name in ("results", "paper/figures", "paper/tables", ".snakemake"):
-        shutil.rmtree(shipped_beside.path(name))
-    return shipped_beside
+        shutil.rmtree(checkout.path(name))
+    return checkout
+
+
+@pytest.fixture(scope="session")
+def rebuilt_once(built_and_shipped, tmp_path_factory) -> Path:
+    return made_once(
+        tmp_path_factory, "rebuilt", lambda folder: cloned(copy_of(built_and_shipped, folder)).make(*REFERENCE)
+    )
+
+
+@pytest.fixture
+def rebuilt(rebuilt_once, tmp_path) -> Checkout:
+    """The same, with everything made of the shipped results."""
+    return copy_of(rebuilt_once / "checkout", tmp_path)
 
 
 def sums(folder: Path) -> dict[str, str]:
@@ -88,12 +106,11 @@ def test_findings_without_shipped_results_are_named(shipped):
     assert line in shipped.make("reference").stdout.splitlines()
 
 
-def test_shipping_one_anew_makes_only_that_one_again(shipped):
-    shipped.make(*REFERENCE)
-    shipped.edit("src/weightdecay/ensemble/training.py", "LOSS = 1.0", "LOSS = 2.0")
+def test_shipping_one_anew_makes_only_that_one_again(rebuilt):
+    rebuilt.edit("src/weightdecay/ensemble/training.py", "LOSS = 1.0", "LOSS = 2.0")
     for command in ("train", "ship"):
-        shipped.run("weightdecay", command, "second", "--scale", "smoke")
-    again = shipped.planned(*REFERENCE)
+        rebuilt.run("weightdecay", command, "second", "--scale", "smoke")
+    again = rebuilt.planned(*REFERENCE)
     assert again["claims"] == 1 and "figures_second" in again and "figures_first" not in again
 
 
@@ -132,25 +149,23 @@ def test_times_of_files_do_not_matter(shipped):
     assert shipped.path("results/reference/claims.json").is_file()
 
 
-def test_own_results_take_the_place_of_shipped_ones_and_the_other_way_round(shipped):
-    shipped.make(*REFERENCE)
-    shipped.make(*SMOKE)
-    assert shipped.path("paper/scale.txt").read_text() == "smoke\n"
-    shutil.rmtree(shipped.path(".snakemake"))
-    again = shipped.planned(*REFERENCE)
+def test_own_results_take_the_place_of_shipped_ones_and_the_other_way_round(rebuilt):
+    rebuilt.make(*SMOKE)
+    assert rebuilt.path("paper/scale.txt").read_text() == "smoke\n"
+    shutil.rmtree(rebuilt.path(".snakemake"))
+    again = rebuilt.planned(*REFERENCE)
     assert (again["figures_first"], again["ledger"]) == (1, 1) and "claims" not in again
 
 
-def test_a_new_criterion_judges_shipped_results_again_and_new_settings_are_refused(shipped):
-    shipped.make(*REFERENCE)
-    shipped.edit("experiments/first/config.yaml", "enough: 1.0", "enough: 0.5")
-    assert shipped.planned(*REFERENCE)["claims"] == 1
-    shipped.make(*REFERENCE)
-    first, second = json.loads(shipped.path("results/reference/claims.json").read_text())
+def test_a_new_criterion_judges_shipped_results_again_and_new_settings_are_refused(rebuilt):
+    rebuilt.edit("experiments/first/config.yaml", "enough: 1.0", "enough: 0.5")
+    assert rebuilt.planned(*REFERENCE)["claims"] == 1
+    rebuilt.make(*REFERENCE)
+    first, second = json.loads(rebuilt.path("results/reference/claims.json").read_text())
     assert (first["verdict"], second["verdict"]) == ("refuted", "reproduced")
-    assert json.loads(shipped.path(f"{SHIPPED}/first/claims.json").read_text())[0]["verdict"] == "reproduced"
-    shipped.edit("experiments/first/config.yaml", "steps: 10", "steps: 20")
-    done = shipped.run("snakemake", "--cores", "2", *REFERENCE)
+    assert json.loads(rebuilt.path(f"{SHIPPED}/first/claims.json").read_text())[0]["verdict"] == "reproduced"
+    rebuilt.edit("experiments/first/config.yaml", "steps: 10", "steps: 20")
+    done = rebuilt.run("snakemake", "--cores", "2", *REFERENCE)
     assert done.returncode != 0
     assert f"error: {SHIPPED}/first was made with other settings than experiments/first/config.yaml" in done.stderr
 
@@ -420,8 +435,8 @@ def test_what_is_kept_does_not_depend_on_values():
 
 
 @pytest.mark.parametrize("scale", SCALES)
-def test_the_results_in_this_repository_are_whole_small_and_judged(scale, monkeypatch):
-    """Of what is shipped the sums hold, settings are those of now, and judging again gives the shipped ledger."""
+def test_the_results_in_this_repository_are_whole_and_small(scale, monkeypatch):
+    """Of what is shipped the sums hold, and settings are those of now."""
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))
     if scale not in reference.scales():
@@ -431,11 +446,18 @@ def test_the_results_in_this_repository_are_whole_small_and_judged(scale, monkey
     reference.check_settings(scale, configs)
     files = [path for path in reference.FOLDER.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) <= shipping.MOST_BYTES
-    for name in configs:
-        judged = stages.judge(finding(name), scale, reference.FOLDER / scale / name)
-        shipped = ledger.read(reference.FOLDER / scale / name / "claims.json")
-        assert [claim.id for claim in judged] == [claim.id for claim in shipped]
-        for now, then in zip(judged, shipped, strict=True):
-            assert now.verdict == then.verdict, f"{now.id} of {scale} scale: ship {name} again"
-            for part, other in zip(now.parts, then.parts, strict=True):
-                assert part.measured == pytest.approx(other.measured, rel=1e-6, abs=1e-9, nan_ok=True)
+
+
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in ROOT.glob("experiments/*/config.yaml")))
+@pytest.mark.parametrize("scale", SCALES)
+def test_judging_what_is_shipped_again_gives_the_shipped_ledger(scale, name, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    if name not in reference.provenance(scale):
+        pytest.skip("nothing is shipped of this scale")
+    judged = stages.judge(finding(name), scale, reference.FOLDER / scale / name)
+    shipped = ledger.read(reference.FOLDER / scale / name / "claims.json")
+    assert [claim.id for claim in judged] == [claim.id for claim in shipped]
+    for now, then in zip(judged, shipped, strict=True):
+        assert now.verdict == then.verdict, f"{now.id} of {scale} scale: ship {name} again"
+        for part, other in zip(now.parts, then.parts, strict=True):
+            assert part.measured == pytest.approx(other.measured, rel=1e-6, abs=1e-9, nan_ok=True)

@@ -17,6 +17,10 @@ def test_t_interval_covers_95_percent(n):
     assert covered == pytest.approx(0.95, abs=0.015)  # 3 standard errors of 2000 trials
 
 
+def test_student_s_t_is_scipy_s_to_the_last_bit():
+    assert [estimates.student_t(n) for n in range(2, 300)] == [stats.t.ppf(0.975, n - 1) for n in range(2, 300)]
+
+
 def test_percentile_bootstrap_would_not_at_3_seeds():
     """Why the house rule is t: with 3 seeds the range of the bootstrap's means is the range of the data."""
     draws = np.random.default_rng(0).normal(2.0, 0.3, (2000, 3))

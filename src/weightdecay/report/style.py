@@ -11,9 +11,8 @@ import matplotlib as mpl
 mpl.use("Agg")  # no display on a cluster
 import matplotlib.pyplot as plt
 import numpy as np
-import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm
+from matplotlib.colors import Colormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -33,7 +32,7 @@ SPLITS = {"train": "#0072B2", "validation": "#009E73", "test": "#D55E00"}
 KINDS = {"free": "#D55E00", "held": "#56B4E9", "clean": "#0072B2", "noisy": "#CC79A7", "published": "black"}
 
 LAMBDA_NORM = LogNorm(1e-3, 120.0, clip=True)  # the λ of all findings; values outside take the colour of the nearer end
-LAMBDA_COLOURS = sns.color_palette("viridis_r", as_cmap=True)
+LAMBDA_COLOURS = mpl.colormaps["viridis_r"]
 
 
 def weight_decay_colour(weight_decay: float) -> tuple[float, float, float, float] | str:
@@ -43,8 +42,27 @@ def weight_decay_colour(weight_decay: float) -> tuple[float, float, float, float
     return LAMBDA_COLOURS(0.08 + 0.92 * float(LAMBDA_NORM(weight_decay)))  # the palest yellow is invisible on white
 
 
+# Seaborn takes a second to import. What asks for the names of figures alone, as the plan does, draws nothing.
+
+
+def palette(name: str, count: int) -> list[tuple[float, float, float]]:
+    """Return `count` colours of one of seaborn's palettes."""
+    import seaborn as sns
+
+    return list(sns.color_palette(name, count))
+
+
+def colour_map(name: str) -> Colormap:
+    """Return one of seaborn's colour maps."""
+    import seaborn as sns
+
+    return sns.color_palette(name, as_cmap=True)
+
+
 def apply() -> None:
     """Set the style for every figure made from now on; a user's matplotlibrc has no effect."""
+    import seaborn as sns
+
     mpl.rcdefaults()
     sns.set_theme(context="paper", style="ticks", palette="colorblind")
     small, text = 7, 8

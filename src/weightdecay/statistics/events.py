@@ -7,7 +7,6 @@ values, at any steps that resolve the window.
 
 import numpy as np
 import pandas as pd
-from scipy import signal
 
 RISE = 1.02  # least factor of ρ, from its lowest point to its highest within a window
 LOSS_RISE = 2.0  # least factor of the loss during this rise, over its median in the window before
@@ -77,6 +76,8 @@ def dominant_period(values: pd.Series) -> tuple[float, float]:
     """
     if len(values) < 3:
         return np.nan, np.nan
+    from scipy import signal  # which takes a second to import
+
     steps = np.median(np.diff(values.index))
     frequencies, power = signal.periodogram(signal.detrend(values.to_numpy(float)), fs=1 / steps)
     frequencies, power = frequencies[1:], power[1:]

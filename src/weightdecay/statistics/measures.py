@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from weightdecay.statistics.estimates import CONFIDENCE, UNBOUNDED, leave_one_out
+from weightdecay.statistics.estimates import UNBOUNDED, leave_one_out, student_t
 
 TRAIN = "train_accuracy_batch"  # the epoch's mean in train mode, as in S1; an evaluation afterwards gives less
 
@@ -156,7 +155,7 @@ def band(
     if logarithmic:
         table = np.log(table.clip(lower=np.finfo(float).tiny))
     n = table.shape[1]
-    half = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * table.std(axis=1) / np.sqrt(n) if n > 1 else np.nan
+    half = student_t(n) * table.std(axis=1) / np.sqrt(n) if n > 1 else np.nan
     mean = table.mean(axis=1)
     result = pd.DataFrame({"mean": mean, "low": mean - half, "high": mean + half})
     return (np.exp(result) if logarithmic else result).clip(*bounds)

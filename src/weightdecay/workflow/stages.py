@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,13 +84,18 @@ def _digests(finding: Finding, paths: Iterable[Path]) -> dict[str, str]:
 
 def _data_digest(path: Path) -> str:
     """SHA-256 of a file; of YAML that of what it says, so that a comment plays no part."""
-    if path.suffix.lower() in (".yaml", ".yml"):
-        return hashlib.sha256(canonical(yaml_file.read(path)).encode()).hexdigest()
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        content = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
+    is_yaml = path.suffix.lower() in (".yaml", ".yml")
+    return _yaml_digest(path, content) if is_yaml else hashlib.sha256(content).hexdigest()
+
+
+@cache
+def _yaml_digest(path: Path, content: bytes) -> str:
+    """The digest of a YAML file with this content, which is read once for all stages."""
+    return hashlib.sha256(canonical(yaml_file.read(path)).encode()).hexdigest()
 
 
 def fingerprint_of_results(finding: Finding, scale: str, device: str) -> Fingerprint:
