@@ -93,8 +93,12 @@ def test_code_reruns_the_findings_that_execute_it(checkout):
     assert checkout.planned(*SMOKE) == {"train": 2, "merge": 1, **JUDGED_FIRST}
 
 
-def test_a_file_of_data_makes_its_own_finding_again(checkout):
+def test_a_file_of_data_makes_again_what_names_it(checkout):
     checkout.write("experiments/first/points.csv", "1,2")
+    assert checkout.planned(*SMOKE) == {}  # nobody names it yet
+    checkout.edit("experiments/first/train.py", "how a row is trained", "points.csv")
+    checkout.make(*SMOKE)
+    checkout.write("experiments/first/points.csv", "1,3")
     assert checkout.planned(*SMOKE) == {"train": 2, "merge": 1, **JUDGED_FIRST}
 
 
