@@ -95,8 +95,12 @@ def test_an_exported_profile_changes_no_job_and_no_plan(shipped_beside, monkeypa
     profile = "executor: nodes\njobs: 2\nseconds-between-status-checks: 1\nconfig: {scale: paper}\n"
     with_nodes(shipped_beside).write("elsewhere/config.yaml", profile)
     monkeypatch.setenv("SNAKEMAKE_PROFILE", str(shipped_beside.path("elsewhere")))
-    done = shipped_beside.run("snakemake", "--config", "results=reference", "scale=smoke")
+    figure = "paper/figures/first-norm.pdf"
+    shipped_beside.path(figure).unlink()
+    done = shipped_beside.run("snakemake", figure, "--config", "results=reference", "scale=smoke")
     assert done.returncode == 0, done.stdout + done.stderr
+    assert shipped_beside.path(figure).read_text() == "smoke"
+    assert shipped_beside.path("results/reference/first/claims.json").is_file()
     assert shipped_beside.path("paper/scale.txt").read_text() == "smoke, shipped\n"
     assert not shipped_beside.path("results/paper").exists()
 

@@ -15,6 +15,7 @@ TIMES = (
     "    about = results.read_table(f'results/smoke/{name}/shards/1of1.parquet')[1]\n"
     "    print(about['gpu'], about['started'], about['finished'])"
 )
+SHARDS = ("results/smoke/first/shards/1of1.parquet", "results/smoke/second/shards/1of1.parquet")
 TAKER = (
     "import os, sys, time\n"
     "from weightdecay.workflow import gpus\n"
@@ -46,7 +47,7 @@ def test_trainings_at_once_take_different_gpus(with_gpus, monkeypatch, visible, 
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    with_gpus.make("--config", "scale=smoke", "--resources", "gpu=2")
+    with_gpus.make(*SHARDS, "--config", "scale=smoke", "--resources", "gpu=2")
     (one, *first), (other, *second) = trained(with_gpus)
     assert max(first[0], second[0]) < min(first[1], second[1])  # at the same time
     assert {one, other} == expected
@@ -54,7 +55,7 @@ def test_trainings_at_once_take_different_gpus(with_gpus, monkeypatch, visible, 
 
 def test_one_gpu_that_the_user_left_visible_is_the_one_that_is_used(with_gpus, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
-    with_gpus.make("--config", "scale=smoke")
+    with_gpus.make(*SHARDS, "--config", "scale=smoke")
     assert [gpu for gpu, *_ in trained(with_gpus)] == ["7", "7"]
 
 
