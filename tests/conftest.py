@@ -28,7 +28,7 @@ LONG = (
     "test_killed_at_random",
     "test_a_training_that_is_killed_again",
     "test_everything_is_rebuilt",
-    "test_each_experiment_is_of_the_largest",
+    "test_each_finding_is_of_the_largest",
     "test_all_figures_that_the_config_promises",
     "test_figures_are_drawn_where_half",
 )
