@@ -36,12 +36,17 @@ unlock: $(INSTALLED)
 
 setup: $(INSTALLED)
 
-# Python compiles a module when it is first imported, so pip need not compile them all (25 s).
-# The stamp is written last, so that an interrupted installation is repeated.
+# What the trainer imports comes first, so that its step can be compiled while pip installs the rest. Python compiles a
+# module when it is first imported, so pip need not compile them all. The stamp is written last, so that an interrupted
+# installation is repeated.
+TRAINER := numba numpy pandas pyarrow pydantic pyyaml scipy threadpoolctl torch tqdm
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+
 $(INSTALLED): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed, and $(PYTHON) is not: name another one with make PYTHON=/path/to/python3."; exit 2; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --requirement requirements.txt --editable .
-	$(BIN)/python -m weightdecay.ensemble.warm_up
+	$(INSTALL) --constraint requirements.txt $(TRAINER)
+	(cd src && exec ../$(BIN)/python -m weightdecay.ensemble.warm_up) & compiling=$$!; trap "kill $$compiling" INT TERM; \
+	  $(INSTALL) --requirement requirements.txt --editable . || { kill $$compiling; exit 1; }; wait $$compiling
 	@touch $@

@@ -62,17 +62,47 @@ def test_a_window_of_rows_is_a_product_of_its_columns():
     np.testing.assert_allclose(found, gradient @ rows[:, 50:83], rtol=0, atol=1e-4)
 
 
-def test_a_large_product_is_cut_where_small_ones_are_faster():
-    """Where it is cut, a row of the result rounds as in the product of its tile alone."""
-    if not products.CUTS_ALL:
-        pytest.skip("only Wᵀ g is cut on this processor, or nothing")
-    weight, x = drawn(np.float32, (256, 256), (256, 64))
-    whole, tile = np.empty((256, 64), np.float32), np.empty((48, 64), np.float32)
-    forward = compiled(products.forward_product.py_func)
-    forward(weight, x, whole)
-    forward(weight[48:96].copy(), x, tile)
-    assert (whole[48:96] == tile).all()
-    assert 48 * 64 * 256 <= products.SMALL < whole.size * 256
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize(("outputs", "inputs", "batch"), [(256, 256, 64), (129, 97, 130), (50, 700, 200)])
+def test_a_product_in_tiles_rounds_as_those_of_its_tiles(outputs, inputs, batch, transposed):
+    """Only some processors cut large products; here each cuts them."""
+    weight, x = drawn(np.float32, (outputs, inputs), (inputs, batch))
+    factor, leading = (np.ascontiguousarray(weight.T), outputs) if transposed else (weight, inputs)
+    whole, tile = np.empty((outputs, batch), np.float32), np.empty((24, batch), np.float32)
+    in_tiles = compiled(products.in_tiles.py_func)
+    in_tiles(transposed, batch, outputs, inputs, x, 0, batch, factor, leading, 0, whole, batch)
+    np.testing.assert_allclose(whole, weight @ x, rtol=0, atol=1e-3)
+    rows = slice(0, 24)
+    part, leading = (np.ascontiguousarray(factor[:, rows]), 24) if transposed else (factor[rows].copy(), inputs)
+    if 64 * 48 * inputs > products.SMALL:  # then a tile has 24 rows
+        in_tiles(transposed, batch, 24, inputs, x, 0, batch, part, leading, 0, tile, batch)
+        assert (whole[rows] == tile).all()
+
+
+@compiled
+def products_from(place, parameters, outputs, gradient, x, y, input_gradient, direct):
+    """All products with weights, and gradients of weights, that begin at some place of a larger array."""
+    weight = parameters[place : place + outputs * len(x)].reshape(outputs, len(x))
+    weight_gradient = direct[place : place + weight.size].reshape(weight.shape)
+    products.forward_product(weight, x, y)
+    products.input_product(weight, gradient, input_gradient, 0)
+    products.weight_product(gradient, x, weight_gradient)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("outputs", "inputs", "batch"), [*SIZES, (16, 512, 128), (272, 17, 272), (513, 511, 16)])
+def test_a_product_rounds_the_same_at_every_place_in_memory(outputs, inputs, batch, dtype):
+    """A replica's place in a stack decides where its weights begin."""
+    weight, x, gradient = drawn(dtype, (outputs, inputs), (inputs, batch), (outputs, batch))
+    found = []
+    for place in (0, 1, 2, 5, 15, 16, 17, 31):
+        parameters, direct = (np.zeros(weight.size + 32, dtype) for _ in range(2))
+        parameters[place : place + weight.size] = weight.ravel()
+        y, input_gradient = np.empty_like(gradient), np.empty_like(x)
+        products_from(place, parameters, outputs, gradient, x, y, input_gradient, direct)
+        found.append((y, input_gradient, direct[place : place + weight.size]))
+    for others in found[1:]:
+        assert all((one == other).all() for one, other in zip(found[0], others, strict=True))
 
 
 @given(rows=st.integers(1, 70), columns=st.integers(1, 70), double=st.booleans())
@@ -83,5 +113,13 @@ def test_the_transposed_copy_has_every_number_in_its_place(rows, columns, double
     assert (y[1:-1] == x.T).all() and (y[0] == -1).all() and (y[-1] == -1).all()
 
 
-def test_the_library_has_a_name():
-    assert blas.library()["internal_api"]
+def test_the_libraries_have_names():
+    assert blas.library()["internal_api"] in blas.description()
+    assert (f"mkl {blas.MKL}" in blas.description()) == bool(blas.MKL)
+
+
+def test_mkl_multiplies_on_intel_processors_with_avx_512_alone(monkeypatch):
+    """On others OpenBLAS is faster, and a torch without MKL has none to offer."""
+    assert bool(blas.MKL) == (blas.HAS_SMALL and not blas.ON_AMD and bool(blas.mkl_version()))
+    monkeypatch.setattr(blas.torch.__config__, "show", lambda: "PyTorch built with:\n  - OpenBLAS")
+    assert blas.mkl_version() == ""

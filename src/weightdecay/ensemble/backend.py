@@ -70,10 +70,8 @@ def description(device: torch.device) -> dict[str, str]:
 
         from weightdecay.ensemble import blas
 
-        used = blas.library()
-        matmul = " ".join(str(used[key]) for key in ("internal_api", "version", "architecture") if used.get(key))
         kernels = f"numba {numba.__version__} for {llvmlite.binding.get_host_cpu_name()}"
-        return {"device": processor(), "kernels": kernels, "matmul": matmul or "a BLAS without a name"}
+        return {"device": processor(), "kernels": kernels, "matmul": blas.description()}
     kernels = "triton" if _triton_works() else "torch"
     return {"device": torch.cuda.get_device_name(), "kernels": kernels, "matmul": "cublas"}
 

@@ -48,8 +48,7 @@ def _folder() -> str:
     """Return the folder that keeps machine code, or "". Numba itself notices changes only in a function's own file."""
     code = [path for path in sorted(HERE.rglob("*.py")) if path.relative_to(HERE).parts[0] not in OTHERS]
     trees = "".join(ast.dump(ast.parse(path.read_bytes())) for path in code)  # without comments and layout
-    products = " ".join(map(str, blas.library().values()))  # how they are cut depends on it
-    digest = hashlib.sha256((trees + products).encode()).hexdigest()
+    digest = hashlib.sha256((trees + blas.description()).encode()).hexdigest()
     return str(version_folder(digest, _parents()) or "")
 
 

@@ -1,24 +1,21 @@
 """The matrix products of compiled loops: `W x` forward, `Wᵀ g` and `g xᵀ` backward. Activations have the batch last.
 
-OpenBLAS has kernels for small products that pack nothing. Where it has them for this processor they are faster than
-those for large products, whatever the size, so a large product is cut into small ones. They are slow, however, if
-the sums run along the rows of both factors, as in `g xᵀ`; so x is transposed first, which is soon done. On a Xeon only
-`Wᵀ g` gains by being cut. docs/performance.md has the measurements.
+OpenBLAS has kernels for small products that pack nothing. Where it has them for this processor, no library is faster at
+small products. A large product goes to MKL on an Intel processor, and is cut into small ones on others. OpenBLAS's
+kernels are slow, however, if the sums run along the rows of both factors, as in `g xᵀ`; so x is transposed first, which
+is soon done. docs/performance.md has the measurements.
 """
 
 from __future__ import annotations
-
-import llvmlite.binding
 
 from weightdecay.ensemble import blas
 from weightdecay.ensemble.compiler import compiled
 from weightdecay.ensemble.transposition import transpose
 
 SMALL = 10**6  # multiplications, up to which OpenBLAS takes its small kernels
-HAS_SMALL = blas.library().get("architecture") in ("SkylakeX", "Cooperlake", "SapphireRapids")
-CUTS_ALL = HAS_SMALL and llvmlite.binding.get_host_cpu_name().startswith("znver")  # else `Wᵀ g` alone
+CUTS = blas.HAS_SMALL and not blas.MKL
 ROWS, COLUMNS, FEWER_COLUMNS = 64, 48, 24  # of a tile of the result, column-major, as the kernels like it
-ENOUGH = 16  # rows of g that make a transposition pay
+ENOUGH = 16  # rows of g that make a transposition pay, and the shortest side of a product by MKL
 
 
 @compiled
@@ -26,7 +23,7 @@ def forward_product(weight, x, y):
     """y = W x: `[O, I]`, `[I, B]`, `[O, B]`."""
     outputs, inputs = weight.shape
     batch = x.shape[1]
-    tiled(False, batch, outputs, inputs, x, 0, batch, weight, inputs, 0, y, batch)
+    product(False, False, batch, outputs, inputs, x, 0, batch, weight, inputs, 0, y, batch)
 
 
 @compiled
@@ -34,7 +31,7 @@ def input_product(weight, gradient, input_gradient, added):
     """Wᵀ g: `[O, I]`, `[O, B]`, `[I, B]`; `added` to what `input_gradient` holds, if it is 1, or written there if 0."""
     outputs, inputs = weight.shape
     batch = gradient.shape[1]
-    tiled(True, batch, inputs, outputs, gradient, 0, batch, weight, inputs, added, input_gradient, batch)
+    product(False, True, batch, inputs, outputs, gradient, 0, batch, weight, inputs, added, input_gradient, batch)
 
 
 @compiled
@@ -42,7 +39,7 @@ def weight_product(gradient, x, weight_gradient):
     """g xᵀ: `[O, B]`, `[I, B]`, `[O, I]`."""
     outputs, batch = gradient.shape
     inputs = x.shape[0]
-    blas.gemm(True, False, inputs, outputs, batch, x, 0, batch, gradient, 0, batch, 0, weight_gradient, 0, inputs)
+    product(True, False, inputs, outputs, batch, x, 0, batch, gradient, batch, 0, weight_gradient, inputs)
 
 
 @compiled
@@ -50,7 +47,7 @@ def weight_product_of_rows(gradient, rows, start, inputs, weight_gradient, added
     """The same of x in rows `[B, ...]`, `inputs` columns from column `start` on; `added` as in `input_product`."""
     outputs, batch = gradient.shape
     width = rows.shape[1]
-    tiled(False, inputs, outputs, batch, rows, start, width, gradient, batch, added, weight_gradient, inputs)
+    product(False, False, inputs, outputs, batch, rows, start, width, gradient, batch, added, weight_gradient, inputs)
 
 
 @compiled
@@ -65,21 +62,30 @@ def as_rows(x, scratch):
 @compiled
 def pays_as_rows(gradient, inputs):
     """Say whether g xᵀ is faster with x in rows: `[O, B]`, and the rows of x."""
-    return HAS_SMALL and len(gradient) >= ENOUGH and (CUTS_ALL or gradient.size * inputs <= SMALL)
+    return blas.HAS_SMALL and len(gradient) >= ENOUGH and (CUTS or gradient.size * inputs <= SMALL)
 
 
 @compiled
-def tiled(transpose_b, m, n, k, a, a_start, lda, b, ldb, beta, c, ldc):
-    """`blas.gemm`, by tiles that are small products; b and c start at their first number."""
-    rows, columns = m, n
-    cuts = HAS_SMALL if transpose_b else CUTS_ALL
-    if cuts and m * n * k > SMALL and ROWS * FEWER_COLUMNS * k <= SMALL:
-        rows, columns = ROWS, COLUMNS if ROWS * COLUMNS * k <= SMALL else FEWER_COLUMNS
+def product(transpose_a, transpose_b, m, n, k, a, a_start, lda, b, ldb, beta, c, ldc):
+    """`blas.gemm` by the fastest way; b and c start at their first number, and at most one factor is transposed."""
+    large = m * n * k > SMALL
+    if blas.MKL and large and min(m, n, k) >= ENOUGH:
+        blas.gemm_of_mkl(transpose_a, transpose_b, m, n, k, a, a_start, lda, b, 0, ldb, beta, c, 0, ldc)
+    elif CUTS and large and not transpose_a and ROWS * FEWER_COLUMNS * k <= SMALL:
+        in_tiles(transpose_b, m, n, k, a, a_start, lda, b, ldb, beta, c, ldc)
+    else:
+        blas.gemm(transpose_a, transpose_b, m, n, k, a, a_start, lda, b, 0, ldb, beta, c, 0, ldc)
+
+
+@compiled
+def in_tiles(transpose_b, m, n, k, a, a_start, lda, b, ldb, beta, c, ldc):
+    """The same by products that are small: A is not transposed, and its sums are not too long."""
+    columns = COLUMNS if ROWS * COLUMNS * k <= SMALL else FEWER_COLUMNS
     step = 1 if transpose_b else ldb
     for j in range(0, n, columns):
         width = min(columns, n - j)
-        for i in range(0, m, rows):
-            height, at = min(rows, m - i), j * ldc + i
+        for i in range(0, m, ROWS):
+            height, at = min(ROWS, m - i), j * ldc + i
             blas.gemm(
                 False, transpose_b, height, width, k, a, a_start + i, lda, b, j * step, ldb, beta, c, at, ldc
             )  # fmt: skip
