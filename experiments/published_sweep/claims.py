@@ -1,0 +1,54 @@
+"""Claims A13–A15: is each of S1's published points what a single run gives at its λ?"""
+
+import math
+from collections.abc import Callable
+
+from weightdecay.claims.judging import counts, joined, judged, reported
+from weightdecay.claims.model import Part
+from weightdecay.claims.names import in_letters
+from weightdecay.statistics.estimates import UNKNOWN, Estimate
+from weightdecay.statistics.measures import between, diverged
+from weightdecay.statistics.predictions import distance
+
+from . import finding
+from .points import CURVES, Measured
+
+
+def count(number: int, points: int) -> Estimate:
+    """Return a number of points as an estimate: it is exact, and its n is that of the points."""
+    return Estimate(number, number, number, points)
+
+
+def judge_of(kind: str) -> Callable[..., tuple[list[Part], str]]:
+    """Return the judge of one of S1's curves."""
+
+    def points_met(
+        m: Measured, *, met: int, long: int, low: float, high: float, steps: float, reading_error: float
+    ) -> tuple[list[Part], str]:
+        """Most published points of the curve lie where a single run would, those of small λ among them."""
+        published, found = m.published(kind), m.predictions(kind)
+        outside = {λ: distance(value, found[λ]) for λ, value in published.items() if λ in found}
+        known = {λ: distance <= reading_error for λ, distance in outside.items() if not math.isnan(distance)}
+        small = [λ for λ in published.index[between(published.index.to_series(), low, high)]]
+        long_enough = all(λ in known and m.shortest(λ) >= steps for λ in small)
+        every = count(sum(known.values()), len(known)) if len(known) == len(published) else UNKNOWN
+        of_small = count(sum(known[λ] for λ in small), len(small)) if long_enough else UNKNOWN
+        words = f"{CURVES[kind].title}, median and prediction interval of a run, at λ ="
+        parts = [
+            judged("Met", f"points met, of {len(published)}", every, least=met),
+            judged("Long", f"points met, of the {len(small)} at {low:g} ≤ λ ≤ {high:g}", of_small, least=long),
+            *(reported(f"At{in_letters(λ)}", f"{words} {λ:g}", run) for λ, run in found.items()),
+        ]
+        absent, missed = len(published) - len(known), [f"{λ:g}" for λ, is_met in known.items() if not is_met]
+        return parts, joined(
+            f"missed at λ = {', '.join(missed)}" if missed else "",
+            f"{absent} of {len(published)} points have no runs to compare with" if absent else "",
+            "" if long_enough else f"no runs of {steps:,.0f} steps at every λ from {low:g} to {high:g}",
+            counts(len(m.runs), {"diverged": diverged(m.runs)}),
+        )
+
+    return points_met
+
+
+for id, kind in {"A13": "test", "A14": "train", "A15": "loss"}.items():
+    finding.claim(id)(judge_of(kind))
