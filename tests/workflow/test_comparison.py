@@ -110,6 +110,17 @@ def test_seeds_that_are_all_alike_are_caught(shipped):
     assert compared(shipped, trained(alike, table())).repeats[0].endswith("only as shipped")
 
 
+def test_seeds_that_diverge_before_they_log_anything_are_not_alike(shipped):
+    """On one side all seeds of a setting end before the first logged step, on the other side one does."""
+    of_one = shipped.runs.query("weight_decay == 3 and learning_rate == 0.006 and batch_norm_eps == 0.01")
+    sides = []
+    for lost in (of_one["run"], of_one["run"][:1]):
+        runs = shipped.runs.assign(diverged_at=np.where(shipped.runs["run"].isin(lost), 1.0, np.nan))
+        gone = shipped.history["run"].isin(lost) & (shipped.history["step"] > 0)
+        sides.append(Results(runs, shipped.history[~gone], {}))
+    assert compared(*sides).repeats == compared(*sides[::-1]).repeats == []
+
+
 def test_running_statistics_that_never_move_are_caught(shipped, monkeypatch):
     """BatchNorm without its momentum: what is evaluated is normalised by the statistics of the start."""
 

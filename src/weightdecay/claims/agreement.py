@@ -144,7 +144,5 @@ def comparable(values: np.ndarray, metric: str, scale: float) -> np.ndarray:
 
 def repeated_seeds(values: np.ndarray) -> bool:
     """Return whether two rows of `[seeds, F]` agree in every value. Rows of nothing but NaN do not count."""
-    if len(values) < 2 or not np.isfinite(values).any():
-        return False
-    rows = {tuple(np.nan_to_num(row, nan=-1e308)) for row in values}
-    return len(rows) < len(values)
+    known = values[np.isfinite(values).any(axis=1)]
+    return len({tuple(np.nan_to_num(row, nan=-1e308)) for row in known}) < len(known)

@@ -206,9 +206,12 @@ def compare_shifts(pairs: pd.DataFrame) -> pd.DataFrame:
 
 
 def compare_seeds(pairs: pd.DataFrame) -> list[str]:
-    """Return the settings in which two seeds gave the same numbers on one side only."""
+    """Return the settings in which two seeds gave the same numbers on one side only.
+
+    That a run diverged is no such number: many seeds may do so before they log anything.
+    """
     found = []
-    for setting, rows in pairs.groupby("setting"):
+    for setting, rows in pairs[pairs["metric"] != "diverged"].groupby("setting"):
         sides = rows.pivot(index="seed", columns=["metric", "stage"], values=list(SIDES))
         repeated = {side: repeated_seeds(sides[side].to_numpy()) for side in SIDES}
         if repeated["here"] != repeated["shipped"]:
