@@ -1,12 +1,14 @@
-"""Claims A13–A15: is each of S1's published points what a single run gives at its λ?"""
+"""Claims A13–A15: is each of S1's published points what a single run gives at its λ? Claim A16: why accuracy fails."""
 
 import math
 from collections.abc import Callable
 
+import numpy as np
+
 from weightdecay.claims.judging import counts, joined, judged, reported
 from weightdecay.claims.model import Part
 from weightdecay.claims.names import in_letters
-from weightdecay.statistics.estimates import UNKNOWN, Estimate
+from weightdecay.statistics.estimates import UNKNOWN, Estimate, mean_interval
 from weightdecay.statistics.measures import between, diverged
 from weightdecay.statistics.predictions import distance
 
@@ -52,3 +54,23 @@ def judge_of(kind: str) -> Callable[..., tuple[list[Part], str]]:
 
 for id, kind in {"A13": "test", "A14": "train", "A15": "loss"}.items():
     finding.claim(id)(judge_of(kind))
+
+
+@finding.claim("A16")
+def halvings(m: Measured, *, low: float, high: float, least: float, most: float) -> tuple[list[Part], str]:
+    """Where accuracy breaks down, each bit of the sum that the network gives up halves its accuracy."""
+    ends = m.breakdown(low, high)
+    slopes = {
+        seed: np.polyfit(runs["lost_bits"], np.log2(runs["train_accuracy"]), 1)[0]
+        for seed, runs in ends.groupby("seed")
+        if runs["lost_bits"].nunique() > 1
+    }
+    words = "slope of log₂ accuracy in the number of given-up bits"
+    return [
+        judged("Slope", words, mean_interval(list(slopes.values())), least=least, most=most),
+        reported(
+            "Lost",
+            f"given-up bits, of 32, at {low:g} ≤ λ ≤ {high:g}",
+            mean_interval(ends.groupby("seed")["lost_bits"].mean()),
+        ),
+    ], counts(len(m.runs), {"diverged": diverged(m.runs)})

@@ -23,7 +23,7 @@ ASIDE = {"train": -1, "test": 1, "loss": 0}  # seeds are drawn to this side of S
 SHORT = {"train": "train", "test": "test", "loss": "test"}
 
 
-@finding.figure("A13", "A14", "A15")
+@finding.figure("A13", "A14", "A15", "A16")
 def lambda_sweep(inputs: Inputs) -> Figure:
     """Final accuracy and test loss against λ: S1's curves as lines, our seeds as dots, and our medians as bars."""
     m = inputs.made(Measured)
@@ -35,9 +35,9 @@ def lambda_sweep(inputs: Inputs) -> Figure:
     axes[1].set(xlabel="weight decay λ (not to scale)", title="enlarged: where accuracy breaks down")
     for panel in axes[:2]:
         panel.set_ylim(-0.03, 1.05)
-    for part in (2, 4, 8):
-        axes[1].axhline(1 / part, color="0.8", linewidth=0.6, zorder=0)
-        axes[1].text(9.4, 1 / part + 0.01, f"1/{part}", color=MUTED, fontsize=7, ha="right")
+    for bits, words in {1: "1/2: one bit given up", 2: "1/4: two", 3: "1/8: three"}.items():
+        axes[1].axhline(0.5**bits, color="0.8", linewidth=0.6, zorder=0)
+        axes[1].text(9.4, 0.5**bits + 0.01, words, color=MUTED, fontsize=7, ha="right")
     of_curve(axes[2], m, "loss")
     axes[2].set(xscale="log", yscale="log", xlabel="weight decay λ", ylabel="final test loss")
     for panel in (axes[0], axes[2]):

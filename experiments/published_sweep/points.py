@@ -8,7 +8,7 @@ import pandas as pd
 from weightdecay.report.published import read_published
 from weightdecay.results import Results
 from weightdecay.statistics.estimates import ACCURACY, UNBOUNDED, Estimate
-from weightdecay.statistics.measures import TRAIN, Histories, final_table, longest, select
+from weightdecay.statistics.measures import TRAIN, Histories, between, final_table, longest, select
 from weightdecay.statistics.predictions import prediction
 
 from . import finding
@@ -39,7 +39,7 @@ class Measured:
 
     def __init__(self, results: Results):
         self.runs = longest(results.runs)
-        histories = Histories(results.history)
+        self.histories = histories = Histories(results.history)
         self.final = {
             kind: final_table(histories, self.runs, curve.metric, LAST_STEPS) for kind, curve in CURVES.items()
         }
@@ -60,3 +60,12 @@ class Measured:
             bounds = UNBOUNDED if curve.logarithmic else ACCURACY
             found[float(λ)] = prediction([] if values.isna().any() else values, bounds, curve.logarithmic)
         return found
+
+    def breakdown(self, low: float, high: float) -> pd.DataFrame:
+        """Return the runs in a range of λ that have learned something, with accuracy and given-up bits at the end."""
+        runs = self.runs[between(self.runs["weight_decay"], low, high) & self.runs["diverged_at"].isna()]
+        ends = {
+            metric: [self.histories.final(run, metric, 0) for _, run in runs.iterrows()]
+            for metric in ("train_accuracy", "lost_bits")
+        }
+        return runs.assign(**ends).query("train_accuracy > 0")

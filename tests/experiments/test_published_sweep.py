@@ -2,19 +2,21 @@
 
 import numpy as np
 import pandas as pd
+import pytest
+import torch
 
 from tests.experiments.drawing import drawn
 from tests.histories import history
 from tests.programs import EXPERIMENTS, finding, load_program
 from tests.rows import defaults
 from weightdecay.config import load_config
+from weightdecay.ensemble.state import Ensemble
 from weightdecay.results import Results
 from weightdecay.run import Run
 
 CONFIG = load_config(EXPERIMENTS / "published_sweep" / "config.yaml")
 POINTS = load_program("published_sweep", "points").PUBLISHED["sweep"]
 METRICS = {"test": "test_accuracy", "train": "train_accuracy_batch", "loss": "test_loss"}
-IDS = {"test": "A13", "train": "A14", "loss": "A15"}
 
 
 def results_of(steps=390_000, seeds=5, moved=(), shift=0.0, diverged=()):
@@ -41,7 +43,8 @@ def judged(results):
 
 
 def test_runs_like_those_of_s1_meet_every_point():
-    for claim in judged(results_of()).values():
+    claims = judged(results_of())
+    for claim in (claims["A13"], claims["A14"], claims["A15"]):
         assert (claim.verdict, claim.measured, claim.part("Long").measured, claim.note) == ("reproduced", 15, 3, "")
 
 
@@ -73,6 +76,37 @@ def test_a_diverged_run_has_no_loss_and_accuracy_0():
     claims = judged(results_of(diverged=(0.1,)))
     assert claims["A15"].verdict == "undecided" and "1 of 75 runs diverged" in claims["A15"].note
     assert claims["A13"].part("AtZeroPointOne").low == 0  # one run at 0 makes any accuracy possible
+
+
+def test_given_up_bits_halve_the_accuracy():
+    def claim(per_bit):
+        results = results_of(seeds=20)
+        steps, logged = np.array([0.0, 390_000]), []
+        for _, run in results.runs[results.runs["weight_decay"].between(0.6, 0.7)].iterrows():
+            lost = 1 + int(100 * run["weight_decay"]) % 7
+            accuracy = 0.9 * per_bit ** (lost + 0.1 * np.sin(run["seed"]))
+            logged += [(run["run"], "lost_bits", steps, np.array([20.0, lost]))]
+            logged += [(run["run"], "train_accuracy", steps, np.array([0.0, accuracy]))]
+        return judged(Results(results.runs, pd.concat([results.history, history(logged)]), {}))["A16"]
+
+    halved, kept = claim(0.5), claim(0.8)
+    assert (halved.verdict, halved.measured, halved.n) == ("reproduced", pytest.approx(-1, abs=0.05), 20)
+    assert kept.verdict == "refuted"
+
+
+def test_a_bit_is_given_up_if_it_is_right_too_rarely():
+    """A network that says 0 to every bit knows those that are mostly 0."""
+    protocol = load_program("published_sweep", "train").PROTOCOL
+    fixed = {"experiment": CONFIG.experiment, "sweep": "weight_decay", **defaults(CONFIG)}
+    runs = [Run(**{**fixed, "seed": seed, "weight_decay": 0.1, "steps": 78}) for seed in (3, 4)]
+    ensemble = Ensemble(runs, protocol, torch.float32, torch.device("cpu"))
+    last = ensemble.stack.leaves[-1]
+    last.weight.zero_()
+    last.bias.fill_(-1.0)
+    ones = [protocol.splits(run)["train"].targets.mean(0) for run in runs]
+    assert protocol.measures(ensemble)["lost_bits"].tolist() == [int((share > 0.25).sum()) for share in ones]
+    last.bias[0].copy_(torch.where(ones[0] > 0.5, 1.0, -1.0))  # the more frequent value of each
+    assert protocol.measures(ensemble)["lost_bits"][0] == int(((ones[0] > 0.25) & (ones[0] < 0.75)).sum())
 
 
 def test_the_figure_and_the_table_show_every_point(tmp_path):
