@@ -261,6 +261,14 @@ def tuned_per_width(sweeps: Sweeps, *, rise: float, removed: float) -> tuple[lis
             reported("NotebookRise", "notebook, tuned: largest rise of test loss", tuned_rise),
             reported("NotebookRemoved", "notebook, at the peak: test loss, tuned over no decay", peak_left),
             reported("NotebookRiseWithout", "notebook, no decay: largest rise of test loss", rise_without),
+            reported(
+                "NotebookErrorRise",
+                "notebook, λ tuned by validation error: largest rise of test error",
+                every_seed(
+                    largest_rises(at_settings(notebook.finals("test_error"), notebook.tuned("validation_error"))),
+                    DIFFERENCE,
+                ),
+            ),
         ]
     return parts, f"median tuned λ: {', '.join(f'{λ:g} at h = {h}' for h, λ in main.tuned().median().dropna().items())}"
 

@@ -158,13 +158,14 @@ def test_only_widths_up_to_the_first_minimum_of_test_error_underfit():
 
 def test_tuning_under_the_notebooks_protocol_is_reported_beside(judged):
     d7, half_left = judged()["D7"], judged(left_most=0.5)["D7"]
-    for name in ("Rise", "Removed", "RiseWithout"):
+    for name in ("Rise", "Removed", "RiseWithout", "ErrorRise"):
         assert d7.part(f"Notebook{name}").verdict is None
     assert d7.part("NotebookRemoved").measured == pytest.approx(1 / 3, rel=0.02)  # a bump of 2, and nothing
     assert half_left.part("NotebookRemoved").measured == pytest.approx(2 / 3, rel=0.02)
     assert half_left.part("NotebookRise").measured == pytest.approx(2, rel=0.05)
     assert d7.part("NotebookRise").measured == pytest.approx(1.25, rel=0.05)  # λ = 10 does not suit the widest
     assert d7.part("NotebookRiseWithout").measured == pytest.approx(3, rel=0.05)
+    assert half_left.part("NotebookErrorRise").measured == pytest.approx(0.1 * np.log(2), abs=0.005)
     assert not [part for part in judged(notebook=False)["D7"].parts if "Notebook" in part.name]
 
 
