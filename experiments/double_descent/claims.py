@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from weightdecay.claims.judging import NOT_RUN, counts, distinct, joined, judged, reported
+from weightdecay.claims.judging import NOT_RUN, counts, distinct, joined, judge_interval, judged, reported
 from weightdecay.claims.model import Part
 from weightdecay.statistics.estimates import (
     ACCURACY,
@@ -25,6 +25,7 @@ from weightdecay.statistics.measures import diverged
 from weightdecay.statistics.shapes import (
     at_largest,
     at_settings,
+    first_falls,
     first_minimum,
     first_rises,
     largest_rises,
@@ -37,25 +38,28 @@ from .sweeps import Sweep, Sweeps, effect, error_added, peaks_and_thresholds, re
 
 
 @finding.claim("D1")
-def descends(sweeps: Sweeps, *, first: float, second: float, error: float) -> tuple[list[Part], str]:
-    """Test loss and error of an MLP have a first minimum, a peak and a second descent against width."""
-    return both_protocols(sweeps.main, sweeps.notebook, first, second, error)
+def descends(sweeps: Sweeps, *, first: float, second: float, error: float, descent: float) -> tuple[list[Part], str]:
+    """Test error and loss of an MLP fall, rise to a peak and fall again against width."""
+    return both_protocols(sweeps.notebook, sweeps.main, first, second, error, descent)
 
 
 @finding.claim("D10")
-def cnn_descends(sweeps: Sweeps, *, first: float, second: float, error: float) -> tuple[list[Part], str]:
-    """Test loss and error of a CNN have a first minimum, a peak and a second descent against its channels."""
-    return both_protocols(sweeps.small_cnn, sweeps.cnn, first, second, error)
+def cnn_descends(
+    sweeps: Sweeps, *, first: float, second: float, error: float, descent: float
+) -> tuple[list[Part], str]:
+    """Test error and loss of a CNN fall, rise to a peak and fall again against its channels."""
+    return both_protocols(sweeps.cnn, sweeps.small_cnn, first, second, error, descent)
 
 
-def both_protocols(small: Sweep, notebook: Sweep, first: float, second: float, error: float) -> tuple[list[Part], str]:
-    """Judge first minimum, peak and second descent, also under the notebook's protocol if that was run."""
-    parts = descent(small, first, second, error)
-    if notebook:
-        parts += descent(notebook, first, second, error, "Notebook", ", notebook")
-    return parts, joined(
-        places(small),
-        "" if notebook else f"the notebook's protocol: {NOT_RUN}",
+def both_protocols(
+    notebook: Sweep, small: Sweep, first: float, second: float, error: float, descent: float
+) -> tuple[list[Part], str]:
+    """Judge fall, rise and second fall of test error and of test loss, under each protocol that was run."""
+    of_both = {"error": error, "first": first, "second": second, "least": descent}
+    parts = double_descent(notebook, "Notebook", "notebook", **of_both) if notebook else []
+    return parts + double_descent(small, "", "small", **of_both), joined(
+        places(notebook, "notebook") if notebook else f"the notebook's protocol: {NOT_RUN}",
+        places(small, "small"),
         counts(len(small.runs) + len(notebook.runs), {"diverged": diverged(small.runs) + diverged(notebook.runs)}),
     )
 
@@ -64,7 +68,11 @@ def both_protocols(small: Sweep, notebook: Sweep, first: float, second: float, e
 def peak_at_threshold(
     sweeps: Sweeps, *, tolerance: float, step: float, low: float, high: float
 ) -> tuple[list[Part], str]:
-    """The peak is where training loss reaches zero, and moves with it; the notebook's is reported beside it."""
+    """The peak is where training loss reaches zero, and moves with it.
+
+    Reported beside it are the other numbers of samples, the widths at which training error reaches zero, and the
+    notebook's protocol.
+    """
     main, notebook = sweeps.main, sweeps.notebook
     found = peaks_and_thresholds(sweeps.results, tolerance)
     ratios = np.log(found["peak"] / found["threshold"]).unstack("seed")  # [n, seeds]
@@ -85,43 +93,79 @@ def peak_at_threshold(
             for letter, n in zip("ABCDEF", sizes[1:], strict=False)
         ),
         fitted("", f"n = {samples}", main, tolerance),
-        *([fitted("Notebook", "notebook", notebook, tolerance)] if notebook else []),
-        *([reported("NotebookPeak", "width of the peak, notebook", widths(notebook.peaks()))] if notebook else []),
+        *(notebook_places(notebook, tolerance) if notebook else []),
     ], joined(
         f"training samples: {', '.join(str(n) for n in ratios.index)}",
+        *(
+            f"at n = {n}, which is not judged, the ratio is outside the factor {step:g}"
+            for n in sizes[1:]
+            if judge_interval(ratio_interval(ratios.loc[n]), 1 / step, step) == "refuted"
+        ),
         "" if len(ratios) >= 3 else "fewer than 3 numbers of training samples",
         "in some seeds no width reaches the threshold" if found["threshold"].isna().any() else "",
     )
 
 
+def notebook_places(notebook: Sweep, tolerance: float) -> list[Part]:
+    """Report where the notebook's training error and training loss reach zero, and where its test loss peaks."""
+    return [
+        fitted("Notebook", "notebook", notebook, tolerance),
+        reported("NotebookThreshold", "width of the threshold, notebook", widths(notebook.thresholds(tolerance))),
+        reported("NotebookPeak", "width of the peak, notebook", widths(notebook.peaks())),
+    ]
+
+
 @finding.claim("D3")
 def noise_makes_it(sweeps: Sweeps, *, raised: float, flat: float, flat_error: float) -> tuple[list[Part], str]:
-    """Noisy labels raise the peak, and clean labels flatten it; the notebook's protocol is reported beside it."""
-    clean = sweeps.clean
+    """Noisy labels raise the peak, and clean labels flatten it: under each protocol that was run."""
+    parts = []
+    if sweeps.notebook and sweeps.notebook_clean:
+        parts += noise(sweeps.notebook, sweeps.notebook_clean, "Notebook", "notebook", raised, flat, flat_error)
+    parts += noise(sweeps.main, sweeps.clean, "", "small", raised, flat, flat_error)
+    runs = pd.concat([sweeps.clean.runs, sweeps.notebook_clean.runs])
+    return parts, joined(
+        "" if sweeps.notebook_clean else f"the notebook's protocol with clean labels: {NOT_RUN}",
+        counts(len(runs), {"with clean labels diverged": diverged(runs)}),
+    )
+
+
+def noise(
+    with_noise: Sweep, clean: Sweep, name: str, protocol: str, raised: float, flat: float, flat_error: float
+) -> list[Part]:
+    """Judge under one protocol the peak with clean labels in error and loss, and how much noise raises that of loss."""
     loss, error = np.log(clean.final("test_loss")), clean.final("test_error")
-    noisy = np.log(sweeps.main.final("test_loss")).reindex(columns=loss.columns)
-    higher = last_falls(noisy) - last_falls(loss)
-    parts = [
-        judged("Raised", "peak over widest, noisy over clean labels", ratio_interval(higher), least=raised),
-        judged("Flat", "clean: loss, peak over first minimum", ratio_interval(first_rises(loss)), most=flat),
+    noisy_loss = np.log(with_noise.final("test_loss")).reindex(columns=loss.columns)
+    noisy_error = with_noise.final("test_error").reindex(columns=error.columns)
+    risen, noisy_risen = first_rises(error), first_rises(noisy_error)
+    higher = last_falls(noisy_loss) - last_falls(loss)
+    labelled = "peak less first minimum"
+    return [
         judged(
-            "FlatError",
-            "clean: error, peak less first minimum",
-            every_seed(first_rises(error), DIFFERENCE),
+            f"{name}FlatError",
+            f"{protocol}, clean: error, {labelled}",
+            every_seed(risen, DIFFERENCE),
             most=flat_error,
         ),
-        reported("CleanSecond", "clean: loss, peak over widest", ratio_interval(last_falls(loss))),
+        judged(
+            f"{name}Flat",
+            f"{protocol}, clean: loss, peak over first minimum",
+            ratio_interval(first_rises(loss)),
+            most=flat,
+        ),
+        judged(
+            f"{name}Raised",
+            f"{protocol}: loss, peak over widest, noisy over clean labels",
+            ratio_interval(higher),
+            least=raised,
+        ),
+        reported(f"{name}CleanSecond", f"{protocol}, clean: loss, peak over widest", ratio_interval(last_falls(loss))),
+        reported(f"{name}Noisy", f"{protocol}, noisy: error, {labelled}", every_seed(noisy_risen, DIFFERENCE)),
+        reported(
+            f"{name}More",
+            f"{protocol}: error, {labelled}, noisy less clean labels",
+            every_seed(noisy_risen - risen, DIFFERENCE),
+        ),
     ]
-    if sweeps.notebook and sweeps.notebook_clean:
-        parts += [
-            reported(
-                f"Notebook{kind}",
-                f"notebook, {kind.lower()}: error, peak less first minimum",
-                every_seed(first_rises(notebook.final("test_error")), DIFFERENCE),
-            )
-            for kind, notebook in (("Noisy", sweeps.notebook), ("Clean", sweeps.notebook_clean))
-        ]
-    return parts, counts(len(clean.runs), {"with clean labels diverged": diverged(clean.runs)})
 
 
 @finding.claim("D5")
@@ -217,6 +261,14 @@ def tuned_per_width(sweeps: Sweeps, *, rise: float, removed: float) -> tuple[lis
             reported("NotebookRise", "notebook, tuned: largest rise of test loss", tuned_rise),
             reported("NotebookRemoved", "notebook, at the peak: test loss, tuned over no decay", peak_left),
             reported("NotebookRiseWithout", "notebook, no decay: largest rise of test loss", rise_without),
+            reported(
+                "NotebookErrorRise",
+                "notebook, λ tuned by validation error: largest rise of test error",
+                every_seed(
+                    largest_rises(at_settings(notebook.finals("test_error"), notebook.tuned("validation_error"))),
+                    DIFFERENCE,
+                ),
+            ),
         ]
     return parts, f"median tuned λ: {', '.join(f'{λ:g} at h = {h}' for h, λ in main.tuned().median().dropna().items())}"
 
@@ -323,35 +375,46 @@ def fitted(name: str, where: str, sweep: Sweep, tolerance: float) -> Part:
     return reported(f"{name}Fitted", f"width of training error {tolerance:g}, {where}", widths(sweep.fitted(tolerance)))
 
 
-def descent(sweep: Sweep, first: float, second: float, least: float, name: str = "", label: str = "") -> list[Part]:
-    """Judge the first rise and the last fall of test loss and error; report the errors at the three places."""
-    loss, error = (sweep.final(metric) if sweep else pd.DataFrame() for metric in ("test_loss", "test_error"))
-    mean, at = error.mean(), {}
+def double_descent(
+    sweep: Sweep, name: str, protocol: str, *, error: float, first: float, second: float, least: float
+) -> list[Part]:
+    """Judge first fall, rise to the peak and second fall of test error and test loss; report where they are."""
+    losses, errors = (sweep.final(metric) if sweep else pd.DataFrame() for metric in ("test_loss", "test_error"))
+    logs, mean, at = np.log(losses), errors.mean(), {}
     if mean.notna().any():
         at = {"First minimum": first_minimum(mean), "Peak": peak(mean), "Widest": mean.index[-1]}
+    moves = {
+        "Descent": ("narrowest", "first minimum", first_falls, least),
+        "Rise": ("peak", "first minimum", first_rises, first),
+        "Fall": ("peak", "widest", last_falls, second),
+    }
     return [
-        judged(
-            f"{name}Rise", f"loss, peak over first minimum{label}", ratio_interval(first_rises(np.log(loss))), first
+        *(
+            judged(
+                f"{name}Error{move}",
+                f"{protocol}: error, {top} less {bottom}",
+                every_seed(height(errors), DIFFERENCE),
+                error,
+            )
+            for move, (top, bottom, height, _) in moves.items()
         ),
-        judged(f"{name}Fall", f"loss, peak over widest{label}", ratio_interval(last_falls(np.log(loss))), second),
-        judged(
-            f"{name}ErrorRise",
-            f"error, peak less first minimum{label}",
-            every_seed(first_rises(error), DIFFERENCE),
-            least,
+        *(
+            judged(f"{name}{move}", f"{protocol}: loss, {top} over {bottom}", ratio_interval(height(logs)), bound)
+            for move, (top, bottom, height, bound) in moves.items()
         ),
-        judged(f"{name}ErrorFall", f"error, peak less widest{label}", every_seed(last_falls(error), DIFFERENCE), least),
         *(
             reported(
                 f"{name}Error{what.split()[0]}",
-                f"test error, {what.lower()} (h = {width}){label}",
-                every_seed(error[width]),
+                f"{protocol}: test error, {what.lower()} (h = {width})",
+                every_seed(errors[width]),
             )
             for what, width in at.items()
         ),
         *(
-            reported(f"{name}{word}Minimum", f"width of the first minimum of test {kind}{label}", widths(minima(table)))
-            for word, kind, table in (("", "loss", np.log(loss)), ("Error", "error", error))
+            reported(
+                f"{name}{word}Minimum", f"{protocol}: width of the first minimum of test {kind}", widths(minima(table))
+            )
+            for word, kind, table in (("", "loss", logs), ("Error", "error", errors))
             if sweep
         ),
     ]
@@ -372,11 +435,11 @@ def slope(logs: pd.DataFrame) -> float:
     return float(np.polyfit(logs["threshold"], logs["peak"], 1)[0]) if known else np.nan
 
 
-def places(main: Sweep) -> str:
-    loss, error = np.log(main.final("test_loss")).mean(), main.final("test_error").mean()
-    found = ((name, first_minimum(mean), peak(mean)) for name, mean in (("loss", loss), ("error", error)))
-    words = "test {}: first minimum at h = {}, peak at h = {}"
-    return joined(*(words.format(*each) for each in found if not np.isnan(each[1])))
+def places(sweep: Sweep, protocol: str) -> str:
+    loss, error = np.log(sweep.final("test_loss")).mean(), sweep.final("test_error").mean()
+    found = ((name, first_minimum(mean), peak(mean)) for name, mean in (("error", error), ("loss", loss)))
+    words = "{}, test {}: first minimum at h = {}, peak at h = {}"
+    return joined(*(words.format(protocol, *each) for each in found if not np.isnan(each[1])))
 
 
 def missing_regions(regions: Mapping[str, pd.DataFrame]) -> str:

@@ -1,7 +1,9 @@
-"""Figures and table of double descent, drawn from the runs, measures and intervals that claims.py judges."""
+"""Figures of double descent, drawn from the runs, measures and intervals that claims.py judges.
+
+figures_notebook.py, imported first, has the headline figure and all that shows the notebook's numbers.
+"""
 
 from itertools import cycle
-from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -10,14 +12,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.typing import ColorType
 
 from weightdecay.claims.judging import distinct
 from weightdecay.finding import Inputs
-from weightdecay.report.latex import booktabs
-from weightdecay.report.numbers import LATEX
-from weightdecay.report.plots import edges, estimates, interval_line, legend, over_columns, plain_ticks
-from weightdecay.report.published import read_published
+from weightdecay.report.plots import edges, estimates, interval_line, legend, plain_ticks
 from weightdecay.report.style import (
     COLUMN,
     KINDS,
@@ -30,16 +28,15 @@ from weightdecay.report.style import (
     palette,
     weight_decay_colour,
 )
-from weightdecay.statistics.estimates import ACCURACY, UNBOUNDED, every_seed, geometric_interval
+from weightdecay.statistics.estimates import geometric_interval
 from weightdecay.statistics.measures import band
-from weightdecay.statistics.shapes import at_settings, best_settings, first_minimum, peak
+from weightdecay.statistics.shapes import at_settings, best_settings
 
 from . import finding
+from .figures_notebook import TUNED, line
 from .over_time import at_width
 from .sweeps import Sweep, Sweeps, peak_width, peaks_and_thresholds, ridge_tables
 
-PUBLISHED = read_published(Path(__file__).with_name("published.yaml"))
-TUNED = "black"
 MARKERS = "osD^v"
 LABELS = {"test_loss": "test loss", "test_error": "test error"}
 CLIPPED = 30.0  # the axis ends here, as the peak of least squares has no limit
@@ -239,112 +236,9 @@ def random_features(inputs: Inputs) -> Figure:
     return figure
 
 
-@finding.figure("D1", "D3", "D7", "D10")
-def notebook(inputs: Inputs) -> Figure:
-    """Test error and loss against width, with the notebook's points; the last panel is the CNN on few examples."""
-    figure, axes = plt.subplots(2, 4, figsize=(PAGE, 3.7), sharex="col", sharey="row")
-    small = {"small_cnn": (inputs.made(Sweeps).small_cnn, "CNN, small, noisy")}
-    for column, (name, (sweep, title)) in zip(axes.T, (notebook_sweeps(inputs) | small).items(), strict=True):
-        for panel, metric in zip(column, ("test_error", "test_loss"), strict=True):
-            if sweep:
-                seeds = f"n = {sweep.runs['seed'].nunique()}"
-                colour = KINDS["noisy" if "noisy" in title else "clean"]
-                line(panel, sweep.final(metric), colour, f"ours, {seeds}", metric)
-                if len(sweep.weight_decays) > 1:
-                    tuned = at_settings(sweep.finals(metric), sweep.tuned(metric.replace("test", "validation")))
-                    line(panel, tuned, TUNED, f"ours, λ tuned, {seeds}", metric)
-            else:
-                panel.plot([], [], linestyle="", label="ours: not run")
-            if name in PUBLISHED:
-                panel.plot(
-                    pd.DataFrame(PUBLISHED[name]).set_index("width")[metric],
-                    linestyle="",
-                    marker="o",
-                    markersize=3.5,
-                    markerfacecolor="none",
-                    markeredgecolor="black",
-                    markeredgewidth=0.7,
-                    label="notebook, 1 run",
-                )
-            panel.set(xscale="log")
-            plain_ticks(panel.xaxis, [tick for tick in (2, 5, 10, 20, 50, 100, 300) if tick <= panel.get_xlim()[1]])
-        column[0].set(title=title, ylim=(0.15, 0.95))
-        column[1].set(yscale="log", xlabel="channels" if "cnn" in name else "width h")
-        plain_ticks(column[1].yaxis, [0.5, 1, 2, 5])
-        legend(column[0], loc="upper right")
-    axes[0, 0].set_ylabel("test error")
-    axes[1, 0].set_ylabel("test loss")
-    return figure
-
-
-@finding.table()
-def published_table(inputs: Inputs) -> str:
-    """Test error and loss at the first minimum, at the peak and at the largest width: ours beside the notebook's."""
-    sweeps = inputs.made(Sweeps)
-    small = {
-        "small": (sweeps.main, "small, noisy"),
-        "clean": (sweeps.clean, "small, clean"),
-        "small_cnn": (sweeps.small_cnn, "small CNN, noisy"),
-    }
-    rows = []
-    for name, (sweep, title) in (notebook_sweeps(inputs) | small).items():
-        for metric, word in (("test_error", "error"), ("test_loss", "loss")):
-            ours = three_places(sweep.final(metric)) if sweep else ["not run"] * 3
-            theirs = ["--"] * 3
-            if name in PUBLISHED:
-                frame = pd.DataFrame(PUBLISHED[name]).set_index("width")[[metric]].T
-                theirs = three_places(frame.set_axis([0]))
-            seeds = str(sweep.runs["seed"].nunique()) if sweep else "0"
-            rows.append([title, word, seeds, *(cell for pair in zip(ours, theirs, strict=True) for cell in pair)])
-            title = ""
-    header = [
-        "Protocol",
-        "test",
-        "$n$",
-        "first minimum, ours",
-        "notebook",
-        "peak, ours",
-        "notebook",
-        "widest, ours",
-        "notebook",
-    ]
-    return booktabs("@{}llrrrrrrr@{}", header, rows)
-
-
-def notebook_sweeps(inputs: Inputs) -> dict[str, tuple[Sweep, str]]:
-    """Return our runs and a title, by the key of published.yaml."""
-    sweeps = inputs.made(Sweeps)
-    return {
-        "mlp_noisy": (sweeps.notebook, "MLP, noisy labels"),
-        "mlp_clean": (sweeps.notebook_clean, "MLP, clean labels"),
-        "cnn_noisy": (sweeps.cnn, "CNN, noisy labels"),
-    }
-
-
 def few_of(weight_decays: list[float]) -> list[float]:
     """Return the λ to draw in one panel: every other one if there are more than six, which do not fit."""
     return weight_decays if len(weight_decays) <= 6 else weight_decays[::2]
-
-
-def three_places(table: pd.DataFrame) -> list[str]:
-    """Write the values at first minimum, peak and largest width, with the width in parentheses, from `[seeds, width]`.
-
-    A curve that never rises has no first minimum and no peak.
-    """
-    mean = table.mean()
-    if mean.isna().all():
-        return ["not known"] * 3
-    rises = peak(mean) != mean.index[0]
-    places = [first_minimum(mean) if rises else None, peak(mean) if rises else None, mean.index[-1]]
-    return ["none" if place is None else f"{LATEX.interval(every_seed(table[place]))} ({place})" for place in places]
-
-
-def line(
-    axes: Axes, table: pd.DataFrame, colour: ColorType, label: str, metric: str, seeds: bool = True, marker: str = "o"
-) -> None:
-    """Draw the mean over seeds with its band against the columns of `[seeds, x]`: geometric, except for errors."""
-    bounds, log = (ACCURACY, False) if "error" in metric else (UNBOUNDED, True)
-    over_columns(axes, table, colour, bounds, log, seeds=seeds, label=label, marker=marker, markersize=2.5)
 
 
 def over_steps(axes: Axes, curves: pd.DataFrame, colour: str, label: str) -> None:

@@ -28,6 +28,14 @@ def first_minimum(curve: pd.Series) -> float:
     return curve.loc[: peak(curve)].idxmin() if curve.notna().any() else np.nan
 
 
+def first_falls(curves: pd.DataFrame) -> pd.Series:
+    """Return per seed how far the curve falls from its first point to the lowest one before the peak.
+
+    0 if the first point is the lowest one, and if the curve never rises: it then has no peak to fall before.
+    """
+    return leave_one_out(curves, lambda others, own: own.iloc[0] - own[first_minimum(others)])
+
+
 def first_rises(curves: pd.DataFrame) -> pd.Series:
     """Return per seed the height of the peak above the lowest point before it, or 0; `curves` are `[seeds, x]`."""
     return leave_one_out(curves, lambda others, own: own[peak(others)] - own[first_minimum(others)])
