@@ -289,13 +289,13 @@ def begins_at_convergence(
             earliest,
             latest,
         ),
-        reported("Converged", f"step at which test accuracy reaches {converged:g}", times(reached.get)),
+        reported("Converged", f"step at which test accuracy reaches {converged:g}", times(lambda run: reached[run])),
         reported(
             "TrainingRatio",
             "start of the first collapse of training accuracy over the step of fitting",
             times(lambda run: records.collapses(run, high, low)["start"].min() / fit[run]),
         ),
-        reported("Fitted", f"step of fitting (training accuracy {fitted:g})", times(fit.get)),
+        reported("Fitted", f"step of fitting (training accuracy {fitted:g})", times(lambda run: fit[run])),
     ], joined(
         settings_of(runs),
         counts(

@@ -20,6 +20,8 @@ from weightdecay.errors import ConfigError
 from weightdecay.report import latex
 from weightdecay.run import Run
 
+FIGURES = load_program("batchnorm_periodicity", "figures")
+
 
 @pytest.fixture(scope="module")
 def judged():
@@ -151,6 +153,50 @@ def test_all_that_the_config_promises_is_made_and_legible(tmp_path):
 def test_a_grid_of_which_most_is_missing_is_drawn_all_the_same(tmp_path):
     drawn(CONFIG, synthetic(World(collapses=0, period=9.0), seeds=1, everything=False), tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == promised(CONFIG)
+
+
+def test_the_original_s_figure_meets_the_criteria_that_are_read_off_it():
+    published, b1, b12 = FIGURES.PUBLISHED, CONFIG.criteria["B1"].thresholds, CONFIG.criteria["B12"].thresholds
+    steps = [row["step"] for row in published["collapses"]]
+    assert steps == sorted(steps) and len(steps) >= b1["count"] and steps[-1] <= published["length"] == b1["steps"]
+    assert b12["earliest"] <= steps[0] / published["converged"] <= b12["latest"]
+
+
+@pytest.mark.parametrize(
+    ("seeds", "verdict"),
+    [
+        ([(9, 9), (11, 11), (12, 12)], "reproduced"),
+        ([(10.5, 10.5), (11, 11), (12, 12)], "reproduced"),  # to within the error of reading
+        ([(11, 11), (12, 12), (13, 13)], "undecided"),  # one more of three seeds is as likely to lie outside
+        ([(11, 11)] * 19, "refuted"),
+        ([(8, 8)] * 19, "refuted"),
+        ([(8, 8)] * 18 + [(11, np.inf)], "reproduced"),  # the last one comes later
+        ([(8, 8)] * 18 + [(9, np.inf)], "undecided"),  # or may come before
+        ([(9, 9), (11, 11)], "undecided"),
+        ([(9, 9), (11, 11), (np.nan, np.nan)], "undecided"),
+        ([], "undecided"),
+    ],
+)
+def test_a_published_number_is_held_against_the_range_of_the_seeds(seeds, verdict):
+    assert FIGURES.compared("number", 10, 0.5, seeds)[-1] == verdict
+
+
+def test_the_published_figure_stands_beside_ours_also_where_our_runs_are_shorter(tmp_path):
+    lines = []
+    for length in (40_000, 20_000):
+        drawn(CONFIG, synthetic(World(length=length)), tmp_path, names=["published"])
+        lines.append((tmp_path / "batchnorm_periodicity-published.tex").read_text())
+    assert r"collapses until step 40{,}000 & 11 & 3 & 3 & 3 & undecided" in lines[0]
+    assert r"collapses until step 40{,}000 & 11 & -- & -- & -- & undecided" in lines[1]
+    assert r"collapse 4, step & 23{,}200 & later & later & later & undecided" in lines[1]
+    assert r"test accuracy at step 35{,}000, eps $10^{-2}$ & 0.985 & -- & -- & -- & undecided" in lines[1]
+
+
+@pytest.mark.parametrize(("length", "said"), [(40_000, False), (20_000, True)])
+def test_a_figure_of_runs_shorter_than_the_original_s_says_so(tmp_path, length, said):
+    (figure,) = drawn(CONFIG, synthetic(World(length=length)), tmp_path, names=["collapses"])
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert ("our runs end at step 20,000, S1's figure at 40,000" in texts) == said
 
 
 def test_every_claim_of_the_config_is_pure_ascii_once_escaped():

@@ -17,18 +17,6 @@ def test_t_interval_covers_95_percent(n):
     assert covered == pytest.approx(0.95, abs=0.015)  # 3 standard errors of 2000 trials
 
 
-@pytest.mark.parametrize("n", [3, 20])
-def test_prediction_interval_covers_another_seed(n):
-    draws = np.random.default_rng(0).normal(2.0, 0.3, (4000, n + 1))
-    intervals = [estimates.prediction_interval(draw[1:]) for draw in draws]
-    covered = np.mean(
-        [interval.low <= draw[0] <= interval.high for interval, draw in zip(intervals, draws, strict=True)]
-    )
-    assert covered == pytest.approx(0.95, abs=0.01)  # 3 standard errors of 4000 trials
-    assert estimates.prediction_interval([1.0, 0.9, 0.8], estimates.ACCURACY).high == 1.0
-    assert np.isnan(estimates.prediction_interval([0.5]).low)
-
-
 def test_student_s_t_is_scipy_s_to_the_last_bit():
     assert [estimates.student_t(n) for n in range(2, 300)] == [stats.t.ppf(0.975, n - 1) for n in range(2, 300)]
 

@@ -55,18 +55,6 @@ def mean_interval(per_seed: Values, bounds: tuple[float, float] = UNBOUNDED) -> 
     return Estimate(mean, float(low), float(high), n)
 
 
-def prediction_interval(per_seed: Values, bounds: tuple[float, float] = UNBOUNDED) -> Estimate:
-    """Return the mean of one number per seed `[n]`, and the interval in which one more seed would lie.
-
-    This is mean ± t(n-1) s √(1 + 1/n), clipped to `bounds`: with probability 95 % it has the number of another seed, if
-    numbers are normally distributed. A source that trained one network is compared with it. ValueError on NaN.
-    """
-    value, low, high, n = mean_interval(per_seed)
-    wider = np.sqrt(n + 1)
-    low, high = np.clip([value + wider * (end - value) for end in (low, high)], *bounds)
-    return Estimate(value, float(low), float(high), n)
-
-
 def student_t(n: int) -> float:
     """Return how many standard errors the 95 % interval of a mean of `n` numbers reaches to either side."""
     # scipy.stats.t.ppf gives the same bits, but takes a hundred times longer and a second to import
