@@ -1,8 +1,9 @@
 """Claims B1-B12 on BatchNorm with decay. Those on the addition network are here, others in laws.py and mechanisms.py.
 
 Each quantity is one number per seed, with a 95 % interval over seeds. `weightdecay.statistics.events` defines events:
-collapses of the training accuracy, which every network can have, and destabilisations, which are seen in the norm ρ of
-the weights before BatchNorm. Times are in units of τ = (1 − momentum)/(ηλ) steps.
+collapses of training accuracy, which every network can have; collapses of test accuracy, which S1's figure shows; and
+destabilisations, which are seen in the norm ρ of the weights before BatchNorm. Where only "collapse" is said, it is one
+of training accuracy. Times are in units of τ = (1 − momentum)/(ηλ) steps.
 """
 
 from collections.abc import Callable
@@ -34,6 +35,7 @@ from . import (
 )
 from .records import (
     COUNT,
+    TEST,
     Records,
     collapse_counts,
     eps_sweep,
@@ -47,41 +49,44 @@ from .records import (
 
 
 @finding.claim("B1")
-def collapses_again(records: Records, *, eps: float, count: float, high: float, low: float) -> tuple[list[Part], str]:
-    """Count collapses at the default eps; if there are enough spacings, measure whether they are even."""
-    runs = records.sweep("addition", batch_norm_eps=eps)
-    events = {run: records.collapses(run, high, low) for run in runs["run"]}
-    stronger = records.sweep("addition_stronger", batch_norm_eps=eps)
-    counted = collapse_counts(records, stronger, high, low)
+def collapses_again(records: Records, *, eps: float, count: float, steps: float) -> tuple[list[Part], str]:
+    """Count collapses of test accuracy at the default eps; if there are enough of them, measure their spacings."""
+    runs, stronger = (records.sweep(name, batch_norm_eps=eps) for name in ("addition", "addition_stronger"))
+    events = {run: records.test_collapses(run) for run in (*runs["run"], *stronger["run"])}
+    events = {run: found[found["bottom"] <= steps] for run, found in events.items()}
+    shorter = int((runs["steps"] < steps).sum())
 
     def spacing(run: str) -> float:
-        steps = spacings(events[run]["start"])
-        return float(np.mean(steps)) / records.tau(run) if len(steps) else np.nan
+        found = spacings(events[run]["bottom"])
+        return float(np.mean(found)) / records.tau(run) if len(found) else np.nan
 
     def number(run: str) -> float:
-        return records.count(run, events[run], TRAIN)
+        return records.count(run, events[run], TEST)
 
     def estimate(value: Callable[[str], float], bounds: tuple[float, float] = COUNT) -> Estimate:
         return every_seed(per_seed(runs, value), bounds)
 
     return [
-        judged("Count", "collapses a run, eps 1e-5", estimate(number), count),
-        reported("First", "step of the first", estimate(lambda run: events[run]["start"].min())),
+        judged("Count", "collapses of test accuracy a run, eps 1e-5", open_above(estimate(number), shorter > 0), count),
+        reported("First", "step of the first", estimate(lambda run: events[run]["bottom"].min())),
         reported("Spacing", "steps between them, in τ", estimate(spacing)),
         reported(
             "Variation",
             "coefficient of variation of these steps, in runs with four collapses or more",
-            mean_interval(per_seed(runs, lambda run: variation(spacings(events[run]["start"]))).dropna(), COUNT),
+            mean_interval(per_seed(runs, lambda run: variation(spacings(events[run]["bottom"]))).dropna(), COUNT),
         ),
         reported(
-            "Lowest", "lowest training accuracy of each", estimate(lambda run: events[run]["lowest"].mean(), ACCURACY)
+            "Lowest", "lowest test accuracy of each", estimate(lambda run: events[run]["lowest"].mean(), ACCURACY)
         ),
         *(
-            [reported("Stronger", "collapses a run, λ = .2", every_seed(per_seed(stronger, counted.get), COUNT))]
+            [reported("Stronger", "collapses a run, λ = .2", every_seed(per_seed(stronger, number), COUNT))]
             if len(stronger)
             else []
         ),
-    ], joined(settings_of(runs), counts(len(runs), {"diverged": diverged(runs)}))
+    ], joined(
+        settings_of(runs),
+        counts(len(runs), {f"are shorter than {steps:,.0f} steps": shorter, "diverged": diverged(runs)}),
+    )
 
 
 @finding.claim("B2")
@@ -98,7 +103,12 @@ def larger_eps(records: Records, *, eps: float, high: float, low: float, correla
     }
     final = per_seed(runs, lambda run: records.histories.final_accuracy(records.row(run), TRAIN, np.inf))
     return [
-        judged("Count", "collapses a run, eps 1e-2", every_seed(per_seed(runs, count.get), COUNT), most=0.0),
+        judged(
+            "Count",
+            "collapses of training accuracy a run, eps 1e-2",
+            every_seed(per_seed(runs, count.get), COUNT),
+            most=0.0,
+        ),
         judged("Accuracy", "final training accuracy there", every_seed(final, ACCURACY), high),
         judged(
             "Correlation",
@@ -106,9 +116,16 @@ def larger_eps(records: Records, *, eps: float, high: float, low: float, correla
             every_seed(pd.Series(correlations, dtype=float), DIFFERENCE),
             most=correlation,
         ),
+        reported(
+            "Test",
+            "collapses of test accuracy a run, eps 1e-2",
+            every_seed(per_seed(runs, lambda run: records.count(run, records.test_collapses(run), TEST)), COUNT),
+        ),
         *(
             reported(
-                f"Count{exponent(dose)}", f"collapses a run, eps {dose:g}", every_seed(per_seed(rows, count.get), COUNT)
+                f"Count{exponent(dose)}",
+                f"collapses of training accuracy a run, eps {dose:g}",
+                every_seed(per_seed(rows, count.get), COUNT),
             )
             for dose, rows in every.groupby("batch_norm_eps")
         ),
@@ -170,7 +187,7 @@ def better_afterwards(records: Records, *, eps: float, gain: float, high: float,
     def final(rows: pd.DataFrame) -> Estimate:
         def last(run: str) -> float:
             row = records.row(run)
-            return records.histories.final_accuracy(row, "test_accuracy", row["steps"] / 10)
+            return records.histories.final_accuracy(row, TEST, row["steps"] / 10)
 
         return every_seed(per_seed(rows, last), ACCURACY)
 
@@ -242,27 +259,50 @@ def thrown_up(records: Records, *, eps: float, factor: float, high: float, low: 
 
 @finding.claim("B12")
 def begins_at_convergence(
-    records: Records, *, eps: float, fitted: float, ratio: float, high: float, low: float
+    records: Records,
+    *,
+    eps: float,
+    converged: float,
+    earliest: float,
+    latest: float,
+    fitted: float,
+    high: float,
+    low: float,
 ) -> tuple[list[Part], str]:
-    """Divide the step of the first collapse by the step at which the training set is fitted."""
+    """Divide the step of the first collapse of test accuracy by the step at which test accuracy has converged.
+
+    What was judged before is reported beside it: the first collapse of training accuracy over the step of fitting.
+    """
     runs = records.sweep("addition", batch_norm_eps=eps)
+    reached = {run: records.histories.first_step(run, TEST, converged) for run in runs["run"]}
+    first = {run: records.test_collapses(run)["start"].min() for run in runs["run"]}
     fit = {run: records.histories.first_step(run, TRAIN, fitted) for run in runs["run"]}
-    first = {run: records.collapses(run, high, low)["start"].min() for run in runs["run"]}
+
+    def times(value: Callable[[str], float]) -> Estimate:
+        return ratio_interval(np.log(per_seed(runs, value)))
+
     return [
         judged(
             "Ratio",
-            "start of the first collapse over the step of fitting",
-            ratio_interval(np.log(per_seed(runs, lambda run: first[run] / fit[run]))),
-            most=ratio,
+            "start of the first collapse of test accuracy over the step of its convergence",
+            times(lambda run: first[run] / reached[run]),
+            earliest,
+            latest,
         ),
-        reported("Fitted", "step of fitting", ratio_interval(np.log(per_seed(runs, fit.get)))),
+        reported("Converged", f"step at which test accuracy reaches {converged:g}", times(lambda run: reached[run])),
+        reported(
+            "TrainingRatio",
+            "start of the first collapse of training accuracy over the step of fitting",
+            times(lambda run: records.collapses(run, high, low)["start"].min() / fit[run]),
+        ),
+        reported("Fitted", f"step of fitting (training accuracy {fitted:g})", times(lambda run: fit[run])),
     ], joined(
         settings_of(runs),
         counts(
             len(runs),
             {
                 "never collapse": int(np.isnan(list(first.values())).sum()),
-                f"never reach {fitted:g}": int(np.isnan(list(fit.values())).sum()),
+                f"never reach test accuracy {converged:g}": int(np.isnan(list(reached.values())).sum()),
                 "diverged": diverged(runs),
             },
         ),

@@ -1,8 +1,9 @@
 """Figures and table of BatchNorm with decay, drawn from the runs, events and intervals that claims.py judges."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import cycle
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -16,11 +17,12 @@ from weightdecay.finding import Inputs
 from weightdecay.report import style
 from weightdecay.report.latex import booktabs
 from weightdecay.report.numbers import LATEX
-from weightdecay.report.plots import estimates, legend, plain_ticks, thousands
-from weightdecay.report.style import COLUMN, MUTED, PAGE, SPLITS, missing
+from weightdecay.report.plots import estimates, legend, plain_ticks, shown_ticks, thousands
+from weightdecay.report.published import read_published
+from weightdecay.report.style import COLUMN, KINDS, MUTED, PAGE, SPLITS, missing
 from weightdecay.statistics.censored import power_laws
 from weightdecay.statistics.estimates import UNBOUNDED, every_seed, ratio_interval
-from weightdecay.statistics.events import spacings, variation
+from weightdecay.statistics.events import LEAST, spacings, variation
 from weightdecay.statistics.measures import TRAIN, select
 
 from . import finding
@@ -28,6 +30,7 @@ from .records import (
     COUNT,
     DATA,
     FACTORS,
+    TEST,
     Records,
     at_events,
     collapse_counts,
@@ -40,10 +43,16 @@ from .records import (
     words,
 )
 
+PUBLISHED = read_published(Path(__file__).with_name("published.yaml"))
+EPS = {1e-5: "#0072B2", 1e-2: "#E69F00"}  # of S1's figure, with our colours
+NAMES = {1e-5: "eps = 10⁻⁵, the default", 1e-2: "eps = 10⁻²"}
+BOLD = 0  # the seed whose run is drawn in bold: the first, whatever it shows
+ENOUGH = 19  # seeds in whose range another run would lie with a probability of 90 %, (n − 1)/(n + 1)
 MARKERS = "osD^v<>"
 DASHES = ("-", "--", ":", "-.")  # to tell apart curves that lie on each other
 BARS: dict[str, Any] = {"elinewidth": 0.9, "capsize": 1.5}
 ALIGNED = 0.3  # τ on either side of an event
+Bounds: TypeAlias = tuple[float, float]  # what a number that is not known exactly lies between
 
 
 def colours_of(values: Iterable[float], palette: str) -> dict[float, ColorType]:
@@ -52,19 +61,84 @@ def colours_of(values: Iterable[float], palette: str) -> dict[float, ColorType]:
     return dict(zip(distinct, style.palette(palette, len(distinct)), strict=True))
 
 
-@finding.figure("B1", "B2", "B9", "B12")
+@finding.figure("B1", "B2", "B12")
+def collapses(inputs: Inputs) -> Figure:
+    """Test accuracy at the default eps and at 1e-2, as S1 drew it; below, what happens to the weights meanwhile."""
+    records = inputs.made(Records)
+    runs = {eps: records.sweep("addition", batch_norm_eps=eps) for eps in EPS}
+    curves: dict[str, Callable[[str], pd.Series]] = {
+        "test accuracy": lambda run: records.curve(run, TEST),
+        "norm ρ of\nthe weights": lambda run: records.curve(run, "rho").loc[1:],
+        "effective rate\n" + r"η/($\epsilon_{\mathrm{Adam}}$ ρ²)": records.effective_rate,
+        "smallest divisor\n√(var + eps)": lambda run: predictors(records, run)["divisor"] ** -1,
+    }
+    with plt.rc_context({"axes.labelsize": 9, "xtick.labelsize": 9, "ytick.labelsize": 9}):
+        figure, axes = plt.subplots(len(curves), 1, figsize=(PAGE, 6.8), sharex=True, height_ratios=(3, 1, 1, 1))
+    for panel, (name, curve) in zip(axes, curves.items(), strict=True):
+        for eps, colour in EPS.items():
+            for run, seed in zip(runs[eps]["run"], runs[eps]["seed"], strict=True):
+                look: dict[str, Any] = {"linewidth": 0.3, "alpha": 0.25}
+                if seed == BOLD:
+                    look = {"linewidth": 1.6, "zorder": 3}
+                panel.plot(curve(run), color=colour, **look)
+        panel.set(ylabel=name, yscale="linear" if panel is axes[0] else "log")
+    for (eps, colour), place in zip(EPS.items(), ((0.005, "left", "bottom"), (0.995, "right", "top")), strict=True):
+        axes[-1].axhline(np.sqrt(eps), color=colour, linestyle="--", linewidth=0.8)
+        where = dict(zip(("x", "ha", "va"), place, strict=True), transform=axes[-1].get_yaxis_transform())
+        axes[-1].text(y=np.sqrt(eps), s="√eps", color=colour, fontsize=9, **where)
+    for run in runs[min(EPS)].loc[runs[min(EPS)]["seed"] == BOLD, "run"]:
+        for step in records.test_collapses(run)["bottom"]:
+            for panel in axes[1:]:
+                panel.axvline(step, color=MUTED, linestyle=":", linewidth=0.8)
+    marked_by_s1(axes[0], pd.concat(list(runs.values())))
+    shown_ticks(axes[1].yaxis, (3, 4, 6, 10, 15))
+    for panel in axes[2:]:
+        shown_ticks(panel.yaxis, (0.003, 0.01, 0.03, 0.1))
+    axes[-1].set_xlabel("step (thousands)", fontsize=9)
+    thousands(axes[-1])
+    return figure
+
+
+def marked_by_s1(axes: Axes, runs: pd.DataFrame) -> None:
+    """Draw what was read off S1's figure, and name all lines; if our runs are shorter than S1's figure, say so."""
+    look: dict[str, Any] = {"color": KINDS["published"], "linestyle": "", "markersize": 6}
+    for step in [row["step"] for row in PUBLISHED["collapses"]]:
+        axes.plot(step, 1.06, marker="v", **look)
+    axes.plot(PUBLISHED["rise"], 1.06, marker="^", markerfacecolor="white", **look)
+    points = pd.DataFrame(PUBLISHED["larger_eps"])
+    axes.plot(
+        points["step"], points["test"], marker="o", markerfacecolor="white", markeredgewidth=1.2, zorder=4, **look
+    )
+    end, longest, seeds = PUBLISHED["length"], runs["steps"].max(), runs["seed"].nunique()
+    said = [f"seed {BOLD} bold, of {seeds}"] if seeds else []
+    if longest < end:
+        said.append(f"our runs end at step {longest:,}, S1's figure at {end:,}")
+    names = {
+        **{NAMES[eps]: colour for eps, colour in EPS.items()},
+        f"S1: first rise △, collapses ▼ (±{PUBLISHED['reading_error']['steps']} steps),": KINDS["published"],
+        "accuracy ○ at eps = 10⁻²": KINDS["published"],
+        **dict.fromkeys(said, MUTED),
+    }
+    at: dict[str, Any] = {"xy": (0.015, 0.89), "xycoords": "axes fraction", "textcoords": "offset points", "va": "top"}
+    for line, (name, colour) in enumerate(names.items()):
+        large = {"fontsize": 11, "fontweight": "bold"} if line < len(EPS) else {"fontsize": 9}
+        axes.annotate(name, xytext=(0, -15 * line), color=colour, **at, **large)
+    axes.set(xlim=(0, min(longest, end) if len(runs) else end), ylim=(-0.03, 1.12), yticks=np.linspace(0, 1, 6))
+
+
+@finding.figure("B2", "B9")
 def accuracy(inputs: Inputs) -> Figure:
-    """Accuracy over steps at the default eps and at 1e-2, as in S1's figure; one line for each seed."""
+    """Training accuracy beside test accuracy, at the default eps and at 1e-2; one line for each seed."""
     records = inputs.made(Records)
     figure, axes = plt.subplots(1, 2, figsize=(PAGE, 2.3), sharey=True)
-    for panel, eps in zip(axes, (1e-5, 1e-2), strict=True):
+    for panel, eps in zip(axes, EPS, strict=True):
         runs = records.sweep("addition", batch_norm_eps=eps)
         for place, run in enumerate(runs.sort_values("seed")["run"]):
-            for split, metric in {"train": TRAIN, "test": "test_accuracy"}.items():
+            for split, metric in {"train": TRAIN, "test": TEST}.items():
                 look = {"linewidth": 0.5, "alpha": 0.3} if place else {"linewidth": 0.9, "label": split, "zorder": 3}
                 curve = records.curve(run, metric)
                 panel.plot(curve.index, curve, color=SPLITS[split], **look)
-        panel.set(title=f"BatchNorm's eps = {eps:g}", xlabel="step (thousands)", ylim=(-0.02, 1.02))
+        panel.set(title=f"BatchNorm's {NAMES[eps]}", xlabel="step (thousands)", ylim=(-0.02, 1.02))
         thousands(panel)
         if runs.empty:
             missing(panel, NOT_RUN)
@@ -311,6 +385,78 @@ def events_table(inputs: Inputs) -> str:
         "$\\eta/\\rho^2$ at a jump",
     ]
     return booktabs("@{}lrrrrrrrr@{}", header, lines)
+
+
+@finding.table("B1", "B2", "B12")
+def published_table(inputs: Inputs) -> str:
+    """S1's figure in numbers beside ours: times, number and spacing of collapses, and the curve at eps 1e-2."""
+    records, error = inputs.made(Records), PUBLISHED["reading_error"]
+    default, larger = (records.sweep("addition", batch_norm_eps=eps) for eps in EPS)
+    end, times = PUBLISHED["length"], [row["step"] for row in PUBLISHED["collapses"]]
+    converged = inputs.config.criteria["B12"].thresholds["converged"]
+    lengths = dict(zip(default["run"], default["steps"], strict=True))
+    bottoms = {run: records.test_collapses(run)["bottom"].loc[lambda step: step <= end].tolist() for run in lengths}
+
+    def times_of(value: Callable[[str], float]) -> list[Bounds]:
+        found = ((value(run), min(length, end)) for run, length in lengths.items())
+        return [(length, np.inf) if np.isnan(time) else (time, time) for time, length in found]
+
+    def reaching(accuracy: float) -> list[Bounds]:
+        return times_of(lambda run: records.histories.first_step(run, TEST, accuracy))
+
+    def collapse(k: int) -> list[Bounds]:
+        return times_of(lambda run: (bottoms[run][k:] or [np.nan])[0])
+
+    counted = [float(len(bottoms[run])) if length >= end else np.nan for run, length in lengths.items()]
+    spaced = [float(np.mean(np.diff(found))) if len(found) > 1 else np.nan for found in bottoms.values()]
+    curves = [records.curve(run, TEST) for run in larger["run"]]
+    rows = [
+        compared("test accuracy first rises, step", PUBLISHED["rise"], error["steps"], reaching(LEAST)),
+        *(compared(f"collapse {k}, step", step, error["steps"], collapse(k - 1)) for k, step in enumerate(times, 1)),
+        compared(f"collapses until step {LATEX.integer(end)}", len(times), 0, [(number, number) for number in counted]),
+        compared(
+            "steps from one to the next, mean",
+            float(np.mean(np.diff(times))),
+            2 * error["steps"] / (len(times) - 1),
+            [(mean, mean) for mean in spaced],
+        ),
+        compared(
+            f"test accuracy {converged:g} first reached, step",
+            PUBLISHED["converged"],
+            error["steps"],
+            reaching(converged),
+        ),
+    ]
+    for row in PUBLISHED["larger_eps"]:
+        at = [float(np.interp(row["step"], curve.index, curve, right=np.nan)) for curve in curves if len(curve)]
+        name = rf"test accuracy at step {LATEX.integer(row['step'])}, eps $10^{{-2}}$"
+        rows.append(compared(name, row["test"], error["accuracy"], [(value, value) for value in at]))
+    return booktabs("@{}lrrrrl@{}", ["In S1's figure", "S1", "ours: median", "lowest", "highest", "verdict"], rows)
+
+
+def compared(name: str, published: float, error: float, ours: Sequence[Bounds]) -> list[str]:
+    """Return a row of the table: S1's number, median and range of our seeds, and whether S1's is in that range.
+
+    `ours` has for each seed what its number lies between: a time that has not come by the end of its run lies between
+    this end and infinity. `error` is that of reading S1's figure. Outside the range of fewer than `ENOUGH` seeds
+    nothing is decided.
+    """
+    low, high = np.array(ours, dtype=float).reshape(-1, 2).T
+    verdict = "undecided"
+    if len(high) >= 3 and high.min() <= published + error and low.max() >= published - error:
+        verdict = "reproduced"
+    elif len(high) >= ENOUGH and (low.min() > published + error or high.max() < published - error):
+        verdict = "refuted"
+    known = [np.median(high), high.min(), high.max()] if len(high) and not np.isnan(high).any() else [np.nan] * 3
+    theirs = LATEX.integer(round(published)) if published >= 1 else LATEX.exact(published)
+    return [name, theirs, *(short(float(value)) for value in known), verdict]
+
+
+def short(value: float) -> str:
+    """Write a step or a number of events without decimals, an accuracy as measured, and infinity as "later"."""
+    if np.isinf(value):
+        return "later"
+    return LATEX.integer(round(value)) if value > 1 else LATEX.number(value)  # NaN is written as unknown
 
 
 def controls(records: Records) -> list[tuple[str, str, str]]:

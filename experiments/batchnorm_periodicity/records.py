@@ -13,6 +13,7 @@ from weightdecay.statistics.events import (
     concordance,
     destabilisations,
     dominant_period,
+    relative_collapses,
     spacings,
     times_to_next,
 )
@@ -23,7 +24,8 @@ from . import finding
 DATA = {"grid": "", "mnist1d": "Mnist"}  # sweeps over η and λ -> prefix of the parts' names
 COUNT = (0.0, np.inf)  # bounds of a number of events, and of a time
 FACTORS = ("learning_rate", "weight_decay")  # of the fitted laws
-WINDOW = 0.1  # the window in τ within which a destabilisation takes place
+TEST = "test_accuracy"
+WINDOW = 0.1  # the window in τ within which a destabilisation or a collapse of test accuracy takes place
 MOMENTS = 20  # moments per τ at which predictors are compared
 PREDICTORS = {  # a large value may predict the next event
     "divisor": "small divisor",
@@ -43,6 +45,7 @@ class Records:
         self.tau = cache(self._tau)
         self._destabilised = cache(self._detect)
         self.collapses = cache(self._collapses)
+        self.test_collapses = cache(self._test_collapses)
 
     def sweep(self, name: str, **settings: object) -> pd.DataFrame:
         """Return the runs of a sweep with these settings; empty if it was not run."""
@@ -73,6 +76,9 @@ class Records:
 
     def _collapses(self, run: str, high: float, low: float) -> pd.DataFrame:
         return collapses(self.curve(run, TRAIN), high, low)
+
+    def _test_collapses(self, run: str) -> pd.DataFrame:
+        return relative_collapses(self.curve(run, TEST), WINDOW * self.tau(run))
 
     def variance(self, run: str) -> pd.Series:
         """Return the smallest variance of any feature before a BatchNorm, at each logged step."""
@@ -260,7 +266,7 @@ def risen(records: Records, run: str, curve: pd.Series, high: float, low: float)
 
 def settled_gains(records: Records, run: str, high: float, low: float) -> tuple[float, float]:
     """Return the mean gain in settled test accuracy across a collapse, and that from settling to the next collapse."""
-    accuracy, events = records.curve(run, "test_accuracy"), records.collapses(run, high, low)
+    accuracy, events = records.curve(run, TEST), records.collapses(run, high, low)
     if events.empty or accuracy.empty:
         return np.nan, np.nan
     end = accuracy.index[-1]

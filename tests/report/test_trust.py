@@ -182,7 +182,7 @@ def test_figure_programs_write_no_file_themselves(program):
     assert not re.search(r"write_text|write_bytes|\bopen\(|\.tex\b", program.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("experiment", ["binary_addition", "double_descent"])
+@pytest.mark.parametrize("experiment", ["batchnorm_periodicity", "binary_addition", "double_descent"])
 def test_published_numbers_are_numbers(experiment):
     program = load_program(experiment, "figures")
     assert program.PUBLISHED == published.read_published(EXPERIMENTS / experiment / "published.yaml")

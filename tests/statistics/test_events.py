@@ -1,4 +1,4 @@
-"""The detector of destabilisations on series whose events are known, logged at any interval; collapses; concordance."""
+"""The detectors of events on series whose events are known, logged at any interval; concordance."""
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,7 @@ from weightdecay.statistics.events import (
     concordance,
     destabilisations,
     dominant_period,
+    relative_collapses,
     spacings,
     times_to_next,
     variation,
@@ -76,6 +77,76 @@ def test_a_collapse_is_a_fall_from_high_to_low():
     found = collapses(pd.Series(values, range(0, 140, 10)), 0.95, 0.8)
     assert found.to_numpy().tolist() == [[50.0, 70.0, 0.3], [110.0, 120.0, 0.79]]
     assert collapses(pd.Series([0.1, 0.9, 0.1], range(3)), 0.95, 0.8).empty  # never high: nothing to fall from
+
+
+def stairs(seed: int, every: int, count: int) -> tuple[pd.Series, np.ndarray]:
+    """An accuracy like that of S1's figure, logged `every` steps, and the true times of its collapses.
+
+    It is at chance until step 9,000, and settles higher after each of `count` collapses, which are 1,300 to 4,000 steps
+    apart. In each it falls within 100 steps to at most .4 of its level, for 200 to 500 steps; every third one rises to
+    .8 of the level and falls again. Half-way between two collapses it dips to .6 to .9 of its level. The noise is that
+    of 500 test examples.
+    """
+    generator = np.random.default_rng(seed)
+    gaps = generator.uniform(1300, 4000, count)
+    starts = 9_000 + np.cumsum(gaps)
+    levels = np.concatenate([[0.02], 1 - generator.uniform(0.7, 0.85) * 0.6 ** np.arange(count + 1)])
+    steps = np.arange(0, 12_000 + gaps.sum(), every)
+    accuracy = np.interp(
+        steps, np.repeat([9_000, *starts], 2) + np.tile([0, 300], count + 1), np.repeat(levels, 2)[1:-1]
+    )
+    for k, (start, gap) in enumerate(zip(starts, gaps, strict=True)):
+        lasts, depth = generator.uniform(200, 500), generator.uniform(0, 0.4)
+        shape = np.interp(steps - start, [-100, 0, lasts, lasts + 100], [1, depth, depth, 1])
+        if k % 3 == 2:
+            shape = np.maximum(
+                shape, np.interp(steps - start, [lasts / 2 - 80, lasts / 2, lasts / 2 + 80], [0, 0.8, 0])
+            )
+        dip = np.interp(steps - (start - gap / 2), [-100, 0, 100, 200], [0, 1, 1, 0]) * generator.uniform(0.1, 0.4)
+        accuracy = accuracy * shape * (1 - dip)
+    return pd.Series(noisy(accuracy, generator), steps), starts
+
+
+def noisy(accuracy: np.ndarray, generator: np.random.Generator, examples: int = 500) -> np.ndarray:
+    return generator.binomial(examples, np.clip(accuracy, 0, 1)) / examples
+
+
+@pytest.mark.parametrize("every", [39, 78, 156])
+def test_relative_collapses_are_found_at_any_level_and_logging_interval(every):
+    """Recall and precision ≥ .95 over 30 series; a bottom counts if it is within 600 steps of a true start."""
+    hits = right = true = all_found = 0
+    for seed in range(30):
+        accuracy, starts = stairs(seed, every, count=1 + seed % 11)
+        found = relative_collapses(accuracy, 1000)["bottom"].to_numpy()
+        near = np.abs(found[:, None] - starts[None, :] - 250) <= 350
+        hits, true = hits + near.any(0).sum(), true + len(starts)
+        right, all_found = right + near.any(1).sum(), all_found + len(found)
+    assert hits >= 0.95 * true and right >= 0.95 * all_found
+
+
+def test_what_rises_or_drifts_or_stays_down_does_not_collapse():
+    generator, steps = np.random.default_rng(0), np.arange(0, 40_001, 78.0)
+    for _ in range(30):
+        middle, width, height = generator.uniform(8e3, 3e4), generator.uniform(50, 5000), generator.uniform(0.1, 1)
+        rise = height / (1 + np.exp((middle - steps) / width))
+        drift = height * np.exp(-np.clip(steps - middle, 0, None) / generator.uniform(2500, 10_000))
+        lost = height * np.where(steps > middle, generator.uniform(0, 0.3), 1)
+        for accuracy in (rise, drift, lost):
+            assert relative_collapses(pd.Series(noisy(accuracy, generator), steps), 1000).empty
+
+
+def test_a_relative_collapse_is_a_short_fall_to_half_of_the_level():
+    def found(*values: float) -> list[list[float]]:
+        return relative_collapses(pd.Series(values, 100.0 * np.arange(len(values))), 400).round(9).to_numpy().tolist()
+
+    level = [0.4] * 6
+    assert found(*level, 0.2, 0.4, 0.5) == [[500, 600, 0.2, 0.4]]
+    assert found(*level, 0.21, 0.4, 0.5) == []  # not to half
+    assert found(*level, 0.1, 0.3, 0.05, 0.4, *level) == [[500, 800, 0.05, 0.4]]  # two falls within the window
+    assert found(*level, 0.1, 0.1, 0.1, 0.1, 0.4) == []  # too long
+    assert found(*level, 0.1) == []  # the end of the run: whether it comes back is not known
+    assert found(*[value / 5 for value in (*level, 0.1, 0.4)]) == []  # from .08, which is too low
+    assert found(0.4, 0.4, 0.1, 0.4, 0.4, 0.4) == [] == found()  # in the first window
 
 
 def test_a_clock_is_regular_and_a_random_process_is_not():

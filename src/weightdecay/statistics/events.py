@@ -1,8 +1,9 @@
 """Events in which training breaks down and recovers: how regular they are, and what predicts them.
 
-There are two definitions, as the norm of the weights does not matter in every network. A *destabilisation* is seen in
-the norm ρ of the weights before BatchNorm and in the loss, a *collapse* in the training accuracy. Both read logged
-values, at any steps that resolve the window.
+There are three definitions. A *destabilisation* is seen in the norm ρ of the weights before BatchNorm and in the loss;
+but the norm does not matter in every network. A *collapse* is seen in an accuracy that is high, such as training
+accuracy. A *relative collapse* is seen in an accuracy of any height, such as test accuracy while it rises. All read
+logged values, at any steps that resolve the window.
 """
 
 import numpy as np
@@ -10,6 +11,8 @@ import pandas as pd
 
 RISE = 1.02  # least factor of ρ, from its lowest point to its highest within a window
 LOSS_RISE = 2.0  # least factor of the loss during this rise, over its median in the window before
+SHARE = 0.5  # a relative collapse is a fall to this share of the level before, or less
+LEAST = 0.1  # least level that an accuracy can collapse from: half of a smaller one is noise
 
 
 def destabilisations(norm: pd.Series, loss: pd.Series, window: float) -> pd.DataFrame:
@@ -56,6 +59,31 @@ def collapses(accuracy: pd.Series, high: float, low: float) -> pd.DataFrame:
     if bottom is not None:
         rows.append((start, *bottom))
     return pd.DataFrame(rows, columns=["start", "bottom", "lowest"], dtype=float)
+
+
+def relative_collapses(accuracy: pd.Series, window: float) -> pd.DataFrame:
+    """Find short falls of an accuracy, indexed by step, to half of its level: `start, bottom, lowest, level`.
+
+    `start` is the last step before the fall. The level is the median over the `window` steps up to it, and at least
+    `LEAST`. The accuracy falls to at most `SHARE` of the level, and is above this share again within `window` steps of
+    the start; so a slow fall does not count, nor one that lasts. `bottom` is the step of the lowest accuracy within
+    this time, and falls within it are one event. The first window of a run has no events.
+    """
+    known = accuracy.dropna()
+    steps, values = known.index.to_numpy(float), known.to_numpy(float)
+    firsts = np.searchsorted(steps, steps - window)
+    lasts = np.searchsorted(steps, steps + window, side="right")
+    rows, here = [], int(np.searchsorted(steps, steps[0] + window)) if len(steps) else 0
+    while here < len(steps) - 1:
+        level = np.median(values[firsts[here] : here + 1])
+        during = values[here + 1 : lasts[here]]
+        if len(during) and level >= LEAST and during[0] <= SHARE * level < min(values[here], during.max()):
+            bottom = here + 1 + int(during.argmin())
+            rows.append((steps[here], steps[bottom], values[bottom], level))
+            here = int(lasts[here])
+        else:
+            here += 1
+    return pd.DataFrame(rows, columns=["start", "bottom", "lowest", "level"], dtype=float)
 
 
 def spacings(starts: pd.Series) -> np.ndarray:
