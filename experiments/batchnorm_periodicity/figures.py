@@ -411,17 +411,17 @@ def published_table(inputs: Inputs) -> str:
     spaced = [float(np.mean(np.diff(found))) if len(found) > 1 else np.nan for found in bottoms.values()]
     curves = [records.curve(run, TEST) for run in larger["run"]]
     rows = [
-        compared("test accuracy first rises, step", PUBLISHED["rise"], error["steps"], reaching(LEAST)),
+        compared("first rise, step", PUBLISHED["rise"], error["steps"], reaching(LEAST)),
         *(compared(f"collapse {k}, step", step, error["steps"], collapse(k - 1)) for k, step in enumerate(times, 1)),
-        compared(f"collapses until step {LATEX.integer(end)}", len(times), 0, [(number, number) for number in counted]),
+        compared(f"collapses in {LATEX.integer(end)} steps", len(times), 0, [(number, number) for number in counted]),
         compared(
-            "steps from one to the next, mean",
+            "steps between two, mean",
             float(np.mean(np.diff(times))),
             2 * error["steps"] / (len(times) - 1),
             [(mean, mean) for mean in spaced],
         ),
         compared(
-            f"test accuracy {converged:g} first reached, step",
+            f"accuracy {converged:g} reached, step",
             PUBLISHED["converged"],
             error["steps"],
             reaching(converged),
@@ -429,9 +429,9 @@ def published_table(inputs: Inputs) -> str:
     ]
     for row in PUBLISHED["larger_eps"]:
         at = [float(np.interp(row["step"], curve.index, curve, right=np.nan)) for curve in curves if len(curve)]
-        name = rf"test accuracy at step {LATEX.integer(row['step'])}, eps $10^{{-2}}$"
+        name = rf"accuracy at {LATEX.integer(row['step'])}, eps $10^{{-2}}$"
         rows.append(compared(name, row["test"], error["accuracy"], [(value, value) for value in at]))
-    return booktabs("@{}lrrrrl@{}", ["In S1's figure", "S1", "ours: median", "lowest", "highest", "verdict"], rows)
+    return booktabs("@{}lrrrrl@{}", ["Test accuracy", "S1", "median", "lowest", "highest", "verdict"], rows)
 
 
 def compared(name: str, published: float, error: float, ours: Sequence[Bounds]) -> list[str]:

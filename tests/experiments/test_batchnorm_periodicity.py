@@ -186,10 +186,10 @@ def test_the_published_figure_stands_beside_ours_also_where_our_runs_are_shorter
     for length in (40_000, 20_000):
         drawn(CONFIG, synthetic(World(length=length)), tmp_path, names=["published"])
         lines.append((tmp_path / "batchnorm_periodicity-published.tex").read_text())
-    assert r"collapses until step 40{,}000 & 11 & 3 & 3 & 3 & undecided" in lines[0]
-    assert r"collapses until step 40{,}000 & 11 & -- & -- & -- & undecided" in lines[1]
+    assert r"collapses in 40{,}000 steps & 11 & 3 & 3 & 3 & undecided" in lines[0]
+    assert r"collapses in 40{,}000 steps & 11 & -- & -- & -- & undecided" in lines[1]
     assert r"collapse 4, step & 23{,}200 & later & later & later & undecided" in lines[1]
-    assert r"test accuracy at step 35{,}000, eps $10^{-2}$ & 0.985 & -- & -- & -- & undecided" in lines[1]
+    assert r"accuracy at 35{,}000, eps $10^{-2}$ & 0.985 & -- & -- & -- & undecided" in lines[1]
 
 
 @pytest.mark.parametrize(("length", "said"), [(40_000, False), (20_000, True)])
