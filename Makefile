@@ -36,11 +36,10 @@ unlock: $(INSTALLED)
 
 setup: $(INSTALLED)
 
-# What the trainer imports comes first, so that its step can be compiled while pip installs the rest. Python compiles a
-# module when it is first imported, so pip need not compile them all. The stamp is written last, so that an interrupted
-# installation is repeated.
+# What the trainer imports comes first, so that its step can be compiled while pip installs the rest. The stamp is written
+# last, so that an interrupted installation is repeated.
 TRAINER := numba numpy pandas pyarrow pydantic pyyaml scipy threadpoolctl torch tqdm
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 $(INSTALLED): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -182,9 +182,17 @@ def test_figure_programs_write_no_file_themselves(program):
     assert not re.search(r"write_text|write_bytes|\bopen\(|\.tex\b", program.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("experiment", ["batchnorm_periodicity", "binary_addition", "double_descent"])
-def test_published_numbers_are_numbers(experiment):
-    program = load_program(experiment, "figures")
+@pytest.mark.parametrize(
+    ("experiment", "module"),
+    [
+        ("batchnorm_periodicity", "figures"),
+        ("binary_addition", "figures"),
+        ("double_descent", "figures_notebook"),
+        ("published_sweep", "points"),
+    ],
+)
+def test_published_numbers_are_numbers(experiment, module):
+    program = load_program(experiment, module)
     assert program.PUBLISHED == published.read_published(EXPERIMENTS / experiment / "published.yaml")
 
 
