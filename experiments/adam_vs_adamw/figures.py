@@ -77,7 +77,7 @@ def basins(inputs: Inputs) -> Figure:
     """The shear of every basin, how much of the variance over λ the form explains, and its area; 95 % intervals."""
     table = basin_table(inputs)
     surfaces = list(dict.fromkeys(zip(table["dataset"], table["schedule"], strict=True)))
-    panels = {"shear": "shear s", "explained": "variance over λ explained", "area": "area inside the window (decades²)"}
+    panels = {"shear": "shear s", "explained": "variance over λ explained", "area": "area (decades²)"}
     figure, axes = plt.subplots(1, 3, figsize=(PAGE, 0.38 * len(surfaces) + 1.0), sharey=True, width_ratios=[3, 2, 2])
     for panel, (column, title) in zip(axes, panels.items(), strict=True):
         for number_, method in enumerate(METHODS):
@@ -87,18 +87,10 @@ def basins(inputs: Inputs) -> Figure:
             estimates(panel, found, across=True, color=COLOURS[method], label=method, **{**BARS, "capsize": 0})
         panel.set_xlabel(title)
     axes[0].set(xlim=(SHEARS[0], SHEARS[-1]))
+    above: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": 7, "color": MUTED}
     for place, coordinate in enumerate(COORDINATES):
         axes[0].axvline(place, color=MUTED, linewidth=0.7, zorder=0)
-        axes[0].annotate(
-            f"separable\nin {coordinate}",
-            (place, 1),
-            (2, -1),
-            fontsize=7,
-            color=MUTED,
-            va="top",
-            xycoords=("data", "axes fraction"),
-            textcoords="offset points",
-        )
+        axes[0].text(place, 1.01, f"separable\nin {coordinate}", transform=axes[0].get_xaxis_transform(), **above)
     axes[1].axvline(inputs.config.criteria["O4"].thresholds["explained"], color=MUTED, linestyle=":", linewidth=0.7)
     axes[1].set(xlim=(0, 1))
     axes[2].set(xlim=(0, None))
@@ -295,7 +287,7 @@ def basins_table(inputs: Inputs) -> str:
     rows = [
         [
             *(NAMES[row.dataset], escape(row.method), escape(row.schedule)),
-            *(LATEX.interval(row.shear), LATEX.number(row.explained.value), LATEX.interval(row.area)),
+            *(hundredths(row.shear), hundredths(row.explained), LATEX.interval(row.area)),
         ]
         for row in basin_table(inputs).itertuples()
     ]
@@ -328,6 +320,14 @@ def grouped(rows: list[list[str]]) -> list[list[str]]:
         shown.append(["" if row[:2] == before[:2] else row[1], *row[2:]])
         before = row
     return shown
+
+
+def hundredths(found: Estimate) -> str:
+    """Write an estimate, and its interval if it has one, with two decimals in LaTeX; "--" if it is unknown."""
+    value, low, high = (f"${end:.2f}$".replace("$-0.00$", "$0.00$") for end in found[:3])
+    if np.isnan(found.value):
+        return "--"
+    return value if np.isnan(found.low) else f"{value} [{low}, {high}]"
 
 
 def scientific(value: float) -> str:

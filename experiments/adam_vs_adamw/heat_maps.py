@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from weightdecay.claims.judging import NOT_RUN
 from weightdecay.finding import Inputs
 from weightdecay.report.plots import edges
-from weightdecay.report.style import COLUMN, MUTED, PAGE, colour_map, missing
+from weightdecay.report.style import COLUMN, PAGE, colour_map, missing
 from weightdecay.statistics.estimates import Estimate
 
 from .surfaces import COORDINATES, METHODS, Grids
@@ -23,6 +23,7 @@ NAMES = {"mnist1d": "MNIST-1D", "digits": "digits", "addition": "addition"}
 BEST = 10  # cells that are marked, as in Loshchilov & Hutter's heat maps
 DOT: dict[str, Any] = {"linestyle": "", "marker": "o", "color": "black", "markeredgecolor": "white"}
 SHEAR = "#E69F00"
+PLATE: dict[str, Any] = {"facecolor": "white", "alpha": 0.85, "edgecolor": "none", "pad": 2}  # behind text
 AS_PUBLISHED = (("AdamW", "ηλ"), ("Adam + L2", "λ"))  # the coordinates of Loshchilov & Hutter
 TICKS = (1, 1.05, 1.1, 1.15, 1.2, 1.25, 1.3)  # of the colour scale, in multiples of the best error
 WIDE_TICKS = {"addition": (1, 1.5, 2, 3, 4, 6)}  # for tasks that some cells solve and others do not
@@ -75,7 +76,9 @@ def separability_panels(inputs: Inputs) -> Figure:
             found = grids.shear(method, [(dataset, schedule)], within).estimate
             shear_line(panel, tables[method], coordinate, found)
             if (method, coordinate) in AS_PUBLISHED:
-                panel.set_title("as drawn by Loshchilov & Hutter", loc="right", fontsize=8, color=MUTED)
+                said = panel.text(0.97, 0.04, "as Loshchilov & Hutter draw it", transform=panel.transAxes, ha="right")
+                said.set(fontsize=9, bbox=PLATE)
+            panel.tick_params(labelsize=9)
         line[0].set_ylabel(coordinate, fontsize=14)
     for top, bottom, method in zip(axes[0], axes[1], methods, strict=True):
         top.set_title(method, fontsize=14)
@@ -83,7 +86,7 @@ def separability_panels(inputs: Inputs) -> Figure:
     bar = figure.colorbar(mesh, ax=axes, shrink=0.6, aspect=30, extend="max")
     bar.set_label(f"error on {NAMES[dataset]}, {schedule} schedule", fontsize=10)
     ticks = [times * lowest for times in (1, 1.2, 1.4, 1.6)]
-    bar.ax.yaxis.set_ticks(ticks, [f"{tick:.2f}" for tick in ticks])
+    bar.ax.yaxis.set_ticks(ticks, [f"{tick:.3f}" for tick in ticks], fontsize=9)
     bar.ax.minorticks_off()
     return figure
 
@@ -123,19 +126,23 @@ def places(cells: pd.MultiIndex, coordinate: str) -> np.ndarray:
 
 
 def shear_line(axes: Axes, errors: pd.Series, coordinate: str, found: Estimate) -> None:
-    """Draw the line along which ηˢλ is constant, through the centre of the ten best cells, and its interval; name s."""
-    known = not np.isnan(found.value)
-    name = "s = {:.2f} [{:.2f}, {:.2f}]".format(*found).replace("-", "−") if known else "shear unknown"
-    said = axes.text(0.03, 0.96, name, transform=axes.transAxes, va="top", fontsize=11, weight="bold")
-    said.set_bbox({"facecolor": "white", "alpha": 0.85, "edgecolor": "none", "pad": 2})
-    if not known:
-        return
-    limits, centre = (axes.get_xlim(), axes.get_ylim()), np.exp(np.log(places(best(errors), coordinate)).mean(axis=1))
-    x = np.geomspace(*limits[0])
-    value, low, high = (centre[1] * (x / centre[0]) ** (COORDINATES.index(coordinate) - s) for s in found[:3])
-    axes.fill_between(x, low, high, color=SHEAR, alpha=0.4, linewidth=0)
-    axes.plot(x, value, color=SHEAR, linewidth=2.5)
-    axes.set(xlim=limits[0], ylim=limits[1])
+    """Draw the line along which ηˢλ is constant, through the centre of the ten best cells; its interval and its slope.
+
+    The slope is −s against λ and 1 − s against ηλ.
+    """
+    straight = COORDINATES.index(coordinate)  # the shear at which the line is level
+    slope, most, least = (straight - s for s in found[:3])
+    known = not np.isnan(slope)
+    words = f"slope {slope:.2f} [{least:.2f}, {most:.2f}]".replace("-", "−") if known else "slope unknown"
+    said = axes.text(0.03, 0.96, words, transform=axes.transAxes, va="top")
+    said.set(fontsize=10, weight="bold", bbox=PLATE)
+    if known:
+        limits, centre = (axes.get_xlim(), axes.get_ylim()), np.log(places(best(errors), coordinate)).mean(axis=1)
+        x = np.geomspace(*limits[0])
+        middle, high, low = (np.exp(centre[1] + power * (np.log(x) - centre[0])) for power in (slope, most, least))
+        axes.fill_between(x, low, high, color=SHEAR, alpha=0.4, linewidth=0)
+        axes.plot(x, middle, color=SHEAR, linewidth=2.5)
+        axes.set(xlim=limits[0], ylim=limits[1])
 
 
 def name_panels(axes: np.ndarray, methods: Iterable[str]) -> None:

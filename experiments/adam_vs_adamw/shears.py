@@ -42,8 +42,15 @@ def separable(grids: Grids, *, within: float, tolerance: float, explained: float
         parts.append(reported(f"{letters}Shear", f"{method}: shear", known[method]))
         words = f"{method}: share of the variance over λ that the form explains"
         parts.append(reported(f"{letters}Explained", words, computed(found[method].explained)))
+    few = [
+        f"{method}: {left} of {len(grids.surfaces(method))} basins have too few cells to have a say"
+        for method in METHODS
+        if (left := len(grids.surfaces(method)) - found[method].surfaces)
+    ]
     drawn = "drawn as Loshchilov & Hutter do, L2 against λ and decoupled decay against ηλ, by the same rule"
-    return parts + controls(grids, known, within, explained), joined(f"{drawn}: {combine(as_drawn)}", grids.missing())
+    return parts + controls(grids, known, within, explained), joined(
+        f"{drawn}: {combine(as_drawn)}", *few, grids.missing()
+    )
 
 
 def estimate_of(found: Shear, least: float) -> Estimate:
@@ -87,22 +94,21 @@ def share(of: Sequence[bool]) -> Estimate:
     return proportion_interval(sum(map(bool, of)), len(of))
 
 
-def synthetic(
-    grids: Grids, method: str, shear: float, truth: int | None, within: float
-) -> Iterator[list[pd.DataFrame]]:
+def synthetic(grids: Grids, method: str, s: float, truth: int | None, within: float) -> Iterator[list[pd.DataFrame]]:
     """Yield `DRAWS` sets of surfaces of errors on the grids of a method, whose common shear is `truth`.
 
-    f and g of a surface are those of the measured one; if `truth` is None, both are 0. Each seed has the deviations of
-    some measured seed from the mean over seeds, with a random sign: the noise has its true size all over the basin, and
-    its correlations between cells and between surfaces.
+    f and g of a surface are those of the measured one, whose shear is `s`; if `truth` is None, both are 0. Each seed
+    has the deviations of some measured seed from the mean over seeds, with a random sign: the noise has its true size
+    all over the basin, and its correlations between cells and between surfaces. Surfaces without a say are left out.
     """
     generator = np.random.default_rng(0)
-    surfaces = grids.held_out(method, grids.surfaces(method))
+    measured = grids.held_out(method, grids.surfaces(method))
+    surfaces = [errors for errors in measured if shear([errors], within, 1).surfaces]
     seeds = reduce(pd.Index.intersection, (errors.index for errors in surfaces))
     n = len(seeds)
     made = []
     for errors in surfaces:
-        level, source = resheared(errors, shear, truth, within)
+        level, source = resheared(errors, s, truth, within)
         logs = np.log(errors.loc[seeds].iloc[:, source].set_axis(errors.columns, axis=1))
         made.append((level, np.sqrt(n / (n - 1)) * (logs - logs.mean())))  # a mean of n seeds follows each of them
     for _ in range(DRAWS):

@@ -141,7 +141,11 @@ def test_a_synthetic_basin_is_the_measured_one_about_its_centre_with_another_she
 
 def test_a_shear_is_unknown_where_λ_explains_little(shears):
     known = Estimate(0.1, 0.0, 0.2, 9)
-    assert [shears.estimate_of(Shear(known, share), 0.5) for share in (0.5, 0.49, np.nan)] == [known, UNKNOWN, UNKNOWN]
+    assert [shears.estimate_of(Shear(known, share, 1), 0.5) for share in (0.5, 0.49, np.nan)] == [
+        known,
+        UNKNOWN,
+        UNKNOWN,
+    ]
 
 
 def test_exponents_and_rival_laws_are_told_apart(judged):

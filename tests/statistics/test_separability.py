@@ -106,6 +106,8 @@ def test_noise_alone_and_a_λ_that_does_not_matter_have_no_shear(seeds):
 def test_surfaces_share_a_shear_and_the_clear_one_decides():
     clear, vague = surface(0.2, noise=0.01), surface(0.9, noise=0.4, seed=1)
     assert shear([clear, vague], WITHIN, 50).estimate.value == pytest.approx(0.2, abs=0.03)
+    silent = clear[list(itertools.product(RATES[4:6], DECAYS[4:7]))]
+    assert shear([clear, silent], WITHIN, 50) == shear([clear], WITHIN, 50)
     alike = shear([surface(0.5, noise=0.1), surface(0.5, noise=0.1, seed=1)], WITHIN, 200).estimate
     alone = shear([surface(0.5, noise=0.1)], WITHIN, 200).estimate
     assert alike.high - alike.low < 0.9 * (alone.high - alone.low)
@@ -123,5 +125,5 @@ def test_one_seed_has_no_interval_and_too_few_cells_have_no_shear():
     one = shear([surface(0.5, 1, noise=0.01)], WITHIN, 20)
     assert one.estimate.value == pytest.approx(0.5, abs=0.05) and np.isnan(one.estimate.low)
     few = shear([surface(0.5)[list(itertools.product(RATES[4:6], DECAYS[4:7]))]], WITHIN, 20)
-    assert np.isnan(few.estimate.value) and np.isnan(few.explained)
+    assert np.isnan(few.estimate.value) and np.isnan(few.explained) and few.surfaces == 0
     assert shear([], WITHIN, 20).estimate.n == 0

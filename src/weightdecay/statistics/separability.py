@@ -23,7 +23,7 @@ from scipy import special
 
 from weightdecay.statistics.estimates import CONFIDENCE, UNKNOWN, Estimate, student_t
 
-SHEARS = np.linspace(-1, 2, 31)  # the s that are tried; a parabola finds the best one between them
+SHEARS = np.linspace(-1, 2, 31)  # the s that are tried; the best one is interpolated between them
 DEGREE = 4  # of g; where g has a plateau at small λ, a parabola would be wrong by .1, and this is by .01
 
 
@@ -31,11 +31,13 @@ class Shear(NamedTuple):
     """A shear with its 95 % interval, and the share of the variance over λ that the form explains.
 
     `explained` is the adjusted R² of g, held against the variance in the basin at given η, and averaged over surfaces.
-    The variance over η is left out, as f explains all of it whatever s is. NaN if a basin has too few cells.
+    The variance over η is left out, as f explains all of it whatever s is. `surfaces` counts those that have a say in
+    the shear: their basins have more cells than the form has numbers.
     """
 
     estimate: Estimate
     explained: float
+    surfaces: int
 
 
 class _Fits(NamedTuple):
@@ -55,23 +57,25 @@ def shear(surfaces: Sequence[pd.DataFrame], within: float, resamples: int) -> Sh
     The errors are averaged over the seeds that all surfaces have; a cell that is unknown for one of them is left out.
     The interval is a percentile bootstrap over seeds, stretched as few seeds require (Hesterberg 2015): by
     √(n/(n − 1)), as resamples vary too little, and by Student's t over the normal quantile. It ends where `SHEARS`
-    ends. NaN, and UNKNOWN without seeds, if no basin has more cells than the form has numbers.
+    ends. NaN if no basin has more cells than the form has numbers; UNKNOWN without seeds.
     """
     seeds = pd.concat([table.iloc[:, 0] for table in surfaces], axis=1, join="inner").index if len(surfaces) else []
     if not (n := len(seeds)):
-        return Shear(UNKNOWN, np.nan)
+        return Shear(UNKNOWN, np.nan, 0)
     picked = np.random.default_rng(0).integers(0, n, (resamples, n))
     shares = np.vstack([np.ones(n), (picked[:, :, None] == np.arange(n)).sum(axis=1)]) / n  # first, each seed once
     fields = [_field(table.loc[seeds]) for table in surfaces]
     logs = [np.log(np.tensordot(shares, errors, 1)) for *_, errors in fields]
     value, *drawn = _best([_fit(means, x, y, within, SHEARS) for means, (x, y, _) in zip(logs, fields, strict=True)])
-    fits = [_fit(means[:1], x, y, within, np.array([value])) for means, (x, y, _) in zip(logs, fields, strict=True)]
+    at_best = [_fit(means[:1], x, y, within, np.array([value])) for means, (x, y, _) in zip(logs, fields, strict=True)]
+    explained = [_explained(fit) for fit in at_best if fit.freedom[0] > 0]
     low, high = np.nan, np.nan
     if n > 1 and not np.isnan(value):
         stretch = np.sqrt(n / (n - 1)) * student_t(n) / special.ndtri((1 + CONFIDENCE) / 2)
         ends = np.nanquantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
         low, high = np.clip(value + stretch * (ends - value), SHEARS[0], SHEARS[-1])
-    return Shear(Estimate(float(value), float(low), float(high), n), float(np.mean([_explained(fit) for fit in fits])))
+    share = float(np.mean(explained)) if explained else np.nan
+    return Shear(Estimate(float(value), float(low), float(high), n), share, len(explained))
 
 
 def _field(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -93,14 +97,15 @@ def _fit(logs: np.ndarray, x: np.ndarray, y: np.ndarray, within: float, shears: 
     counts, sums = basin.sum(axis=2), values.sum(axis=2)  # [B, X]
     each = 1 / np.maximum(counts, 1)
     left = (values**2).sum(axis=(1, 2)) - (sums**2 * each).sum(axis=1)
+    at_rate = np.ascontiguousarray(basin.transpose(1, 0, 2))
     residual = np.empty((len(logs), len(shears)))
     for place, s in enumerate(shears):
         z = y + s * x[:, None]
         powers = chebvander((2 * z - z.min() - z.max()) / np.ptp(z), DEGREE)[..., 1:]  # [X, Y, K]
         products = powers[..., None] * powers[..., None, :]
-        means = basin.transpose(1, 0, 2) @ powers * each.T[..., None]  # [X, B, K]
-        gram = np.tensordot(basin, products, 2) - np.einsum("bx,xbk,xbl->bkl", counts, means, means)
-        slope = np.tensordot(values, powers, 2) - np.einsum("bx,xbk->bk", sums, means)
+        means = (at_rate @ powers * each.T[..., None]).transpose(1, 2, 0)  # [B, K, X]
+        gram = np.tensordot(basin, products, 2) - (means * counts[:, None]) @ means.transpose(0, 2, 1)
+        slope = np.tensordot(values, powers, 2) - (means @ sums[..., None])[..., 0]
         gram += 1e-9 * np.eye(DEGREE)  # a basin of few cells may not determine all powers
         fitted = np.linalg.solve(gram, slope[..., None])[..., 0]
         residual[:, place] = left - (fitted * slope).sum(axis=1)
@@ -111,24 +116,25 @@ def _fit(logs: np.ndarray, x: np.ndarray, y: np.ndarray, within: float, shears: 
 def _best(fits: Sequence[_Fits]) -> np.ndarray:
     """Return the s of maximum likelihood of B sets of surfaces `[B]`, with one of `fits` for each surface of a set.
 
-    The likelihood finds the best of `SHEARS`. A parabola through it and its neighbours then refines it: through the
-    residual sums of squares, divided by the variances found there, as these are smoother. NaN without any freedom.
+    The likelihood finds the best of `SHEARS`. Near it, the residual sums of squares, divided by the variances found
+    there, are smooth: the lowest point of a quartic through five of them is returned. NaN without any freedom.
     """
     loss = sum(fit.freedom[:, None] * np.log(fit.residual) for fit in fits)
-    place = loss.argmin(axis=1)
-    rows, near = np.arange(len(loss)), np.clip(place, 1, len(SHEARS) - 2)
-    left, middle, right = (
-        sum(fit.freedom * fit.residual[rows, near + step] / fit.residual[rows, near] for fit in fits)
-        for step in (-1, 0, 1)
+    near = np.clip(loss.argmin(axis=1), 2, len(SHEARS) - 3)[:, None]
+    steps, between = np.arange(-2, 3), np.linspace(-2, 2, 401)
+    squares = sum(
+        fit.freedom[:, None]
+        * np.take_along_axis(fit.residual, near + steps, 1)
+        / np.take_along_axis(fit.residual, near, 1)
+        for fit in fits
     )
-    bend = left + right - 2 * middle
-    aside = np.where(bend > 0, (left - right) / (2 * np.where(bend > 0, bend, 1)), 0)
-    found = SHEARS[near] + np.clip(aside, -1, 1) * (SHEARS[1] - SHEARS[0])
+    quartic = np.linalg.solve(np.vander(steps, 5).T, np.vander(between, 5).T)  # weights of the five, `[5, between]`
+    found = SHEARS[near[:, 0]] + between[(squares @ quartic).argmin(axis=1)] * (SHEARS[1] - SHEARS[0])
     return np.where(sum(fit.freedom for fit in fits) > 0, found, np.nan)
 
 
 def _explained(fit: _Fits) -> float:
-    """Return the adjusted R² of the first fit; NaN without freedom or variance."""
-    if fit.freedom[0] == 0 or fit.left[0] == 0:
+    """Return the adjusted R² of the first fit; NaN without any variance over λ."""
+    if fit.left[0] == 0:
         return np.nan
     return 1 - float(fit.residual[0, 0] / fit.freedom[0] * (fit.freedom[0] + DEGREE + 1) / fit.left[0])
