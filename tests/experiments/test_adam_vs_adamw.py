@@ -115,7 +115,7 @@ def test_a_distance_of_an_interval_is_that_of_its_points(shears, low, high, dist
 def test_synthetic_basins_have_the_shear_that_they_were_given(shears, surfaces, monkeypatch):
     """What is found on them are known truths, 0 and 1, and noise alone decides nothing."""
     monkeypatch.setattr(shears, "DRAWS", 10)
-    grids = surfaces.Grids(synthetic(World(noise=0.02, unrest=1.0), seeds=8))
+    grids = surfaces.Grids(synthetic(World(noise=0.1, unrest=1.0), seeds=8))
     known = {method: grids.shear(method, grids.surfaces(method), 0.5).estimate for method in shears.FAMILIES["Adam"]}
     found = {part.name: part for part in shears.controls(grids, known, 0.5, 0.5)}
     assert abs(found["ControlBias"].measured) < 0.02 and found["ControlPower"].measured == 1
