@@ -16,18 +16,18 @@ from weightdecay.report.style import COLUMN, KINDS, MUTED, PAGE, missing, palett
 from weightdecay.statistics.estimates import (
     ACCURACY,
     Estimate,
-    axial_interval,
     every_seed,
     geometric_interval,
     ratio_interval,
 )
+from weightdecay.statistics.separability import SHEARS
 
 from . import finding
 from .claims import CLASSIFIERS, letters_of
 from .coupling import lines_of
-from .heat_maps import NAMES, heat_maps, name_panels
+from .heat_maps import NAMES, heat_maps, name_panels, separability_panels
 from .scaling import FACTORS, LAWS, best_by_setting, best_decays, exponents_of
-from .surfaces import DATASETS, METHODS, UNDECAYED, Grids, log_error
+from .surfaces import COORDINATES, DATASETS, METHODS, UNDECAYED, Grids, computed, log_error
 
 COLOURS = {"AdamW": "#0072B2", "Adam + L2": "#D55E00", "SGDW": "#56B4E9", "SGD + L2": "#E69F00"}
 LINES = {"constant": ("#000000", "o"), "step": ("#009E73", "s"), "cosine": ("#CC79A7", "^")}
@@ -40,6 +40,18 @@ KEPT = {  # how λ is chosen at another η: colour, marker, line
     "ηλ of the best cell": ("#56B4E9", "^", "--"),
     "ηλ near .01": ("#009E73", "v", ":"),
 }
+
+
+@finding.figure("O4")
+def separability(inputs: Inputs) -> Figure:
+    """AdamW and Adam + L2 over η × λ and η × ηλ, on one data set, with the ten best cells and the shear of the basin.
+
+    The schedule is the cosine, with which Loshchilov & Hutter did best. The data set is the one, of the two that every
+    scale has, on which an L2 penalty lowers Adam's lowest test error by the larger factor. Colours span the basin, from
+    the lowest error to e^½ times it; what is worse has the palest one. The line has the slope of the shear, through the
+    centre of the ten best cells, with its 95 % interval: where it is level, η and the coordinate are separable.
+    """
+    return separability_panels(inputs)
 
 
 @finding.figure("O4", "O5", "O6")
@@ -62,34 +74,26 @@ def heat_maps_addition(inputs: Inputs) -> Figure:
 
 @finding.figure("O4", "O6")
 def basins(inputs: Inputs) -> Figure:
-    """The angle of every basin in both coordinates, its ratio of axes and its area, with 95 % intervals."""
+    """The shear of every basin, how much of the variance over λ the form explains, and its area; 95 % intervals."""
     table = basin_table(inputs)
     surfaces = list(dict.fromkeys(zip(table["dataset"], table["schedule"], strict=True)))
-    panels = {
-        "λ": "angle against λ (degrees)",
-        "ηλ": "angle against ηλ (degrees)",
-        "anisotropy": "ratio of axes, against λ",
-        "area": "area (decades²)",
-    }
-    figure, axes = plt.subplots(1, 4, figsize=(PAGE, 0.38 * len(surfaces) + 1.0), sharey=True)
+    panels = {"shear": "shear s", "explained": "variance over λ explained", "area": "area (decades²)"}
+    figure, axes = plt.subplots(1, 3, figsize=(PAGE, 0.38 * len(surfaces) + 1.0), sharey=True, width_ratios=[3, 2, 2])
     for panel, (column, title) in zip(axes, panels.items(), strict=True):
         for number_, method in enumerate(METHODS):
             rows = table[table["method"] == method]
             places = [surfaces.index(key) for key in zip(rows["dataset"], rows["schedule"], strict=True)]
-            for place, found in zip(places, rows[column], strict=True):
-                y = place + 0.18 * (number_ - 1.5)
-                label = method if place == 0 else None
-                panel.plot(found.value, y, marker="o", color=COLOURS[method], linestyle="", label=label)
-                for shift in (-180, 0, 180) if "angle" in title else (0,):  # angles are periodic: draw them three times
-                    panel.plot([found.low + shift, found.high + shift], [y, y], color=COLOURS[method], linewidth=0.9)
+            found = {place + 0.18 * (number_ - 1.5): row for place, row in zip(places, rows[column], strict=True)}
+            estimates(panel, found, across=True, color=COLOURS[method], label=method, **{**BARS, "capsize": 0})
         panel.set_xlabel(title)
-        if "angle" in title:
-            panel.set(xlim=(-90, 90), xticks=[-90, -45, 0, 45, 90])
-            for angle in (-45, 45):
-                panel.axvline(angle, color=MUTED, linestyle=":", linewidth=0.7)
-            panel.axvline(0, color=MUTED, linewidth=0.5)
-    axes[2].set(xlim=(1, None))
-    axes[3].set(xlim=(0, None))
+    axes[0].set(xlim=(SHEARS[0], SHEARS[-1]))
+    above: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": 7, "color": MUTED}
+    for place, coordinate in enumerate(COORDINATES):
+        axes[0].axvline(place, color=MUTED, linewidth=0.7, zorder=0)
+        axes[0].text(place, 1.01, f"separable\nin {coordinate}", transform=axes[0].get_xaxis_transform(), **above)
+    axes[1].axvline(inputs.config.criteria["O4"].thresholds["explained"], color=MUTED, linestyle=":", linewidth=0.7)
+    axes[1].set(xlim=(0, 1))
+    axes[2].set(xlim=(0, None))
     axes[0].set_yticks(range(len(surfaces)), [f"{NAMES[dataset]}, {schedule}" for dataset, schedule in surfaces])
     axes[0].invert_yaxis()
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
@@ -277,36 +281,33 @@ def best_table(inputs: Inputs) -> str:
     return booktabs("@{}llrrrr@{}", header, grouped(rows))
 
 
-@finding.table()
+@finding.table("O4", "O6")
 def basins_table(inputs: Inputs) -> str:
-    """The angle in both coordinates, the ratio of axes and the area of every basin, with intervals."""
+    """The shear of every basin, how much of the variance over λ the form explains, and the area, with intervals."""
     rows = [
         [
             *(NAMES[row.dataset], escape(row.method), escape(row.schedule)),
-            *(degrees(row.λ), degrees(row.ηλ), LATEX.interval(row.anisotropy), LATEX.interval(row.area)),
+            *(hundredths(row.shear), hundredths(row.explained), LATEX.interval(row.area)),
         ]
         for row in basin_table(inputs).itertuples()
     ]
-    header = ["Optimiser", "schedule", r"angle, $\lambda$", r"angle, $\eta\lambda$", "ratio of axes", "area"]
-    return booktabs("@{}llrrrr@{}", header, grouped(rows))
+    header = ["Optimiser", "schedule", "shear $s$", "explained", "area"]
+    return booktabs("@{}llrrr@{}", header, grouped(rows))
 
 
 def basin_table(inputs: Inputs) -> pd.DataFrame:
-    """Return a row of estimates for each surface.
-
-    Columns are `λ` and `ηλ`, the angles in these coordinates; `anisotropy`, the ratio of axes against λ; and `area`.
-    """
-    grids, tolerance = inputs.made(Grids), inputs.config.criteria["O6"].thresholds["tolerance"]
+    """Return a row for each surface: estimates of `shear`, of the share of variance `explained`, and of `area`."""
+    grids, thresholds = inputs.made(Grids), inputs.config.criteria["O6"].thresholds
+    within = inputs.config.criteria["O4"].thresholds["within"]
     rows = []
     for dataset in DATASETS:
         for method in METHODS:
             for schedule in grids.schedules(dataset, method):
-                shapes = {at: grids.shapes(dataset, method, schedule, at) for at in ("λ", "ηλ")}
-                angles = {at: axial_interval([s.angle for s in found.values()]) for at, found in shapes.items()}
-                ratios = pd.Series({seed: np.log(found.anisotropy) for seed, found in shapes["λ"].items()})
-                areas = np.log(grids.areas(dataset, method, schedule, tolerance))
+                found = grids.shear(method, [(dataset, schedule)], within)
+                areas = np.log(grids.areas(dataset, method, schedule, thresholds["tolerance"]))
                 about = {"dataset": dataset, "method": method, "schedule": schedule}
-                rows.append(about | angles | {"anisotropy": ratio_interval(ratios), "area": ratio_interval(areas)})
+                shown = {"shear": found.estimate, "explained": computed(found.explained)}
+                rows.append(about | shown | {"area": ratio_interval(areas)})
     return pd.DataFrame(rows)
 
 
@@ -321,12 +322,12 @@ def grouped(rows: list[list[str]]) -> list[list[str]]:
     return shown
 
 
-def degrees(found: Estimate) -> str:
-    """Write an angle and the half-width of its interval; an interval that covers all axes is said in words."""
-    half = (found.high - found.low) / 2
-    if np.isnan(half):
-        return f"${found.value:.0f}^\\circ$"
-    return f"${found.value:.0f}^\\circ \\pm {half:.0f}^\\circ$" if half < 90 else f"${found.value:.0f}^\\circ$ (any)"
+def hundredths(found: Estimate) -> str:
+    """Write an estimate, and its interval if it has one, with two decimals in LaTeX; "--" if it is unknown."""
+    value, low, high = (f"${end:.2f}$".replace("$-0.00$", "$0.00$") for end in found[:3])
+    if np.isnan(found.value):
+        return "--"
+    return value if np.isnan(found.low) else f"{value} [{low}, {high}]"
 
 
 def scientific(value: float) -> str:

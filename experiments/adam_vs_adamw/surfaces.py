@@ -1,4 +1,4 @@
-"""The errors on the grids of η × λ, their basins and best cells, and how noise changes the shape of a basin."""
+"""The errors on the grids of η × λ, their basins and their best cells."""
 
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
@@ -8,20 +8,10 @@ import pandas as pd
 
 from weightdecay.claims.judging import NOT_RUN, joined
 from weightdecay.results import Results
-from weightdecay.statistics.basins import (
-    Shape,
-    area,
-    at_cells,
-    at_edge,
-    best_cells,
-    good_cells,
-    noise_tilts,
-    renoised,
-    shape,
-    tilts,
-)
+from weightdecay.statistics.basins import area, at_cells, at_edge, best_cells
 from weightdecay.statistics.estimates import Estimate
 from weightdecay.statistics.measures import finals
+from weightdecay.statistics.separability import Shear, shear
 
 from . import finding
 
@@ -34,12 +24,13 @@ METHODS = {  # name -> optimiser, kind of decay
 }
 LETTERS = {"AdamW": "AdamW", "Adam + L2": "AdamL", "SGDW": "SgdW", "SGD + L2": "SgdL"}
 UNDECAYED = {"Adam": ("adam", "none"), "SGD": ("sgd", "none")}
+COORDINATES = ("λ", "ηλ")  # by their place: the shear at which η and this coordinate are separable
 SCHEDULES = ("constant", "step", "cosine")
 # An error of 0 counts as this in logarithms: half an example of MNIST-1D's 2,000, and less in the smaller data sets.
 LEAST_ERROR = 1 / 4000
 TIE = 1e-6  # the weight of the loss in an error, to break ties: less than one example makes in any mean over seeds
+RESAMPLES = 1000  # of the seeds, for the interval of a shear
 Errors = TypeVar("Errors", float, pd.Series)
-DRAWS = 400  # surfaces of noise
 
 
 @finding.measured
@@ -65,6 +56,7 @@ class Grids:
         self._groups = {key: group for key, group in table.groupby(KEYS)}
         self._nothing = table.iloc[:0]
         self._errors: dict[tuple[str, str, str, str], pd.DataFrame] = {}
+        self._shears: dict[tuple, Shear] = {}
 
     def errors(self, dataset: str, method: str, schedule: str, split: str) -> pd.DataFrame:
         """Return the errors on "validation", "test" or "held_out"; columns are (learning_rate, weight_decay).
@@ -105,35 +97,16 @@ class Grids:
         lowest = self.errors(dataset, method, schedule, "validation").mean().groupby("learning_rate").min()
         return lowest.index[lowest <= within * lowest.min()]
 
-    def shapes(self, dataset: str, method: str, schedule: str, coordinate: str) -> dict[int, Shape]:
-        """Return per seed the shape of the basin of good cells in the coordinate "λ" or "ηλ"."""
-        errors = self.errors(dataset, method, schedule, "held_out")
-        return {seed: shape(good_cells(row), errors.columns, coordinate) for seed, row in errors.iterrows()}
+    def held_out(self, method: str, surfaces: Iterable[tuple[str, str]]) -> list[pd.DataFrame]:
+        """Return the held-out errors of a method on each of these (data set, schedule)."""
+        return [self.errors(dataset, method, schedule, "held_out") for dataset, schedule in surfaces]
 
-    def tilts(self, method: str, coordinate: str) -> pd.Series:
-        """Return per seed the tilt of the basin, averaged over schedules and data sets."""
-        tables = [self.errors(*surface_of(method, surface), "held_out") for surface in self.surfaces(method)]
-        return over_surfaces(
-            pd.Series(tilts(errors.to_numpy(), errors.columns, coordinate), errors.index) for errors in tables
-        )
-
-    def noise_tilt(self, method: str, coordinate: str) -> float:
-        """Return what `tilts` would be on average if all cells of all surfaces were pure noise."""
-        generator = np.random.default_rng(0)
-        grids = [self.errors(*surface_of(method, surface), "held_out").columns for surface in self.surfaces(method)]
-        found = [noise_tilts(grid, coordinate, DRAWS, generator).mean() for grid in grids]
-        return float(np.mean(found)) if found else np.nan
-
-    def added_by_noise(self, method: str, coordinate: str) -> float:
-        """Return the degrees that noise adds to a tilt: the tilt of the mean surface plus noise, less its own tilt."""
-        generator, added = np.random.default_rng(0), []
-        for surface in self.surfaces(method):
-            errors = self.errors(*surface_of(method, surface), "held_out")
-            if len(errors) < 2:
-                return np.nan
-            noisy = tilts(renoised(errors, DRAWS, generator), errors.columns, coordinate).mean()
-            added.append(noisy - tilts(np.log(errors).mean().to_numpy()[None], errors.columns, coordinate)[0])
-        return float(np.mean(added)) if added else np.nan
+    def shear(self, method: str, surfaces: Iterable[tuple[str, str]], within: float) -> Shear:
+        """Return the common shear of a method's basins on these (data set, schedule); see `separability.shear`."""
+        key = method, tuple(surfaces), within
+        if key not in self._shears:
+            self._shears[key] = shear(self.held_out(method, key[1]), within, RESAMPLES)
+        return self._shears[key]
 
     def areas(self, dataset: str, method: str, schedule: str, tolerance: float) -> pd.Series:
         """Return per seed the area of the basin with errors up to `tolerance` times that of the best cell.
@@ -170,11 +143,6 @@ def untied(errors: pd.Series, losses: pd.Series) -> pd.Series:
 def log_error(errors: Errors) -> Errors:
     """Return the logarithm of errors, which count as at least LEAST_ERROR."""
     return np.log(np.maximum(errors, LEAST_ERROR))
-
-
-def surface_of(method: str, surface: tuple[str, str]) -> tuple[str, str, str]:
-    """Return the arguments of `Grids.errors` for a method and a (data set, schedule)."""
-    return surface[0], method, surface[1]
 
 
 def over_surfaces(per_seed: Iterable[pd.Series]) -> pd.Series:

@@ -60,15 +60,6 @@ def test_proportion_interval_is_the_exact_one(successes, trials):
         assert stats.binom.cdf(successes, trials, interval.high) == pytest.approx(0.025)
 
 
-def test_bootstrap_is_refused_below_10_seeds_and_repeats_itself():
-    values = np.random.default_rng(2).normal(size=12)
-    with pytest.raises(ValueError, match="9 seeds"):
-        estimates.bootstrap_interval(values[:9], np.median)
-    once = estimates.bootstrap_interval(values, np.median)
-    assert once == estimates.bootstrap_interval(values, np.median)
-    assert once.low < np.median(values) < once.high
-
-
 def test_paired_interval_uses_the_pairs_alone():
     first, second = pd.Series({0: 0.9, 1: 0.8, 2: 0.7, 3: 0.1}), pd.Series({0: 0.5, 1: 0.4, 2: 0.3})
     interval = estimates.paired_interval(first, second)
@@ -210,29 +201,6 @@ def test_band_is_the_interval_at_every_step():
     found = band(curves, estimates.ACCURACY).loc[2]
     interval = estimates.mean_interval([curve[2] for curve in curves.values()], estimates.ACCURACY)
     assert list(found) == pytest.approx([interval.value, interval.low, interval.high])
-
-
-def test_axes_at_89_and_minus_89_degrees_are_two_degrees_apart():
-    found = estimates.axial_interval([89.0, -89.0, 89.0, -89.0])
-    assert abs(found.value) == pytest.approx(90) and found.high - found.low == pytest.approx(
-        2 * 3.182 * 1.1547 / 2, rel=1e-3
-    )
-    shifted = estimates.axial_interval([29.0, 31.0, 29.0, 31.0])
-    assert shifted.value == pytest.approx(30) and shifted.high - shifted.low == pytest.approx(found.high - found.low)
-
-
-def test_the_interval_of_an_axis_covers_it_by_t_and_by_bootstrap():
-    generator = np.random.default_rng(3)
-    for seeds, trials, least in ((4, 1000, 0.92), (20, 60, 0.85)):  # BCa takes a while: 60 trials, 3 standard errors
-        found = [estimates.axial_interval(generator.normal(88.0, 8.0, seeds) % 180) for _ in range(trials)]
-        covered = [any(one.low <= angle <= one.high for angle in (-92.0, 88.0)) for one in found]
-        assert np.mean(covered) >= least
-
-
-def test_an_axis_of_one_seed_has_no_interval():
-    assert estimates.axial_interval([200.0]).value == pytest.approx(20) and np.isnan(
-        estimates.axial_interval([200.0]).low
-    )
 
 
 def test_finals_of_many_runs_are_those_of_one_after_another():

@@ -1,31 +1,13 @@
-"""Basins: the region of a grid of (η, λ) where a network does well, its orientation and its size.
+"""Basins: the region of a grid of (η, λ) where a network does well, its best cell and its size.
 
-Errors are tables `[seeds, cells]`; a cell is a pair (η, λ) of the columns. The axes are x = ln η and y = ln λ, with
-PyTorch's λ. Loshchilov & Hutter write λ for the whole shrinkage of a step, so they have ln ηλ = x + y in place of y: a
-shear. Whether a region is diagonal depends on this choice, so functions for shapes take a coordinate, "λ" or "ηλ".
+Errors are tables `[seeds, cells]`; a cell is a pair (η, λ) of the columns. Whether a basin is separable is in
+`separability`.
 """
-
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from weightdecay.statistics.estimates import leave_one_out
-
-SHEARS = {"λ": np.eye(2), "ηλ": np.array([[1.0, 0.0], [1.0, 1.0]])}  # coordinate of decay -> (x, y) in it
-LEAST_CELLS = 3  # fewer cells have no orientation
-
-
-class Shape(NamedTuple):
-    """A region's shape: the angle of its longer axis to the η axis, in (−90, 90] degrees, and its ratio of axes."""
-
-    angle: float
-    anisotropy: float
-
-    @property
-    def tilt(self) -> float:
-        """The degrees from the longer axis to the nearest axis of the plane: 45 for a diagonal region."""
-        return 45 - abs(abs(self.angle) - 45)
 
 
 def best_cells(errors: pd.DataFrame) -> pd.Series:
@@ -43,81 +25,10 @@ def at_cells(values: pd.DataFrame, cells: pd.Series) -> pd.Series:
     return found.reindex(values.index)
 
 
-def good_cells(errors: pd.Series, share: float = 0.1) -> pd.MultiIndex:
-    """Return the `share` of cells with the lowest errors, and at least three if so many errors are known.
-
-    Of equal cells the first counts.
-    """
-    count, known = max(LEAST_CELLS, round(share * len(errors))), errors.dropna()
-    return known.index[np.argsort(known.to_numpy(), kind="stable")[:count]]
-
-
-def shape(cells: pd.MultiIndex, grid: pd.MultiIndex, coordinate: str) -> Shape:
-    """Return the principal axes of a set of cells of a grid, in the coordinate "λ" or "ηλ".
-
-    They are those of the covariance of the area that the cells cover. This is the covariance of the centres plus that
-    of a single cell, which is as wide as the steps of the grid. So cells in a row still have a width. NaN for fewer
-    than `LEAST_CELLS` cells.
-    """
-    if len(cells) < LEAST_CELLS:
-        return Shape(np.nan, np.nan)
-    (angle,), (ratio,) = _axes(np.log(np.array(list(cells), dtype=float))[None], grid, coordinate)
-    return Shape(float(angle), float(ratio))
-
-
-def tilts(errors: np.ndarray, grid: pd.MultiIndex, coordinate: str, share: float = 0.1) -> np.ndarray:
-    """Return the tilts of many surfaces `[surfaces, cells]`: `shape(good_cells(row), grid, coordinate).tilt`.
-
-    NaN for a surface that has fewer known cells than should be good.
-    """
-    count = max(LEAST_CELLS, round(share * len(grid)))
-    few = np.isfinite(errors).sum(axis=1) < count
-    if few.all():
-        return np.full(len(errors), np.nan)
-    best = np.argsort(errors, axis=1, kind="stable")[:, :count]
-    angles, _ = _axes(np.log(np.array(list(grid), dtype=float))[best], grid, coordinate)
-    return np.where(few, np.nan, 45 - np.abs(np.abs(angles) - 45))
-
-
-def noise_tilts(grid: pd.MultiIndex, coordinate: str, draws: int, generator: np.random.Generator) -> np.ndarray:
-    """Return the tilts `[draws]` of basins on surfaces of pure noise, where the good cells are random."""
-    return tilts(generator.random((draws, len(grid))), grid, coordinate)
-
-
-def renoised(errors: pd.DataFrame, draws: int, generator: np.random.Generator) -> np.ndarray:
-    """Draw surfaces `[draws, cells]` of log error: the mean over seeds plus, in each cell, the noise of a random seed.
-
-    `errors` are positive, `[seeds, cells]`, of at least two seeds. The noise of a seed is the distance of its log
-    errors from the mean, less the median of this distance over cells, which is a factor common to the surface and does
-    not affect its shape. It is multiplied by √(n/(n − 1)), because the seed has a share in the mean. A statistic of
-    these surfaces, less that of the mean surface, is what noise adds to the statistic. A draw is NaN where its seed
-    does not know the cell.
-    """
-    logs, n = np.log(errors), len(errors)
-    mean = logs.mean().to_numpy()
-    noise = logs - mean
-    noise = noise.sub(noise.median(axis=1), axis=0).to_numpy() * np.sqrt(n / (n - 1))
-    picked = generator.integers(0, n, (draws, logs.shape[1]))
-    return mean + noise[picked, np.arange(logs.shape[1])]
-
-
-def _axes(points: np.ndarray, grid: pd.MultiIndex, coordinate: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return angles and ratios of axes `[sets]` of sets of cells with centres `[sets, cells, 2]` in (ln η, ln λ)."""
-    sides = cell_sides(grid)
-    if np.isnan(sides).any():
-        return np.full(len(points), np.nan), np.full(len(points), np.nan)
-    apart = points - points.mean(axis=1, keepdims=True)
-    covariance = np.swapaxes(apart, 1, 2) @ apart / points.shape[1] + np.diag(sides**2) / 12
-    lengths, directions = np.linalg.eigh(SHEARS[coordinate] @ covariance @ SHEARS[coordinate].T)
-    angles = np.degrees(np.arctan2(directions[:, 1, 1], directions[:, 0, 1]))
-    angles = np.where(angles > 90, angles - 180, np.where(angles <= -90, angles + 180, angles))
-    return angles, np.sqrt(lengths[:, 1] / lengths[:, 0])
-
-
 def area(errors: pd.Series, reference: float, tolerance: float) -> float:
     """Return the area of the cells with errors up to `tolerance` times `reference`, in decades of η times decades of λ.
 
-    It is the same in both coordinates, as the shear has determinant 1. NaN if the reference is unknown.
+    It is the same against λ and against ηλ, as the one is a shear of the other. NaN if the reference is unknown.
     """
     if np.isnan(reference):
         return np.nan
@@ -133,14 +44,6 @@ def at_edge(errors: pd.Series, reference: float, tolerance: float) -> float:
     rim = table.to_numpy()
     edge = sum(int(line.sum()) for line in (rim[0], rim[-1], rim[:, 0], rim[:, -1]))
     return edge / boundary if boundary else np.nan
-
-
-def at_border(cells: pd.MultiIndex, grid: pd.MultiIndex) -> float:
-    """Return the share of the cells at the border of the grid, where a region may extend beyond; NaN without cells."""
-    if not len(cells):
-        return np.nan
-    ends = [(level.min(), level.max()) for level in (grid.get_level_values(number) for number in (0, 1))]
-    return float(np.mean([η in ends[0] or λ in ends[1] for η, λ in cells]))
 
 
 def cell_sides(grid: pd.MultiIndex) -> np.ndarray:

@@ -2,23 +2,22 @@
 
 The seed is the unit of replication. Every measurement is first reduced to one number per seed, and the interval is then
 Student's t over these numbers. With the 3 to 20 seeds of this project, a percentile bootstrap would cover too little:
-with n = 3, a nominal 95 % interval covers about 75 %. Student's t does not have this problem. The bootstrap (BCa) is
-used only for statistics that are not means, and is refused below 10 seeds. Ratios and times are averaged on the log
-scale.
+with n = 3, a nominal 95 % interval covers about 75 %. Student's t does not have this problem. Only a shear, which all
+seeds give together, has a bootstrap, which is stretched accordingly (`separability`). Ratios and times are averaged on
+the log scale.
 
 No function here drops a value. NaN is refused, because the caller must decide and say what a failed run counts as
 (accuracy 0, a censored time).
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
 from scipy import special
 
 CONFIDENCE = 0.95
-LEAST_BOOTSTRAP = 10  # seeds that a bootstrap needs
 ACCURACY = (0.0, 1.0)  # bounds of an accuracy, and of any other share
 DIFFERENCE = (-1.0, 1.0)  # bounds of a difference of two of them
 UNBOUNDED = (-np.inf, np.inf)
@@ -89,28 +88,6 @@ def ratio_of(first: pd.Series, second: pd.Series) -> Estimate:
     return ratio_interval(np.log(first / second))
 
 
-def axial_interval(per_seed: Values) -> Estimate:
-    """Return the mean of axes and its interval. Axes are angles in degrees, where 180 is the same as 0.
-
-    The mean is the mean direction of the doubled angles (Mardia & Jupp 2000, section 1.1), which is not a mean of
-    numbers. From 10 seeds on the interval is the bootstrap's. With fewer seeds it is Student's t over the angles from
-    the mean axis to those of the seeds. Its ends may lie outside (−90, 90]. ValueError on NaN.
-    """
-    angles = _checked(per_seed)
-    mean = float(axial_mean(angles))
-    apart = (angles - mean + 90) % 180 - 90
-    if len(apart) >= LEAST_BOOTSTRAP and np.ptp(apart) > 0:
-        _, low, high, n = bootstrap_interval(apart, axial_mean)
-    else:
-        _, low, high, n = mean_interval(apart)
-    return Estimate(mean, mean + low, mean + high, n)
-
-
-def axial_mean(angles: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Return the mean axis, in (−90, 90], along a dimension of angles in degrees, where 180 is the same as 0."""
-    return np.degrees(np.angle(np.exp(2j * np.radians(angles)).mean(axis))) / 2
-
-
 def open_above(estimate: Estimate, censored: bool) -> Estimate:
     """Return the estimate; if `censored`, it is made of lower bounds, and so its interval is open above."""
     return estimate._replace(high=np.inf) if censored else estimate
@@ -132,24 +109,6 @@ def proportion_interval(successes: int, trials: int) -> Estimate:
 
     interval = stats.binomtest(successes, trials).proportion_ci(CONFIDENCE, method="exact")
     return Estimate(successes / trials, float(interval.low), float(interval.high), trials)
-
-
-def bootstrap_interval(per_seed: Values, statistic: Callable[..., Any]) -> Estimate:
-    """Return the bias-corrected, accelerated bootstrap interval (Efron 1987) of `statistic`.
-
-    It needs at least 10 seeds; ValueError for fewer. `statistic(values, axis)` is vectorised like `numpy.median`.
-    Resampling is seeded, so the same data give the same interval.
-    """
-    values = _checked(per_seed)
-    if len(values) < LEAST_BOOTSTRAP:
-        raise ValueError(f"a bootstrap over {len(values)} seeds under-covers: 10 are the least, or use mean_interval")
-    from scipy import stats
-
-    result = stats.bootstrap(
-        (values,), statistic, confidence_level=CONFIDENCE, method="BCa", rng=np.random.default_rng(0)
-    )
-    interval = result.confidence_interval
-    return Estimate(float(statistic(values, axis=0)), float(interval.low), float(interval.high), len(values))
 
 
 def rank_correlation(x: Values, y: Values) -> float:
