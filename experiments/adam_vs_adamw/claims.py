@@ -13,7 +13,7 @@ import pandas as pd
 
 from weightdecay.claims.judging import counts, joined, judge_interval, judged, reported
 from weightdecay.claims.model import Part, combine
-from weightdecay.statistics.basins import at_border, good_cells
+from weightdecay.statistics.basins import at_border
 from weightdecay.statistics.estimates import DIFFERENCE, every_seed, ratio_interval, ratio_of
 from weightdecay.statistics.measures import diverged
 
@@ -251,11 +251,9 @@ def two_formulas(grids: Grids, *, tolerance: float) -> tuple[list[Part], str]:
 
 def border(grids: Grids) -> str:
     shares = [
-        at_border(good_cells(row), errors.columns)
+        at_border(grids.errors(dataset, method, schedule, "held_out"))
         for method in METHODS
         for dataset, schedule in grids.surfaces(method)
-        for errors in [grids.errors(dataset, method, schedule, "held_out")]
-        for _, row in errors.iterrows()
     ]
-    known = [share for share in shares if not np.isnan(share)]
+    known = [share for own in shares for share in own.dropna()]
     return f"{np.mean(known):.0%} of the best tenth of cells are at the border of their grid" if known else ""

@@ -1,6 +1,7 @@
 """The errors on the grids of η × λ, their basins and best cells, and how noise changes the shape of a basin."""
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import TypeVar
 
 import numpy as np
@@ -8,18 +9,8 @@ import pandas as pd
 
 from weightdecay.claims.judging import NOT_RUN, joined
 from weightdecay.results import Results
-from weightdecay.statistics.basins import (
-    Shape,
-    area,
-    at_cells,
-    at_edge,
-    best_cells,
-    good_cells,
-    noise_tilts,
-    renoised,
-    shape,
-    tilts,
-)
+from weightdecay.statistics import basins
+from weightdecay.statistics.basins import Shape, at_cells, best_cells, noise_tilts, renoised, tilts
 from weightdecay.statistics.estimates import Estimate
 from weightdecay.statistics.measures import finals
 
@@ -65,6 +56,7 @@ class Grids:
         self._groups = {key: group for key, group in table.groupby(KEYS)}
         self._nothing = table.iloc[:0]
         self._errors: dict[tuple[str, str, str, str], pd.DataFrame] = {}
+        self.tilts, self.added_by_noise = cache(self._tilts), cache(self._added_by_noise)
 
     def errors(self, dataset: str, method: str, schedule: str, split: str) -> pd.DataFrame:
         """Return the errors on "validation", "test" or "held_out"; columns are (learning_rate, weight_decay).
@@ -107,10 +99,9 @@ class Grids:
 
     def shapes(self, dataset: str, method: str, schedule: str, coordinate: str) -> dict[int, Shape]:
         """Return per seed the shape of the basin of good cells in the coordinate "λ" or "ηλ"."""
-        errors = self.errors(dataset, method, schedule, "held_out")
-        return {seed: shape(good_cells(row), errors.columns, coordinate) for seed, row in errors.iterrows()}
+        return basins.shapes(self.errors(dataset, method, schedule, "held_out"), coordinate)
 
-    def tilts(self, method: str, coordinate: str) -> pd.Series:
+    def _tilts(self, method: str, coordinate: str) -> pd.Series:
         """Return per seed the tilt of the basin, averaged over schedules and data sets."""
         tables = [self.errors(*surface_of(method, surface), "held_out") for surface in self.surfaces(method)]
         return over_surfaces(
@@ -124,7 +115,7 @@ class Grids:
         found = [noise_tilts(grid, coordinate, DRAWS, generator).mean() for grid in grids]
         return float(np.mean(found)) if found else np.nan
 
-    def added_by_noise(self, method: str, coordinate: str) -> float:
+    def _added_by_noise(self, method: str, coordinate: str) -> float:
         """Return the degrees that noise adds to a tilt: the tilt of the mean surface plus noise, less its own tilt."""
         generator, added = np.random.default_rng(0), []
         for surface in self.surfaces(method):
@@ -141,17 +132,14 @@ class Grids:
         The best cell is chosen on the other seeds.
         """
         errors = self.errors(dataset, method, schedule, "held_out")
-        best = at_cells(errors, best_cells(errors))
-        return pd.Series({seed: area(errors.loc[seed], best[seed], tolerance) for seed in best.index}, dtype=float)
+        return basins.areas(errors, at_cells(errors, best_cells(errors)), tolerance)
 
     def at_edges(self, method: str, tolerance: float) -> list[pd.Series]:
         """Return for each surface and seed which share of the boundary of the basin of `areas` is the grid's edge."""
         shares = []
         for dataset, schedule in self.surfaces(method):
             errors = self.errors(dataset, method, schedule, "held_out")
-            best = at_cells(errors, best_cells(errors))
-            found = {seed: at_edge(errors.loc[seed], best[seed], tolerance) for seed in best.index}
-            shares.append(pd.Series(found, dtype=float))
+            shares.append(basins.at_edges(errors, at_cells(errors, best_cells(errors)), tolerance))
         return shares
 
 

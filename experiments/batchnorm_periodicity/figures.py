@@ -34,7 +34,6 @@ from .records import (
     eps_sweep,
     per_seed,
     periods,
-    predictors,
     rate,
     slope,
     words,
@@ -226,7 +225,7 @@ def mechanism(inputs: Inputs) -> Figure:
         "grid": {run: records.destabilisations(run)["start"] for run in grid["run"]},
         "addition": {run: records.collapses(run, t["high"], t["low"])["start"][:1] for run in eps["run"]},
     }
-    found = {run: predictors(records, run) for run in (*grid["run"], *eps["run"])}
+    found = {run: records.predictors(run) for run in (*grid["run"], *eps["run"])}
     figure, axes = plt.subplots(2, 2, figsize=(PAGE, 4.2), sharex=True)
     for column, name, power in ((0, "divisor", -1), (1, "rate", 1)):
         curves = {run: table[name] ** power for run, table in found.items()}

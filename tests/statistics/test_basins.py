@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from weightdecay.statistics.basins import (
     Shape,
-    area,
+    areas,
     at_border,
     at_cells,
-    at_edge,
+    at_edges,
     best_cells,
     cell_sides,
     good_cells,
@@ -75,9 +75,10 @@ def test_three_cells_in_a_row_are_no_line():
 
 def test_area_is_that_of_the_ellipse():
     """Errors up to 1.25 lie within axes of length .5 and 1: π/2 in natural logarithms."""
-    found = area(valley(30, 2.0), reference=1.0, tolerance=1.25)
-    assert found == pytest.approx(np.pi / 2 / np.log(10) ** 2, rel=0.1)
-    assert area(valley(30, 2.0), reference=0.5, tolerance=1.25) == 0
+    errors = pd.DataFrame([valley(30, 2.0)] * 3, index=[0, 1, 2])
+    found = areas(errors, pd.Series([1.0, 0.5, np.nan]), tolerance=1.25)
+    assert found[0] == pytest.approx(np.pi / 2 / np.log(10) ** 2, rel=0.1)
+    assert found[1] == 0 and np.isnan(found[2])
 
 
 def test_the_best_cell_is_chosen_on_the_other_seeds():
@@ -88,8 +89,11 @@ def test_the_best_cell_is_chosen_on_the_other_seeds():
 
 
 def test_cells_at_the_border_are_counted_and_a_step_is_measured():
-    corner, inside = (RATES[0], DECAYS[3]), (RATES[2], DECAYS[3])
-    assert at_border(pd.MultiIndex.from_tuples([corner, inside]), GRID) == 0.5
+    grid = pd.MultiIndex.from_product([[1.0, 2.0, 4.0], [1.0, 2.0, 4.0]])
+    errors = pd.DataFrame(2.0, [0, 1, 2], grid)
+    errors.loc[0, [(1.0, 1.0), (2.0, 2.0), (4.0, 1.0)]] = 1.0  # the three good cells, two of them at the border
+    errors.loc[2] = np.nan
+    assert at_border(errors).tolist() == pytest.approx([2 / 3, 1.0, np.nan], nan_ok=True)
     assert cell_sides(GRID) == pytest.approx([0.25, 0.25])
     few = pd.MultiIndex.from_tuples(itertools.product([1, 2], [1, 10, 100]))
     assert cell_sides(few) == pytest.approx(np.log([2, 10]))
@@ -130,5 +134,5 @@ def test_the_share_of_a_boundary_at_the_windows_edge():
     grid = pd.MultiIndex.from_product([[1.0, 2.0, 4.0], [1.0, 2.0, 4.0]])
     corner, middle, none = (pd.Series(5.0, grid) for _ in range(3))
     corner[1.0, 1.0] = middle[2.0, 2.0] = 1.0
-    assert [at_edge(errors, 1.0, 1.1) for errors in (corner, middle)] == [0.5, 0.0]
-    assert at_edge(none, 5.0, 1.1) == 1.0
+    errors = pd.DataFrame([corner, middle, none, none])
+    assert at_edges(errors, pd.Series([1.0, 1.0, 5.0, 1.0]), 1.1).tolist() == pytest.approx([0.5, 0.0, 1.0, np.nan], nan_ok=True)

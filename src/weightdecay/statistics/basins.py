@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from weightdecay.statistics.estimates import leave_one_out
+from weightdecay.statistics.estimates import means_of_others
 
 SHEARS = {"λ": np.eye(2), "ηλ": np.array([[1.0, 0.0], [1.0, 1.0]])}  # coordinate of decay -> (x, y) in it
 LEAST_CELLS = 3  # fewer cells have no orientation
@@ -33,14 +33,16 @@ def best_cells(errors: pd.DataFrame) -> pd.Series:
 
     Seeds without such a cell are left out.
     """
-    found = leave_one_out(errors, lambda others, own: int(np.nanargmin(others.to_numpy(dtype=float))))
-    return found.dropna().astype(int)
+    if len(errors) < 2:
+        return pd.Series(dtype=int)
+    means = pd.DataFrame(means_of_others(errors), errors.index).dropna(how="all")
+    return pd.Series(np.nanargmin(means.to_numpy(), axis=1), means.index)
 
 
 def at_cells(values: pd.DataFrame, cells: pd.Series) -> pd.Series:
     """Return per seed its value in its own cell of `cells` (see `best_cells`); NaN for a seed without a cell."""
-    found = pd.Series({seed: values.loc[seed].iloc[cell] for seed, cell in cells.items()}, dtype=float)
-    return found.reindex(values.index)
+    rows = values.index.get_indexer(cells.index)
+    return pd.Series(values.to_numpy(dtype=float)[rows, cells.to_numpy()], cells.index).reindex(values.index)
 
 
 def good_cells(errors: pd.Series, share: float = 0.1) -> pd.MultiIndex:
@@ -48,8 +50,13 @@ def good_cells(errors: pd.Series, share: float = 0.1) -> pd.MultiIndex:
 
     Of equal cells the first counts.
     """
-    count, known = max(LEAST_CELLS, round(share * len(errors))), errors.dropna()
-    return known.index[np.argsort(known.to_numpy(), kind="stable")[:count]]
+    return errors.index[_good(errors.to_numpy(dtype=float), share)]
+
+
+def _good(errors: np.ndarray, share: float) -> np.ndarray:
+    """Return the places of the good cells among errors `[cells]`, the best first."""
+    (known,) = np.nonzero(~np.isnan(errors))
+    return known[np.argsort(errors[known], kind="stable")[: max(LEAST_CELLS, round(share * len(errors)))]]
 
 
 def shape(cells: pd.MultiIndex, grid: pd.MultiIndex, coordinate: str) -> Shape:
@@ -59,9 +66,25 @@ def shape(cells: pd.MultiIndex, grid: pd.MultiIndex, coordinate: str) -> Shape:
     of a single cell, which is as wide as the steps of the grid. So cells in a row still have a width. NaN for fewer
     than `LEAST_CELLS` cells.
     """
-    if len(cells) < LEAST_CELLS:
+    return _shape(_centres(cells), cell_sides(grid), coordinate)
+
+
+def shapes(errors: pd.DataFrame, coordinate: str, share: float = 0.1) -> dict[int, Shape]:
+    """Return for each seed the `shape` of its good cells: of many seeds in a tenth of the time."""
+    centres, sides = _centres(errors.columns), cell_sides(errors.columns)
+    rows = zip(errors.index, errors.to_numpy(dtype=float), strict=True)
+    return {seed: _shape(centres[_good(row, share)], sides, coordinate) for seed, row in rows}
+
+
+def _centres(cells: pd.MultiIndex) -> np.ndarray:
+    """Return the centres `[cells, 2]` in (ln η, ln λ)."""
+    return np.log(np.array(list(cells), dtype=float).reshape(-1, 2))
+
+
+def _shape(centres: np.ndarray, sides: np.ndarray, coordinate: str) -> Shape:
+    if len(centres) < LEAST_CELLS:
         return Shape(np.nan, np.nan)
-    (angle,), (ratio,) = _axes(np.log(np.array(list(cells), dtype=float))[None], grid, coordinate)
+    (angle,), (ratio,) = _axes(centres[None], sides, coordinate)
     return Shape(float(angle), float(ratio))
 
 
@@ -75,7 +98,7 @@ def tilts(errors: np.ndarray, grid: pd.MultiIndex, coordinate: str, share: float
     if few.all():
         return np.full(len(errors), np.nan)
     best = np.argsort(errors, axis=1, kind="stable")[:, :count]
-    angles, _ = _axes(np.log(np.array(list(grid), dtype=float))[best], grid, coordinate)
+    angles, _ = _axes(_centres(grid)[best], cell_sides(grid), coordinate)
     return np.where(few, np.nan, 45 - np.abs(np.abs(angles) - 45))
 
 
@@ -101,9 +124,11 @@ def renoised(errors: pd.DataFrame, draws: int, generator: np.random.Generator) -
     return mean + noise[picked, np.arange(logs.shape[1])]
 
 
-def _axes(points: np.ndarray, grid: pd.MultiIndex, coordinate: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return angles and ratios of axes `[sets]` of sets of cells with centres `[sets, cells, 2]` in (ln η, ln λ)."""
-    sides = cell_sides(grid)
+def _axes(points: np.ndarray, sides: np.ndarray, coordinate: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return angles and ratios of axes `[sets]` of sets of cells with centres `[sets, cells, 2]` in (ln η, ln λ).
+
+    `sides` are those of a cell.
+    """
     if np.isnan(sides).any():
         return np.full(len(points), np.nan), np.full(len(points), np.nan)
     apart = points - points.mean(axis=1, keepdims=True)
@@ -114,33 +139,39 @@ def _axes(points: np.ndarray, grid: pd.MultiIndex, coordinate: str) -> tuple[np.
     return angles, np.sqrt(lengths[:, 1] / lengths[:, 0])
 
 
-def area(errors: pd.Series, reference: float, tolerance: float) -> float:
-    """Return the area of the cells with errors up to `tolerance` times `reference`, in decades of η times decades of λ.
+def areas(errors: pd.DataFrame, references: pd.Series, tolerance: float) -> pd.Series:
+    """Return per seed the area of the cells with errors up to `tolerance` times its reference.
 
-    It is the same in both coordinates, as the shear has determinant 1. NaN if the reference is unknown.
+    The unit is decades of η times decades of λ. The area is the same in both coordinates, as the shear has determinant
+    1. NaN for a seed whose reference is unknown.
     """
-    if np.isnan(reference):
-        return np.nan
-    cells = int((errors <= tolerance * reference).sum())
-    return cells * float(np.prod(cell_sides(errors.index) / np.log(10)))
+    cells = errors.le(tolerance * references, axis="index").sum(axis=1)
+    return (cells * float(np.prod(cell_sides(errors.columns) / np.log(10)))).where(references.notna())
 
 
-def at_edge(errors: pd.Series, reference: float, tolerance: float) -> float:
-    """Return which share of the boundary of the region of `area`, in sides of cells, is the edge of the grid."""
-    table = errors.unstack().sort_index().sort_index(axis=1) <= tolerance * reference  # [η, λ]
-    inside = np.pad(table.to_numpy(), 1)
-    boundary = sum(np.count_nonzero(np.diff(inside.astype(int), axis=axis)) for axis in (0, 1))
-    rim = table.to_numpy()
-    edge = sum(int(line.sum()) for line in (rim[0], rim[-1], rim[:, 0], rim[:, -1]))
-    return edge / boundary if boundary else np.nan
+def at_edges(errors: pd.DataFrame, references: pd.Series, tolerance: float) -> pd.Series:
+    """Return per seed which share of the boundary of the region of `areas`, in sides of cells, is the grid's edge.
+
+    NaN for a seed whose region is empty.
+    """
+    η, λ = (np.unique(errors.columns.get_level_values(level), return_inverse=True)[1] for level in (0, 1))
+    inside = np.zeros((len(errors), η.max() + 3, λ.max() + 3), dtype=int)  # [seeds, η, λ], with a rim outside the grid
+    inside[:, η + 1, λ + 1] = errors.le(tolerance * references, axis="index")
+    boundary = sum(np.count_nonzero(np.diff(inside, axis=axis), axis=(1, 2)) for axis in (1, 2))
+    grid = inside[:, 1:-1, 1:-1]
+    edge = sum(side.sum(axis=1) for side in (grid[:, 0], grid[:, -1], grid[:, :, 0], grid[:, :, -1]))
+    return pd.Series(edge / np.where(boundary, boundary, np.nan), errors.index)
 
 
-def at_border(cells: pd.MultiIndex, grid: pd.MultiIndex) -> float:
-    """Return the share of the cells at the border of the grid, where a region may extend beyond; NaN without cells."""
-    if not len(cells):
-        return np.nan
-    ends = [(level.min(), level.max()) for level in (grid.get_level_values(number) for number in (0, 1))]
-    return float(np.mean([η in ends[0] or λ in ends[1] for η, λ in cells]))
+def at_border(errors: pd.DataFrame, share: float = 0.1) -> pd.Series:
+    """Return per seed the share of its good cells at the border of the grid, where a region may extend beyond.
+
+    NaN for a seed without cells.
+    """
+    levels = [errors.columns.get_level_values(level) for level in (0, 1)]
+    border = np.any([(level == level.min()) | (level == level.max()) for level in levels], axis=0)
+    shares = [border[good].mean() if len(good := _good(row, share)) else np.nan for row in errors.to_numpy(dtype=float)]
+    return pd.Series(shares, errors.index, dtype=float)
 
 
 def cell_sides(grid: pd.MultiIndex) -> np.ndarray:
