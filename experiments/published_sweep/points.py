@@ -68,4 +68,4 @@ class Measured:
             metric: [self.histories.final(run, metric, 0) for _, run in runs.iterrows()]
             for metric in ("train_accuracy", "lost_bits")
         }
-        return runs.assign(**ends).query("train_accuracy > 0")
+        return runs.assign(**ends).query("train_accuracy > 0").dropna(subset=list(ends))

@@ -30,6 +30,7 @@ COMPUTED = {  # claims with parts that need no network, and are decided whatever
     "double_descent": {"D9", "D14"},
     "sparsity": {"L1", "L2", "L3", "L4", "L5", "L7", "L8", "L9", "L10"},
 }
+UNDECIDED = {"published_sweep"}  # which the shipped laptop scale does not decide
 AT_ONCE, LATE = 0.0, 0.9  # the share of its steps after which a run diverges
 CASES = {  # which runs diverge, and when
     "one at once": (lambda runs: one_of(runs, 0), AT_ONCE),
@@ -82,7 +83,8 @@ def decided_parts(name: str, case: str) -> set[tuple[str, str]]:
 @pytest.mark.parametrize("name", NAMES)
 def test_where_none_diverged_claims_are_what_their_judges_say(name):
     (found, ((_, raw),)) = judgments(name, shipped(name))
-    assert written(found) == written(raw) and {part.verdict for part in by_part(found).values()} - {"undecided"}
+    assert written(found) == written(raw)
+    assert bool({part.verdict for part in by_part(found).values()} - {"undecided"}) == (name not in UNDECIDED)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -95,7 +97,7 @@ def test_a_part_is_decided_only_as_the_runs_that_did_not_diverge_decide_it(name,
         alike = left is not None and (left.quantity, left.verdict) == (before.quantity, before.verdict)
         assert part.verdict == (before.verdict if alike or key in SEEN.get(name, ()) else "undecided"), key
     decided = decided_parts(name, case)
-    if case.startswith("one"):
+    if case.startswith("one") and name not in UNDECIDED:
         assert len(decided) > len(found) / 2  # one run does not undo a finding
     if case.startswith("all"):
         assert decided == decided_parts(name, "all at once")
