@@ -31,7 +31,7 @@ def separable(grids: Grids, *, within: float, tolerance: float, explained: float
     parts, as_drawn = [], []
     for decoupled, coupled in FAMILIES.values():
         at = int(known[decoupled].value > 0.5)
-        for method, bounds in ((decoupled, (0, tolerance)), (coupled, (tolerance, np.inf))):
+        for method, bounds in ((decoupled, (0.0, tolerance)), (coupled, (tolerance, np.inf))):
             words = f"{method}: distance of the shear from {at}, where η and {COORDINATES[at]} are separable"
             parts.append(judged(LETTERS[method], words, distance(known[method], at), *bounds))
         as_drawn += [
