@@ -64,7 +64,8 @@ def heat_maps(inputs: Inputs, dataset: str) -> Figure:
 
 def separability_panels(inputs: Inputs) -> Figure:
     """Draw the figure `separability`, whose docstring says what it shows."""
-    grids, within = inputs.made(Grids), inputs.config.criteria["O4"].thresholds["within"]
+    grids, thresholds = inputs.made(Grids), inputs.config.criteria["O4"].thresholds
+    within = thresholds["within"]
     dataset, schedule = shown_surface(grids)
     methods = ("AdamW", "Adam + L2")
     tables = {method: grids.errors(dataset, method, schedule, "held_out").mean() for method in methods}
@@ -73,8 +74,8 @@ def separability_panels(inputs: Inputs) -> Figure:
     for line, coordinate in zip(axes, COORDINATES, strict=True):
         for panel, method in zip(line, methods, strict=True):
             mesh = heat_map(panel, tables[method], coordinate, LogNorm(lowest, lowest * np.exp(within)), size=6)
-            found = grids.shear(method, [(dataset, schedule)], within).estimate
-            shear_line(panel, tables[method], coordinate, found)
+            found = grids.shear(method, [(dataset, schedule)], within)
+            shear_line(panel, tables[method], coordinate, found.known(thresholds["explained"]))
             if (method, coordinate) in AS_PUBLISHED:
                 said = panel.text(0.97, 0.04, "as Loshchilov & Hutter draw it", transform=panel.transAxes, ha="right")
                 said.set(fontsize=9, bbox=PLATE)

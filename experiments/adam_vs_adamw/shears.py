@@ -13,8 +13,8 @@ from numpy.polynomial.chebyshev import chebvander
 
 from weightdecay.claims.judging import joined, judge_interval, judged, reported
 from weightdecay.claims.model import Part, combine
-from weightdecay.statistics.estimates import UNKNOWN, Estimate, mean_interval, proportion_interval
-from weightdecay.statistics.separability import DEGREE, Shear, shear
+from weightdecay.statistics.estimates import Estimate, mean_interval, proportion_interval
+from weightdecay.statistics.separability import DEGREE, shear
 
 from . import finding
 from .surfaces import COORDINATES, LETTERS, METHODS, Grids, computed
@@ -27,7 +27,7 @@ DRAWS, RESAMPLES = 10, 100  # synthetic data sets for each method and truth, and
 def separable(grids: Grids, *, within: float, tolerance: float, explained: float) -> tuple[list[Part], str]:
     """η and λ are separable with decoupled decay, and not with an L2 penalty, in the same coordinate."""
     found = {method: grids.shear(method, grids.surfaces(method), within) for method in METHODS}
-    known = {method: estimate_of(result, explained) for method, result in found.items()}
+    known = {method: result.known(explained) for method, result in found.items()}
     parts, as_drawn = [], []
     for decoupled, coupled in FAMILIES.values():
         at = int(known[decoupled].value > 0.5)
@@ -48,21 +48,15 @@ def separable(grids: Grids, *, within: float, tolerance: float, explained: float
         if (left := len(grids.surfaces(method)) - found[method].surfaces)
     ]
     drawn = "drawn as Loshchilov & Hutter do, L2 against λ and decoupled decay against ηλ, by the same rule"
-    return parts + controls(grids, known, within, explained), joined(
-        f"{drawn}: {combine(as_drawn)}", *few, grids.missing()
-    )
-
-
-def estimate_of(found: Shear, least: float) -> Estimate:
-    """Return the estimate of a shear, or UNKNOWN if the form explains less than `least` of the variance over λ."""
-    return found.estimate if found.explained >= least else UNKNOWN
+    note = joined(f"{drawn}: {combine(as_drawn)}", *few, grids.missing())
+    return parts + controls(grids, known, within, explained), note
 
 
 def distance(found: Estimate, place: float) -> Estimate:
     """Return the distance of an estimate from a place; its interval has the distances of all points of the interval."""
     value, low, high = (end - place for end in found[:3])
     least = 0.0 if low <= 0 <= high else min(abs(low), abs(high))
-    return Estimate(abs(value), least + 0 * low, max(abs(low), abs(high)), found.n)
+    return Estimate(abs(value), least, max(abs(low), abs(high)), found.n)
 
 
 def controls(grids: Grids, known: Mapping[str, Estimate], within: float, explained: float) -> list[Part]:
@@ -73,7 +67,7 @@ def controls(grids: Grids, known: Mapping[str, Estimate], within: float, explain
             continue
         for truth in (0, 1, None):
             for surfaces in synthetic(grids, method, s, truth, within):
-                found = estimate_of(shear(surfaces, within, RESAMPLES), explained)
+                found = shear(surfaces, within, RESAMPLES).known(explained)
                 if truth is None:
                     noise.append(found.low > 0 or found.high < 1)
                     continue
@@ -116,20 +110,20 @@ def synthetic(grids: Grids, method: str, s: float, truth: int | None, within: fl
         yield [np.exp(level + sign * noise.iloc[order]) for level, noise in made]
 
 
-def resheared(errors: pd.DataFrame, shear: float, truth: int | None, within: float) -> tuple[pd.Series, np.ndarray]:
+def resheared(errors: pd.DataFrame, s: float, truth: int | None, within: float) -> tuple[pd.Series, np.ndarray]:
     """Return a surface of log error with the shear `truth`, and for each cell the place of the one that it comes from.
 
-    The surface `[cells]` has the f and g that are measured with `shear`, and keeps the centre of the basin; NaN where
-    the measured basin has no cell at this η or at this value of g. If `truth` is None, it is 0 in the measured basin.
-    A cell comes from the cell of the measured basin at the same η that is nearest to having the same g.
+    The surface `[cells]` has the f and g that are measured with the shear `s`, and keeps the centre of the basin; it is
+    NaN where the measured basin has no cell at this η or at this value of g. If `truth` is None, it is 0 in the
+    measured basin. A cell comes from the cell of the measured basin at the same η that is nearest to having the same g.
     """
     mean = np.log(errors.mean(skipna=False))
     basin = (mean <= mean.min() + within).to_numpy()
     if truth is None:
         return mean.where(~basin, 0.0).where(basin), np.arange(len(mean))
     x, y = np.log(np.array(list(mean.index), dtype=float)).T
-    z = y + shear * x
-    before = y + (truth - shear) * (x - x[basin].mean())  # ln λ of the cell with the same g
+    z = y + s * x
+    before = y + (truth - s) * (x - x[basin].mean())  # ln λ of the cell with the same g
     low, high = z[basin].min(), z[basin].max()
     rates = np.unique(x[basin])
     at_rate = (x[:, None] == rates).astype(float)
@@ -138,7 +132,7 @@ def resheared(errors: pd.DataFrame, shear: float, truth: int | None, within: flo
         return np.column_stack([at_rate, chebvander((2 * z - low - high) / (high - low), DEGREE)[:, 1:]])
 
     fitted = np.linalg.lstsq(form(z)[basin], mean[basin], rcond=None)[0]
-    moved = before + shear * x
+    moved = before + s * x
     known = at_rate.any(axis=1) & (moved >= low) & (moved <= high)
     apart = np.where((x[:, None] == x) & basin, np.abs(before[:, None] - y), np.inf)
     return pd.Series(np.where(known, form(moved) @ fitted, np.nan), mean.index), apart.argmin(axis=1)

@@ -139,13 +139,10 @@ def test_a_synthetic_basin_is_the_measured_one_about_its_centre_with_another_she
     assert (nothing.dropna() == 0).all() and (itself == np.arange(len(grid))).all() and 10 < nothing.count() < 40
 
 
-def test_a_shear_is_unknown_where_λ_explains_little(shears):
+def test_a_shear_is_unknown_where_λ_explains_little():
     known = Estimate(0.1, 0.0, 0.2, 9)
-    assert [shears.estimate_of(Shear(known, share, 1), 0.5) for share in (0.5, 0.49, np.nan)] == [
-        known,
-        UNKNOWN,
-        UNKNOWN,
-    ]
+    found = [Shear(known, explained, 1).known(0.5) for explained in (0.5, 0.49, np.nan)]
+    assert found == [known, UNKNOWN, UNKNOWN]
 
 
 def test_exponents_and_rival_laws_are_told_apart(judged):
@@ -324,6 +321,27 @@ def test_all_that_the_config_promises_is_made_and_legible(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == promised(CONFIG)
     assert_legible(figures)
     assert "AdamW" in (tmp_path / "adam_vs_adamw-best.tex").read_text()
+
+
+@pytest.mark.parametrize(("world", "slopes"), [(World(), (0.0, 1.0)), (World(**DIAGONAL), (-0.93, 0.07))])
+def test_a_line_is_level_in_the_coordinate_in_which_the_basin_is_separable(tmp_path, world, slopes):
+    (figure,) = drawn(CONFIG, synthetic(world), tmp_path, ["separability"], judged=False)
+    shown = [float(panel.texts[0].get_text().split()[1].replace("−", "-")) for panel in figure.axes[0:4:2]]
+    assert shown == pytest.approx(slopes, abs=0.02)
+    assert all("Loshchilov" in figure.axes[place].texts[1].get_text() for place in (1, 2))
+
+
+@pytest.mark.parametrize("dataset", ["mnist1d", "digits"])
+def test_the_data_set_is_shown_on_which_a_penalty_helps_more(dataset):
+    class Made:
+        def schedules(self, dataset):
+            return ["constant", "cosine"]
+
+        def errors(self, of, method, schedule, split):
+            assert (schedule, split) == ("cosine", "test")
+            return pd.DataFrame([[0.5, 0.4 if of == dataset and method == "Adam + L2" else 0.45]])
+
+    assert load_program("adam_vs_adamw", "heat_maps").shown_surface(Made()) == (dataset, "cosine")
 
 
 def test_one_seed_is_drawn_without_intervals(tmp_path):

@@ -1,4 +1,4 @@
-"""Separability: whether the error over (η, λ) is a function of η times a function of λ, or of another product η^s λ.
+"""Separability: whether the error over (η, λ) is a function of η times a function of λ, or times one of η^s λ.
 
 On a grid of (η, λ) the *shear* is the s for which the log error is most nearly f(ln η) + g(ln λ + s ln η). At s = 0, η
 can be tuned apart from PyTorch's λ; at s = 1, apart from ηλ, which is the λ of Loshchilov & Hutter. In general the best
@@ -38,6 +38,10 @@ class Shear(NamedTuple):
     estimate: Estimate
     explained: float
     surfaces: int
+
+    def known(self, least: float) -> Estimate:
+        """Return the estimate, or UNKNOWN if the form explains less than `least` of the variance."""
+        return self.estimate if self.explained >= least else UNKNOWN
 
 
 class _Fits(NamedTuple):
