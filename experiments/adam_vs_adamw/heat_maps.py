@@ -34,10 +34,7 @@ def heat_maps(inputs: Inputs, dataset: str) -> Figure:
     grids = inputs.made(Grids)
     schedules = grids.schedules(dataset)
     if not schedules:
-        figure, panel = plt.subplots(figsize=(COLUMN, 1.2))
-        missing(panel, f"{NAMES[dataset]}: {NOT_RUN}")
-        panel.set_axis_off()
-        return figure
+        return not_run(dataset)
     methods = [method for method in METHODS if grids.schedules(dataset, method)]
     tables = {
         (method, schedule): grids.errors(dataset, method, schedule, "held_out").mean()
@@ -66,6 +63,8 @@ def separability_panels(inputs: Inputs) -> Figure:
     """Draw the figure `separability`, whose docstring says what it shows."""
     grids, thresholds = inputs.made(Grids), inputs.config.criteria["O4"].thresholds
     within = thresholds["within"]
+    if not grids.schedules("digits"):
+        return not_run("digits")
     dataset, schedule = shown_surface(grids)
     methods = ("AdamW", "Adam + L2")
     tables = {method: grids.errors(dataset, method, schedule, "held_out").mean() for method in methods}
@@ -89,6 +88,14 @@ def separability_panels(inputs: Inputs) -> Figure:
     ticks = [times * lowest for times in (1, 1.2, 1.4, 1.6)]
     bar.ax.yaxis.set_ticks(ticks, [f"{tick:.3f}" for tick in ticks], fontsize=9)
     bar.ax.minorticks_off()
+    return figure
+
+
+def not_run(dataset: str) -> Figure:
+    """Return a figure that says that a data set's grids were not run."""
+    figure, panel = plt.subplots(figsize=(COLUMN, 1.2))
+    missing(panel, f"{NAMES[dataset]}: {NOT_RUN}")
+    panel.set_axis_off()
     return figure
 
 
