@@ -31,7 +31,7 @@ def judge_of(kind: str) -> Callable[..., tuple[list[Part], str]]:
         published, found = m.published(kind), m.predictions(kind)
         outside = {λ: distance(value, found[λ]) for λ, value in published.items() if λ in found}
         known = {λ: distance <= reading_error for λ, distance in outside.items() if not math.isnan(distance)}
-        small = [λ for λ in published.index[between(published.index.to_series(), low, high)]]
+        small = list(published.index[between(published.index.to_series(), low, high)])
         long_enough = all(λ in known and m.shortest(λ) >= steps for λ in small)
         every = count(sum(known.values()), len(known)) if len(known) == len(published) else UNKNOWN
         of_small = count(sum(known[λ] for λ in small), len(small)) if long_enough else UNKNOWN
@@ -60,14 +60,14 @@ for id, kind in {"A13": "test", "A14": "train", "A15": "loss"}.items():
 def halvings(m: Measured, *, low: float, high: float, least: float, most: float) -> tuple[list[Part], str]:
     """Where accuracy breaks down, each bit of the sum that the network gives up halves its accuracy."""
     ends = m.breakdown(low, high)
-    slopes = {
-        seed: np.polyfit(runs["lost_bits"], np.log2(runs["train_accuracy"]), 1)[0]
-        for seed, runs in ends.groupby("seed")
+    slopes = [
+        np.polyfit(runs["lost_bits"], np.log2(runs["train_accuracy"]), 1)[0]
+        for _, runs in ends.groupby("seed")
         if runs["lost_bits"].nunique() > 1
-    }
+    ]
     words = "slope of log₂ accuracy in the number of given-up bits"
     return [
-        judged("Slope", words, mean_interval(list(slopes.values())), least=least, most=most),
+        judged("Slope", words, mean_interval(slopes), least=least, most=most),
         reported(
             "Lost",
             f"given-up bits, of 32, at {low:g} ≤ λ ≤ {high:g}",

@@ -13,6 +13,7 @@ from weightdecay.report.latex import booktabs
 from weightdecay.report.numbers import LATEX
 from weightdecay.report.style import MUTED, PAGE, SPLITS
 from weightdecay.statistics.estimates import Estimate
+from weightdecay.statistics.measures import between, select
 from weightdecay.statistics.predictions import distance
 
 from . import finding
@@ -47,7 +48,8 @@ def lambda_sweep(inputs: Inputs) -> Figure:
     axes[0].text(threshold / 1.1, 0.3, "S1's interpolation\nthreshold", color=MUTED, fontsize=7, ha="right")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(handles))
-    say_lengths(axes[2], m.runs)
+    thresholds = inputs.config.criteria["A13"].thresholds
+    say_lengths(axes[2], m.runs, thresholds["low"], thresholds["high"])
     return figure
 
 
@@ -74,12 +76,13 @@ def of_curve(axes: Axes, m: Measured, kind: str, spread: bool = False) -> None:
     axes.plot(list(places.values()), medians, **bars, label=f"ours, {name}")
 
 
-def say_lengths(axes: Axes, runs: pd.DataFrame) -> None:
+def say_lengths(axes: Axes, runs: pd.DataFrame, low: float, high: float) -> None:
     """Write how long the runs at small λ are, on which this figure depends."""
     if len(runs):
-        steps = runs.loc[runs["weight_decay"].between(0.003, 0.03), "steps"]
+        steps = runs.loc[between(runs["weight_decay"], low, high), "steps"]
         said = f"{steps.min():,} steps" if len(steps) else "no runs"
-        axes.text(0.03, 0.03, f"ours at λ ≤ .03:\n{said}", transform=axes.transAxes, fontsize=7, color=MUTED)
+        words = f"ours at λ ≤ {high:g}:".replace("0.", ".")
+        axes.text(0.03, 0.03, f"{words}\n{said}", transform=axes.transAxes, fontsize=7, color=MUTED)
 
 
 @finding.table("A13", "A14", "A15")
@@ -93,7 +96,7 @@ def points_table(inputs: Inputs) -> str:
     found = {kind: m.predictions(kind) for kind in errors}
     rows = []
     for λ in m.published("test").index:
-        runs = m.runs[np.isclose(m.runs["weight_decay"], λ)]
+        runs = select(m.runs, weight_decay=λ)
         row = [f"{λ:g}", LATEX.number(runs["steps"].max()) if len(runs) else "--", str(len(runs))]
         for kind, error in errors.items():
             value, run = m.published(kind)[λ], found[kind].get(λ)
