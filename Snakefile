@@ -245,9 +245,7 @@ rule ledger:
         code=f"{RESULTS}/code/ledger.txt",
     output:
         f"{RESULTS}/claims.json",
-        "paper/tables/claims.tex",
-        "paper/tables/builds.tex",
-        "paper/numbers.tex",
+        *plan.ledger,
     log:
         f"{RESULTS}/logs/ledger.log",
     conda:
@@ -315,7 +313,7 @@ for name in plan.findings:
 rule paper:
     input:
         text=plan.paper_text(),
-        numbers=["paper/numbers.tex", "paper/tables/claims.tex", "paper/tables/builds.tex"],
+        numbers=plan.ledger,
         figures=[plan.overview, *([*plan.figures(name), *plan.tables(name)] for name in plan.findings)],
         scale="paper/scale.txt",
     output:

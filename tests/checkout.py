@@ -34,7 +34,8 @@ scales:
   laptop: {{seeds: 3, shards: 1, sweeps: {{main: [{{weight_decay: [0.0, 0.1]}}]}}}}
   paper: {{seeds: 4, shards: 4, sweeps: {{main: [{{weight_decay: [0.0, 0.1]}}]}}}}
 criteria:
-  {claim}: {{source: S1, statement: It decays., criterion: Enough., thresholds: {{enough: 1.0}}}}
+  {claim}:
+    {{source: S1, kind: stated, fixed: before, statement: It decays., criterion: Enough., thresholds: {{enough: 1.0}}}}
 """
 TRAIN = """
 PROTOCOL = "how a row is trained"
@@ -108,7 +109,7 @@ def join(judged, trained, paper):
     claims = [claim for path in paths for claim in json.loads(path.read_text())]
     judged.mkdir(parents=True, exist_ok=True)
     (judged / "claims.json").write_text(json.dumps(claims))
-    names = ("numbers.tex", "tables/claims.tex", "tables/builds.tex")
+    names = ("numbers.tex", "tables/claims.tex", "tables/tallies.tex", "tables/builds.tex")
     for path in [paper / name for name in names] if paper else []:
         path.write_text("% " + ", ".join(str(folder) for folder in trained.values()))
     for claim in claims * 10_000:

@@ -26,7 +26,8 @@ from weightdecay.setting_types import MOST_RUNS
 from weightdecay.table import table_of
 
 CONFIGS = sorted(Path(__file__).parents[1].glob("experiments/*/config.yaml"))
-CRITERION = {"source": "S1", "statement": "It falls.", "criterion": "Fall > 0.", "thresholds": {"fall": 0.0}}
+UNSAID = {"source": "S1", "kind": "stated", "fixed": "before"}
+CRITERION = {**UNSAID, "statement": "It falls.", "criterion": "Fall > 0.", "thresholds": {"fall": 0.0}}
 OUTSIDE = ("../../../README", "..", ".", "a/b", "/etc/passwd", "a\\b", "~", "", "_a", "a-b", "a b", "ä", "a.b", "a\n")
 OUTSIDE += ("a" * 65, "$(id)", "{x}", "*", "-rf", "a\u0301", "а")  # the last is Cyrillic
 
@@ -121,7 +122,7 @@ def test_all_faults_of_a_first_configuration_are_said_at_once_the_most_telling_f
         titel="Blobs",
         defaults={**lacking, "weigth_decay": 0.1, "width": "wide"},
         scales={"smoke": {"seed": 3, "sweep": {}}, "laptop": {"seeds": 0, "sweeps": {"main": blocks}}, "papers": 1},
-        criteria={"A1": {"source": "S1", "criterion": "Fall > {fal}.", "thresholds": {"fall": 0.0}}},
+        criteria={"A1": {**UNSAID, "criterion": "Fall > {fal}.", "thresholds": {"fall": 0.0}}},
     )
     del content["title"]
     with pytest.raises(ConfigError) as caught:

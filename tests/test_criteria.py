@@ -6,6 +6,7 @@ from tests.test_table import document, load
 from weightdecay.criteria import rendered
 from weightdecay.errors import ConfigError
 
+WORDS = {"source": "S1", "kind": "stated", "fixed": "before", "statement": "It falls."}
 NUMBERS = {"share": 0.2, "low": -1.25, "count": 25000.0, "tiny": 1e-5, "one": 1.0, "fewer": -0.01, "loss": 1.05}
 
 
@@ -43,12 +44,12 @@ def test_a_template_that_names_no_threshold_is_refused(tmp_path, template, said)
     with pytest.raises(ValueError) as caught:
         rendered(template, NUMBERS)
     assert str(caught.value).startswith(said)
-    words = {"source": "S1", "statement": "It falls.", "criterion": template, "thresholds": NUMBERS}
+    words = {**WORDS, "criterion": template, "thresholds": NUMBERS}
     with pytest.raises(ConfigError) as refused:
         load(tmp_path, document(criteria={"A1": words}))
     assert "config.yaml: criteria.A1.criterion is " in str(refused.value) and said in str(refused.value)
 
 
 def test_load_config_gives_the_words(tmp_path):
-    words = {"source": "S1", "statement": "It falls.", "criterion": "Fall ≥ {fall:.2f}.", "thresholds": {"fall": 0.5}}
+    words = {**WORDS, "criterion": "Fall ≥ {fall:.2f}.", "thresholds": {"fall": 0.5}}
     assert load(tmp_path, document(criteria={"A1": words})).criteria["A1"].criterion == "Fall ≥ .50."

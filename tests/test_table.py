@@ -25,8 +25,8 @@ SCALE = {"seeds": 2, "shards": 2, "sweeps": {"main": [{"weight_decay": [0.0, 0.1
 def document(**changes) -> dict:
     """A configuration that is right, with top-level keys replaced."""
     base = {"experiment": "blobs", "title": "Blobs", "sources": ["S1"], "datasets": ["blobs"], "defaults": DEFAULTS}
-    criteria = {"A1": {"source": "S1", "statement": "It falls.", "criterion": "Fall > 0.", "thresholds": {"fall": 0.0}}}
-    return {**base, "criteria": criteria, "scales": {"smoke": SCALE}, **changes}
+    words = {"source": "S1", "kind": "stated", "fixed": "before", "statement": "It falls.", "criterion": "Fall > 0."}
+    return {**base, "criteria": {"A1": {**words, "thresholds": {"fall": 0.0}}}, "scales": {"smoke": SCALE}, **changes}
 
 
 def scales(block: dict, **changes) -> dict:

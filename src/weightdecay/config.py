@@ -34,14 +34,25 @@ from weightdecay.setting_types import (
 
 ScaleName = Literal["smoke", "laptop", "paper"]
 SCALES: tuple[ScaleName, ...] = get_args(ScaleName)
+ClaimKind = Literal["stated", "implied", "own reading", "identity"]
+Fixed = Literal["before", "after first runs", "after judged runs"]
 TABLES = ("runs", "history")  # training makes these; no computation may have such a name
 TAKEN = ("logs", "overview")  # results/<scale>/logs, paper/figures/overview-1.pdf; no finding may have such a name
 
 
 class Criterion(Strict):
-    """One claim of a source and how it is judged, fixed before the runs that judge it."""
+    """One claim, where it comes from, and how it is judged."""
 
     source: Text = Field(description="The source of the claim, by section.")
+    kind: ClaimKind = Field(
+        description="The kind says how far the claim is the source's own: the source has `stated` it, in words or in a "
+        "figure; or `implied` it; or it is our `own reading`, extension or control. Algebra decides an `identity`, so "
+        "that its runs test the code."
+    )
+    fixed: Fixed = Field(
+        description="The criterion was fixed `before` the runs that judge it, `after first runs` of the finding had "
+        "been seen, or `after judged runs`: those by which this claim, or its quantity, had been judged already."
+    )
     statement: Text = Field(description="The statement is what the source says.")
     thresholds: dict[Identifier, Finite] = Field(
         default_factory=dict, description="The thresholds are the numbers that the judgment reads, by name."

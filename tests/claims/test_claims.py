@@ -5,7 +5,6 @@ import json
 import math
 from dataclasses import replace
 from functools import cache
-from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -15,6 +14,7 @@ from weightdecay.claims.judging import claim as claim_of
 from weightdecay.claims.judging import judge_interval, verdicts
 from weightdecay.claims.judging import judged as judged_part
 from weightdecay.claims.model import combine, read, title_of, write
+from weightdecay.config import Criterion
 from weightdecay.errors import ConfigError, ResultError
 from weightdecay.results import Results
 from weightdecay.statistics.estimates import UNKNOWN, Estimate, mean_interval
@@ -206,9 +206,8 @@ def test_claims_json_returns_what_was_written(judged, tmp_path):
     write(tmp_path / "claims.json", claims)
     assert repr(read(tmp_path / "claims.json")) == repr(claims)  # NaN is not equal to itself
     rows = json.loads((tmp_path / "claims.json").read_text())
-    assert list(rows[0])[:10] == [
-        *("id", "source", "experiment", "statement", "criterion", "measured", "low", "high", "n", "verdict")
-    ]
+    words = "id", "source", "kind", "fixed", "experiment", "statement", "criterion"
+    assert list(rows[0])[:12] == [*words, "measured", "low", "high", "n", "verdict"]
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '[{"id": "A1"}]'])
@@ -243,7 +242,7 @@ def accuracy_at_least_half(results, criteria):
     return [claim_of("Z1", "none", criteria, [*parts, judged_part("Lost", "share that diverges", share, least=0.5)])]
 
 
-CRITERIA = {"Z1": SimpleNamespace(source="", statement="", criterion="", thresholds={})}
+CRITERIA = {"Z1": Criterion(source="S1", kind="stated", fixed="before", statement="It decays.", criterion="Enough.")}
 DIVERGING = [
     ([0.9, 0.9, 0.91, 0.9], ("reproduced", "refuted")),
     ([0.1, 0.1, 0.11, None], ("refuted", "reproduced")),  # three that did not diverge say so too

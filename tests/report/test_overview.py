@@ -17,7 +17,9 @@ from weightdecay.statistics.estimates import UNKNOWN, Estimate
 def claim_of(id: str, *parts, experiment: str = "moons", verdict: str = "mixed", scale: str = "laptop") -> Claim:
     lead = parts[0]
     numbers = lead.measured, lead.low, lead.high, lead.n
-    return Claim(id, "S0 §7", experiment, "It is so.", "Enough.", *numbers, verdict, parts, "", scale)
+    return Claim(
+        id, "S0 §7", "stated", "before", experiment, "It is so.", "Enough.", *numbers, verdict, parts, "", scale
+    )
 
 
 @pytest.mark.parametrize(

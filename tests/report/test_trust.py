@@ -41,7 +41,8 @@ ESTIMATES = [Estimate(0.5, 0.4, 0.6, 3), Estimate(0.5, 0.4, math.inf, 4), UNKNOW
 
 
 def claims_of(text: str = "loss", experiment: str = "moons", scale: str = "laptop", id: str = "M1") -> list:
-    criteria = {id: Criterion(source=text, statement=text, criterion=text.replace("{", "{{").replace("}", "}}"))}
+    words = {"statement": text, "criterion": text.replace("{", "{{").replace("}", "}}")}
+    criteria = {id: Criterion(source=text, kind="stated", fixed="before", **words)}
     parts = [judged(name, text, found, most=1.0) for name, found in zip(("A", "B", "C"), ESTIMATES, strict=True)]
     made = claim(id, experiment, criteria, [*parts, reported("D", text, ESTIMATES[0])], note=text)
     return [replace(made, scale=scale)]

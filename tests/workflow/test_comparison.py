@@ -18,7 +18,7 @@ from weightdecay.statistics.estimates import mean_interval
 from weightdecay.workflow import comparison
 from weightdecay.workflow.comparison_text import comparison_text
 
-CRITERIA = {"A1": Criterion(source="S1", statement="It decays.", criterion="Enough.")}
+CRITERIA = {"A1": Criterion(source="S1", kind="stated", fixed="before", statement="It decays.", criterion="Enough.")}
 
 
 def table(seeds: range = range(3)) -> list[Run]:

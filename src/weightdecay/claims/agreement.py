@@ -38,7 +38,7 @@ def interval_difference(first: Part, second: Part) -> float:
     if any(np.isnan([part.measured, part.low, part.high]).any() or part.n < 2 for part in (first, second)):
         return np.nan
     low, high = sorted((first, second), key=lambda part: part.measured)
-    scale = np.log if _is_logarithmic(first, second) else np.asarray
+    scale = np.log if is_logarithmic(first, second) else np.asarray
     gap = float(scale(high.measured) - scale(low.measured))
     widths = float(scale(low.high) - scale(low.measured)), float(scale(high.measured) - scale(high.low))
     least = PART_RESOLUTION * (1 if scale is np.log else max(abs(low.measured), abs(high.measured)))
@@ -50,7 +50,7 @@ def interval_difference(first: Part, second: Part) -> float:
     return float(2 * stats.t.sf(gap / np.sqrt((errors**2).sum()), freedom))
 
 
-def _is_logarithmic(*parts: Part) -> bool:
+def is_logarithmic(*parts: Part) -> bool:
     """Return whether the intervals look like those of geometric means: more symmetric in logarithms."""
     if not all(0 < part.low <= part.measured <= part.high < np.inf for part in parts):
         return all(0 < part.low and part.high == np.inf for part in parts)

@@ -80,6 +80,8 @@ def claim(id: str, experiment: str, criteria: Mapping[str, Criterion], parts: Se
     return Claim(
         id=id,
         source=words.source,
+        kind=words.kind,
+        fixed=words.fixed,
         experiment=experiment,
         statement=words.statement,
         criterion=words.criterion,

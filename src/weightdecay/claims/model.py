@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, Validation
 
 from weightdecay import files
 from weightdecay.claims.names import PART, wrong_name
-from weightdecay.config import SCALES, ScaleName
+from weightdecay.config import SCALES, ClaimKind, Fixed, ScaleName
 from weightdecay.errors import ResultError
 from weightdecay.setting_types import ClaimId
 
@@ -70,6 +70,8 @@ class Claim:
 
     id: ClaimId
     source: Text
+    kind: ClaimKind
+    fixed: Fixed
     experiment: Name
     statement: Text
     criterion: Text

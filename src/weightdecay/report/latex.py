@@ -55,7 +55,7 @@ SPECIAL = {
 # The only commands that our tables may use. Any other comes from text that was not escaped.
 COMMANDS = frozenset(
     r"\ , { } & % $ # _ | begin end toprule midrule bottomrule addlinespace multicolumn emph textbf raggedright "
-    "arraybackslash par medskip bigskip footnotesize textwidth endfirsthead endhead endfoot ensuremath mathrm "
+    "arraybackslash newline par medskip bigskip footnotesize textwidth endfirsthead endhead endfoot ensuremath mathrm "
     "textbackslash textasciitilde textasciicircum S alpha eta epsilon lambda nabla rho Sigma tau theta approx cdot "
     "circ geq infty leq pm propto surd times to".split()
 )

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import get_args
 
 from rich.text import Text
 
@@ -12,6 +13,7 @@ from weightdecay.claims.model import Claim, Verdict, title_of
 from weightdecay.claims.names import stem_of_experiment
 from weightdecay.config import SCALES
 from weightdecay.errors import ConfigError
+from weightdecay.report import tallies
 from weightdecay.report.latex import booktabs, escape, write
 from weightdecay.report.macros import macros_of, macros_tex
 from weightdecay.report.numbers import LATEX, PLAIN
@@ -29,9 +31,9 @@ def join(judged: Path, trained: Mapping[str, Path], paper: Path | None) -> None:
     """Join the claims of all findings into `judged`/claims.json, and print them.
 
     `trained` has the folder of each finding's tables. The judgments of a finding are in `judged`/<finding>/claims.json,
-    or else beside its tables. If `paper` is given, tables/claims.tex, tables/builds.tex and numbers.tex are written
-    into that folder. ResultError if the claims of a finding are missing or belong to another one, ConfigError if two
-    findings have a claim of the same id.
+    or else beside its tables. If `paper` is given, tables/claims.tex, tables/tallies.tex, tables/builds.tex and
+    numbers.tex are written into that folder. ResultError if the claims of a finding are missing or belong to another
+    one, ConfigError if two findings have a claim of the same id.
     """
     claims = []
     for name, folder in trained.items():
@@ -49,6 +51,7 @@ def join(judged: Path, trained: Mapping[str, Path], paper: Path | None) -> None:
     if paper:
         macros = macros_of(claims, trained.values())
         write(paper / "tables" / "claims.tex", ledger_tex(claims))
+        write(paper / "tables" / "tallies.tex", tallies_tex(claims))
         write(paper / "tables" / "builds.tex", builds_tex(list(trained), macros))
         write(paper / "numbers.tex", macros_tex(macros), macros)
     print(ledger_text(claims))
@@ -60,11 +63,19 @@ def ledger_text(claims: Sequence[Claim]) -> str:
         (
             claim.id,
             Text(claim.verdict, style=COLOURS[claim.verdict]),
+            *(claim.kind, claim.fixed),
             *(claim.parts[0].quantity, PLAIN.interval(claim), str(claim.n), claim.note),
         )
         for claim in claims
     ]
-    return terminal.table(["claim", "verdict", "quantity", "mean [95 % interval]", "n", "note"], rows)
+    return terminal.table(["claim", "verdict", "kind", "fixed", "quantity", "mean [95 % interval]", "n", "note"], rows)
+
+
+def tallies_tex(claims: Sequence[Claim]) -> str:
+    """Return a LaTeX table of how many claims have which verdict: a row for each group of `tallies.groups`."""
+    counted = {words: tallies.counts(group) for words, group in tallies.groups(claims).items()}
+    rows = [[escape(words), str(sum(found.values())), *map(str, found.values())] for words, found in counted.items()]
+    return booktabs("@{}lrrrrr@{}", ["", "claims", *get_args(Verdict)], rows)
 
 
 def builds_tex(experiments: Sequence[str], macros: Mapping[str, str]) -> str:
@@ -104,11 +115,11 @@ def _experiment_tex(title: str, claims: Sequence[Claim]) -> str:
         measured = r"\begin{tabular}[t]{@{}p{1.45in}p{1.25in}r@{}}" + r" \\ ".join(parts) + r"\end{tabular}"
         note = rf" \emph{{Note: {escape(claim.note)}.}}" if claim.note else ""
         words = rf"{escape(claim.statement)} \emph{{Criterion:}} {escape(claim.criterion)}{note}"
-        rows.append(rf"{claim.id} & {escape(claim.source)} & \raggedright {words} & {measured} & {claim.verdict} \\")
+        origin = rf"{escape(claim.source)}\newline \emph{{{claim.kind}}}\newline fixed {claim.fixed}"
+        rows.append(rf"{claim.id} & {origin} & \raggedright {words} & {measured} & {claim.verdict} \\")
     heading = rf"\multicolumn{{5}}{{@{{}}l}}{{\textbf{{{escape(title)}}}}} \\ \midrule"
-    header = (
-        r"Claim & Source & Statement & Measured: mean over seeds [95\,\% interval], $n$ ($^*$: judged) & Verdict \\"
-    )
+    measuring = r"Measured: mean over seeds [95\,\% interval], $n$ ($^*$: judged)"
+    header = rf"Claim & Source, kind, when its criterion was fixed & Statement & {measuring} & Verdict \\"
     body = "\n\\addlinespace\n".join(rows)
     return (
         "{\\footnotesize\n\\begin{xltabular}{\\textwidth}{@{}l>{\\raggedright\\arraybackslash}p{0.62in}Xll@{}}\n\\toprule\n"

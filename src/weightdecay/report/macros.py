@@ -4,6 +4,7 @@ r"""numbers.tex: every number in the paper's text is a macro, whose name says wh
     its part "Ratio"                \AfourRatio \AfourRatioLow \AfourRatioHigh \AfourRatioN \AfourRatioCI ...Verdict
     the finding binary_addition     \BinaryAdditionScale \BinaryAdditionRuns \BinaryAdditionSeeds ...
     the whole                       \Scale \Code \Claims \ClaimsReproduced \ClaimsRefuted \ClaimsMixed \ClaimsUndecided
+    its claims by group             \FixedBefore \FixedBeforeReproduced ... \CorrectedReproduced ... \CorrectedChanged
 
 `Scale` of the whole is in words: "laptop and paper" if findings differ. `Measured, Low, High, N` of a claim are those
 of its first part. `CI` has the value and its interval: "0.976 [0.970, 0.982]".
@@ -12,14 +13,15 @@ of its first part. `CI` has the value and its interval: "0.976 [0.970, 0.982]".
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pandas as pd
 
-from weightdecay.claims.model import Claim, Part, Verdict
+from weightdecay.claims.model import Claim, Part
 from weightdecay.claims.names import stem_of_claim, stem_of_experiment
 from weightdecay.config import in_order, in_words
 from weightdecay.errors import ConfigError
+from weightdecay.report import tallies
 from weightdecay.report.latex import check_commands, escape
 from weightdecay.report.numbers import LATEX
 from weightdecay.results import read_table, said
@@ -27,9 +29,14 @@ from weightdecay.results import read_table, said
 
 def macros_of(claims: Sequence[Claim], trained: Iterable[Path]) -> dict[str, str]:
     """Return macro name (no backslash) -> LaTeX, for all claims and the findings whose tables are in `trained`."""
-    verdicts, scales = Counter(claim.verdict for claim in claims), Counter(str(claim.scale) for claim in claims)
-    macros = {"Scale": in_words(scales), "Claims": str(len(claims))}
-    macros |= {f"Claims{verdict.title()}": str(verdicts[verdict]) for verdict in get_args(Verdict)}
+    scales = Counter(str(claim.scale) for claim in claims)
+    macros = {"Scale": in_words(scales), "Quantities": str(tallies.quantities(claims))}
+    groups = tallies.groups(claims)
+    shown = {"Claims": tallies.ALL, "FixedBefore": tallies.FIXED["before"], "Corrected": tallies.CORRECTED}
+    for stem, group in shown.items():
+        macros[stem] = str(len(groups[group]))
+        macros |= {f"{stem}{verdict.title()}": str(n) for verdict, n in tallies.counts(groups[group]).items()}
+    macros["CorrectedChanged"] = ", ".join(tallies.lost(claims)) or "none"
     macros["ClaimsByScale"] = " and ".join(f"{scales[scale]} at {scale} scale" for scale in in_order(scales))
     folders = list(trained)
     tables, metadata = zip(*(read_table(folder / "runs.parquet") for folder in folders), strict=True)

@@ -46,7 +46,8 @@ class Plan:
     names the findings of which nothing was shipped.
     """
 
-    # figures of all claims
+    # what shows all claims
+    ledger = ("paper/tables/claims.tex", "paper/tables/tallies.tex", "paper/tables/builds.tex", "paper/numbers.tex")
     overview = tuple(f"paper/figures/overview-{page}.{kind}" for page in (1, 2) for kind in ("pdf", "png"))
 
     def __init__(self, config: Mapping[str, str], local: bool = True):

@@ -43,6 +43,8 @@ scales: # how much is trained: every λ and seed
 criteria: # written before the runs that they judge
   CLAIM:
     source: own
+    kind: own reading # or stated, implied: how far the claim is its source's; or identity, if algebra decides it
+    fixed: before # or after first runs, after judged runs: what was known when the criterion was fixed
     statement: Weight decay makes the weights smaller.
     criterion: "The norm of all weights at λ = {weight_decay} is at most {ratio} of that at λ = 0, over seeds."
     thresholds: {weight_decay: 1.0, ratio: 0.9}
