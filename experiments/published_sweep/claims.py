@@ -8,17 +8,12 @@ import numpy as np
 from weightdecay.claims.judging import counts, joined, judged, reported
 from weightdecay.claims.model import Part
 from weightdecay.claims.names import in_letters
-from weightdecay.statistics.estimates import UNKNOWN, Estimate, mean_interval
+from weightdecay.statistics.estimates import UNKNOWN, counted, mean_interval
 from weightdecay.statistics.measures import between, diverged
 from weightdecay.statistics.predictions import distance
 
 from . import finding
 from .points import CURVES, Measured
-
-
-def count(number: int, points: int) -> Estimate:
-    """Return a number of points as an estimate: it is exact, and its n is that of the points."""
-    return Estimate(number, number, number, points)
 
 
 def judge_of(kind: str) -> Callable[..., tuple[list[Part], str]]:
@@ -33,8 +28,8 @@ def judge_of(kind: str) -> Callable[..., tuple[list[Part], str]]:
         known = {λ: distance <= reading_error for λ, distance in outside.items() if not math.isnan(distance)}
         small = list(published.index[between(published.index.to_series(), low, high)])
         long_enough = all(λ in known and m.shortest(λ) >= steps for λ in small)
-        every = count(sum(known.values()), len(known)) if len(known) == len(published) else UNKNOWN
-        of_small = count(sum(known[λ] for λ in small), len(small)) if long_enough else UNKNOWN
+        every = counted(sum(known.values()), len(known)) if len(known) == len(published) else UNKNOWN
+        of_small = counted(sum(known[λ] for λ in small), len(small)) if long_enough else UNKNOWN
         words = f"{CURVES[kind].title}, median and prediction interval of a run, at λ ="
         parts = [
             judged("Met", f"points met, of {len(published)}", every, least=met),

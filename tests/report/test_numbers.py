@@ -46,6 +46,9 @@ def test_a_chosen_number_is_written_as_short_as_it_is(value, text):
         (Estimate(0.9764, math.nan, math.nan, 1), "0.976"),
         (Estimate(4.0, 2.0, math.inf, 3), "4.00 [2.00, ∞]"),
         (UNKNOWN, "–"),
+        (Estimate(0.99996, 0.99992, 1.0, 3), "1.000"),
+        (Estimate(13, 13, 13, 15), "13"),
+        (Estimate(0.25, 0.25, 0.25, 3), "0.250"),
     ],
 )
 def test_an_interval_is_value_and_ends(estimate, text):

@@ -190,6 +190,7 @@ def test_figure_programs_write_no_file_themselves(program):
         ("binary_addition", "figures"),
         ("double_descent", "figures_notebook"),
         ("published_sweep", "points"),
+        ("published_widths", "curves"),
     ],
 )
 def test_published_numbers_are_numbers(experiment, module):

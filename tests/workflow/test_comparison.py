@@ -1,5 +1,7 @@
 """The comparison catches broken trainers and passes what only looks different: small networks, really trained."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -214,7 +216,7 @@ def test_verify_trains_what_is_missing_and_agrees(shipped_beside):
     (checkout.path("results/smoke/first/runs.parquet")).unlink()
     done = checkout.run("snakemake", "--cores", "2", "verify", "--config", "scale=smoke")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "A1     Loss  1.000 [1.000, 1.000]  1.000 [1.000, 1.000]  reproduced  agrees" in done.stdout
+    assert re.search(r"A1 +Loss +1 +1 +reproduced +agrees", done.stdout)
     assert "No contradictions in 2 judged quantities" in done.stdout
 
 

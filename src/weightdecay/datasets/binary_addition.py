@@ -38,7 +38,7 @@ def binary_addition(seed: int, train_size: int = 5000, label_noise: float = 0.0)
     train, validation = order[:train_size], order[train_size:]
     test = _pairs(np.random.default_rng(seed), 3, VALIDATION_SIZE)
     splits = {"train": encode(pairs[train]), "validation": encode(pairs[validation]), "test": encode(test)}
-    return splits | {"train": _with_noise(splits["train"], label_noise, generator)}
+    return splits | {"train": with_noise(splits["train"], label_noise, generator)}
 
 
 def encode(pairs: np.ndarray) -> Split:
@@ -70,7 +70,8 @@ def _pairs(generator: np.random.Generator, digits: int, count: int) -> np.ndarra
     return np.stack([column(), column()], axis=-1)
 
 
-def _with_noise(split: Split, share: float, generator: np.random.Generator) -> Split:
+def with_noise(split: Split, share: float, generator: np.random.Generator) -> Split:
+    """Draw a share of the label bits anew, so that half of these flip."""
     resampled = generator.random(split.targets.shape) < share
     noise = generator.integers(0, 2, split.targets.shape).astype(np.float32)
     return Split(split.inputs, torch.where(torch.from_numpy(resampled), torch.from_numpy(noise), split.targets))

@@ -45,11 +45,17 @@ class Numbers:
         return self._signed(value, self._power(text) if "e" in text else text)
 
     def interval(self, found: Estimate | Part | Claim) -> str:
-        """Write a value and its 95 % interval, "0.976 [0.970, 0.982]", or the value alone if it has no interval."""
-        value = found.value if isinstance(found, Estimate) else found.measured
-        if math.isnan(value) or math.isnan(found.low):
-            return self.number(value)
-        return f"{self.number(value)} [{self.number(found.low)}, {self.number(found.high)}]"
+        """Write a value and its 95 % interval, "0.976 [0.970, 0.982]".
+
+        A value without an interval stands alone, and so does one whose interval has no width as it is written. A whole
+        number without any width is a count, and has no decimals.
+        """
+        value = float(found.value if isinstance(found, Estimate) else found.measured)
+        if value == found.low == found.high and value.is_integer():
+            return self.integer(int(value))
+        ends = [] if math.isnan(found.low) else [self.number(found.low), self.number(found.high)]
+        text = self.number(value)
+        return f"{text} [{', '.join(ends)}]" if ends and {*ends} != {text} and not math.isnan(value) else text
 
     def _signed(self, value: float, text: str) -> str:
         signed = self.minus + text if value < 0 else text

@@ -111,6 +111,11 @@ def proportion_interval(successes: int, trials: int) -> Estimate:
     return Estimate(successes / trials, float(interval.low), float(interval.high), trials)
 
 
+def counted(number: int, of: int) -> Estimate:
+    """Return a number out of `of` as an estimate: it is exact, so its interval has no width."""
+    return Estimate(number, number, number, of)
+
+
 def rank_correlation(x: Values, y: Values) -> float:
     """Return Spearman's correlation of two series of one run; 0 if either is constant.
 
