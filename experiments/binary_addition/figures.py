@@ -43,7 +43,7 @@ LONGEST_CURVE = 40_000  # steps that are drawn: S1's curve ends near 30,000, and
 
 @finding.figure("A1", "A2", "A3")
 def accuracy_vs_lambda(inputs: Inputs) -> Figure:
-    """Final train and test accuracy against λ, with S1's own points, as in S1's main figure."""
+    """Final train and test accuracy against λ: means over seeds with their intervals."""
     histories, sweep = inputs.made(curves_of), lambda_sweep(inputs.results.runs)
     figure, axes = plt.subplots(figsize=(COLUMN, 2.6))
     evaluated = final_table(histories, sweep, "train_accuracy", LAST_STEPS).mean()
@@ -51,22 +51,8 @@ def accuracy_vs_lambda(inputs: Inputs) -> Figure:
     for split, metric in FINAL.items():
         final = final_table(histories, sweep, metric, LAST_STEPS)
         points(axes, final, SPLITS[split], split, hollow=shorter_than_timescale(sweep))
-        published = pd.DataFrame(PUBLISHED["accuracy_vs_lambda"]).dropna(subset=split)
-        axes.plot(
-            published["weight_decay"],
-            published[split],
-            linestyle="",
-            marker="s" if split == "train" else "o",
-            markersize=4.5,
-            markerfacecolor="none",
-            markeredgecolor=KINDS["published"],
-            markeredgewidth=0.7,
-            label=f"S1, {split}" + (f" (read off figure, ±{PUBLISHED['reading_error']:g})" if split == "test" else ""),
-        )
-    accuracy_axes(axes, pd.concat([sweep, pd.DataFrame(PUBLISHED["accuracy_vs_lambda"])]))
-    drawn = dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
-    order = sorted(drawn, key=lambda label: ("test" in label, "S1" in label, label))  # one column a split
-    axes.legend([drawn[label] for label in order], order, loc="lower center", bbox_to_anchor=(0.45, 1.0), ncols=2)
+    accuracy_axes(axes, sweep)
+    legend(axes, loc="lower center", bbox_to_anchor=(0.45, 1.0), ncols=3)
     return figure
 
 
@@ -225,23 +211,15 @@ def constant_norm(inputs: Inputs) -> Figure:
 
 
 @finding.table()
-def published_table(inputs: Inputs) -> str:
-    """Our numbers beside S1's: final accuracies by λ, and what S1 reports about its training curve."""
+def accuracies_table(inputs: Inputs) -> str:
+    """Final accuracies by λ, and what S1 reports of its training curve beside ours."""
     histories, sweep = inputs.made(curves_of), lambda_sweep(inputs.results.runs)
-    final = {split: final_table(histories, sweep, metric, LAST_STEPS) for split, metric in FINAL.items()}
-    published = {row["weight_decay"]: row for row in PUBLISHED["accuracy_vs_lambda"]}
+    final = [final_table(histories, sweep, metric, LAST_STEPS) for metric in FINAL.values()]
     rows = []
-    for λ in sorted({*final["test"].columns, *published}):
-        ours = [
-            LATEX.interval(mean_interval(table[λ].dropna(), ACCURACY)) if λ in table else "not run"
-            for table in final.values()
-        ]
-        theirs = [f"{published[λ][split]:g}" if split in published.get(λ, {}) else "--" for split in final]
-        runs = select(sweep, weight_decay=λ)
-        steps = LATEX.number(runs["steps"].max()) if len(runs) else "--"
-        rows.append([f"{λ:g}", steps, str(len(runs)), ours[0], theirs[0], ours[1], theirs[1]])
-    header = [r"$\lambda$", "steps", "$n$", "train, ours", "S1", "test, ours", "S1"]
-    text = booktabs("@{}rrrrrrr@{}", header, rows)
+    for λ, runs in sweep.groupby("weight_decay"):
+        ours = [LATEX.interval(mean_interval(table[λ].dropna(), ACCURACY)) for table in final]
+        rows.append([f"{λ:g}", LATEX.number(runs["steps"].max()), str(len(runs)), *ours])
+    text = booktabs("@{}rrrrr@{}", [r"$\lambda$", "steps", "$n$", "train", "test"], rows)
     curve = PUBLISHED["training_curves"]
     claim, t = inputs.claims["A4"], inputs.config.criteria["A4"].thresholds
     best = select(sweep, weight_decay=t["weight_decay"])

@@ -34,6 +34,9 @@ def loss_vs_width(inputs: Inputs) -> Figure:
         axes.set_ylabel("final loss")
     grid[0, 0].set(xscale="log", yscale="log")
     plain_ticks(grid[0, 0].xaxis, [16, 64, 256, 1024])
+    lengths = " and ".join(f"{steps:,}" for steps in sorted(set(m.runs["steps"]))) or "no"
+    place = {"transform": grid[0, 0].transAxes, "fontsize": 7, "color": MUTED}
+    grid[0, 0].text(0.03, 0.05, f"ours: {lengths} steps", **place)
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(handles))
     return figure

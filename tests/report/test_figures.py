@@ -21,7 +21,8 @@ def test_all_that_is_registered_is_made_and_legible_at_print_size(config, result
 def test_a_grid_of_which_most_is_missing_is_drawn_all_the_same(config, results_of, tmp_path):
     drawn(config, results_of(seeds=1, lambdas=[0.0, 0.1], delay=1e6), tmp_path, scale="smoke")
     assert {path.name for path in tmp_path.iterdir()} == promised(config)
-    assert "not run" in (tmp_path / "binary_addition-published.tex").read_text()
+    table = (tmp_path / "binary_addition-accuracies.tex").read_text()
+    assert "\n0.1 & " in table and "\n0.3 & " not in table
 
 
 def test_the_same_results_give_the_same_bytes(config, results_of, tmp_path):
