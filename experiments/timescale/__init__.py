@@ -1,4 +1,4 @@
-"""When does a network generalise? When its weights' norm has fallen to a certain value (claims X1 and X2).
+"""Does a network generalise when the norm of its weights has fallen to a certain value? (claims X1 and X2)
 
 Decay alone acts within τ = 1/(ηλ) steps, but the step at which the addition network generalises does not go as τ: see
 claim A10. The runs of binary_addition suggest another law. Test accuracy passes one half at nearly the same norm of the

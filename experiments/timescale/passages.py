@@ -74,6 +74,8 @@ def predictions(m: Measured, accuracy: float, weight_decay: float) -> pd.DataFra
     for _, run in table[table["passed"] & ~table.index.isin(learned.index)].iterrows():
         others = learned[learned["seed"] != run["seed"]]
         own = select(others, learning_rate=run["learning_rate"])
+        if own.empty:
+            continue
         half = m.norm_until(run["run"], run["step"] / 2)
         goal, every = own["norm"].mean(), others.groupby("learning_rate")["norm"].mean().mean()
         first, τ = m.histories.curve(run["run"], NORM).iloc[0], 1 / (run["learning_rate"] * run["weight_decay"])

@@ -63,6 +63,15 @@ def test_runs_that_never_pass_are_counted_and_count_with_their_end():
     assert "1 of 65 runs diverged" in lost["X1"].note
 
 
+def test_a_narrow_range_of_weight_decay_decides_nothing_of_the_norm():
+    results = results_of()
+    few = results.runs[results.runs["weight_decay"].between(0.09, 0.31) & (results.runs["learning_rate"] > 6e-4)]
+    claims = judged(Results(few, results.history, {}))
+    assert (claims["X1"].verdict, claims["X2"].verdict) == ("undecided", "reproduced")
+    unlearned = few[few["weight_decay"] > 0.15]
+    assert judged(Results(unlearned, results.history, {}))["X2"].verdict == "undecided"
+
+
 @pytest.mark.parametrize("power", [0.2, 0.5])
 def test_a_norm_that_falls_as_a_power_is_foretold_exactly(power):
     passages = load_program("timescale", "passages")
