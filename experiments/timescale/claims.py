@@ -25,13 +25,15 @@ def never(table: pd.DataFrame) -> dict[str, int]:
 def one_norm(m: Measured, *, accuracy: float, variation: float, times: float, share: float) -> tuple[list[Part], str]:
     """At each learning rate the norm at the passage hardly depends on λ, and its step depends on it strongly."""
     table = m.passages(accuracy)
-    parts = []
+    parts, narrow = [], []
     for rate, cells in table.groupby("learning_rate"):
         norms, steps = (cells.pivot(index="seed", columns="weight_decay", values=of) for of in ("norm", "step"))
         if norms.shape[1] < 2:
             continue
         name, λs = in_letters(float(rate)), f"{norms.shape[1]} λ"
-        if cells["passed"].mean() < share or norms.columns.max() < times * norms.columns.min() * (1 - 1e-9):
+        if norms.columns.max() < times * norms.columns.min() * (1 - 1e-9):
+            narrow.append(f"{rate:g}")
+        if f"{rate:g}" in narrow or cells["passed"].mean() < share:
             norms, steps = norms * np.nan, steps * np.nan
         spread = norms.std(axis=1, ddof=1, skipna=False) / norms.mean(axis=1, skipna=False)
         longer = np.log(steps.max(axis=1, skipna=False) / steps.min(axis=1, skipna=False))
@@ -41,7 +43,8 @@ def one_norm(m: Measured, *, accuracy: float, variation: float, times: float, sh
             judged(f"Steps{name}", f"longest over shortest step, η = {rate:g}", ratio_interval(longer), least=times),
         ]
     parts.append(reported("Power", "power of η that the passage norm goes as", power_of_rate(table)))
-    return parts, counts(len(table), never(table))
+    few = f"the λ at η = {' and '.join(narrow)} do not span a factor of {times:g}" if narrow else ""
+    return parts, joined(few, counts(len(table), never(table)))
 
 
 def power_of_rate(table: pd.DataFrame) -> Estimate:

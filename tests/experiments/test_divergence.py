@@ -30,7 +30,7 @@ COMPUTED = {  # claims with parts that need no network, and are decided whatever
     "double_descent": {"D9", "D14"},
     "sparsity": {"L1", "L2", "L3", "L4", "L5", "L7", "L8", "L9", "L10"},
 }
-UNDECIDED = {"published_sweep", "published_widths"}  # which the shipped laptop scale does not decide
+UNDECIDED = {"published_sweep", "published_widths", "timescale"}  # which the shipped laptop scale does not decide
 AT_ONCE, LATE = 0.0, 0.9  # the share of its steps after which a run diverges
 CASES = {  # which runs diverge, and when
     "one at once": (lambda runs: one_of(runs, 0), AT_ONCE),

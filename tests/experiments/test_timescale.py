@@ -68,6 +68,7 @@ def test_a_narrow_range_of_weight_decay_decides_nothing_of_the_norm():
     few = results.runs[results.runs["weight_decay"].between(0.09, 0.31) & (results.runs["learning_rate"] > 6e-4)]
     claims = judged(Results(few, results.history, {}))
     assert (claims["X1"].verdict, claims["X2"].verdict) == ("undecided", "reproduced")
+    assert claims["X1"].note == "the λ at η = 0.001 and 0.002 do not span a factor of 5"
     unlearned = few[few["weight_decay"] > 0.15]
     assert judged(Results(unlearned, results.history, {}))["X2"].verdict == "undecided"
 
