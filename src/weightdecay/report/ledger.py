@@ -91,7 +91,7 @@ def builds_tex(experiments: Sequence[str], macros: Mapping[str, str]) -> str:
     }
     stems = {name: stem_of_experiment(name) for name in experiments}
     rows = [[escape(title_of(name)), *(macros[f"{stem}{key}"] for key in keys)] for name, stem in stems.items()]
-    return booktabs("@{}llrrrrll@{}", ["finding", *keys.values()], rows)
+    return booktabs("@{}llrrrrlp{2in}@{}", ["finding", *keys.values()], rows)
 
 
 def ledger_tex(claims: Sequence[Claim]) -> str:
