@@ -18,7 +18,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.test_table import DEFAULTS, SCALE, document, load, scales
+from tests.test_table import DEFAULTS, SCALE, UNSAID, document, load, scales
 from weightdecay.config import Config, blocks, load_config, scale_of, scales_of
 from weightdecay.errors import ConfigError
 from weightdecay.run import Run
@@ -26,7 +26,6 @@ from weightdecay.setting_types import MOST_RUNS
 from weightdecay.table import table_of
 
 CONFIGS = sorted(Path(__file__).parents[1].glob("experiments/*/config.yaml"))
-UNSAID = {"source": "S1", "kind": "stated", "fixed": "before"}
 CRITERION = {**UNSAID, "statement": "It falls.", "criterion": "Fall > 0.", "thresholds": {"fall": 0.0}}
 OUTSIDE = ("../../../README", "..", ".", "a/b", "/etc/passwd", "a\\b", "~", "", "_a", "a-b", "a b", "ä", "a.b", "a\n")
 OUTSIDE += ("a" * 65, "$(id)", "{x}", "*", "-rf", "a\u0301", "а")  # the last is Cyrillic

@@ -20,12 +20,13 @@ DEFAULTS = {
     **{"batch_size": 10, "shuffle": True, "steps": 50, "log_every": 10, "log_dense_every": 1},
 }
 SCALE = {"seeds": 2, "shards": 2, "sweeps": {"main": [{"weight_decay": [0.0, 0.1]}]}}
+UNSAID = {"source": "S1", "kind": "stated", "fixed": "before"}  # a criterion without its words
 
 
 def document(**changes) -> dict:
     """A configuration that is right, with top-level keys replaced."""
     base = {"experiment": "blobs", "title": "Blobs", "sources": ["S1"], "datasets": ["blobs"], "defaults": DEFAULTS}
-    words = {"source": "S1", "kind": "stated", "fixed": "before", "statement": "It falls.", "criterion": "Fall > 0."}
+    words = {**UNSAID, "statement": "It falls.", "criterion": "Fall > 0."}
     return {**base, "criteria": {"A1": {**words, "thresholds": {"fall": 0.0}}}, "scales": {"smoke": SCALE}, **changes}
 
 
@@ -189,7 +190,7 @@ def test_numbers_as_scientists_write_them(tmp_path):
             document(scales={**document()["scales"], "papr": SCALE}),
             "scales.papr is not a known key (did you mean paper?).",
         ),
-        (document(criteria={"A1": {"source": "S1", "criterion": "x"}}), "criteria.A1.statement is missing (the statem"),
+        (document(criteria={"A1": {**UNSAID, "criterion": "x"}}), "criteria.A1.statement is missing (the statem"),
         (document(experiment="other"), "experiment is 'other', but must be the name of its folder, 'blobs'."),
         ("title: [", "line 1, is not YAML: expected the node content, but found '<stream end>'."),
         ("title: a\ntitle: b", "line 2: 'title' is given twice."),

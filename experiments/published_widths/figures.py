@@ -8,7 +8,7 @@ from weightdecay.finding import Inputs
 from weightdecay.report.latex import booktabs
 from weightdecay.report.numbers import LATEX
 from weightdecay.report.plots import plain_ticks
-from weightdecay.report.style import MUTED, PAGE, SPLITS, missing
+from weightdecay.report.style import MUTED, PAGE, SPLITS, UNSEEN, missing
 
 from . import finding
 from .claims import name_of
@@ -59,8 +59,8 @@ def of_setting(axes: Axes, m: Measured, setting: Setting) -> None:
         axes.plot(
             losses.columns * aside, losses.median(), color=colour, linewidth=0.8, marker="_", label=f"ours, {kind}"
         )
-    if setting not in m.final:
-        missing(axes, "not run")
+    if not any(losses.notna().any(axis=None) for losses in m.final.get(setting, {}).values()):
+        missing(axes, UNSEEN)
 
 
 @finding.table("D17", "D18")

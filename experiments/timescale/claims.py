@@ -58,9 +58,11 @@ def power_of_rate(table: pd.DataFrame) -> Estimate:
 
 
 @finding.claim("X2")
-def foretelling(m: Measured, *, accuracy: float, weight_decay: float, error: float) -> tuple[list[Part], str]:
+def foretelling(
+    m: Measured, *, accuracy: float, weight_decay: float, cut: float, error: float
+) -> tuple[list[Part], str]:
     """The norm's own curve foretells the step of generalising, better than τ does."""
-    table, found = m.passages(accuracy), predictions(m, accuracy, weight_decay)
+    table, found = m.passages(accuracy), predictions(m, accuracy, weight_decay, cut)
     errors = {rule: median_error(found, rule) for rule in ("first_passage", *RULES)}
     words = "median error of the predicted step over cells"
     parts = [

@@ -38,7 +38,10 @@ def first_passage(inputs: Inputs) -> Figure:
         panel.axhline(accuracy, color=MUTED, linestyle=":", linewidth=0.8)
         panel.set_ylim(-0.03, 1.03)
     legend(axes[0], title=f"η = {RATE:g}")
-    foreseen(axes[2], predictions(m, accuracy, criteria["X2"].thresholds["weight_decay"]))
+    foreseen(
+        axes[2],
+        predictions(m, **{name: criteria["X2"].thresholds[name] for name in ("accuracy", "weight_decay", "cut")}),
+    )
     return figure
 
 
@@ -67,7 +70,7 @@ def foreseen(axes: Axes, found: pd.DataFrame) -> None:
         axes.plot([], [], marker=marker, color=MUTED, linestyle="", label=f"η = {rate:g}")
     ends = np.array([found["step"].min(), found["step"].max()])
     axes.plot(ends, ends, color="black", linewidth=0.8)
-    axes.set(xscale="log", yscale="log", xlabel="observed step", ylabel="step foretold from half the way")
+    axes.set(xscale="log", yscale="log", xlabel="observed step", ylabel="foretold step")
     legend(axes)
 
 

@@ -42,10 +42,12 @@ class Measured:
         step = float(np.interp(accuracy, values, steps))
         return step, float(np.interp(step, norm.index, norm)), True
 
-    def norm_until(self, run: str, step: float) -> pd.Series:
-        """Return the norm of a run at the logged steps after the first, up to one step."""
+    def norm_down_to(self, run: str, value: float) -> pd.Series:
+        """Return the norm of a run at the logged steps after the first, up to the one at which it is below a value."""
         curve = self.histories.curve(run, NORM)
-        return curve[(curve.index > 0) & (curve.index <= step)]
+        curve = curve[curve.index > 0]
+        below = np.flatnonzero(curve <= value)
+        return curve.iloc[: below[0] + 1] if len(below) else curve
 
 
 def foretold(norm: pd.Series, goal: float) -> float:
@@ -62,11 +64,11 @@ def foretold(norm: pd.Series, goal: float) -> float:
     return float(norm.index[-1] * (goal / norm.iloc[-1]) ** (1 / power)) if power < 0 else np.inf
 
 
-def predictions(m: Measured, accuracy: float, weight_decay: float) -> pd.DataFrame:
+def predictions(m: Measured, accuracy: float, weight_decay: float, cut: float) -> pd.DataFrame:
     """Predict the step of every run that passes, but for those at λ = `weight_decay`, which the rules learn from.
 
     The columns `first_passage`, `one_norm`, `tau` and `tau_logarithm` are the predicted steps by four rules. What is
-    learned is learned from the other seeds.
+    learned is learned from the other seeds. The norm is seen until it has fallen to `cut` times the norm to come.
     """
     table = m.passages(accuracy)
     learned = select(table, weight_decay=weight_decay)
@@ -76,14 +78,13 @@ def predictions(m: Measured, accuracy: float, weight_decay: float) -> pd.DataFra
         own = select(others, learning_rate=run["learning_rate"])
         if own.empty:
             continue
-        half = m.norm_until(run["run"], run["step"] / 2)
         goal, every = own["norm"].mean(), others.groupby("learning_rate")["norm"].mean().mean()
         first, τ = m.histories.curve(run["run"], NORM).iloc[0], 1 / (run["learning_rate"] * run["weight_decay"])
         rows.append(
             {
                 **run[[*CELL, "seed", "step"]],
-                "first_passage": foretold(half, goal),
-                "one_norm": foretold(half, every),
+                "first_passage": foretold(m.norm_down_to(run["run"], cut * goal), goal),
+                "one_norm": foretold(m.norm_down_to(run["run"], cut * every), every),
                 "tau": own["step"].mean() * weight_decay / run["weight_decay"],
                 "tau_logarithm": τ * np.log(first / goal),
             }

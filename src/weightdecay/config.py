@@ -45,13 +45,14 @@ class Criterion(Strict):
 
     source: Text = Field(description="The source of the claim, by section.")
     kind: ClaimKind = Field(
-        description="The kind says how far the claim is the source's own: the source has `stated` it, in words or in a "
+        description="The kind says how far the claim is the source's own. The source has `stated` it, in words or in a "
         "figure; or `implied` it; or it is our `own reading`, extension or control. Algebra decides an `identity`, so "
         "that its runs test the code."
     )
     fixed: Fixed = Field(
-        description="The criterion was fixed `before` the runs that judge it, `after first runs` of the finding had "
-        "been seen, or `after judged runs`: those by which this claim, or its quantity, had been judged already."
+        description="This says when the criterion was fixed. It was `before` any run that judges it had been seen; "
+        "`after first runs` of the finding had been; or `after judged runs`, by which the claim, or its quantity, had "
+        "been judged already."
     )
     statement: Text = Field(description="The statement is what the source says.")
     thresholds: dict[Identifier, Finite] = Field(

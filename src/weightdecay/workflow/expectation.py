@@ -30,8 +30,9 @@ To make one figure or table yourself, ask for its file: `snakemake --cores all T
 `snakemake --cores all TARGET --config scale=paper` at paper scale. To see what you measured, call
 `weightdecay claims NAME --scale laptop`."""
 CORRECTION = """\
-The last row asks more: no verdict of the whole ledger may be wrong by chance. Holm's correction over all judged
-quantities keeps the chance of that below 2.5 %. A claim changes if one of its quantities becomes undecided."""
+The last row corrects for the number of quantities judged (Holm): the chance that any verdict is wrong is then at most
+2.5 %. A quantity can only become undecided; a mixed claim of which nothing is reproduced any more is then refuted.
+Counts, and quantities on which all seeds agree, are left as they are."""
 ESCAPED = {ord("|"): r"\|", ord("<"): "&lt;", ord("*"): r"\*"}
 
 
