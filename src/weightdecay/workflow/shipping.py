@@ -25,7 +25,7 @@ from weightdecay.results.shipped import FOLDER, check, provenance
 from weightdecay.table import computation_hashes, table_of
 from weightdecay.workflow import stages
 
-MOST_BYTES = 40 * 2**20  # of all shipped results
+MOST_BYTES = 48 * 2**20  # of all shipped results
 HISTORY_MIB = 4.0  # default size of the history of one finding
 LAST_STEPS, LAST_SHARE = 20, 0.1  # final values are means over at most so many logged steps in so much of a run
 FEW_STEPS = 3  # the first step, and one or two for final values
