@@ -8,11 +8,11 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weightdecay.config import Config, load_config, scale_of
+from weightdecay.config import Config, load_config, scale_of, scales_of
 from weightdecay.errors import ConfigError
 from weightdecay.run import Run
 from weightdecay.shards import cut
-from weightdecay.table import config_hash, table_of
+from weightdecay.table import config_hash, hash_of, table_of
 
 DEFAULTS = {
     **{"dataset": "blobs", "train_size": 100, "network": "mlp", "width": 8, "blocks": 1, "batch_norm_eps": None},
@@ -128,6 +128,33 @@ def test_the_config_hash_is_of_the_settings_not_of_their_order(table, random):
     shuffled = random.sample(table, len(table))
     assert config_hash(shuffled) == config_hash(table)
     assert config_hash([*table[1:], run(seed=99)]) != config_hash(table)
+
+
+FINDINGS = sorted(Path(__file__).parents[1].glob("experiments/*/config.yaml"))
+OF_FINDINGS = [(path, scale) for path in FINDINGS for scale in scales_of(load_config(path))]
+
+
+@pytest.mark.parametrize(("path", "scale"), OF_FINDINGS, ids=[f"{path.parent.name}-{of}" for path, of in OF_FINDINGS])
+def test_the_hash_of_a_scale_is_that_of_its_table(path, scale):
+    config = load_config(path)
+    assert hash_of(config, scale) == config_hash(table_of(config, scale))
+
+
+def test_the_hash_of_a_scale_is_that_of_its_table_where_blocks_overlap(tmp_path):
+    blocks = [{"weight_decay": [0.0, 0.1]}, {"weight_decay": 0.1, "seeds": [1, 11]}]
+    sweeps = {"main": blocks, "again": [{"weight_decay": [0.1, 0.2], "decay": ["l2", "decoupled"]}]}
+    config = load(tmp_path, document(scales={"smoke": {**SCALE, "seeds": 12, "sweeps": sweeps}}))
+    assert hash_of(config, "smoke") == config_hash(table_of(config, "smoke"))
+
+
+@pytest.mark.parametrize(
+    "changes", [{"steps": 51}, {"learning_rate": 0.2}, {"batch_norm_eps": 1e-5}, {"dataset": "mnist1d"}]
+)
+def test_the_hash_of_a_scale_changes_with_any_setting(tmp_path, changes):
+    before = hash_of(load(tmp_path, document()), "smoke")
+    assert hash_of(load(tmp_path, document(defaults={**DEFAULTS, **changes})), "smoke") != before
+    assert hash_of(load(tmp_path, document(scales=scales({"weight_decay": [0.0, 0.1]}, seeds=3))), "smoke") != before
+    assert hash_of(load(tmp_path, document(title="Other blobs")), "smoke") == before
 
 
 def test_numbers_as_scientists_write_them(tmp_path):

@@ -94,13 +94,20 @@ def _name(path: Path) -> str:
 @cache
 def _digest(path: Path, without_compiled: bool) -> str:
     """Return the SHA-256 of a file's code, without docstrings."""
+    if not without_compiled:
+        return _read(path).digest
     tree = parsed(path)
     for node in ast.walk(tree):
         if isinstance(body := getattr(node, "body", None), list):
-            if without_compiled:
-                body[:] = [each for each in body if not _is_compiled(each)]
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and body and _is_text(body[0]):
-                del body[0]
+            body[:] = [each for each in body if not _is_compiled(each)]
+    return _digest_of(tree, ast.walk(tree))
+
+
+def _digest_of(tree: ast.Module, nodes: Iterable[ast.AST]) -> str:
+    """Take the docstrings off a syntax tree with these nodes, and return the SHA-256 of what is left."""
+    for node in nodes:
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and node.body and _is_text(node.body[0]):
+            del node.body[0]
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
 
 
@@ -139,25 +146,29 @@ def _version(name: str) -> str:
 
 
 @dataclass(frozen=True)
-class _Imports:
+class _Program:
+    """A file, read once: what it imports, and the digest of its code."""
+
     ours: tuple[Path, ...]
     others: tuple[str, ...]  # top-level names of other packages
+    digest: str
 
 
 @cache
-def _read(path: Path) -> _Imports:
-    """Return what a file imports."""
+def _read(path: Path) -> _Program:
+    """Read a file, and return what it imports and its digest."""
     tree = parsed(path)
-    names = set(_imported(tree, path))
-    ours = {file for name in names for file in _files(name, path) if file.is_file()}
+    nodes = list(ast.walk(tree))
+    names = set(_imported(nodes, path))
+    ours = {file for name in names for file in _files(name, _experiments(path)) if file.is_file()}
     tops = {name.split(".")[0] for name in names} - {"weightdecay", "experiments", ""}
-    return _Imports(tuple(sorted(ours)), tuple(sorted(tops - sys.stdlib_module_names)))
+    return _Program(tuple(sorted(ours)), tuple(sorted(tops - sys.stdlib_module_names)), _digest_of(tree, nodes))
 
 
-def _imported(tree: ast.AST, path: Path) -> Iterator[str]:
+def _imported(nodes: Iterable[ast.AST], path: Path) -> Iterator[str]:
     """Yield the dotted names that may be modules: those in import statements, and attributes of imported packages."""
     modules: dict[str, str] = {}  # variable -> dotted name
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
             modules |= {alias.asname: alias.name for alias in node.names if alias.asname}
@@ -167,7 +178,7 @@ def _imported(tree: ast.AST, path: Path) -> Iterator[str]:
             for alias in node.names:
                 yield from _spellings(of, alias.name)
                 modules[alias.asname or alias.name] = f"{of}.{alias.name}"
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
             yield from _spellings(modules[node.value.id], node.attr)
 
@@ -192,10 +203,11 @@ def _experiments(path: Path) -> Path:
     return next((folder for folder in path.parents if folder.name == "experiments"), path.parents[1])
 
 
-def _files(name: str, path: Path) -> list[Path]:
+@cache
+def _files(name: str, experiments: Path) -> list[Path]:
     """Return the files that importing a dotted name runs: the module, and the __init__.py of packages around it."""
     top, *parts = name.split(".")
-    folder = {PACKAGE.name: PACKAGE, "experiments": _experiments(path)}.get(top)
+    folder = {PACKAGE.name: PACKAGE, "experiments": experiments}.get(top)
     if folder is None:
         return []
     packages = [folder.joinpath(*parts[:depth], "__init__.py").resolve() for depth in range(len(parts) + 1)]

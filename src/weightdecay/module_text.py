@@ -4,6 +4,7 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from weightdecay.errors import ConfigError
@@ -21,7 +22,7 @@ class Signature:
 def computations(program: Path) -> dict[str, Signature]:
     """The functions marked `@finding.computation` in compute.py and what it imports; ConfigError for two of a name."""
     found: dict[str, Signature] = {}
-    for node in (node for tree in _trees(program) for node in ast.walk(tree)):
+    for node in (node for path in _own(program) for node in ast.walk(parsed(path))):
         if isinstance(node, ast.FunctionDef) and any(_marks_computation(each) for each in node.decorator_list):
             if node.name in found:
                 raise ConfigError(f"{program} has two computations of the name {node.name}.")
@@ -34,13 +35,13 @@ def writes(program: Path, name: str) -> bool:
 
     Texts in decorators do not count, as these only speak of what is named elsewhere.
     """
-    return any(re.fullmatch(text, name) for tree in _trees(program) for text in _texts(tree))
+    return any(re.fullmatch(text, name) for path in _own(program) for text in _texts(path))
 
 
-def _trees(program: Path) -> list[ast.Module]:
-    """The syntax trees of a module and of the files of its finding that it imports."""
+def _own(program: Path) -> list[Path]:
+    """A module and the files of its finding that it imports."""
     program = program.resolve()
-    return [parsed(path) for path in sources([program]) if program.parent in path.parents]
+    return [path for path in sources([program]) if program.parent in path.parents]
 
 
 def _marks_computation(decorator: ast.expr) -> bool:
@@ -54,8 +55,13 @@ def _signature(own: ast.arguments) -> Signature:
     return Signature(needed, own.kwarg is not None)
 
 
-def _texts(tree: ast.Module) -> Iterator[str]:
-    """The texts outside decorators, as regular expressions."""
+@cache
+def _texts(path: Path) -> set[str]:
+    """The texts of a file outside decorators, as regular expressions."""
+    return set(_texts_in(parsed(path)))
+
+
+def _texts_in(tree: ast.Module) -> Iterator[str]:
     for decorated in [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)]:
         decorated.decorator_list = []
     for node in ast.walk(tree):

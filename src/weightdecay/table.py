@@ -9,6 +9,7 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
+from weightdecay.blocks import Block
 from weightdecay.config import Config, blocks, scale_of
 from weightdecay.run import NO_DECAY, Run, canonical
 
@@ -32,6 +33,24 @@ def config_hash(runs: list[Run]) -> str:
     return hashlib.sha256(table_text(runs).encode()).hexdigest()
 
 
+def hash_of(config: Config, scale: str) -> str:
+    """Return `config_hash(table_of(config, scale))` in a tenth of the time: the runs of a setting share its text."""
+    lines: dict[str, str] = {}  # by settings, as in `table_of`
+    for block in blocks(config, scale):
+        for run in _settings(block):
+            settings = run.differing()
+            whole, key = _around_seed(settings), _around_seed(settings | {"sweep": ""})
+            for seed in map(str, block.seeds):
+                lines.setdefault(seed.join(key), seed.join(whole))
+    return hashlib.sha256("".join(f"{line}\n" for line in sorted(lines.values())).encode()).hexdigest()
+
+
+def _around_seed(settings: dict[str, Any]) -> list[str]:
+    """Return the canonical text of settings before and after the number of the seed."""
+    mark = "\0"  # no name has this character
+    return canonical(settings | {"seed": mark}).split(canonical(mark))
+
+
 def computations_of(config: Config, scale: str) -> dict[str, str]:
     """Return the arguments of every computation of a scale as JSON, by name. Equal arguments give equal texts."""
     return {name: canonical(arguments) for name, arguments in scale_of(config, scale).computations.items()}
@@ -48,11 +67,16 @@ def computation_hashes(config: Config, scale: str) -> dict[str, str]:
 def _rows(config: Config, scale: str) -> Iterator[Run]:
     """Yield every run of a scale, as often as it is in the file."""
     for block in blocks(config, scale):
-        chosen = itertools.product(*block.choices.values())
-        settings = [_copied(block.first, dict(zip(block.choices, one, strict=True))) for one in chosen]
+        settings = _settings(block)
         for seed in block.seeds:
             for run in settings:
                 yield run.model_copy(update={"seed": seed})  # not checked again: that takes three times as long
+
+
+def _settings(block: Block) -> list[Run]:
+    """Return the runs of a block with its first seed."""
+    chosen = itertools.product(*block.choices.values())
+    return [_copied(block.first, dict(zip(block.choices, one, strict=True))) for one in chosen]
 
 
 def _copied(run: Run, settings: dict[str, Any]) -> Run:

@@ -6,10 +6,12 @@ keys. So is anything that could grow without limit: deep nesting, and aliases of
 followed, so no file can run code.
 """
 
+import copy
 import math
 import re
 import stat
 import unicodedata
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -46,6 +48,12 @@ def read(path: Path) -> Any:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
     if len(content) > LARGEST_FILE:
         raise ConfigError(f"{path} has more than {LARGEST_FILE // 1024} KiB, which is the most that is read.")
+    return copy.deepcopy(_values(path, content))
+
+
+@cache
+def _values(path: Path, content: bytes) -> Any:
+    """Return the values of a file with this content, which a process may read several times."""
     try:
         text = content.decode("utf-8-sig")
         return _Reader(path, text).document()

@@ -12,7 +12,7 @@ from weightdecay.config import Config
 from weightdecay.errors import ResultError
 from weightdecay.results.shards import HISTORY
 from weightdecay.results.tables import read_table
-from weightdecay.table import computation_hashes, config_hash, table_of
+from weightdecay.table import computation_hashes, hash_of
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def load(
 
 def load_scale(folder: str | Path, config: Config, scale: str) -> Results:
     """Load the results of one scale; ResultError unless they were made with the present settings of `config`."""
-    return load(folder, config_hash(table_of(config, scale)), computation_hashes(config, scale))
+    return load(folder, hash_of(config, scale), computation_hashes(config, scale))
 
 
 def _check_columns(folder: str | Path, runs: pd.DataFrame, history: pd.DataFrame) -> None:

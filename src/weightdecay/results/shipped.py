@@ -22,7 +22,7 @@ from weightdecay.checksums import read_sums, sums_of
 from weightdecay.config import SCALES, Config, ScaleName
 from weightdecay.errors import ResultError
 from weightdecay.files import PROVENANCE, SUMS
-from weightdecay.table import computation_hashes, config_hash, table_of
+from weightdecay.table import computation_hashes, hash_of
 
 FOLDER = files.REFERENCE
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -94,7 +94,7 @@ def check_settings(scale: str, configs: Mapping[str, Config]) -> dict[str, str]:
                 f"{folder} has no results of {name}: make them, then weightdecay ship {name} --scale {scale}."
             )
         computations = computation_hashes(config, scale)
-        hashes = {"config_hash": config_hash(table_of(config, scale)), "computations": computations}
+        hashes = {"config_hash": hash_of(config, scale), "computations": computations}
         if any(shipped[name].get(key) != value for key, value in hashes.items()):
             raise ResultError(
                 f"{folder / name} was made with other settings than experiments/{name}/config.yaml has now: take the "
