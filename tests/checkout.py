@@ -14,6 +14,7 @@ TOOLS = (
     "dirname",
     "mkdir",
     "mv",
+    "cp",
     "sleep",
     "cat",
     "which",

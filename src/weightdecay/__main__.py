@@ -313,14 +313,6 @@ def bench(
 
 
 @command(hidden=True)
-def plan(options: Annotated[list[str], typer.Argument(metavar="KEY=VALUE...")]) -> None:
-    """Write the plan that follows from these options of --config."""
-    made = pipeline.Plan(dict(option.split("=", 1) for option in options), local=False)
-    made.check_folders()
-    made.write()
-
-
-@command(hidden=True)
 def judge(
     name: Name,
     results: Annotated[Path, typer.Option(metavar="FOLDER")],

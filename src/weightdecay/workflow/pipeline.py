@@ -118,10 +118,10 @@ class Plan:
         for folder in ("paper/figures", "paper/tables", *(f"{self.results}/{name}" for name in self.findings)):
             check_writable(folder)
 
-    def write(self) -> None:
-        """Write the files of the plan that have changed."""
+    def write(self, folder: Path) -> None:
+        """Write the files of the plan that have changed to their places in `folder`."""
         for path in self.stale:
-            with atomic_path(path) as temporary:
+            with atomic_path(folder / path) as temporary:
                 temporary.write_text(self.files[path], encoding="utf-8")
 
     def outdated(self) -> str:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from snakemake.workflow import Workflow
 
 FOLDER = Path(".snakemake")
+PLAN = "plan"  # in Snakemake's folder for temporary files: the files of the plan that the first job puts into place
 WITHIN = "WEIGHTDECAY_TURN"  # set for a Snakemake that another one starts within its turn
 # The files whose times Snakemake compares.
 DATED = (
@@ -56,6 +57,8 @@ def guard(workflow: Workflow, plan: Plan) -> None:
             print(line, file=sys.stderr)
         if plan.left_out:
             print(plan.left_out, file=sys.stderr)
+        if not common.dryrun_exec:
+            plan.write(workflow.snakemake_tmp_dir / PLAN)
         if common.dryrun_exec or not workflow.execution_settings.lock:
             execute(**settings)
             return
@@ -63,7 +66,7 @@ def guard(workflow: Workflow, plan: Plan) -> None:
             end_the_future()
             plan.check_folders()
             if common.touch_exec:
-                plan.write()
+                plan.write(Path())
             end_jobs_when_interrupted()
             execute(**settings)
 
