@@ -3,8 +3,11 @@
 import shutil
 import subprocess
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import seaborn as sns
+from matplotlib.figure import Figure
 
 from tests.experiments.drawing import assert_legible, drawn, promised
 from tests.programs import finding
@@ -47,6 +50,41 @@ def test_any_number_of_learning_rates_can_be_drawn(config, results_of, tmp_path)
     results.runs.loc[many, "learning_rate"] *= 1 + np.arange(many.sum()) // 3 / 100  # eight in all
     drawn(config, results, tmp_path, ["delay"])
     assert (tmp_path / "binary_addition-delay.pdf").exists()
+
+
+def test_pdf_and_png_are_those_of_savefig_with_one_layout(tmp_path):
+    """A label of two lines makes room for itself, and the room is the same in both files."""
+
+    def figure() -> Figure:
+        made, axes = plt.subplots(1, 2, figsize=(4, 2))
+        axes[0].set(xlabel="λ", ylabel="a label\nof two lines", xscale="log")
+        axes[0].plot([1e-2, 1], [0.2, 0.3])
+        axes[1].plot([1, 2], [3, 4])
+        return made
+
+    style.apply()
+    style.save(figure(), tmp_path, "made", "paper")
+    expected = figure()
+    for kind, about in {"pdf": style.UNDATED, "png": {"Software": None}}.items():
+        expected.savefig(tmp_path / f"expected.{kind}", metadata=about)
+        expected.set_layout_engine("none")
+        assert (tmp_path / f"made.{kind}").read_bytes() == (tmp_path / f"expected.{kind}").read_bytes()
+
+
+def test_the_style_is_seaborn_s_apart_from_our_own_settings():
+    """Its default colour map is missing too; no figure uses the default."""
+    style.apply()
+    ours = dict(plt.rcParams)
+    plt.rcdefaults()
+    sns.set_theme(context="paper", style="ticks", palette="colorblind")
+    apart = {key for key in ours if ours[key] != plt.rcParams[key]}
+    style.apply()
+    assert apart - set(style.OWN) == {"image.cmap"}
+
+
+@pytest.mark.parametrize(("name", "count"), [("colorblind", 3), ("colorblind", 12), ("viridis_r", 5), ("mako", 4)])
+def test_a_palette_is_seaborn_s(name, count):
+    assert style.palette(name, count) == pytest.approx(list(sns.color_palette(name, count)))
 
 
 def test_weight_decay_has_one_colour_scale_whatever_the_grid():

@@ -3,8 +3,9 @@
 The paper prints figures at their own size, so 7 pt here is 7 pt on paper.
 """
 
+from itertools import cycle, islice
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import matplotlib as mpl
 
@@ -12,7 +13,9 @@ mpl.use("Agg")  # no display on a cluster
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import Colormap, LogNorm
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.colors import Colormap, LogNorm, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -31,6 +34,13 @@ UNSEEN = "nothing to show:\nnot run, or diverged"
 SPLITS = {"train": "#0072B2", "validation": "#009E73", "test": "#D55E00"}
 KINDS = {"free": "#D55E00", "held": "#56B4E9", "clean": "#0072B2", "noisy": "#CC79A7", "published": "black"}
 
+COLOURBLIND = (  # seaborn's palette of this name
+    *("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc"),
+    *("#ca9161", "#fbafe4", "#949494", "#ece133", "#56b4e9"),
+)
+
+UNDATED = dict.fromkeys(("CreationDate", "ModDate", "Producer", "Creator"))  # metadata of PDFs with the same bytes
+
 LAMBDA_NORM = LogNorm(1e-3, 120.0, clip=True)  # the λ of all findings; values outside take the colour of the nearer end
 LAMBDA_COLOURS = mpl.colormaps["viridis_r"]
 
@@ -42,63 +52,68 @@ def weight_decay_colour(weight_decay: float) -> tuple[float, float, float, float
     return LAMBDA_COLOURS(0.08 + 0.92 * float(LAMBDA_NORM(weight_decay)))  # the palest yellow is invisible on white
 
 
-# Seaborn takes a second to import. What asks for the names of figures alone, as the plan does, draws nothing.
-
-
 def palette(name: str, count: int) -> list[tuple[float, float, float]]:
-    """Return `count` colours of one of seaborn's palettes."""
-    import seaborn as sns
-
-    return list(sns.color_palette(name, count))
+    """Return `count` colours as seaborn's `color_palette` does: its "colorblind", or evenly from a colour map."""
+    if name == "colorblind":
+        return [to_rgb(colour) for colour in islice(cycle(COLOURBLIND), count)]
+    return [(float(r), float(g), float(b)) for r, g, b, _ in colour_map(name)(np.linspace(0, 1, count + 2)[1:-1])]
 
 
 def colour_map(name: str) -> Colormap:
-    """Return one of seaborn's colour maps."""
-    import seaborn as sns
+    """Return a colour map of matplotlib or of seaborn."""
+    if name not in mpl.colormaps:
+        import seaborn  # noqa: F401 (it registers its maps; importing it takes a second, and few findings need them)
+    return mpl.colormaps[name]
 
-    return sns.color_palette(name, as_cmap=True)
+
+SMALL, TEXT = 7, 8  # pt
+SEABORN: dict[str, Any] = {  # the settings of seaborn's style "ticks" and context "paper" that are not in OWN
+    **dict.fromkeys(("axes.edgecolor", "axes.labelcolor", "text.color", "xtick.color", "ytick.color"), ".15"),
+    "axes.axisbelow": True,
+    "axes.prop_cycle": mpl.cycler(color=palette("colorblind", len(COLOURBLIND))),
+    "grid.color": ".8",
+    "lines.solid_capstyle": "round",
+    "patch.edgecolor": "w",
+    "patch.force_edgecolor": True,
+    "patch.linewidth": 0.8,
+}
+OWN: dict[str, Any] = {
+    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib; seaborn's Arial is missing on some machines
+    "font.size": TEXT,
+    "axes.titlesize": TEXT,
+    "axes.labelsize": TEXT,
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
+    "legend.fontsize": SMALL,
+    "legend.title_fontsize": SMALL,
+    "legend.frameon": False,
+    "legend.handlelength": 1.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "axes.titlelocation": "left",
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.minor.width": 0.4,
+    "ytick.minor.width": 0.4,
+    "xtick.major.size": 3,
+    "ytick.major.size": 3,
+    "xtick.minor.size": 1.5,
+    "ytick.minor.size": 1.5,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 3.5,
+    "savefig.dpi": 200,
+    "figure.constrained_layout.use": True,
+    "pdf.fonttype": 42,
+    "mathtext.fontset": "dejavusans",
+    "axes.formatter.use_mathtext": True,
+}
 
 
 def apply() -> None:
     """Set the style for every figure made from now on; a user's matplotlibrc has no effect."""
-    import seaborn as sns
-
     mpl.rcdefaults()
-    sns.set_theme(context="paper", style="ticks", palette="colorblind")
-    small, text = 7, 8
-    plt.rcParams.update(
-        {
-            "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib; seaborn's Arial is missing on some machines
-            "font.size": text,
-            "axes.titlesize": text,
-            "axes.labelsize": text,
-            "xtick.labelsize": small,
-            "ytick.labelsize": small,
-            "legend.fontsize": small,
-            "legend.title_fontsize": small,
-            "legend.frameon": False,
-            "legend.handlelength": 1.6,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.linewidth": 0.6,
-            "axes.titlelocation": "left",
-            "xtick.major.width": 0.6,
-            "ytick.major.width": 0.6,
-            "xtick.minor.width": 0.4,
-            "ytick.minor.width": 0.4,
-            "xtick.major.size": 3,
-            "ytick.major.size": 3,
-            "xtick.minor.size": 1.5,
-            "ytick.minor.size": 1.5,
-            "lines.linewidth": 1.2,
-            "lines.markersize": 3.5,
-            "savefig.dpi": 200,
-            "figure.constrained_layout.use": True,
-            "pdf.fonttype": 42,
-            "mathtext.fontset": "dejavusans",
-            "axes.formatter.use_mathtext": True,
-        }
-    )
+    plt.rcParams.update(SEABORN | OWN)
 
 
 def missing(axes: Axes, what: str) -> None:
@@ -147,12 +162,15 @@ def save(figure: Figure, folder: Path, stem: str, scale: str) -> None:
             layout.set(rect=(0, 0.035, 1, 0.965))
         said = f"{scale} scale, not the paper's" if scale in SCALES else f"{scale} scale"
         figure.text(0.995, 0.004, said, ha="right", va="bottom", fontsize=7, color="#AA3377")
-    metadata = {
-        "pdf": {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": None},
-        "png": {"Software": None},
-    }
-    for kind, about in metadata.items():
-        with atomic_path(folder / f"{stem}.{kind}") as temporary:
-            figure.savefig(temporary, format=kind, metadata=about)
-        figure.set_layout_engine("none")  # the layout is computed once, for both files
+    # savefig would draw a figure that has a layout engine twice for each file, and discard the first drawing.
+    pdf = FigureCanvasPdf(figure)
+    if layout := figure.get_layout_engine():
+        layout.execute(figure)
+    figure.set_layout_engine("none")  # both files have the same layout
+    with atomic_path(folder / f"{stem}.pdf") as temporary:
+        figure.dpi = mpl.rcParams["savefig.dpi"]
+        pdf.print_pdf(temporary, metadata=UNDATED)
+    with atomic_path(folder / f"{stem}.png") as temporary:
+        figure.dpi = mpl.rcParams["savefig.dpi"]
+        FigureCanvasAgg(figure).print_png(temporary, metadata={"Software": None})
     plt.close(figure)
