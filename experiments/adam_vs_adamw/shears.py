@@ -103,11 +103,12 @@ def synthetic(grids: Grids, method: str, s: float, truth: int | None, within: fl
     made = []
     for errors in surfaces:
         level, source = resheared(errors, s, truth, within)
-        logs = np.log(errors.loc[seeds].iloc[:, source].set_axis(errors.columns, axis=1))
-        made.append((level, np.sqrt(n / (n - 1)) * (logs - logs.mean())))  # a mean of n seeds follows each of them
+        logs = np.log(errors.loc[seeds].to_numpy()[:, source])
+        noise = np.sqrt(n / (n - 1)) * (logs - logs.mean(axis=0))  # a mean of n seeds follows each of them
+        made.append((errors.columns, level.to_numpy(), noise))
     for _ in range(DRAWS):
         order, sign = generator.permutation(n), generator.choice([-1.0, 1.0], (n, 1))
-        yield [np.exp(level + sign * noise.iloc[order]) for level, noise in made]
+        yield [pd.DataFrame(np.exp(level + sign * noise[order]), columns=cells) for cells, level, noise in made]
 
 
 def resheared(errors: pd.DataFrame, s: float, truth: int | None, within: float) -> tuple[pd.Series, np.ndarray]:

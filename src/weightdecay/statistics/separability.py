@@ -14,6 +14,7 @@ If λ does not matter, or there is only noise, every s is as good as another: g 
 """
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -63,7 +64,7 @@ def shear(surfaces: Sequence[pd.DataFrame], within: float, resamples: int) -> Sh
     √(n/(n − 1)), as resamples vary too little, and by Student's t over the normal quantile. It ends where `SHEARS`
     ends. NaN if no basin has more cells than the form has numbers; UNKNOWN without seeds.
     """
-    seeds = pd.concat([table.iloc[:, 0] for table in surfaces], axis=1, join="inner").index if len(surfaces) else []
+    seeds = reduce(pd.Index.intersection, (table.index for table in surfaces)) if len(surfaces) else []
     if not (n := len(seeds)):
         return Shear(UNKNOWN, np.nan, 0)
     picked = np.random.default_rng(0).integers(0, n, (resamples, n))
@@ -84,35 +85,42 @@ def shear(surfaces: Sequence[pd.DataFrame], within: float, resamples: int) -> Sh
 
 def _field(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return ln η `[X]`, ln λ `[Y]` and the errors `[seeds, X, Y]` of a table; a cell that it lacks is NaN."""
-    rates, decays = (np.unique(table.columns.get_level_values(number)) for number in (0, 1))
-    errors = table.reindex(columns=pd.MultiIndex.from_product([rates, decays])).to_numpy(dtype=float)
-    return np.log(rates), np.log(decays), errors.reshape(len(table), len(rates), len(decays))
+    (rates, row), (decays, column) = (
+        np.unique(table.columns.get_level_values(number), return_inverse=True) for number in (0, 1)
+    )
+    errors = np.full((len(table), len(rates), len(decays)), np.nan)
+    errors[:, row, column] = table
+    return np.log(rates), np.log(decays), errors
 
 
 def _fit(logs: np.ndarray, x: np.ndarray, y: np.ndarray, within: float, shears: np.ndarray) -> _Fits:
     """Fit f + g to log errors `[B, X, Y]` over ln η `[X]` and ln λ `[Y]`, with each of `shears` `[S]`.
 
-    f is taken out of everything first, as means over λ.
+    f is taken out of everything first, as means over λ. Resamples with the same basin, as most are, share its matrices.
     """
     known = np.isfinite(logs)
     lowest = np.where(known, logs, np.inf).min(axis=(1, 2), keepdims=True)
-    basin = (known & (logs <= lowest + within)).astype(float)
-    values = np.where(basin, logs, 0.0)
-    counts, sums = basin.sum(axis=2), values.sum(axis=2)  # [B, X]
-    each = 1 / np.maximum(counts, 1)
-    left = (values**2).sum(axis=(1, 2)) - (sums**2 * each).sum(axis=1)
-    at_rate = np.ascontiguousarray(basin.transpose(1, 0, 2))
+    basins = known & (logs <= lowest + within)
+    values = np.where(basins, logs, 0.0)
+    counts, sums = basins.sum(axis=2), values.sum(axis=2)  # [B, X]
+    left = (values**2).sum(axis=(1, 2)) - (sums**2 * (1 / np.maximum(counts, 1))).sum(axis=1)
+    z = y[:, None] + shears * x[:, None, None]
+    low, high = z.min(axis=(0, 1)), z.max(axis=(0, 1))
+    powers = chebvander((2 * z - low - high) / (high - low), DEGREE)[..., 1:]  # [X, Y, S, K]
+    products = powers[..., None] * powers[..., None, :]
+    by_rate = powers.reshape(len(x), len(y), -1)
     residual = np.empty((len(logs), len(shears)))
-    for place, s in enumerate(shears):
-        z = y + s * x[:, None]
-        powers = chebvander((2 * z - z.min() - z.max()) / np.ptp(z), DEGREE)[..., 1:]  # [X, Y, K]
-        products = powers[..., None] * powers[..., None, :]
-        means = (at_rate @ powers * each.T[..., None]).transpose(1, 2, 0)  # [B, K, X]
-        gram = np.tensordot(basin, products, 2) - (means * counts[:, None]) @ means.transpose(0, 2, 1)
-        slope = np.tensordot(values, powers, 2) - (means @ sums[..., None])[..., 0]
+    alike: dict[bytes, list[int]] = {}
+    for place, basin in enumerate(basins):
+        alike.setdefault(basin.tobytes(), []).append(place)
+    for own in alike.values():
+        basin, count = basins[own[0]].astype(float), counts[own[0]]
+        means = (basin[:, None] @ by_rate)[:, 0] * (1 / np.maximum(count, 1))[:, None]
+        means = means.reshape(len(x), len(shears), DEGREE).transpose(1, 2, 0)  # [S, K, X]
+        gram = np.tensordot(basin, products, 2) - (means * count) @ means.transpose(0, 2, 1)
         gram += 1e-9 * np.eye(DEGREE)  # a basin of few cells may not determine all powers
-        fitted = np.linalg.solve(gram, slope[..., None])[..., 0]
-        residual[:, place] = left - (fitted * slope).sum(axis=1)
+        slope = np.tensordot(values[own], powers, 2).transpose(1, 2, 0) - means @ sums[own].T  # [S, K, own]
+        residual[own] = left[own, None] - (np.linalg.solve(gram, slope) * slope).sum(axis=1).T
     freedom = counts.sum(axis=1) - (counts > 0).sum(axis=1) - DEGREE - 1  # the last one for s
     return _Fits(np.maximum(residual, 1e-12), left, np.maximum(freedom, 0))
 
