@@ -1,6 +1,7 @@
 """O11-O13: how test error changes with η if λ or ηλ is kept, and how much it varies from seed to seed."""
 
 from collections.abc import Mapping
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,7 @@ import pandas as pd
 from weightdecay.claims.judging import joined, judged, reported
 from weightdecay.claims.model import Part
 from weightdecay.statistics.basins import best_cells
-from weightdecay.statistics.estimates import UNKNOWN, Estimate, every_seed, ratio_interval
+from weightdecay.statistics.estimates import UNKNOWN, Estimate, every_seed, means_of_others, ratio_interval
 
 from . import finding
 from .surfaces import DATASETS, LETTERS, Grids, log_error, over_surfaces
@@ -156,13 +157,18 @@ def unevenness(grids: Grids, dataset: str, method: str, schedule: str, line: lis
     Both cells are chosen by the validation error of the other seeds.
     """
     validation, test = (grids.errors(dataset, method, schedule, split)[line] for split in ("validation", "test"))
-    found = {}
-    for seed in test.index if len(test) > 1 else []:
-        others = validation.drop(index=seed).mean()
-        known = others.notna().sum() >= LEAST_PLACES
-        ends = (test.loc[seed, others.idxmax()], test.loc[seed, others.idxmin()]) if known else (np.nan, np.nan)
-        found[seed] = log_error(ends[0]) - log_error(ends[1])
-    return pd.Series(found, dtype=float)
+    if len(test) < 2:
+        return pd.Series(dtype=float)
+    found = [
+        lowest(-others, own) - lowest(others, own) if np.isfinite(others).sum() >= LEAST_PLACES else np.nan
+        for others, own in zip(means_of_others(validation), log_error(test.to_numpy(dtype=float)), strict=True)
+    ]
+    return pd.Series(found, test.index)
+
+
+def lowest(chosen_by: np.ndarray, values: np.ndarray) -> float:
+    """Return the one of `values` at the place where `chosen_by` is lowest; NaN if it is unknown everywhere."""
+    return np.nan if np.isnan(chosen_by).all() else float(values[np.nanargmin(chosen_by)])
 
 
 def at_best_cells(grids: Grids, method: str) -> dict[tuple[str, str], tuple[float, pd.Series]]:
@@ -202,14 +208,17 @@ def costs_of_keeping(
     these. A mean over no η is NaN.
     """
     validation, test = (grids.errors(dataset, method, schedule, split) for split in ("validation", "test"))
-    rates, rows = grids.usable(dataset, method, schedule, usable), {}
+    grid, rates, rows = validation.columns, grids.usable(dataset, method, schedule, usable), {}
+    means = dict(zip(validation.index, means_of_others(validation), strict=True))
+    logs = dict(zip(test.index, log_error(test.to_numpy(dtype=float)), strict=True))
+    at_rate = {η: np.flatnonzero(grid.get_level_values(0) == η) for η in rates}
+    near = cache(lambda η, λ: cell_at(grid, η, λ))
     for seed, place in best_cells(validation).items():
-        others, own = validation.drop(index=seed).mean(), log_error(test.loc[seed])
-        at, λ = validation.columns[place]
+        own, (at, λ) = dict(zip(grid, logs[seed], strict=True)), grid[place]
         far = [η for η in rates if abs(np.log(η / at)) > np.log(factor) * (1 - 1e-9)]
-        tuned = {η: own[η, others[η].idxmin()] if others[η].notna().any() else np.nan for η in far}
+        tuned = {η: lowest(means[seed][at_rate[η]], logs[seed][at_rate[η]]) for η in far}
         of_λ = pd.Series({η: own.get((η, λ), np.nan) - tuned[η] for η in far}, dtype=float)
-        cells = {η: cell for η in far if (cell := cell_at(validation.columns, η, λ * at / η))}
+        cells = {η: cell for η in far if (cell := near(η, λ * at / η))}
         of_ηλ = pd.Series({η: own[cell] - tuned[η] for η, cell in cells.items()}, dtype=float)
         beside = of_λ[list(cells)].mean()
         rows[seed] = of_λ.mean(), of_ηλ.mean(), beside, len(far), len(cells)

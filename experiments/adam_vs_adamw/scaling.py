@@ -17,7 +17,7 @@ from weightdecay.statistics.basins import best_cells
 from weightdecay.statistics.censored import censored_line
 from weightdecay.statistics.estimates import Estimate, every_seed, ratio_interval
 from weightdecay.statistics.measures import finals
-from weightdecay.statistics.shapes import located
+from weightdecay.statistics.shapes import located, located_at
 
 from . import finding
 from .surfaces import DATASETS, LETTERS, Grids, untied
@@ -124,8 +124,10 @@ def best_decays(grids: Grids, method: str, usable: float) -> pd.DataFrame:
     for dataset, schedule in grids.surfaces(method):
         errors = grids.errors(dataset, method, schedule, "validation")
         for η in grids.usable(dataset, method, schedule, usable):
-            for seed, curve in errors[η].iterrows():
-                rows.append({"surface": f"{dataset} {schedule}", "seed": seed, "rate": η} | found_on(curve))
+            curves = errors[η]
+            λ = curves.columns.to_numpy()
+            for seed, curve in zip(curves.index, curves.to_numpy(), strict=True):
+                rows.append({"surface": f"{dataset} {schedule}", "seed": seed, "rate": η} | found_on(λ, curve))
     return pd.DataFrame(rows, columns=["surface", "seed", "rate", "best", "side", "end"])
 
 
@@ -139,9 +141,11 @@ def best_products(grids: Grids, method: str) -> pd.DataFrame:
     for dataset, schedule in grids.surfaces(method):
         errors = grids.errors(dataset, method, schedule, "validation")
         rates = errors.columns.get_level_values("learning_rate")
+        decays = errors.columns.get_level_values("weight_decay")
+        rows_of = dict(zip(errors.index, errors.to_numpy(), strict=True))
         for seed, cell in best_cells(errors).items():
-            η = errors.columns[cell][0]
-            found = found_on(errors.loc[seed, η])
+            η = rates[cell]
+            found = found_on(decays[rates == η].to_numpy(), rows_of[seed][rates == η])
             outer = η in (rates.min(), rates.max())
             products = {"best": η * found["best"], "end": η * found["end"]}
             rows.append({"seed": seed, **products, "side": found["side"], "outer": outer})
@@ -158,22 +162,25 @@ def best_by_setting(results: Results, metric: str) -> pd.DataFrame:
     values = finals(runs, results.history, ("validation_accuracy", "validation_loss"))
     errors = untied(1 - values["validation_accuracy"], values["validation_loss"])
     epochs = runs["steps"] * runs["batch_size"] // runs["train_size"]
-    table = runs[["seed", "learning_rate", "steps", "weight_decay"]].assign(
-        value=errors if "accuracy" in metric else values[metric],
-        **dict(zip(FACTORS, (runs["batch_size"], runs["train_size"], epochs), strict=True)),
+    table = (
+        runs[["seed", "learning_rate", "steps", "weight_decay"]]
+        .assign(
+            value=errors if "accuracy" in metric else values[metric],
+            **dict(zip(FACTORS, (runs["batch_size"], runs["train_size"], epochs), strict=True)),
+        )
+        .sort_values("weight_decay")
     )
-    rows = {}
-    for key, group in table.groupby([*FACTORS, "seed"]):
-        curve = group.set_index("weight_decay")["value"].sort_index()
-        rows[key] = found_on(curve) | group[["learning_rate", "steps"]].iloc[0].to_dict()
-    keys = pd.MultiIndex.from_tuples(list(rows), names=[*FACTORS, "seed"])
-    return pd.DataFrame(list(rows.values()), keys, ["best", "side", "end", "learning_rate", "steps"])
+    grouped = table.groupby([*FACTORS, "seed"])
+    λ, values = table["weight_decay"].to_numpy(), table["value"].to_numpy()
+    found = [found_on(λ[places], values[places]) for _, places in sorted(grouped.indices.items())]
+    settings = grouped[["learning_rate", "steps"]].first()
+    return pd.DataFrame(found, settings.index, ["best", "side", "end"]).join(settings)
 
 
-def found_on(curve: pd.Series) -> dict[str, float]:
+def found_on(λ: np.ndarray, errors: np.ndarray) -> dict[str, float]:
     """Return where a curve over λ is lowest: `best` and `side` by `located`, and `end`, the λ of its lowest point."""
-    best, side = located(curve)
-    return {"best": best, "side": side, "end": np.nan if np.isnan(best) else float(curve.idxmin())}
+    best, side = located_at(λ, errors)
+    return {"best": best, "side": side, "end": np.nan if np.isnan(best) else float(λ[np.nanargmin(errors)])}
 
 
 def fit(design: np.ndarray, rows: pd.DataFrame, ends: Ends = "bounds") -> tuple[np.ndarray, float]:
@@ -193,8 +200,9 @@ def rate_exponents(table: pd.DataFrame, ends: Ends = "bounds") -> pd.Series:
     found = {}
     for seed, rows in table.groupby("seed"):
         if ends != "kept":
-            rows = rows[(rows["side"] == 0).groupby(rows["surface"]).transform("any")]
-        constants = pd.get_dummies(rows["surface"]).to_numpy(dtype=float)
+            rows = rows[rows["surface"].isin(rows["surface"][rows["side"] == 0])]
+        surfaces = rows["surface"].to_numpy(dtype=object)
+        constants = (surfaces[:, None] == np.unique(surfaces)).astype(float)
         logs = np.log(rows["rate"].to_numpy(dtype=float))
         coefficients, _ = fit(np.column_stack([logs - logs.mean() if len(logs) else logs, constants]), rows, ends)
         found[seed] = coefficients[0]

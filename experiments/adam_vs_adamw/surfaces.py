@@ -8,7 +8,8 @@ import pandas as pd
 
 from weightdecay.claims.judging import NOT_RUN, joined
 from weightdecay.results import Results
-from weightdecay.statistics.basins import area, at_cells, at_edge, best_cells
+from weightdecay.statistics import basins
+from weightdecay.statistics.basins import at_cells, best_cells
 from weightdecay.statistics.estimates import Estimate
 from weightdecay.statistics.measures import finals
 from weightdecay.statistics.separability import Shear, shear
@@ -114,17 +115,14 @@ class Grids:
         The best cell is chosen on the other seeds.
         """
         errors = self.errors(dataset, method, schedule, "held_out")
-        best = at_cells(errors, best_cells(errors))
-        return pd.Series({seed: area(errors.loc[seed], best[seed], tolerance) for seed in best.index}, dtype=float)
+        return basins.areas(errors, at_cells(errors, best_cells(errors)), tolerance)
 
     def at_edges(self, method: str, tolerance: float) -> list[pd.Series]:
         """Return for each surface and seed which share of the boundary of the basin of `areas` is the grid's edge."""
         shares = []
         for dataset, schedule in self.surfaces(method):
             errors = self.errors(dataset, method, schedule, "held_out")
-            best = at_cells(errors, best_cells(errors))
-            found = {seed: at_edge(errors.loc[seed], best[seed], tolerance) for seed in best.index}
-            shares.append(pd.Series(found, dtype=float))
+            shares.append(basins.at_edges(errors, at_cells(errors, best_cells(errors)), tolerance))
         return shares
 
 

@@ -37,7 +37,6 @@ from .records import (
     eps_sweep,
     per_seed,
     periods,
-    predictors,
     rate,
     slope,
     words,
@@ -70,7 +69,7 @@ def collapses(inputs: Inputs) -> Figure:
         "test accuracy": lambda run: records.curve(run, TEST),
         "norm ρ of\nthe weights": lambda run: records.curve(run, "rho").loc[1:],
         "effective rate\n" + r"η/($\epsilon_{\mathrm{Adam}}$ ρ²)": records.effective_rate,
-        "smallest divisor\n√(var + eps)": lambda run: predictors(records, run)["divisor"] ** -1,
+        "smallest divisor\n√(var + eps)": lambda run: records.predictors(run)["divisor"] ** -1,
     }
     with plt.rc_context({"axes.labelsize": 9, "xtick.labelsize": 9, "ytick.labelsize": 9}):
         figure, axes = plt.subplots(len(curves), 1, figsize=(PAGE, 6.8), sharex=True, height_ratios=(3, 1, 1, 1))
@@ -300,7 +299,7 @@ def mechanism(inputs: Inputs) -> Figure:
         "grid": {run: records.destabilisations(run)["start"] for run in grid["run"]},
         "addition": {run: records.collapses(run, t["high"], t["low"])["start"][:1] for run in eps["run"]},
     }
-    found = {run: predictors(records, run) for run in (*grid["run"], *eps["run"])}
+    found = {run: records.predictors(run) for run in (*grid["run"], *eps["run"])}
     figure, axes = plt.subplots(2, 2, figsize=(PAGE, 4.2), sharex=True)
     for column, name, power in ((0, "divisor", -1), (1, "rate", 1)):
         curves = {run: table[name] ** power for run, table in found.items()}

@@ -46,6 +46,7 @@ class Records:
         self._destabilised = cache(self._detect)
         self.collapses = cache(self._collapses)
         self.test_collapses = cache(self._test_collapses)
+        self.variance, self.predictors = cache(self._variance), cache(self._predictors)
 
     def sweep(self, name: str, **settings: object) -> pd.DataFrame:
         """Return the runs of a sweep with these settings; empty if it was not run."""
@@ -80,11 +81,20 @@ class Records:
     def _test_collapses(self, run: str) -> pd.DataFrame:
         return relative_collapses(self.curve(run, TEST), WINDOW * self.tau(run))
 
-    def variance(self, run: str) -> pd.Series:
+    def _variance(self, run: str) -> pd.Series:
         """Return the smallest variance of any feature before a BatchNorm, at each logged step."""
         names = [name for name in self.histories.metrics(run) if name.startswith("smallest_variance")]
         curves = [self.curve(run, name) for name in names or ["smallest_variance"]]
-        return pd.concat(curves, axis=1).min(axis=1).sort_index()
+        return pd.concat(curves, axis=1).min(axis=1).sort_index() if len(curves) > 1 else curves[0]
+
+    def _predictors(self, run: str) -> pd.DataFrame:
+        """Return the `PREDICTORS` at each logged step. The divisor is √(variance + eps), the least of any feature."""
+        curves, eps = (self.variance(run), self.effective_rate(run)), self.row(run)["batch_norm_eps"]
+        steps, *places = np.intersect1d(*(curve.index for curve in curves), assume_unique=True, return_indices=True)
+        variance, effective = (curve.to_numpy()[at] for curve, at in zip(curves, places, strict=True))
+        share = variance / (variance + eps)
+        columns = {"divisor": 1 / np.sqrt(variance + eps), "rate": effective, "both": effective * share, "eps": 1 / eps}
+        return pd.DataFrame(columns, pd.Index(steps, name="step")).dropna()
 
     def effective_rate(self, run: str) -> pd.Series:
         """Return the effective learning rate: η/ρ² over 1 − momentum, or η/(ε ρ²) with Adam.
@@ -153,7 +163,7 @@ def periods(records: Records, runs: pd.DataFrame, window: float = WINDOW) -> pd.
         lasted = float(records.curve(run, "rho").index.max() - last)
         period = float(np.mean(spacings(starts))) if reached else lasted if lasted > 0 else np.nan
         rows.append(
-            row[["seed", "learning_rate", "weight_decay"]].to_dict()
+            {name: row[name] for name in ("seed", "learning_rate", "weight_decay")}
             | {"run": run, "period": period, "reached": reached, "scaled": period / records.tau(run)}
         )
     columns = ["seed", "learning_rate", "weight_decay", "run", "period", "reached", "scaled"]
@@ -165,13 +175,13 @@ def slope(records: Records, run: str) -> float:
 
     It is the median over all such intervals, and is fitted in the middle half of each.
     """
-    rho, events = np.log(records.curve(run, "rho")), records.destabilisations(run)
-    slopes = []
+    rho, events = records.curve(run, "rho"), records.destabilisations(run)
+    steps, logs, slopes = rho.index.to_numpy(), np.log(rho.to_numpy()), []
     for end, start in zip(events["end"].iloc[:-1], events["start"].iloc[1:], strict=True):
         quarter = (start - end) / 4
-        middle = rho.loc[end + quarter : start - quarter]
-        if len(middle) >= 4:
-            slopes.append(np.polyfit(middle.index, middle, 1)[0])
+        middle = slice(np.searchsorted(steps, end + quarter), np.searchsorted(steps, start - quarter, side="right"))
+        if len(steps[middle]) >= 4:
+            slopes.append(np.polyfit(steps[middle], logs[middle], 1)[0])
     return float(np.median(slopes)) * -records.tau(run) if slopes else np.nan
 
 
@@ -186,20 +196,12 @@ def at_events(records: Records, run: str, curve: pd.Series) -> float:
     return float(np.exp(np.log(curve.reindex(starts)).mean(skipna=False))) if len(starts) else np.nan
 
 
-def predictors(records: Records, run: str) -> pd.DataFrame:
-    """Return the `PREDICTORS` at each logged step. The divisor is √(variance + eps), the smallest of any feature."""
-    variance, effective, eps = records.variance(run), records.effective_rate(run), records.row(run)["batch_norm_eps"]
-    share = variance / (variance + eps)
-    columns = {"divisor": 1 / np.sqrt(variance + eps), "rate": effective, "both": effective * share, "eps": 1 / eps}
-    return pd.DataFrame(columns).dropna()
-
-
 def moments(records: Records, run: str, high: float, low: float) -> pd.DataFrame:
     """Return the predictors at `MOMENTS` steps per τ, with `time` to the next event in τ and whether it was `observed`.
 
     Events are destabilisations, or in the addition network collapses after it has fitted.
     """
-    table, tau = predictors(records, run), records.tau(run)
+    table, tau = records.predictors(run), records.tau(run)
     if records.row(run)["network"] == "residual_mlp":
         starts = records.collapses(run, high, low)["start"]
         table = table.loc[records.histories.first_step(run, TRAIN, high) :]
@@ -231,7 +233,7 @@ def spreads(records: Records, runs: pd.DataFrame) -> pd.DataFrame:
     """
     rows = [
         {"seed": row["seed"]}
-        | {name: at_events(records, row["run"], curve) for name, curve in predictors(records, row["run"]).items()}
+        | {name: at_events(records, row["run"], curve) for name, curve in records.predictors(row["run"]).items()}
         for _, row in runs.iterrows()
     ]
     table = pd.DataFrame(rows, columns=["seed", *PREDICTORS]).set_index("seed")

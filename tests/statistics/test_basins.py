@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from weightdecay.statistics.basins import area, at_cells, at_edge, best_cells, cell_sides
+from weightdecay.statistics.basins import areas, at_cells, at_edges, best_cells, cell_sides
 
 RATES, DECAYS = (np.exp(np.linspace(-4, 4, 33)) for _ in range(2))
 GRID = pd.MultiIndex.from_product([RATES, DECAYS])
@@ -22,9 +22,10 @@ def valley(angle: float, ratio: float) -> pd.Series:
 
 def test_area_is_that_of_the_ellipse():
     """Errors up to 1.25 lie within axes of length .5 and 1: π/2 in natural logarithms."""
-    found = area(valley(30, 2.0), reference=1.0, tolerance=1.25)
-    assert found == pytest.approx(np.pi / 2 / np.log(10) ** 2, rel=0.1)
-    assert area(valley(30, 2.0), reference=0.5, tolerance=1.25) == 0
+    errors = pd.DataFrame([valley(30, 2.0)] * 3, index=[0, 1, 2])
+    found = areas(errors, pd.Series([1.0, 0.5, np.nan]), tolerance=1.25)
+    assert found[0] == pytest.approx(np.pi / 2 / np.log(10) ** 2, rel=0.1)
+    assert found[1] == 0 and np.isnan(found[2])
 
 
 def test_the_best_cell_is_chosen_on_the_other_seeds():
@@ -45,5 +46,6 @@ def test_the_share_of_a_boundary_at_the_windows_edge():
     grid = pd.MultiIndex.from_product([[1.0, 2.0, 4.0], [1.0, 2.0, 4.0]])
     corner, middle, none = (pd.Series(5.0, grid) for _ in range(3))
     corner[1.0, 1.0] = middle[2.0, 2.0] = 1.0
-    assert [at_edge(errors, 1.0, 1.1) for errors in (corner, middle)] == [0.5, 0.0]
-    assert at_edge(none, 5.0, 1.1) == 1.0
+    errors = pd.DataFrame([corner, middle, none, none])
+    found = at_edges(errors, pd.Series([1.0, 1.0, 5.0, 1.0]), 1.1)
+    assert found.tolist() == pytest.approx([0.5, 0.0, 1.0, np.nan], nan_ok=True)

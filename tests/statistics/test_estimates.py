@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from weightdecay.statistics import censored, estimates
@@ -65,6 +67,13 @@ def test_paired_interval_uses_the_pairs_alone():
     interval = estimates.paired_interval(first, second)
     assert interval.n == 3
     assert interval.value == pytest.approx(0.4) and interval.high - interval.low < 1e-9
+
+
+@given(st.lists(st.tuples(st.integers(-3, 3), st.floats(-5, 5)), min_size=3, max_size=30))
+def test_rank_correlation_is_spearman_s(pairs):
+    x, y = np.array(pairs).T  # the first has ties
+    if np.ptp(x) and np.ptp(y):
+        assert estimates.rank_correlation(x, y) == pytest.approx(stats.spearmanr(x, y).statistic, abs=1e-12)
 
 
 def test_rank_correlation_of_a_constant_is_none():
@@ -148,6 +157,16 @@ def test_exponents_that_the_data_cannot_tell_are_unknown():
     assert np.isnan(one_rate["η"])
     η, λ, times = grid_of_times(0, np.random.default_rng(0))
     assert np.isnan(censored.power_law({"η": η, "λ": λ}, times, np.arange(η.size) < 3)["λ"])
+
+
+@given(st.integers(1, 9), st.integers(1, 12), st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.2, 0.8]))
+def test_the_means_of_the_other_seeds_are_pandas_to_the_last_bit(seeds, settings, seed, unknown):
+    generator = np.random.default_rng(seed)
+    values = generator.normal(0, 1, (seeds, settings))
+    values[generator.random(values.shape) < unknown] = np.nan
+    table = pd.DataFrame(values, index=range(10, 10 + seeds))
+    expected = [table.drop(index=seed).mean().to_numpy() for seed in table.index]
+    assert np.array_equal(estimates.means_of_others(table), expected, equal_nan=True)
 
 
 def test_choosing_on_the_other_seeds_does_not_flatter_the_best():

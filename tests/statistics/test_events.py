@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from weightdecay.statistics import events
 from weightdecay.statistics.events import (
     collapses,
     concordance,
@@ -70,6 +71,37 @@ def test_an_event_has_its_factors():
     assert (found["rise"] >= 1.02).all() and (found["loss_rise"] >= 2).all() and (found["end"] > found.index).all()
     assert found["rise"].max() < 3.2 and found["loss_rise"].max() < 2000
     assert len(starts) == pytest.approx(len(found), abs=1)
+
+
+@given(st.lists(st.floats(0, 10), min_size=1, max_size=60), st.data())
+def test_the_highest_of_each_stretch_is_its_maximum(values, data):
+    n = len(values)
+    ends = np.array([data.draw(st.integers(i + 1, n)) for i in range(n)])
+    found = events._highest(np.array(values), ends)
+    assert found.tolist() == [max(values[i : ends[i]]) for i in range(n)]
+
+
+def scanned(norm: pd.Series, loss: pd.Series, window: float) -> list[tuple[float, float]]:
+    """Starts and ends of destabilisations, found by going through all steps as the definition says."""
+    found, steps, here = [], list(norm.index), 0
+    while here < len(steps):
+        start, rest = steps[here], norm[steps[here] : steps[here] + window]
+        top = rest.idxmax()
+        rises = rest.max() / norm[start] >= events.RISE and norm[start] <= norm[start:top].min()
+        before = loss[start - window : start].median()
+        is_event = start >= steps[0] + window and rises and loss[start:top].max() / before >= events.LOSS_RISE
+        if is_event:
+            found.append((start, top))
+        here = steps.index(top) if is_event else here + 1
+    return found
+
+
+@pytest.mark.parametrize("every", [100, 400])
+def test_destabilisations_are_those_of_a_scan_over_all_steps(every):
+    norm, loss, _ = made(0, every)
+    found = destabilisations(norm, loss.iloc[::2], 0.1 * TAU)  # of half of the steps the loss is unknown
+    assert len(found) > 5
+    assert list(zip(found["start"], found["end"], strict=True)) == scanned(norm, loss.iloc[::2], 0.1 * TAU)
 
 
 def test_a_collapse_is_a_fall_from_high_to_low():

@@ -120,9 +120,8 @@ def rank_correlation(x: Values, y: Values) -> float:
     first, second = _checked(x), _checked(y)
     if len(first) < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
         return 0.0
-    from scipy import stats
-
-    return float(stats.spearmanr(first, second).statistic)
+    ranks = [pd.Series(values).rank() for values in (first, second)]  # scipy.stats takes a second to import
+    return float(np.corrcoef(np.column_stack(ranks), rowvar=False)[1, 0])
 
 
 def rank_correlation_interval(rows: pd.DataFrame, x: str, y: str) -> Estimate:
@@ -154,10 +153,28 @@ def leave_one_out(per_seed: pd.DataFrame, estimate: Callable[[pd.Series, pd.Seri
     if len(per_seed) < 2:
         return pd.Series(dtype=float)
     found = {}
-    for seed, own in per_seed.iterrows():
-        others = per_seed.drop(index=seed).mean()
-        found[seed] = np.nan if others.isna().all() else estimate(others, own)
+    for (seed, own), others in zip(per_seed.iterrows(), means_of_others(per_seed), strict=True):
+        found[seed] = np.nan if np.isnan(others).all() else estimate(pd.Series(others, per_seed.columns), own)
     return pd.Series(found)
+
+
+def means_of_others(per_seed: pd.DataFrame) -> np.ndarray:
+    """Return for each seed the mean over the other seeds that have a value, `[seeds, settings]`; NaN where none has.
+
+    The bits are those of `per_seed.drop(index=seed).mean()`, which takes ten times as long.
+    """
+    values = per_seed.to_numpy(dtype=float).T  # [settings, seeds], as pandas holds them
+    return np.array([_known_means(np.delete(values, place, axis=1)) for place in range(len(per_seed))])
+
+
+def _known_means(values: np.ndarray) -> np.ndarray:
+    unknown = np.isnan(values)
+    counts = values.shape[1] - unknown.sum(axis=1)
+    if unknown.any():
+        values = values.copy()
+        values[unknown] = 0
+    with np.errstate(invalid="ignore"):  # 0/0, where no value is known
+        return values.sum(axis=1) / counts
 
 
 def _checked(values: Values) -> np.ndarray:

@@ -4,6 +4,7 @@ Claims and figures use the same functions, so a figure shows what a claim judges
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -18,18 +19,25 @@ class Histories:
     """A tidy history `run, step, metric, value`, arranged by run and metric."""
 
     def __init__(self, history: pd.DataFrame):
-        ordered = history.dropna(subset="value").sort_values(["run", "metric", "step"])
-        steps_values = ordered[["step", "value"]].to_numpy()
-        sizes = ordered.groupby(["run", "metric"]).size()
-        ends = sizes.cumsum()
-        self._values = {
-            key: steps_values[start:end] for key, start, end in zip(sizes.index, ends - sizes, ends, strict=True)
-        }
+        known = history.dropna(subset="value")
+        runs, run_names = pd.factorize(known["run"])
+        metrics, metric_names = pd.factorize(known["metric"], sort=True)
+        group, steps = runs * len(metric_names) + metrics, known["step"].to_numpy()
+        order = np.argsort(group, kind="stable")
+        if ((np.diff(group[order]) == 0) & (np.diff(steps[order]) < 0)).any():
+            order = np.lexsort((steps, group))
+        steps_values = np.column_stack([steps, known["value"]])[order]
+        groups, starts = np.unique(group[order], return_index=True)
+        of_run, of_metric = run_names.take(groups // len(metric_names)), metric_names.take(groups % len(metric_names))
+        ends = [*starts, len(order)][1:]
+        self._values: dict[tuple[str, str], np.ndarray] = {}
         self._metrics: dict[str, list[str]] = {}
-        for run, metric in self._values:
+        for run, metric, start, end in zip(of_run, of_metric, starts, ends, strict=True):
+            self._values[run, metric] = steps_values[start:end]
             self._metrics.setdefault(run, []).append(metric)
+        self.curve = cache(self._curve)
 
-    def curve(self, run: str, metric: str) -> pd.Series:
+    def _curve(self, run: str, metric: str) -> pd.Series:
         """Return the logged values by step; empty if none was logged. A curve ends where its run diverged."""
         steps_values = self._values.get((run, metric), np.empty((0, 2)))
         return pd.Series(steps_values[:, 1], index=pd.Index(steps_values[:, 0], name="step"), name=metric)
