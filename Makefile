@@ -10,8 +10,9 @@ DEVICE ?= auto
 PYTHON ?= python3
 
 # Our programs choose their own environment (src/weightdecay/surroundings.py). pip, pytest and the start of Python do not:
-# the first two variables would replace the packages of .venv, and the others break pip or switch off tests.
-unexport PYTHONHOME PYTHONPATH PYTHONWARNINGS PYTHONOPTIMIZE
+# the first two variables would replace the packages of .venv, the next two break pip or switch off tests, and with the
+# last one every start of Python would compile libraries anew.
+unexport PYTHONHOME PYTHONPATH PYTHONWARNINGS PYTHONOPTIMIZE PYTHONDONTWRITEBYTECODE
 
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/python -m weightdecay.workflow.make
@@ -36,10 +37,11 @@ unlock: $(INSTALLED)
 
 setup: $(INSTALLED)
 
-# What the trainer imports comes first, so that its step can be compiled while pip installs the rest. The stamp is written
-# last, so that an interrupted installation is repeated.
+# What the trainer imports comes first, so that its step can be compiled while pip installs the rest. pip compiles nothing,
+# as Python does so at the first import, for what is imported. The stamp is written last, so that an interrupted
+# installation is repeated.
 TRAINER := numba numpy pandas pyarrow pydantic pyyaml scipy threadpoolctl torch tqdm
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
 $(INSTALLED): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

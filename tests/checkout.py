@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.util import cache_from_source
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -152,8 +153,11 @@ class Checkout:
         return self.folder / name
 
     def write(self, name: str, text: str) -> None:
-        self.path(name).parent.mkdir(parents=True, exist_ok=True)
-        self.path(name).write_text(text, encoding="utf-8")
+        path = self.path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        if path.suffix == ".py":  # Python takes compiled code for that of the file by its size and second
+            Path(cache_from_source(path)).unlink(missing_ok=True)
 
     def edit(self, name: str, old: str, new: str) -> None:
         text = self.path(name).read_text(encoding="utf-8")

@@ -17,7 +17,7 @@ settings.load_profile("shared")
 
 # One thread a process, as the pipeline gives its jobs. Nothing has imported a library yet that reads it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-for name in ("MPLBACKEND", "SNAKEMAKE_PROFILE"):  # of the shell that starts the tests
+for name in ("MPLBACKEND", "SNAKEMAKE_PROFILE", "PYTHONDONTWRITEBYTECODE"):  # of the shell that starts the tests
     os.environ.pop(name, None)
 
 

@@ -30,9 +30,8 @@ STRANGE = re.compile(
     r"|GLOBIGNORE$|POSIXLY_CORRECT$|TEXINPUTS|BIBINPUTS|BSTINPUTS|shell_escape|openin_any$|openout_any$"
 )
 KEPT = {
-    *("PYTHONPATH", "PYTHONPYCACHEPREFIX", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "PYTHONFAULTHANDLER"),
-    *("PYTHONNOUSERSITE", "NUMBA_CACHE_DIR", "MPLCONFIGDIR", "TORCH_HOME", "TORCHINDUCTOR_CACHE_DIR"),
-    "TORCH_EXTENSIONS_DIR",
+    *("PYTHONPATH", "PYTHONPYCACHEPREFIX", "PYTHONUNBUFFERED", "PYTHONFAULTHANDLER", "PYTHONNOUSERSITE"),
+    *("NUMBA_CACHE_DIR", "MPLCONFIGDIR", "TORCH_HOME", "TORCHINDUCTOR_CACHE_DIR", "TORCH_EXTENSIONS_DIR"),
     *("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"),  # some processors compute wrong without them; results record the kernel
     # Some machines cannot start a program without these: the places of Python and its packages, permission for two
     # OpenMPs in one process, processors that LLVM does not recognise, and the command of module systems.
