@@ -8,6 +8,8 @@ import sys
 from importlib.util import cache_from_source
 from pathlib import Path
 
+from tests.forks.start import python
+
 ROOT = Path(__file__).parents[1]
 TOOLS = (
     "bash",
@@ -185,18 +187,19 @@ class Checkout:
             "LD_LIBRARY_PATH": f"{self.folder}/fake",
         }
 
-    def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess:
+    def run(self, *command: str) -> subprocess.CompletedProcess:
+        """`python -m`, to its end. It and its jobs are forked (tests/forks), unless they need a library of our own."""
         return subprocess.run(
-            [sys.executable, "-m", *command],
+            [sys.executable if self.path("fake").exists() else python(), "-m", *command],
             cwd=self.folder,
-            env=self.environment | environment,
+            env=self.environment,
             capture_output=True,
             text=True,
             check=False,
         )
 
     def start(self, *command: str, **options) -> subprocess.Popen:
-        """The same in the background, in a session of its own."""
+        """The same in the background, in a session of its own. Its processes start as they do for a user."""
         return subprocess.Popen(
             [sys.executable, "-m", *command],
             cwd=self.folder,
