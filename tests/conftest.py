@@ -27,15 +27,27 @@ LONG = (
     "test_numba_s_bounds_check",
     "test_killed_at_random",
     "test_a_training_that_is_killed_again",
-    "test_everything_is_rebuilt",
-    "test_each_finding_is_of_the_largest",
+    "test_the_pipeline_makes_the_same_bytes_in_hostile_surroundings",
+    "test_without_a_home",
     "test_all_figures_that_the_config_promises",
     "test_figures_are_drawn_where_half",
 )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+LACKING = pytest.StashKey[list[str]]()  # those of LONG that no test has, where all tests were collected
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: not item.name.startswith(LONG))
+    asked = {config.invocation_params.dir / argument for argument in config.args}
+    is_whole = asked <= {config.rootpath, config.rootpath / "tests"} and not config.getoption("lf", False)
+    lacking = [name for name in LONG if not any(item.name.startswith(name) for item in items)]
+    config.stash[LACKING] = lacking if is_whole else []
+
+
+@pytest.fixture
+def lacking(pytestconfig) -> list[str]:
+    return pytestconfig.stash[LACKING]
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
