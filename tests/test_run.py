@@ -57,6 +57,15 @@ NO_EFFECT = [
         "width is 16384 and blocks 100, but blocks × width² must be at most 1073741824.",
     ),
     (
+        {"hold_norm": "start", "held_norm": 3.0},
+        "held_norm is 3.0, but must be null, or left out, where hold_norm is start.",
+    ),
+    ({"hold_part": "others"}, "hold_part is 'others', but must be all, or left out, where no norm is held."),
+    (
+        {"held_norm": 3.0, "hold_part": "normalised"},
+        "hold_part is 'normalised', but must be all, or left out, where the network has no BatchNorm.",
+    ),
+    (
         {"steps": 10**9, "log_every": 10},
         "a run of 1000000000 steps would log 100000000 of them, but may log at most 1000000.",
     ),
@@ -154,6 +163,8 @@ CHOICES = {
     "weight_decay": [0.0, 0.1, 1.0],
     "l1_ratio": [0.5, 0.3],
     "hold_norm": ["never", "saturation"],
+    "held_norm": [None, 3.0],
+    "hold_part": ["all", "others"],
     "steps": [10, 10**9],
     "log_every": [1, 10**9],
     "log_dense_every": [1, 10**9],

@@ -33,7 +33,7 @@ FOREVER = 1_000_000_000  # steps: no run is longer
 # Settings that may differ between the replicas of a stack, because they change neither shapes nor the program.
 PER_REPLICA = (
     *("sweep", "seed", "learning_rate", "momentum", "weight_decay", "decay", "l1_ratio"),
-    *("beta1", "beta2", "eps", "batch_norm_eps", "label_noise", "dropout"),
+    *("beta1", "beta2", "eps", "batch_norm_eps", "label_noise", "dropout", "init_scale", "held_norm"),
 )
 
 canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode  # a value as text, always the same
@@ -143,10 +143,21 @@ class Run(Strict):
         description="The run is this many updates long. A configuration may give it in τ = 1/(ηλ), as `4 tau`: decay "
         "alone takes the weights to 1/e in one τ."
     )
+    init_scale: Positive = Field(
+        1.0, description="The initial parameters of the network are multiplied by this factor, all of them alike."
+    )
     hold_norm: Literal["never", "start", "saturation"] = Field(
         "never",
-        description="The norm of all parameters may be held, by projection after every step. It is held from the "
+        description="The norm of the parameters may be held, by projection after every step. It is held from the "
         f"`start` on, or from `saturation`, the first epoch with a training accuracy of {SATURATED:g}.",
+    )
+    held_norm: Positive | None = Field(
+        None, description="The norm may also be held from the step on at which it has fallen to this value."
+    )
+    hold_part: Literal["all", "normalised", "others"] = Field(
+        "all",
+        description="The norm that is held is that of `all` parameters together; or of the `normalised` ones, the "
+        "weights that feed a BatchNorm, whose scale the network does not feel; or of all `others`.",
     )
 
     log_every: Annotated[int, whole(1, FOREVER)] = Field(
@@ -237,6 +248,12 @@ def broken_rule(run: Run) -> str | None:
         return only("weight_decay", 0, "decay is none")
     if run.decay != "elastic_net" and run.l1_ratio != unset["l1_ratio"].default:
         return only("l1_ratio", "0.5, or left out,", "decay is not elastic_net")
+    if run.held_norm is not None and run.hold_norm != "never":
+        return only("held_norm", "null, or left out,", f"hold_norm is {run.hold_norm}")
+    if run.hold_part != "all" and run.hold_norm == "never" and run.held_norm is None:
+        return only("hold_part", "all, or left out,", "no norm is held")
+    if run.hold_part != "all" and run.batch_norm_eps is None:
+        return only("hold_part", "all, or left out,", "the network has no BatchNorm")
     if run.loss in LOSSES and LOSSES.declared(run.loss, "classes_from", default=1) is None:  # a regression
         if run.label_noise:
             return only("label_noise", 0, f"loss is {run.loss}, which has no labels")

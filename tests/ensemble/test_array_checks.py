@@ -23,6 +23,7 @@ VARIANTS = {
     "more examples than a piece of an evaluation": {"train_size": 700, "batch_size": 650},
     "norm held from the start": {"hold_norm": "start"},
     "norm held from saturation": {"hold_norm": "saturation", "train_size": 64},
+    "norm held once it has fallen": {"held_norm": 4.0, "hold_part": "normalised"},
     "no residual block": {"blocks": 0, "batch_norm_eps": None},
     "dropout of a width that is no multiple of four": NETWORKS["mlp, dropout"] | {"width": 5},
     "one hidden unit": NETWORKS["mlp, cross-entropy"] | {"width": 1, "blocks": 1},

@@ -21,6 +21,9 @@ VARIANTS = {
     "step schedule": {"schedule": "step", "shuffle": True},
     "norm held from the start": {"hold_norm": "start", "shuffle": True},
     "norm held from saturation": {"hold_norm": "saturation", "train_size": 64, "width": 128, "weight_decay": 0.5},
+    "norm held once it has fallen": {"held_norm": 9.0, "weight_decay": 5.0, "init_scale": 1.1},
+    "norm of weights before BatchNorm": {"held_norm": 4.5, "weight_decay": 5.0, "hold_part": "normalised"},
+    "norm of the others": {"hold_norm": "start", "weight_decay": 5.0, "hold_part": "others"},
     "full batch, shuffled": {"batch_size": 200, "shuffle": True},
     "dropout": NETWORKS["mlp, dropout"],
 }

@@ -52,7 +52,7 @@ UPDATE = (ROW, ONE, ONE, ROW, ROW, SLOTS, numba.int64, numba.int64)
 @pytest.mark.parametrize(
     ("function", "arguments"),
     [
-        (loops.hold_norm, (ROW, ONE, numba.boolean)),
+        (loops.hold_norm, (ROW, numba.int64[:, ::1], ONE, numba.boolean)),
         (batch_norm.normalise, (ROWS, ROW, ROW, ONE, ROW, ROW, ROW, ROWS)),
         (batch_norm.normalise_gradients, (ROWS, ROWS, ROW, ROW, ROW, ROW, ROWS)),
         *((loops.update_by(optimizer), UPDATE) for optimizer in registry.OPTIMIZERS.all().values()),

@@ -8,11 +8,12 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from tests.ensemble.runs import PROTOCOL, make, program
+from tests.ensemble.runs import CPU, PROTOCOL, make, program
 from weightdecay.datasets import Split
 from weightdecay.ensemble import stacking
 from weightdecay.ensemble.checkpoint import Checkpoint
@@ -253,6 +254,46 @@ def test_held_norm_stays_and_is_held_from_saturation_on():
     after = history.loc[saturated:, "weight_norm"]
     assert saturated < 500 and after.max() - after.min() < 1e-4 * after.max()
     assert history.loc[:saturated, "weight_norm"].std() > 1e-2
+
+
+@pytest.mark.parametrize("part", ["all", "normalised", "others"])
+def test_a_norm_is_held_once_it_has_fallen_and_of_its_part_alone(part):
+    """The free run and the held ones are the same until then; other weights go on."""
+    settings = {"steps": 300, "weight_decay": 3.0}
+    free = make(**settings)
+    before = Ensemble([free], PROTOCOL, torch.float32, CPU)
+    before.held_columns = before.stack.columns(part)
+    start = before.norm_of_held().item()
+    runs = [free, *(make(**settings, held_norm=share * start, hold_part=part) for share in (0.8, 1e-3))]
+    programs = [program([run]) for run in runs]
+    norms = {run.id: [] for run in runs}
+    for one in programs:
+        one.ensemble.held_columns = one.ensemble.stack.columns(part)
+        for _ in range(300):
+            one.advance()
+            norms[one.ensemble.run.id].append(one.ensemble.norm_of_held().item())
+    free_norm, fallen, low = (np.array(norms[run.id]) for run in runs)
+    assert (low == free_norm).all()  # it never falls so far
+    first = np.argmax(free_norm <= 0.8 * start)
+    assert 10 < first < 290 and (fallen[:first] == free_norm[:first]).all()
+    assert fallen[first:] == pytest.approx(0.8 * start, rel=1e-5)
+    assert free_norm[-1] < 0.75 * start
+
+
+def test_the_parts_of_a_network_are_its_weights_before_batch_norm_and_the_others():
+    ensemble = Ensemble([make()], PROTOCOL, torch.float32, CPU)
+    layout = {(layer, name): offset for layer, name, offset in ensemble.stack.layout}
+    spans = {part: ensemble.stack.columns(part) for part in ("all", "normalised", "others")}
+    assert spans["all"] == [(0, ensemble.stack.parameters.shape[1])]
+    inside = [offset for offset in layout.values() if any(a <= offset < b for a, b in spans["normalised"])]
+    assert len(inside) == 4  # two blocks of two linear layers; their biases do nothing but drift
+    assert sorted(spans["normalised"] + spans["others"])[0][0] == 0
+    assert sum(b - a for part in ("normalised", "others") for a, b in spans[part]) == spans["all"][0][1]
+
+
+def test_initial_parameters_are_scaled_alike():
+    half, whole = (Ensemble([make(init_scale=scale)], PROTOCOL, torch.float64, CPU) for scale in (0.5, 1.0))
+    assert torch.equal(2 * half.stack.parameters, whole.stack.parameters)
 
 
 def test_logging_keeps_the_schedule_and_the_metrics_are_consistent():

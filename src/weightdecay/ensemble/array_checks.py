@@ -41,6 +41,9 @@ def check_program(program: CpuProgram) -> None:
     for name, array, size in zip(names, program.arrays, program.sizes, strict=True):
         _check_array(name, array, kind, (size,))
     require(0 <= optimizer.decayed <= parameters.shape[1], "decayed is beyond the parameters")
+    columns = program.holding[1]
+    _check_array("held columns", columns, np.int64, (len(columns), 2))
+    _check_range("held columns", columns, parameters.shape[1] + 1)
     ends = {"activations": rows, "parameters": parameters.shape[1], "buffers": buffers.shape[1]}
     _check_operations(program.operations, program.layers, ends)
 

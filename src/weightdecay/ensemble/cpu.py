@@ -41,6 +41,7 @@ class CpuProgram(Program):
         self.replicas = tuple(tensor.numpy() for tensor in replicas)
         self.sums = tuple(tensor.numpy() for tensor in ensemble.sums.values())
         self.data = {name: (*(t.numpy() for t in pair), ensemble.which.numpy()) for name, pair in ensemble.data.items()}
+        self.holding = self.held_from, np.array(ensemble.held_columns, dtype=np.int64)
         self.loss, self.optimizer = self.loops.losses[run.loss], self.loops.optimizers[run.optimizer]
         check_program(self)
 
@@ -55,7 +56,7 @@ class CpuProgram(Program):
         ensemble = self.ensemble
         coefficients, times = self.coefficients[within : within + count], (ensemble.step, ensemble.epoch_steps)
         self.loops.advance(
-            *(self.operations, self.shape, (self.loss, self.optimizer), self.held_from, self.arrays),
+            *(self.operations, self.shape, (self.loss, self.optimizer), self.holding, self.arrays),
             *(self.data["train"], self.orders_of_runs, coefficients, times, ensemble.optimizer.decayed),
             *(self.replicas, self.words, self.sums),
         )

@@ -99,12 +99,15 @@ class GpuProgram(Program):
         self.position += 1
 
     def _hold_norm(self, ends: Tensor) -> None:
-        """Scale the weights back to the norm that is held; `ends`: whether this step ends an epoch."""
-        stack, held = self.ensemble.stack, self.ensemble.sums["held_norm"]
-        norm = torch.linalg.vector_norm(stack.parameters, dim=1)
-        saturated = self.ensemble.sums["correct_sum"] >= self.held_from
-        held.copy_(torch.where(held.isnan() & saturated & ends, norm, held))
-        stack.parameters.mul_((held / norm).masked_fill_(held.isnan(), 1.0)[:, None])
+        """Scale weights back to the norm that is held; `ends`: whether this step ends an epoch."""
+        ensemble, held = self.ensemble, self.ensemble.sums["held_norm"]
+        norm = ensemble.norm_of_held()
+        saturated = ensemble.sums["correct_sum"] >= self.held_from
+        begun = torch.where(held.isnan() & saturated & ends, norm, held)
+        held.copy_(torch.where((begun < 0) & (norm <= -begun), -begun, begun))
+        factor = torch.where(held > 0, held / norm, torch.ones_like(norm))[:, None]
+        for start, end in ensemble.held_columns:
+            ensemble.stack.parameters[:, start:end].mul_(factor)
 
     def _capture(self) -> None:
         """Capture a graph of `REPLAYED` steps and one of a single step, without changing what is trained.

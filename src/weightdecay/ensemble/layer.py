@@ -75,6 +75,7 @@ class Layer:
     in_place: ClassVar[bool] = False  # its output takes the memory of its input
     adds_input: ClassVar[bool] = False  # its output is the sum of its input and its child's output
     needs_output: ClassVar[bool] = False  # its backward pass reads its output, which no other layer may overwrite
+    normalises: ClassVar[bool] = False  # its output does not change with the scale of its input, but for an eps
     setting: ClassVar[str] = ""  # the field of `Run` that only this layer reads
 
     shapes: Shapes = MappingProxyType({})  # parameters

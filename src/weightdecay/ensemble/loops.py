@@ -98,31 +98,36 @@ def gather(examples, order, rows, columns):
 
 
 @compiled
-def hold_norm(parameters, held, begins):
-    """Scale the weights `[P]` back to the norm `held`, and return it.
+def hold_norm(parameters, columns, held, begins):
+    """Scale the weights in these `columns` `[S, 2]` of `[P]` back to the norm `held`, and return it.
 
-    Where no norm is held yet (NaN), their present norm is held from now on if it `begins`.
+    Where no norm is held yet (NaN), their present norm is held from now on if it `begins`. A negative `held` waits for
+    the norm to fall to the positive value.
     """
     norm = parameters.dtype.type(0)
-    for i in range(parameters.size):
-        norm += parameters[i] * parameters[i]
+    for start, end in columns:
+        for i in range(start, end):
+            norm += parameters[i] * parameters[i]
     norm = math.sqrt(norm)
-    if begins and math.isnan(held):
+    if math.isnan(held) and begins:
         held = norm
-    if not math.isnan(held):
-        parameters *= held / norm
+    elif held < 0 and norm <= -held:
+        held = -held
+    if held > 0:
+        for start, end in columns:
+            parameters[start:end] *= held / norm
     return held
 
 
 def advance(
-    operations, shape, kinds, held_from, arrays, data, orders, coefficients, times, decayed, replicas, words, sums
+    operations, shape, kinds, holding, arrays, data, orders, coefficients, times, decayed, replicas, words, sums
 ):
     """Train every replica for S steps. A replica stops when its loss is not finite.
 
     - `shape`: the number of rows, and the first and last row of the outputs.
     - `kinds`: the numbers of loss and optimiser.
-    - `held_from`: 0 if the norm of the weights is free. Otherwise the norm is held after the first epoch with so many
-      right examples, unless it is held already.
+    - `holding`: a number and columns `[S, 2]` of weights. 0: their norm is free. Otherwise it is held after the first
+      epoch with so many right examples, unless it is held, or waits to be, already.
     - `arrays`: activations, their gradients, labels, the batch's inputs, and room for operations, all flat.
     - `data`: inputs and targets `[U, N, ...]`, and for each replica its index into U, `[R]`.
     - `orders` `[R, O, B]`: the batches of O steps, which repeat afterwards.
@@ -135,6 +140,7 @@ def advance(
     inputs, targets, which = data
     loss_sum, correct_sum, finite_steps, held = sums
     start, epoch_steps = times
+    held_from, held_columns = holding
     batches, batch = orders.shape[1:]
     rows, start_row, end_row = shape
     activations, gradients = arrays[0][: rows * batch].reshape(rows, batch), arrays[1].reshape(rows, batch)
@@ -171,7 +177,7 @@ def advance(
             update(kinds[1], c, False, parameters[decayed:], parameter_gradients[decayed:], slots, r, decayed)
             if held_from > 0:
                 ends = step % epoch_steps == epoch_steps - 1
-                held[r] = hold_norm(parameters, held[r], ends and correct_sum[r] >= held_from)
+                held[r] = hold_norm(parameters, held_columns, held[r], ends and correct_sum[r] >= held_from)
 
 
 def evaluate(operations, shape, loss, arrays, data, replicas):

@@ -37,9 +37,11 @@ class Program:
         self.steps, self.table = self.epochs * epoch, -1  # steps of a table, and the number of the present table
         self.seeds = sorted({run.seed for run in ensemble.runs})
         self.seed_of = torch.tensor([self.seeds.index(run.seed) for run in ensemble.runs], device="cpu")
-        # The norm is held after an epoch with so many right examples; 0: it is free.
+        # The norm is held after an epoch with so many right examples, or by what is in `held_norm`; 0: it is free.
         saturated = math.ceil(Fraction(str(SATURATED)) * epoch * run.batch_size)
         self.held_from = {"never": 0, "start": NEVER, "saturation": saturated}[run.hold_norm]
+        if any(run.held_norm is not None for run in ensemble.runs):
+            self.held_from = NEVER
 
     def advance(self, steps: int = 1) -> None:
         """Do so many training steps of every replica; a GPU may still be at work when this returns."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from weightdecay.ensemble.layer import Layer
+from weightdecay.ensemble.layers.sequential import Sequential
 from weightdecay.errors import ConfigError
 
 ALIGNMENT = 16  # floats: every tensor starts on a 64-byte line, so a matmul never sees a replica-dependent alignment
@@ -78,6 +80,31 @@ class Stack:
         for layer in everything:
             layer.bind(tensors[layer], gradients[layer], numbers[layer.name])
             numbers[layer.name] += 1
+
+    def scale(self, factors: Tensor) -> None:
+        """Multiply all parameters of each replica by its factor `[R]`."""
+        self.parameters *= factors[:, None]
+
+    def columns(self, part: str) -> list[tuple[int, int]]:
+        """Return the columns of `parameters` that belong to a part, as spans from the first to behind the last.
+
+        The part is "all"; "normalised", the weights that feed a BatchNorm; or "others", all but these.
+        """
+        feeding = {
+            layer
+            for container in layers_of(self.network)
+            if isinstance(container, Sequential)
+            for layer, following in pairwise(container.children)
+            if following.normalises
+        }
+        spans: list[tuple[int, int]] = []
+        for layer, name, start in self.layout:
+            normalised = layer in feeding and len(layer.shapes[name]) > 1
+            if part == "all" or normalised == (part == "normalised"):
+                end = start + _aligned(layer.shapes[name])
+                adjoins = bool(spans) and spans[-1][1] == start
+                spans[-1:] = [(spans[-1][0], end)] if adjoins else [*spans[-1:], (start, end)]
+        return spans
 
     def norms(self) -> tuple[Tensor, Tensor]:
         """Return `weight_norm`, √Σw² over all parameters, and `weight_norm_sum`, the sum of the tensors' L2 norms.

@@ -62,6 +62,7 @@ class Ensemble:
         check_network(network, self.runs, inputs, outputs)
         self.words = words_of(self.runs, device)
         self.stack = Stack(network, [generator_of(run.seed, 0) for run in self.runs], dtype, device)
+        self.stack.scale(torch.tensor([run.init_scale for run in self.runs], dtype=dtype, device=device))
         self.optimizer = OPTIMIZERS.get(self.run.optimizer)(self.stack, self.runs)
         largest = self.optimizer.coefficients(0, torch.ones(1, dtype=torch.float64, device=device))  # the first step's
         if not largest.isfinite().all():
@@ -74,12 +75,23 @@ class Ensemble:
             "loss_sum": zeros.clone(),  # over the steps of the current epoch
             "correct_sum": zeros.clone(),
             "finite_steps": zeros.long(),  # steps whose loss was finite: one less than the step of divergence
-            "held_norm": torch.full_like(zeros, torch.nan),
+            "held_norm": torch.full_like(zeros, torch.nan),  # negative: held once it has fallen to the positive value
         }
         if self.run.hold_norm == "saturation" and not self.classifies:
             raise ConfigError("hold_norm is saturation, which is of training accuracy, but a regression has none.")
+        self.held_columns = self.stack.columns(self.run.hold_part)
+        if not self.held_columns:
+            raise ConfigError(f"hold_part is {self.run.hold_part}, but no weights of this network feed a BatchNorm.")
         if self.run.hold_norm == "start":
-            self.sums["held_norm"] = self.stack.norms()[0]
+            self.sums["held_norm"] = self.norm_of_held()
+        for replica, run in enumerate(self.runs):
+            if run.held_norm is not None:
+                self.sums["held_norm"][replica] = -run.held_norm
+
+    def norm_of_held(self) -> Tensor:
+        """Return the norm `[R]` of those parameters whose norm may be held."""
+        parts = [self.stack.parameters[:, start:end] for start, end in self.held_columns]
+        return torch.linalg.vector_norm(torch.cat(parts, 1), dim=1)
 
     def diverged_at(self) -> list[int | None]:
         """Return for each run the first step, counted from 1, whose loss was not finite; None if there is none."""

@@ -99,6 +99,7 @@ class BatchNorm(Weighted):
 
     name = "batch_norm"
     overwrites_input = True
+    normalises = True
     setting = "batch_norm_eps"
     bias: Tensor
     weight_gradient: Tensor
