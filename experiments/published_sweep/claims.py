@@ -1,6 +1,5 @@
 """Claims A13–A15: is each of S1's published points what a single run gives at its λ? Claim A16: why accuracy fails."""
 
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -10,7 +9,7 @@ from weightdecay.claims.model import Part
 from weightdecay.claims.names import in_letters
 from weightdecay.statistics.estimates import UNKNOWN, counted, mean_interval
 from weightdecay.statistics.measures import between, diverged
-from weightdecay.statistics.predictions import distance
+from weightdecay.statistics.predictions import lies_within
 
 from . import finding
 from .points import CURVES, Measured
@@ -24,8 +23,8 @@ def judge_of(kind: str) -> Callable[..., tuple[list[Part], str]]:
     ) -> tuple[list[Part], str]:
         """Most published points of the curve lie where a single run would, those of small λ among them."""
         published, found = m.published(kind), m.predictions(kind)
-        outside = {λ: distance(value, found[λ]) for λ, value in published.items() if λ in found}
-        known = {λ: distance <= reading_error for λ, distance in outside.items() if not math.isnan(distance)}
+        compared = {λ: lies_within(value, found[λ], reading_error) for λ, value in published.items() if λ in found}
+        known = {λ: within for λ, within in compared.items() if within is not None}
         small = list(published.index[between(published.index.to_series(), low, high)])
         long_enough = all(λ in known and m.shortest(λ) >= steps for λ in small)
         every = counted(sum(known.values()), len(known)) if len(known) == len(published) else UNKNOWN
@@ -36,7 +35,7 @@ def judge_of(kind: str) -> Callable[..., tuple[list[Part], str]]:
             judged("Long", f"points met, of the {len(small)} at {low:g} ≤ λ ≤ {high:g}", of_small, least=long),
             *(reported(f"At{in_letters(λ)}", f"{words} {λ:g}", run) for λ, run in found.items()),
         ]
-        absent, missed = len(published) - len(known), [f"{λ:g}" for λ, is_met in known.items() if not is_met]
+        absent, missed = len(published) - len(known), [f"{λ:g}" for λ, within in known.items() if not within]
         return parts, joined(
             f"missed at λ = {', '.join(missed)}" if missed else "",
             f"{absent} of {len(published)} points have no runs to compare with" if absent else "",

@@ -3,7 +3,6 @@
 from typing import Any
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -14,7 +13,7 @@ from weightdecay.report.numbers import LATEX
 from weightdecay.report.style import MUTED, PAGE, SPLITS
 from weightdecay.statistics.estimates import Estimate
 from weightdecay.statistics.measures import between, select
-from weightdecay.statistics.predictions import distance
+from weightdecay.statistics.predictions import lies_within
 
 from . import finding
 from .points import PUBLISHED, Measured
@@ -112,5 +111,4 @@ def cells(run: Estimate | None, value: float, error: float) -> list[str]:
     """Return the median with its prediction interval, and whether the published value is met."""
     if run is None:
         return ["not run", ""]
-    outside = distance(value, run)
-    return [LATEX.interval(run), "" if np.isnan(outside) else "met" if outside <= error else "missed"]
+    return [LATEX.interval(run), {None: "", True: "met", False: "missed"}[lies_within(value, run, error)]]

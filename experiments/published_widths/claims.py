@@ -1,7 +1,5 @@
 """Claim D17: does test loss rise at width 512? Claim D18: are S1's losses those of single runs, in any setting?"""
 
-from collections.abc import Callable
-
 from weightdecay.claims.judging import counts, joined, judged, reported
 from weightdecay.claims.model import Part
 from weightdecay.claims.names import in_letters
@@ -10,8 +8,6 @@ from weightdecay.statistics.measures import diverged
 
 from . import finding
 from .curves import METRICS, POINTS, Measured, Setting
-
-Judge = Callable[..., tuple[list[Part], str]]
 
 
 def name_of(setting: Setting) -> str:
@@ -40,27 +36,21 @@ def bump(m: Measured, *, width: float, rise: float) -> tuple[list[Part], str]:
 
 
 @finding.claim("D18")
-def points_met(
-    m: Measured, *, met: int, points: float, widths: float, width: float, reading_error: float
-) -> tuple[list[Part], str]:
+def points_met(m: Measured, *, met: int, width: float, reading_error: float) -> tuple[list[Part], str]:
     """In some setting most of S1's losses lie where a single run would."""
-    found = {setting: of_setting(m, setting, int(width), reading_error, int(widths)) for setting in m.final}
+    widths = len(POINTS.loc[: int(width)])
+    points = widths * len(METRICS)
+    found = {setting: m.points_met(setting, int(width), reading_error) for setting in m.final}
     known = {setting: number for setting, number in found.items() if number is not None}
-    best = counted(max(known.values()), int(points)) if known else UNKNOWN
-    words = f"points met, of {points:.0f}"
+    best = counted(max(known.values()), points) if known else UNKNOWN
+    words = f"points met, of {points}"
     parts = [
         judged("Met", f"{words}, in the setting that meets most", best, least=met),
-        *(reported(name_of(at), f"{words}, {at}", counted(number, int(points))) for at, number in known.items()),
+        *(reported(name_of(at), f"{words}, {at}", counted(number, points)) for at, number in known.items()),
     ]
     absent = len(found) - len(known)
     return parts, joined(
         f"most are met with {max(known, key=known.__getitem__)}" if known else "",
-        f"{absent} of {len(found)} settings lack a loss at one of the {widths:.0f} widths" if absent else "",
+        f"{absent} of {len(found)} settings lack a loss at one of the {widths} widths" if absent else "",
         counts(len(m.runs), {"diverged": diverged(m.runs)}),
     )
-
-
-def of_setting(m: Measured, setting: Setting, width: int, reading_error: float, widths: int) -> int | None:
-    """Return how many of S1's losses a setting meets; None unless every one of the widths has an interval."""
-    met = [m.met(setting, kind, width, reading_error) for kind in METRICS]
-    return sum(sum(each.values()) for each in met) if all(len(each) == widths for each in met) else None

@@ -10,7 +10,7 @@ from weightdecay.report.published import read_published
 from weightdecay.results import Results
 from weightdecay.statistics.estimates import Estimate
 from weightdecay.statistics.measures import Histories, final_table, longest
-from weightdecay.statistics.predictions import distance, prediction
+from weightdecay.statistics.predictions import lies_within, prediction
 
 from . import finding
 
@@ -82,8 +82,11 @@ class Measured:
             for width, values in table.items()
         }
 
-    def met(self, setting: Setting, kind: str, width: int, reading_error: float) -> dict[int, bool]:
-        """Return for S1's widths up to `width` whether its loss is met; without those that have no interval."""
-        found = self.predictions(setting, kind)
-        outside = {at: distance(POINTS[kind][at], found[at]) for at in POINTS.index if at <= width and at in found}
-        return {at: gap <= reading_error for at, gap in outside.items() if not np.isnan(gap)}
+    def points_met(self, setting: Setting, width: int, reading_error: float) -> int | None:
+        """Return how many of S1's losses up to a width a setting meets; None unless it has an interval for each."""
+        compared = []
+        for kind in METRICS:
+            found = self.predictions(setting, kind)
+            for at, loss in POINTS.loc[:width, kind].items():
+                compared.append(lies_within(loss, found[at], reading_error) if at in found else None)
+        return None if None in compared else sum(map(bool, compared))

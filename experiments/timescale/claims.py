@@ -31,9 +31,10 @@ def one_norm(m: Measured, *, accuracy: float, variation: float, times: float, sh
         if norms.shape[1] < 2:
             continue
         name, λs = in_letters(float(rate)), f"{norms.shape[1]} λ"
-        if norms.columns.max() < times * norms.columns.min() * (1 - 1e-9):
+        too_narrow = norms.columns.max() < times * norms.columns.min() * (1 - 1e-9)
+        if too_narrow:
             narrow.append(f"{rate:g}")
-        if f"{rate:g}" in narrow or cells["passed"].mean() < share:
+        if too_narrow or cells["passed"].mean() < share:
             norms, steps = norms * np.nan, steps * np.nan
         spread = norms.std(axis=1, ddof=1, skipna=False) / norms.mean(axis=1, skipna=False)
         longer = np.log(steps.max(axis=1, skipna=False) / steps.min(axis=1, skipna=False))

@@ -38,10 +38,8 @@ def first_passage(inputs: Inputs) -> Figure:
         panel.axhline(accuracy, color=MUTED, linestyle=":", linewidth=0.8)
         panel.set_ylim(-0.03, 1.03)
     legend(axes[0], title=f"η = {RATE:g}")
-    foreseen(
-        axes[2],
-        predictions(m, **{name: criteria["X2"].thresholds[name] for name in ("accuracy", "weight_decay", "cut")}),
-    )
+    t = criteria["X2"].thresholds
+    foreseen(axes[2], predictions(m, t["accuracy"], t["weight_decay"], t["cut"]))
     return figure
 
 

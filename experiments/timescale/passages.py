@@ -28,7 +28,7 @@ class Measured:
         """
         found = [self._passage(run, accuracy) for _, run in self.runs.iterrows()]
         table = pd.DataFrame(found, columns=["step", "norm", "passed"], index=self.runs.index)
-        return self.runs.drop(columns="steps").join(table)
+        return self.runs.join(table)
 
     def _passage(self, run: pd.Series, accuracy: float) -> tuple[float, float, bool]:
         curve, norm = self.histories.curve(run["run"], "test_accuracy"), self.histories.curve(run["run"], NORM)

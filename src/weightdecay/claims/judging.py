@@ -1,4 +1,4 @@
-"""Verdicts: estimates are compared with the criteria, which were fixed in the finding's config.yaml before the runs.
+"""Verdicts: estimates are compared with the criteria in the finding's config.yaml.
 
     the whole 95 % interval satisfies the criterion     reproduced
     the whole interval violates it                      refuted

@@ -53,9 +53,10 @@ class Numbers:
         value = float(found.value if isinstance(found, Estimate) else found.measured)
         if value == found.low == found.high and value.is_integer():
             return self.integer(int(value))
-        ends = [] if math.isnan(found.low) else [self.number(found.low), self.number(found.high)]
-        text = self.number(value)
-        return f"{text} [{', '.join(ends)}]" if ends and {*ends} != {text} and not math.isnan(value) else text
+        text, low, high = map(self.number, (value, found.low, found.high))
+        if math.isnan(value) or math.isnan(found.low) or low == text == high:
+            return text
+        return f"{text} [{low}, {high}]"
 
     def _signed(self, value: float, text: str) -> str:
         signed = self.minus + text if value < 0 else text

@@ -28,6 +28,12 @@ def prediction(per_seed: ArrayLike, bounds: tuple[float, float] = UNBOUNDED, log
     return Estimate(float(np.median(values)), float(low), float(high), n)
 
 
+def lies_within(value: float, found: Estimate, error: float) -> bool | None:
+    """Return whether a published value, read to within `error`, lies in an interval; None if that is unknown."""
+    outside = distance(value, found)
+    return None if math.isnan(outside) else outside <= error
+
+
 def distance(value: float, found: Estimate) -> float:
     """Return how far a value lies outside an interval: 0 within it, NaN if the interval is unknown."""
     return math.nan if math.isnan(found.low) else max(found.low - value, value - found.high, 0.0)

@@ -69,6 +69,7 @@ def summary(known: Mapping[str, Finding]) -> str:
     """Return the table of README.md: how many claims of each shipped finding have which verdict."""
     found = _shipped(known)
     ledgers = _ledgers(found)
+    groups = [tallies.groups(claims) for claims in ledgers.values()]
     rows = [_row("Finding", "About", "Claims", *(f"At {scale} scale" for scale in ledgers))]
     rows.append(_row(*["---"] * (3 + len(ledgers))))
     for each in found:
@@ -77,7 +78,7 @@ def summary(known: Mapping[str, Finding]) -> str:
         ends = " to ".join(dict.fromkeys((ids[0], ids[-1])))
         rows.append(_row(f"[`{name}`](docs/claims.md#{name})", each.finding.config.title, ends, *cells))
     for group in (tallies.ALL, tallies.FIXED["before"], tallies.CORRECTED):
-        rows.append(_row(group, "", *_counted(ledgers, group)))
+        rows.append(_row(group, "", *_counted([each[group] for each in groups])))
     return "\n".join(rows)
 
 
@@ -119,20 +120,20 @@ def _ledgers(found: list[Shipped]) -> dict[str, list[Claim]]:
     return {scale: [claim for each in found for claim in each.at(scale).values()] for scale in scales}
 
 
-def _counted(ledgers: Mapping[str, list[Claim]], group: str) -> list[object]:
-    """Return the cells of a group of `tallies`: how many claims it has, and their verdicts at each scale."""
-    claims = [tallies.groups(each)[group] for each in ledgers.values()]
-    return [max(map(len, claims)), *map(tallies.in_words, claims)]
+def _counted(group: list[list[Claim]]) -> list[object]:
+    """Return the cells of a group of claims, given for each scale: how many they are, and their verdicts."""
+    return [max(map(len, group)), *map(tallies.in_words, group)]
 
 
 def _verdicts(found: list[Shipped]) -> str:
     """Write the section that counts verdicts, by the kind of claim and by when its criterion was fixed."""
     ledgers = _ledgers(found)
+    groups = [tallies.groups(claims) for claims in ledgers.values()]
     rows = [
         _row("Claims", "How many", *(f"At {scale} scale" for scale in ledgers)),
         _row(*["---"] * (2 + len(ledgers))),
     ]
-    rows += [_row(group, *_counted(ledgers, group)) for group in tallies.groups([])]
+    rows += [_row(group, *_counted([each[group] for each in groups])) for group in groups[0]]
     lines = ["## How many claims hold", "\n".join(rows), CORRECTION]
     for scale, claims in ledgers.items():
         number, lost = tallies.quantities(claims), ", ".join(tallies.lost(claims)) or "none"
